@@ -1,0 +1,44 @@
+# `make` or `make help` lists the targets. Each installs what it needs into .venv by itself.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint format bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with everything, tests and lab included
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "pingboard needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1);" \
+	       "for example: make PYTHON=python3.12"; exit 2; }
+	@echo "Installing into .venv: about 350 MB, a minute or two the first time."
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --constraint constraints.txt --editable '.[lab,dev]'
+	@touch $@
+
+run: $(READY) ## run pingboard; with nothing configured on a local network of its own
+	@$(BIN)/pingboard run
+
+test: $(READY) ## run the tests, end to end against real homeservers included
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## ruff, mypy --strict and the import directions
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(READY) ## let ruff format the code and mend what it can
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(READY) ## measure, as pairs within one run
+	$(BIN)/python -m bench $(ARGS)
+
+clean: ## remove .venv and the tools' caches, never the database
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -1,0 +1,12 @@
+"""pingboard's benchmarks: `python -m bench`, or `make bench`.
+
+    pongs.py     synthetic samples
+    peer.py      pingstat's algorithm, what pingboard is measured against
+    ranking.py   a group of figures: each names its pair and its target
+    pairs.py     measures the two sides of a pair in turn
+    machine.py   what it ran on
+    report.py    the results as Markdown
+
+A new group is a module whose docstring explains its figures and whose `pairs(quick)` yields them;
+`__main__` lists the groups.
+"""

@@ -1,0 +1,71 @@
+"""A pair of things to do -> how long ours takes for each second of the other's."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two ways to a result, and how they should compare."""
+
+    name: str
+    ours: Callable[[], object]
+    theirs: Callable[[], object]
+    target: float
+    """the largest ratio, ours to theirs, that is good enough"""
+    count_differences: Callable[[], int] | None = None
+    """how many of their results ours don't equal; None where the two don't have the same result"""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a pair measured. Times in seconds, one a repeat; never empty."""
+
+    pair: Pair
+    ours_s: list[float]
+    theirs_s: list[float]
+    differences: int | None
+
+    @property
+    def ratios(self) -> list[float]:
+        """Ours to theirs, of neighbours in time, so that both saw the same noise."""
+        return [ours / theirs for ours, theirs in zip(self.ours_s, self.theirs_s, strict=True)]
+
+    @property
+    def verdict(self) -> str:
+        if self.differences:
+            return "WRONG"
+        return "met" if median(self.ratios) <= self.pair.target else "missed"
+
+
+def measure(pair: Pair, repeats: int) -> Result:
+    """Run both sides `repeats` times in turn, after one run of each that does not count."""
+    differences = pair.count_differences() if pair.count_differences else None
+    _time(pair.ours)
+    _time(pair.theirs)
+    ours_s: list[float] = []
+    theirs_s: list[float] = []
+    sides = [(pair.ours, ours_s), (pair.theirs, theirs_s)]
+    for _ in range(repeats):
+        for run, times in sides:
+            times.append(_time(run))
+        # Whoever goes first may find the caches colder; so they take turns.
+        sides.reverse()
+    return Result(pair, ours_s, theirs_s, differences)
+
+
+def _time(run: Callable[[], object]) -> float:
+    # As timeit does: a collection that happens to start inside would count against one side.
+    gc.collect()
+    gc.disable()
+    try:
+        started = perf_counter()
+        run()
+        return perf_counter() - started
+    finally:
+        gc.enable()

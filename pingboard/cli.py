@@ -1,0 +1,348 @@
+"""The commands. The only place where the parts are wired together.
+
+    run     worker and API in one process; with nothing configured, on a lab of its own
+    worker  the worker alone            serve   the API alone, needs no account
+    echo    the echo bot                lab     a local network of real homeservers
+    db      the database's tables
+
+Exit codes: 0 ended as asked, 2 a setting, an argument or the homeserver at start is at fault,
+1 anything else. What a user can mend is one line on stderr, never a traceback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from pingboard.model import ConfigurationError, HomeserverError, PingboardError
+from pingboard.settings import Settings, load_settings, parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Iterator
+
+    from pingboard.matrix.session import Account
+    from pingboard.matrix.worker import Worker
+    from pingboard.store.engine import Engine
+    from pingboard.web.server import Server
+
+# What a command needs is imported inside it: the whole stack takes 0.4 s, `--help` needs none.
+
+LAB_DELAYS = {"hs2": 0.06, "hs3": 0.15}
+"""Delays of the lab that `run` starts by itself, seconds each way: its ranks differ visibly."""
+
+LAB_INTERVAL = parse_duration("2s")
+
+app = typer.Typer(
+    help="The leaderboard of Matrix homeservers by message latency.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+database = typer.Typer(help="The database's tables.", no_args_is_help=True)
+app.add_typer(database, name="db")
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    try:
+        app()
+    except PingboardError as error:
+        for line in str(error).splitlines():
+            _say(f"pingboard: {line}")
+        sys.exit(2 if isinstance(error, ConfigurationError | HomeserverError) else 1)
+    sys.exit(0)
+
+
+@app.command()
+def run() -> None:
+    """Run worker and API in one process. With no account configured, on a lab of its own."""
+    settings = _start()
+    _until_stopped(_run(settings))
+
+
+@app.command()
+def worker() -> None:
+    """Run the worker alone: ping, listen, record."""
+    settings = _start()
+    settings.require_account()
+    with _writable(settings) as engine:
+        _until_stopped(_work(settings, engine))
+
+
+@app.command()
+def serve() -> None:
+    """Serve the boards of the database; needs no account."""
+    settings = _start()
+    with _listener(settings) as listener, _server(settings, listener) as server:
+        _until_stopped(_serve(server))
+
+
+@app.command()
+def echo() -> None:
+    """Answer `!ping` as maubot/echo does: with this a homeserver joins the game."""
+    settings = _start()
+    settings.require_account()
+    _until_stopped(_echo(settings))
+
+
+@app.command()
+def lab(
+    servers: Annotated[int, typer.Option(min=1, max=20, help="How many homeservers.")] = 3,
+    delay: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=DURATION", help="Each way, such as hs2=150ms; repeatable."),
+    ] = None,
+) -> None:
+    """Run a local network of real homeservers with a ping room and an echo bot on each."""
+    _set_up_logs("WARNING")
+    _until_stopped(_lab(servers, dict(_parse_delay(text) for text in delay or [])))
+
+
+@database.command()
+def upgrade() -> None:
+    """Bring the database's tables up to date, as every start does unless PINGBOARD_MIGRATE=0."""
+    settings = _start()
+    from pingboard.store.engine import migrate, open_engine
+
+    migrate(open_engine(settings.database_url))
+
+
+async def _run(settings: Settings) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        if not settings.wants_lab:
+            settings.require_account()
+        listener = stack.enter_context(_listener(settings))
+        engine = stack.enter_context(_writable(settings))
+        if settings.wants_lab:
+            settings = await stack.enter_async_context(_lab_settings(settings))
+        server = stack.enter_context(_server(settings, listener))
+        async with _started_worker(settings, engine) as worker:
+            server.start()
+            stack.callback(server.stop)
+            _say(f"pingboard is at {server.url}")
+            _say(f"  the table to paste: {server.url}rankings.md")
+            _say("  Ctrl-C ends it")
+            await worker.run()
+
+
+async def _work(settings: Settings, engine: Engine) -> None:
+    async with _started_worker(settings, engine) as worker:
+        await worker.run()
+
+
+async def _serve(server: Server) -> None:
+    server.start()
+    try:
+        _say(f"pingboard serves {server.url}")
+        await asyncio.Event().wait()
+    finally:
+        server.stop()
+
+
+async def _echo(settings: Settings) -> None:
+    from pingboard.matrix.echo import EchoBot
+    from pingboard.matrix.login import log_in
+    from pingboard.matrix.session import Session
+    from pingboard.store.ingest import Ingest
+
+    account = _account(settings)
+    if account.access_token is not None:
+        session = await Session.open(account)
+    else:
+        with _writable(settings) as engine:
+            session = await log_in(account, Ingest(engine, _account_key(account)))
+    async with contextlib.aclosing(session):
+        bot = EchoBot(session, settings.rooms)
+        await bot.start()
+        await bot.run()
+
+
+async def _lab(servers: int, delays: dict[str, float]) -> None:
+    from pingboard.lab import Lab
+
+    async with Lab(servers=servers, delays=delays, on_progress=_say) as lab:
+        account = await lab.register(lab.homeservers[0], "pingboard")
+        _say("")
+        for homeserver in lab.homeservers:
+            _say(f"{homeserver.name}: {homeserver.server_name} at {homeserver.url}")
+        _say("")
+        _say("To run pingboard on it, in another terminal:")
+        _say(f"  export PINGBOARD_HOMESERVER={account.homeserver_url}")
+        _say(f"  export PINGBOARD_USER={account.user_id}")
+        _say(f"  export PINGBOARD_ACCESS_TOKEN={account.access_token}")
+        _say(f"  export PINGBOARD_ROOMS='{lab.room_alias}'")
+        _say("  export PINGBOARD_INTERVAL=2s")
+        _say("  pingboard run")
+        _say("")
+        _say("Ctrl-C ends it")
+        await asyncio.Event().wait()
+
+
+@contextlib.asynccontextmanager
+async def _lab_settings(settings: Settings) -> AsyncIterator[Settings]:
+    """A lab, and the settings with an account on its first homeserver."""
+    import secrets
+
+    from pydantic import SecretStr
+
+    from pingboard.lab import Lab
+
+    _say("no account is configured, so pingboard brings a network of its own (a lab)")
+    async with Lab(servers=3, delays=LAB_DELAYS, on_progress=_say) as lab:
+        # A new name each time: what the database remembers of an earlier lab's account, its
+        # sync token above all, is not this one's.
+        account = await lab.register(lab.homeservers[0], f"pingboard-{secrets.token_hex(3)}")
+        changed = {
+            "homeserver": account.homeserver_url,
+            "user": account.user_id,
+            "access_token": SecretStr(account.access_token),
+            "rooms": (lab.room_alias,),
+        }
+        if "interval" not in settings.model_fields_set:
+            changed["interval"] = LAB_INTERVAL
+        yield settings.model_copy(update=changed)
+
+
+@contextlib.asynccontextmanager
+async def _started_worker(settings: Settings, engine: Engine) -> AsyncIterator[Worker]:
+    from pingboard.matrix.worker import Worker
+    from pingboard.store.ingest import Ingest
+
+    account = _account(settings)
+    worker = Worker(
+        Ingest(engine, _account_key(account)),
+        account,
+        settings.rooms,
+        interval=settings.interval,
+        vantage=settings.vantage,
+    )
+    try:
+        await worker.start()
+        yield worker
+    finally:
+        await worker.close()
+
+
+@contextlib.contextmanager
+def _writable(settings: Settings) -> Iterator[Engine]:
+    """The database for the one writer, its tables brought up to date."""
+    from pingboard.store.engine import is_current, migrate, open_engine
+
+    engine = open_engine(settings.database_url)
+    if settings.migrate:
+        migrate(engine)
+    elif not is_current(engine):
+        raise ConfigurationError(
+            "the database's tables are not those of this version, and PINGBOARD_MIGRATE is off; "
+            "run: pingboard db upgrade"
+        )
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _listener(settings: Settings) -> socket.socket:
+    """The port, taken before anything slow is started: it may be another program's."""
+    from pingboard.web.server import listen
+
+    return listen(settings.host, settings.port)
+
+
+@contextlib.contextmanager
+def _server(settings: Settings, listener: socket.socket) -> Iterator[Server]:
+    """The API, reading from the database and never writing to it."""
+    from pingboard.boards import Boards
+    from pingboard.store.engine import is_current, open_engine
+    from pingboard.web.app import create_app
+    from pingboard.web.server import Server
+
+    engine = open_engine(settings.database_url, read_only=True)
+    if not is_current(engine):
+        with _writable(settings):
+            pass
+    boards = Boards(engine, settings.rooms[0] if settings.rooms else None)
+    try:
+        yield Server(create_app(boards), listener)
+    finally:
+        engine.dispose()
+
+
+def _account(settings: Settings) -> Account:
+    from pingboard.matrix.session import Account
+
+    token, password = settings.access_token, settings.password
+    return Account(
+        homeserver=settings.homeserver or "",
+        user_id=settings.user,
+        access_token=token.get_secret_value() if token else None,
+        password=password.get_secret_value() if password else None,
+    )
+
+
+def _account_key(account: Account) -> str:
+    return f"{account.homeserver} {account.user_id}"
+
+
+def _start() -> Settings:
+    settings = load_settings()
+    _set_up_logs(settings.log_level.upper())
+    return settings
+
+
+def _set_up_logs(level: str) -> None:
+    """Ours through structlog; the libraries' warnings beside them. All on stderr.
+
+    Libraries stay above DEBUG whatever the level: there nio logs whole bodies, tokens included.
+    """
+    import structlog
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    # What it warns of are answers that it can't use; they become errors of ours, said once.
+    logging.getLogger("nio").setLevel(logging.ERROR)
+    terminal = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer()
+            if terminal
+            else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _until_stopped(work: Coroutine[None, None, None]) -> None:
+    """Run to the end, or until Ctrl-C or SIGTERM; both end in order, with exit code 0."""
+
+    async def stoppable() -> None:
+        task = asyncio.ensure_future(work)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(stoppable())
+
+
+def _parse_delay(text: str) -> tuple[str, float]:
+    name, _, duration = text.partition("=")
+    try:
+        return name, parse_duration(duration).total_seconds()
+    except ValueError as error:
+        raise ConfigurationError(
+            f"--delay {text!r}: {error}; for example --delay hs2=150ms"
+        ) from None
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

@@ -1,0 +1,24 @@
+"""A real Matrix network on this machine: homeservers, echo bots, a delay and fault proxy.
+
+    lab.py          starts all of it in order, and ends it
+      homeserver.py   a Synapse (config.py writes its configuration)
+      echobot.py      `pingboard echo`, started as a user would
+        process.py      a child process: start, ready, stop, kill, pause, resume, its log
+        leash.py        runs in each child and ends it when this process ends
+      network.py      the links between the homeservers: delay, hold, cut
+        proxy.py        a CONNECT proxy for each homeserver; all its federation goes through it
+        link.py         one direction of a link
+      accounts.py, rooms.py   the few client-server calls that setting up takes
+
+In comes how many homeservers and how slow their links; out comes a ping room with an echo bot on
+each. Nothing leaves the loopback interface, nothing needs root, and no process outlives this one.
+"""
+
+from pingboard.lab.accounts import Account
+from pingboard.lab.echobot import EchoBot
+from pingboard.lab.errors import LabError
+from pingboard.lab.homeserver import Homeserver
+from pingboard.lab.lab import Lab
+from pingboard.lab.network import Network
+
+__all__ = ["Account", "EchoBot", "Homeserver", "Lab", "LabError", "Network"]

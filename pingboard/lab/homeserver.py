@@ -1,0 +1,71 @@
+"""One homeserver of the lab: a Synapse with its own database, ports and keys."""
+
+import importlib.util
+import secrets
+from pathlib import Path
+
+import aiohttp
+
+from pingboard.lab.accounts import Account, register_account
+from pingboard.lab.config import Limits, SynapseConfig
+from pingboard.lab.errors import LabError
+from pingboard.lab.process import LeashedProcess, OnProgress
+from pingboard.lab.proxy import LOOPBACK
+
+SYNAPSE = "synapse.app.homeserver"
+
+
+def require_synapse() -> None:
+    """Raise a `LabError` that says how to install Synapse, unless it is."""
+    if importlib.util.find_spec("synapse") is None:
+        raise LabError("the lab needs Synapse, a homeserver: pip install 'pingboard[lab]'")
+
+
+class Homeserver(LeashedProcess):
+    """A Synapse. `name` is for people and the network ("hs1"), `server_name` is Matrix's."""
+
+    def __init__(
+        self,
+        name: str,
+        server_name: str,
+        *,
+        client_port: int,
+        federation_port: int,
+        proxy_url: str,
+        certificate: Path,
+        limits: Limits,
+        directory: Path,
+        http: aiohttp.ClientSession,
+        on_progress: OnProgress,
+    ) -> None:
+        self.server_name = server_name
+        self.url = f"http://{LOOPBACK}:{client_port}"
+        self._http = http
+        self._shared_secret = secrets.token_urlsafe(32)
+        config = SynapseConfig(
+            server_name=server_name,
+            client_port=client_port,
+            federation_port=federation_port,
+            proxy_url=proxy_url,
+            shared_secret=self._shared_secret,
+            certificate=certificate,
+            limits=limits,
+        ).write(directory / name)
+        super().__init__(
+            name, (SYNAPSE, "-c", str(config)), directory=directory, on_progress=on_progress
+        )
+
+    async def is_ready(self) -> bool:
+        try:
+            async with self._http.get(f"{self.url}/health") as response:
+                return response.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    async def register(self, localpart: str) -> Account:
+        """Make an account here."""
+        try:
+            return await register_account(self._http, self.url, self._shared_secret, localpart)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            reason = str(error) or "no answer"
+            raise LabError(f"can't register {localpart!r} on {self.name}: {reason}") from error

@@ -1,0 +1,196 @@
+"""The whole lab: in comes how many homeservers, out comes a ping room with an echo bot on each."""
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+import aiohttp
+
+from pingboard.lab.accounts import Account
+from pingboard.lab.config import Limits, write_certificate
+from pingboard.lab.echobot import EchoBot
+from pingboard.lab.errors import LabError
+from pingboard.lab.homeserver import Homeserver, require_synapse
+from pingboard.lab.network import Network, check_delay, check_name
+from pingboard.lab.ports import reserve_port
+from pingboard.lab.process import LeashedProcess, OnProgress
+from pingboard.lab.rooms import ALIAS_LOCALPART, create_ping_room, joined_members
+
+ECHO_COMMAND = ("pingboard", "echo")
+HTTP_TIMEOUT = aiohttp.ClientTimeout(total=30)
+
+
+def _say_nothing(_line: str) -> None:
+    pass
+
+
+class Lab:
+    """Homeservers that federate on the loopback interface, one ping room, an echo bot on each.
+
+    `delays` adds seconds each way to every link of a homeserver, `{"hs2": 0.15}`, once all is
+    set up; between two delayed homeservers both count. `limits` are Synapse's rate limits,
+    federation back-off and response cache: "raised" for tests, "default" as on a real server.
+    `directory`, made if missing, keeps databases and logs; without one they are temporary.
+    `echo_command` is a module, or a .py file, with arguments.
+
+    Made by `async with`. Whatever ends it (also an error at the start, cancellation, `kill -9`)
+    ends every process.
+    """
+
+    homeservers: tuple[Homeserver, ...] = ()
+    echo_bots: tuple[EchoBot, ...] = ()
+    network: Network
+    directory: Path
+    owner: Account
+    """Made the room, so it may do everything there. Sends nothing by itself."""
+    room_alias: str
+    room_id: str
+
+    def __init__(
+        self,
+        *,
+        servers: int = 3,
+        delays: Mapping[str, float] = MappingProxyType({}),
+        directory: Path | None = None,
+        echo: bool = True,
+        room_version: str | None = None,
+        limits: Limits = "raised",
+        on_progress: OnProgress = _say_nothing,
+        echo_command: Sequence[str] = ECHO_COMMAND,
+    ) -> None:
+        if servers < 1:
+            raise LabError(f"a lab has at least 1 homeserver, not {servers}")
+        self._names = tuple(f"hs{number}" for number in range(1, servers + 1))
+        for name, seconds in delays.items():
+            check_name(name, self._names)
+            check_delay(seconds)
+        self._delays = delays
+        self._wanted_directory = directory
+        self._echo = echo
+        self._room_version = room_version
+        self._limits = limits
+        self._on_progress = on_progress
+        self._echo_command = echo_command
+        self._lifetime = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        require_synapse()
+        async with AsyncExitStack() as lifetime:
+            await self._start(lifetime)
+            self._lifetime = lifetime.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._lifetime.__aexit__(error_type, error, traceback)
+
+    async def register(self, homeserver: Homeserver, localpart: str) -> Account:
+        """Make an account on one of the homeservers; a `LabError` where the name is taken."""
+        return await homeserver.register(localpart)
+
+    async def _start(self, lifetime: AsyncExitStack) -> None:
+        self._on_progress(f"starting {_count(len(self._names), 'homeserver')}")
+        self.directory = self._make_directory(lifetime)
+        self._http = await lifetime.enter_async_context(aiohttp.ClientSession(timeout=HTTP_TIMEOUT))
+        await self._build(lifetime)
+        lifetime.push_async_callback(self._end_processes)
+        await _together(self._start_process(homeserver) for homeserver in self.homeservers)
+        await self._open_room()
+        if self._echo:
+            await self._start_echo_bots()
+        for name, seconds in self._delays.items():
+            self.network.delay_all(name, seconds)
+
+    def _make_directory(self, lifetime: AsyncExitStack) -> Path:
+        if self._wanted_directory is None:
+            temporary = tempfile.TemporaryDirectory(prefix="pingboard-lab-")
+            return Path(lifetime.enter_context(temporary))
+        directory = self._wanted_directory.resolve()
+        directory.mkdir(parents=True, exist_ok=True)
+        if any(directory.iterdir()):
+            raise LabError(f"{directory} is not empty; a lab starts afresh, in an empty directory")
+        return directory
+
+    async def _build(self, lifetime: AsyncExitStack) -> None:
+        """Give each homeserver its ports, proxy and configuration."""
+        federation_ports = {name: reserve_port(lifetime) for name in self._names}
+        # The explicit port makes other homeservers connect to it without any discovery.
+        server_names = {name: f"{name}.localhost:{port}" for name, port in federation_ports.items()}
+        self.network = await lifetime.enter_async_context(Network(server_names))
+        certificate = write_certificate(self.directory)
+        self.homeservers = tuple(
+            Homeserver(
+                name,
+                server_names[name],
+                client_port=reserve_port(lifetime),
+                federation_port=federation_ports[name],
+                proxy_url=self.network.proxy_url(name),
+                certificate=certificate,
+                limits=self._limits,
+                directory=self.directory,
+                http=self._http,
+                on_progress=self._on_progress,
+            )
+            for name in self._names
+        )
+
+    async def _open_room(self) -> None:
+        first = self.homeservers[0]
+        self.owner = await first.register("lab")
+        self.room_id = await create_ping_room(self._http, self.owner, self._room_version)
+        self.room_alias = f"#{ALIAS_LOCALPART}:{first.server_name}"
+        self._on_progress(f"ping room {self.room_alias} open")
+
+    async def _start_echo_bots(self) -> None:
+        accounts = [await homeserver.register("echo") for homeserver in self.homeservers]
+        self.echo_bots = tuple(
+            EchoBot(
+                f"echo-{name}",
+                self._echo_command,
+                account,
+                self.room_alias,
+                self._members,
+                directory=self.directory,
+                on_progress=self._on_progress,
+            )
+            for name, account in zip(self._names, accounts, strict=True)
+        )
+        await _together(self._start_process(bot) for bot in self.echo_bots)
+
+    async def _members(self) -> frozenset[str]:
+        return await joined_members(self._http, self.owner, self.room_id)
+
+    async def _start_process(self, process: LeashedProcess) -> None:
+        await process.start()
+        self._on_progress(f"{process.name} ready")
+
+    async def _end_processes(self) -> None:
+        # Bots first: one that loses its homeserver would complain in its log.
+        await _together(bot.stop() for bot in self.echo_bots)
+        await _together(homeserver.stop() for homeserver in self.homeservers)
+
+
+async def _together(steps: Iterable[Awaitable[None]]) -> None:
+    """Await all of them at once; the first error ends the others and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for step in steps:
+                group.create_task(_as_coroutine(step))
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+async def _as_coroutine(step: Awaitable[None]) -> None:
+    await step
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

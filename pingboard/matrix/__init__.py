@@ -1,0 +1,1 @@
+"""The room, through matrix-nio: events come in, pings and pongs go out."""

@@ -1,0 +1,1 @@
+"""Samples -> standings, with numpy. Pure: no I/O and no clock."""

@@ -1,0 +1,1 @@
+"""A board -> text: Markdown. Pure: no I/O and no clock."""

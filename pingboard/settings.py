@@ -1,0 +1,237 @@
+"""PINGBOARD_* variables, `.env` and secret files -> Settings. The only reader of the environment.
+
+Each setting is documented here, once; `.env.example` repeats it for copying.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from pingboard.model import ConfigurationError
+from pingboard.servername import is_server_name, server_of
+
+_PREFIX = "PINGBOARD_"
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(text: str) -> timedelta:
+    """`5m`, `1s`, `150ms`, `1.5h` or a plain number of seconds; ValueError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", text.strip(), re.ASCII)
+    if match is None:
+        raise ValueError(f"{text!r} is no duration such as 150ms, 30s, 5m or 1h")
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
+
+
+def _duration(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _split(value: object) -> object:
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+class Settings(BaseSettings):
+    """What pingboard is told. `account_settings()` says whether that is enough for an account."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    homeserver: str | None = Field(
+        None,
+        description="client URL of the account's homeserver",
+        examples=["https://matrix.example.org"],
+    )
+    user: str | None = Field(
+        None, description="the account's user ID", examples=["@pingboard:example.org"]
+    )
+    access_token: SecretStr | None = Field(
+        None, description="the account's access token", examples=["syt_..."]
+    )
+    access_token_file: Path | None = Field(
+        None, description="a file that holds it", examples=["/run/secrets/access_token"]
+    )
+    password: SecretStr | None = Field(
+        None,
+        description="instead of the token: logs in once and keeps the token in the database",
+        examples=["correct-horse-battery-staple"],
+    )
+    password_file: Path | None = Field(
+        None, description="a file that holds it", examples=["/run/secrets/password"]
+    )
+    rooms: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (),
+        description="aliases or IDs of the ping rooms, separated by spaces or commas; "
+        "the first is the default room",
+        examples=["#ping:maunium.net"],
+    )
+    interval: Annotated[timedelta, BeforeValidator(_duration)] = Field(
+        timedelta(minutes=5),
+        ge=timedelta(seconds=1),
+        le=timedelta(days=1),
+        description="from one ping to the next, with jitter; below 5s only on one's own server",
+        examples=["5m"],
+    )
+    vantage: str = Field(
+        "main",
+        min_length=1,
+        description="a name for the place that this worker pings from",
+        examples=["frankfurt"],
+    )
+    database_url: str = Field(
+        "sqlite:///pingboard.db",
+        description="where samples are kept: sqlite:///FILE or postgresql://USER:PW@HOST/NAME",
+        examples=["sqlite:///pingboard.db"],
+    )
+    database_url_file: Path | None = Field(
+        None, description="a file that holds it", examples=["/run/secrets/database_url"]
+    )
+    migrate: bool = Field(
+        True, description="bring the database's tables up to date at start", examples=["true"]
+    )
+    host: str = Field("127.0.0.1", description="address to serve on", examples=["0.0.0.0"])
+    port: int = Field(
+        8080, ge=0, le=65535, description="port to serve on; 0 takes a free one", examples=["8080"]
+    )
+    log_level: str = Field(
+        "INFO",
+        pattern="(?i)^(debug|info|warning|error)$",
+        examples=["INFO"],
+        description="DEBUG, INFO, WARNING or ERROR",
+    )
+
+    @field_validator("homeserver")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{value!r} is no http:// or https:// address")
+        return value.rstrip("/")
+
+    @field_validator("user")
+    @classmethod
+    def _is_user_id(cls, value: str | None) -> str | None:
+        if value is not None and server_of(value) is None:
+            raise ValueError(f"{value!r} is no user ID (@name:homeserver)")
+        return value
+
+    @field_validator("rooms")
+    @classmethod
+    def _are_rooms(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for room in value:
+            alias = room.startswith("#") and is_server_name(room.partition(":")[2])
+            if not alias and not (room.startswith("!") and len(room) > 1):
+                raise ValueError(f"{room!r} is no room alias (#name:homeserver) and no room ID")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name in ("access_token", "password", "database_url"):
+            file = values.get(f"{name}_file")
+            if not file:
+                continue
+            if values.get(name):
+                raise ValueError(
+                    f"{_PREFIX}{name.upper()} and {_PREFIX}{name.upper()}_FILE are both set; "
+                    "keep one"
+                )
+            try:
+                values[name] = Path(file).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(
+                    f"{_PREFIX}{name.upper()}_FILE: {str(file)!r} can't be read: {error}"
+                ) from None
+        return values
+
+    @model_validator(mode="after")
+    def _has_a_user_for_its_password(self) -> Self:
+        if self.homeserver and self.password and not self.access_token and not self.user:
+            raise ValueError(
+                "PINGBOARD_USER is not set, and a password needs it; "
+                "for example PINGBOARD_USER=@pingboard:example.org"
+            )
+        return self
+
+    @property
+    def wants_lab(self) -> bool:
+        """Whether nothing of an account is set, so that `run` brings its own homeservers."""
+        return not (self.homeserver or self.user or self.access_token or self.password)
+
+    def require_account(self) -> None:
+        """Raise ConfigurationError that names the variable which an account still needs."""
+        if not self.homeserver:
+            raise _missing("homeserver")
+        if not self.access_token and not self.password:
+            raise ConfigurationError(
+                "PINGBOARD_ACCESS_TOKEN and PINGBOARD_PASSWORD are not set, one is needed; "
+                "for example PINGBOARD_ACCESS_TOKEN=syt_..."
+            )
+        if not self.rooms:
+            raise _missing("rooms")
+
+
+def _missing(name: str) -> ConfigurationError:
+    return ConfigurationError(f"{_PREFIX}{name.upper()} is not set; {_example(name)}")
+
+
+def _example(name: str) -> str:
+    examples = Settings.model_fields[name].examples or [""]
+    return f"for example {_PREFIX}{name.upper()}={examples[0]}"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this process; raises ConfigurationError, a line for each fault."""
+    given = {**dotenv_values(".env"), **os.environ}
+    _refuse_unknown(given)
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise ConfigurationError(
+            "\n".join(_describe(fault, given) for fault in error.errors(include_url=False))
+        ) from None
+
+
+def _refuse_unknown(given: Mapping[str, str | None]) -> None:
+    """A typo must not pass silently. `PINGBOARD_TEST_*` belongs to the tests."""
+    known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for name in sorted(given):
+        if name.startswith(_PREFIX) and not name.startswith("PINGBOARD_TEST_"):
+            if name in known:
+                continue
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]}?" if close else "see .env.example for those there are"
+            raise ConfigurationError(f"{name} is no setting of pingboard; {hint}")
+
+
+def _describe(fault: Any, given: Mapping[str, str | None]) -> str:
+    """One line for one fault: the variable, what is wrong with its value, an example."""
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if not fault["loc"]:
+        return message
+    name = str(fault["loc"][0])
+    variable = f"{_PREFIX}{name.upper()}"
+    if fault["type"] != "value_error":
+        shown = given.get(variable, fault["input"])
+        message = f"{shown!r}: {message[0].lower()}{message[1:]}"
+    return f"{variable}: {message}; {_example(name)}"

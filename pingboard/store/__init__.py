@@ -1,0 +1,1 @@
+"""Samples, each kept once, through SQLAlchemy: SQLite embedded, PostgreSQL to grow on."""

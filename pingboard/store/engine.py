@@ -1,0 +1,141 @@
+"""Opens the database, SQLite or PostgreSQL, and brings its tables up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+
+from pingboard.model import ConfigurationError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Engine", "is_current", "migrate", "open_engine"]
+
+BUSY_TIMEOUT_S = 60
+"""How long a write waits for another process's lock before it fails; a backup takes seconds."""
+
+_EXAMPLE = "for example PINGBOARD_DATABASE_URL=sqlite:///pingboard.db"
+
+
+def open_engine(url: str, *, read_only: bool = False) -> Engine:
+    """An engine for a `sqlite:///FILE` or `postgresql://...` URL; opens no connection yet.
+
+    `read_only` refuses writes in the database itself: on SQLite only the worker may write
+    (versions before 3.51.3 can corrupt a WAL database when two connections checkpoint at once).
+    Raises ConfigurationError for a URL that is neither.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError(f"PINGBOARD_DATABASE_URL is not a URL; {_EXAMPLE}") from None
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return _open_sqlite(parsed.database, read_only=read_only)
+    if backend == "postgresql":
+        options = {"options": "-c default_transaction_read_only=on"} if read_only else {}
+        return create_engine(parsed, connect_args=options, pool_pre_ping=True)
+    raise ConfigurationError(
+        f"PINGBOARD_DATABASE_URL names {backend!r}, which is neither sqlite nor postgresql; "
+        f"{_EXAMPLE}"
+    )
+
+
+def _open_sqlite(database: str | None, *, read_only: bool) -> Engine:
+    if database is None or database == ":memory:":
+        raise ConfigurationError(
+            f"PINGBOARD_DATABASE_URL names no file, and every sample has to be kept; {_EXAMPLE}"
+        )
+    path = Path(database).absolute()
+
+    mode = "ro" if read_only else "rwc"
+    engine = create_engine(
+        f"sqlite:///{path.as_uri()}?mode={mode}&uri=true",
+        # isolation_level None: transactions are begun below, not by the driver's own guess.
+        connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None},
+    )
+
+    def set_up(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA foreign_keys = ON")
+        if not read_only:
+            # In WAL mode NORMAL loses at most the last commits in a power cut, never consistency;
+            # what it loses is asked for again, because the sync token goes with it.
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+
+    def begin(connection: Connection) -> None:
+        # IMMEDIATE, because a transaction that reads and then writes may otherwise fail at once,
+        # without waiting, when another one wrote in between.
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    event.listen(engine, "connect", set_up)
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the tables to this version's schema, in one transaction; nothing to do is fine.
+
+    Raises StoreError for a database that can't be opened or is newer than this pingboard.
+    """
+    with _explained(engine), engine.begin() as connection:
+        config = _alembic_config()
+        config.attributes["connection"] = connection
+        script = ScriptDirectory.from_config(config)
+        current = MigrationContext.configure(connection).get_current_revision()
+        known = {revision.revision for revision in script.walk_revisions()}
+        if current is not None and current not in known:
+            raise StoreError(
+                f"the database has schema {current}, newer than this pingboard knows; "
+                "upgrade pingboard, or restore the backup made before the upgrade"
+            )
+        command.upgrade(config, "head")
+
+
+def is_current(engine: Engine) -> bool:
+    """Whether the tables are those of this version; False also for an absent SQLite file."""
+    if engine.dialect.name == "sqlite" and not _sqlite_exists(engine):
+        return False
+    with _explained(engine), engine.connect() as connection:
+        head = ScriptDirectory.from_config(_alembic_config()).get_current_head()
+        return MigrationContext.configure(connection).get_current_revision() == head
+
+
+def _sqlite_exists(engine: Engine) -> bool:
+    try:
+        engine.connect().close()
+    except OperationalError:
+        return False
+    return True
+
+
+@contextmanager
+def _explained(engine: Engine) -> Iterator[None]:
+    """Turn what the driver says of a database that can't be used into one line."""
+    try:
+        yield
+    except (OperationalError, DatabaseError) as error:
+        reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+        raise StoreError(
+            f"PINGBOARD_DATABASE_URL: the {engine.dialect.name} database can't be used: {reason}"
+        ) from error
+
+
+def _alembic_config() -> Config:
+    """Migrations lie beside the package in a checkout, and inside it once installed."""
+    package = Path(__file__).parents[1]
+    inside, beside = package / "alembic", package.parent / "alembic"
+    config = Config()
+    config.set_main_option("script_location", str(inside if inside.is_dir() else beside))
+    return config

@@ -1,0 +1,102 @@
+"""The tables. Narrow rows: a name is stored once and referred to by an integer.
+
+`sample` is the hot table, integers only; its primary key is the duplicate check, and it has no
+second index: a window is found through `ping`, of which there is one for about a hundred samples.
+Timestamps are Matrix timestamps (ms since the Unix epoch, UTC).
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+server = Table(
+    "server",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+)
+
+room = Table(
+    "room",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("room_id", Text, nullable=False, unique=True),
+    Column("alias", Text, comment="by which the operator configured it, or its canonical one"),
+)
+
+vantage = Table(
+    "vantage",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, comment="of the worker"),
+    Column("server", ForeignKey(server.c.id), nullable=False),
+    UniqueConstraint("name", "server"),
+    comment="where our own pings were sent from: a round trip depends on where one stands",
+)
+
+ping = Table(
+    "ping",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("room", ForeignKey(room.c.id), nullable=False),
+    Column("server", ForeignKey(server.c.id), nullable=False),
+    Column("event", Text, nullable=False, comment="event ID"),
+    Column("origin_server_ts", BigInteger, nullable=False, comment="by the ping server's clock"),
+    Column("seen_ts", BigInteger, nullable=False, comment="our receipt, or origin_server_ts"),
+    Column("vantage", ForeignKey(vantage.c.id), comment="set for our own pings alone"),
+    UniqueConstraint("room", "event"),
+    Index(None, "room", "seen_ts"),
+)
+
+sample = Table(
+    "sample",
+    metadata,
+    Column("ping", ForeignKey(ping.c.id), primary_key=True),
+    Column("pong_server", ForeignKey(server.c.id), primary_key=True),
+    Column("one_way_ms", Integer, nullable=False, comment="as the bot claims"),
+    Column("round_trip_ms", Integer, comment="for our own pings whose pong we saw arrive"),
+    # Differences, because SQLite keeps a small integer in one to three bytes, a timestamp in six.
+    Column("delay_ms", BigInteger, nullable=False, comment="pong seen, minus ping.seen_ts"),
+    Column("lag_ms", BigInteger, nullable=False, comment="pong seen, minus its origin_server_ts"),
+    Column("provenance", SmallInteger, nullable=False, comment="model.Provenance"),
+    sqlite_with_rowid=False,
+)
+
+rejection = Table(
+    "rejection",
+    metadata,
+    Column("room", ForeignKey(room.c.id), primary_key=True),
+    Column("pong_server", ForeignKey(server.c.id), primary_key=True),
+    Column("reason", Text, primary_key=True, comment="model.Rejection"),
+    Column("day", Integer, primary_key=True, comment="days since the Unix epoch, UTC"),
+    Column("count", Integer, nullable=False),
+    comment="pongs that did not count, so that an admin can see why",
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("account", Text, primary_key=True, comment="digest of homeserver and user ID"),
+    Column("device_id", Text),
+    Column("access_token", Text, comment="only where we logged in with a password"),
+    Column("next_batch", Text, comment="the sync token, committed with what it covers"),
+    comment="what lets a restart go on where the worker stopped",
+)

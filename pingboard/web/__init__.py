@@ -1,0 +1,1 @@
+"""Boards -> HTTP: JSON, Markdown and pages, with FastAPI."""

@@ -1,0 +1,63 @@
+"""The HTTP interface as one ASGI app: boards and a clock -> answers.
+
+It is read-only and needs no cookies; each group of paths is a module of its own beside this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from pingboard.boards import Boards
+from pingboard.web import dependencies, docs, health, pages, problems, rankings, rooms
+from pingboard.web.middleware import CommonHeaders, HeadAsGet
+
+_DESCRIPTION = """\
+The leaderboard of Matrix homeservers by message latency.
+
+Everything is read-only: `GET` and `HEAD`, from any origin, without cookies. Latencies are JSON
+numbers in **milliseconds**, times are RFC 3339 in UTC. Errors are `application/problem+json`
+(RFC 9457) and name the parameter; an unknown query parameter is an error too, so that a typo
+can't pass silently.
+
+* **ping server** / **pong server**: the homeserver of a ping's sender / of the echo bot that
+  answered.
+* **round trip**: from our send of a ping to its pong's arrival, by our own clock.
+* **one-way**: from a ping's send to its arrival at the pong server, as the echo bot claims it.
+"""
+
+
+def utc_now() -> datetime:
+    """The time, aware UTC."""
+    return datetime.now(UTC)
+
+
+def create_app(boards: Boards, *, clock: Callable[[], datetime] = utc_now) -> FastAPI:
+    """The app that answers from these boards; `clock` says the time of a request, aware UTC."""
+    app = FastAPI(
+        title="pingboard",
+        summary="Matrix homeservers by message latency",
+        description=_DESCRIPTION,
+        version=version("pingboard"),
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    dependencies.provide(app, boards, clock)
+    app.add_middleware(
+        CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD"], allow_headers=["*"]
+    )
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(CommonHeaders)
+    problems.install(app)
+    app.include_router(rankings.router)
+    app.include_router(rooms.router)
+    app.include_router(health.router)
+    docs.mount(app)
+    pages.mount(app)
+    return app

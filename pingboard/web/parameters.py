@@ -1,0 +1,159 @@
+"""Query parameters: what a URL asks for -> the board that answers it; wrong ones are a 422.
+
+Every path takes its parameters as one of these models. An unknown parameter is an error, so that
+a typo can't pass silently.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, cast
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from pingboard.boards import Boards
+from pingboard.model import DEFAULT_WINDOW, WINDOWS, Board, BoardName, Window
+
+LONGEST_WINDOW = timedelta(days=366)
+MOST_STANDINGS = 10_000
+MOST_SAMPLES = 1_000_000_000
+
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
+)
+
+
+def parse_instant(text: object) -> datetime:
+    """An RFC 3339 date and time with its timezone, as aware UTC."""
+    if not isinstance(text, str) or not _RFC3339.fullmatch(text):
+        raise ValueError(
+            "should be RFC 3339 with a timezone, for example 2026-10-05T00:00:00Z (in a URL, a '+' "
+            "is written %2B)"
+        )
+    at = datetime.fromisoformat(text.upper())
+    # A year of room on either side, for a window that is added to it or a timezone.
+    if not 1970 <= at.year < 9999:
+        raise ValueError("should be in a year from 1970 to 9998")
+    return at.astimezone(UTC)
+
+
+def _check_window(name: str) -> str:
+    if name not in WINDOWS:
+        raise ValueError(f"should be one of {', '.join(WINDOWS)}")
+    return name
+
+
+Instant = Annotated[datetime, BeforeValidator(parse_instant)]
+WindowName = Annotated[
+    str, AfterValidator(_check_window), Field(json_schema_extra={"enum": list(WINDOWS)})
+]
+
+
+def _forget_null(schema: JsonDict) -> None:
+    """None stands for a parameter that is left out; a URL has no null, so the schema has none."""
+    schema.update(cast("list[JsonDict]", schema.pop("anyOf"))[0])
+
+
+class NoQuery(BaseModel):
+    """For a path that takes no parameters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BoardQuery(NoQuery):
+    """Which board: the same parameters for its JSON, its Markdown table and its page."""
+
+    room: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
+        None,
+        description="Alias or room ID, URL-encoded (`#` is `%23`, `!` is `%21`). "
+        "Left out: the first configured room.",
+        examples=["#ping:maunium.net"],
+        json_schema_extra=_forget_null,
+    )
+    board: BoardName = Field(
+        BoardName.RESPONSE,
+        description="`response` ranks pong servers by the round trip of our own pings, `delivery` "
+        "ping servers by one-way over all pongs, `reception` pong servers by one-way over "
+        "everybody's pings.",
+    )
+    window: WindowName | None = Field(
+        None,
+        description=f"Length of the window. Left out: `{DEFAULT_WINDOW}`, or what `from` and `to` "
+        "say. Alone it ends now; with `to` it ends there, with `from` it begins there; with both "
+        "it has to agree with them.",
+        examples=[DEFAULT_WINDOW],
+        json_schema_extra=_forget_null,
+    )
+    from_: Instant | None = Field(
+        None,
+        alias="from",
+        description="First instant of the window, RFC 3339 with a timezone. Alone, the window runs "
+        f"until now. A window is at most {LONGEST_WINDOW.days} days long.",
+        examples=["2026-10-05T00:00:00Z"],
+        json_schema_extra=_forget_null,
+    )
+    to: Instant | None = Field(
+        None,
+        description="First instant after the window, RFC 3339 with a timezone. Alone, the window "
+        f"begins {DEFAULT_WINDOW} before it.",
+        examples=["2026-10-12T00:00:00Z"],
+        json_schema_extra=_forget_null,
+    )
+    limit: Annotated[int, Field(ge=1, le=MOST_STANDINGS)] | None = Field(
+        None,
+        description="Most standings to give. Left out: all.",
+        examples=[10],
+        json_schema_extra=_forget_null,
+    )
+    min_samples: int = Field(
+        1,
+        ge=1,
+        le=MOST_SAMPLES,
+        description="Leave out homeservers with fewer samples; those left are ranked from 1.",
+    )
+
+    def ask(self, boards: Boards, now: datetime) -> Board:
+        """The board that is asked for, as of now; raises UnknownRoomError."""
+        return boards.board(
+            self.board,
+            self.window_at(now),
+            now=now,
+            room=self.room,
+            min_samples=self.min_samples,
+            limit=self.limit,
+        )
+
+    def window_at(self, now: datetime) -> Window:
+        """The window that is asked for at this time; a 422 where there can't be one."""
+        length = WINDOWS[self.window or DEFAULT_WINDOW]
+        if self.window and self.from_ and self.to and self.to - self.from_ != length:
+            raise refusal("window", "should be left out: from and to give another length")
+        end = self.to or (self.from_ + length if self.from_ and self.window else now)
+        start = self.from_ or end - length
+        if start >= end:
+            raise refusal("from", f"should be before the window's end, {end.isoformat()}")
+        if end - start > LONGEST_WINDOW:
+            raise refusal(
+                "from",
+                f"should be at most {LONGEST_WINDOW.days} days before the window's end, "
+                f"{end.isoformat()}",
+            )
+        return Window(start, end)
+
+
+class TableQuery(BoardQuery):
+    """As `BoardQuery`, for a table to paste."""
+
+    limit: Annotated[int, Field(ge=1, le=MOST_STANDINGS)] | None = Field(
+        10, description="Most rows.", json_schema_extra=_forget_null
+    )
+
+
+def refusal(parameter: str, message: str) -> RequestValidationError:
+    """The error that pydantic would raise, for what depends on more than one parameter."""
+    return RequestValidationError(
+        [{"type": "value_error", "loc": ("query", parameter), "msg": message}]
+    )

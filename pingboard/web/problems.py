@@ -1,0 +1,169 @@
+"""What is wrong -> one answer: problem+json (RFC 9457), or a page where a person asked for one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from fastapi_problem.error import NotFoundProblem, Problem, ServerProblem
+from fastapi_problem.handler import ExceptionHandler, add_exception_handler, new_exception_handler
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from pingboard.model import UnknownRoomError
+from pingboard.web import pages
+from pingboard.web.middleware import HEADERS
+
+
+class UnknownRoomProblem(NotFoundProblem):
+    """The room that was asked for is not known."""
+
+    title = "Unknown room"
+    type_ = "unknown-room"
+
+
+class UnexpectedProblem(ServerProblem):
+    """A mistake of ours. What went wrong stands in the log, never in the answer."""
+
+    title = "Something went wrong in pingboard"
+    type_ = "unexpected-error"
+
+    def __init__(self, *_: object) -> None:
+        super().__init__(
+            "The error is in the server's log; please try again later.",
+            # uvicorn closes the connection after an error that the app did not expect.
+            headers={"Connection": "close"},
+        )
+
+
+def _explain_room(_: ExceptionHandler, _request: Request, error: Exception) -> Problem:
+    return UnknownRoomProblem(str(error))
+
+
+def _explain_status(_: ExceptionHandler, request: Request, error: HTTPException) -> Problem:
+    headers = dict(error.headers or {})
+    detail = error.detail
+    if error.status_code == 404:
+        detail = f"There is nothing at {request.url.path}; /docs lists what there is."
+    elif error.status_code == 405:
+        # FastAPI does not know that its GET paths answer HEAD too (see middleware).
+        headers["Allow"] = "GET, HEAD"
+        detail = "Everything here is read-only: use GET or HEAD."
+    title, kind = {
+        404: ("Not found", "not-found"),
+        405: ("Method not allowed", "method-not-allowed"),
+    }.get(error.status_code, ("Request refused", "http-error"))
+    return Problem(title, type_=kind, detail=detail, status=error.status_code, headers=headers)
+
+
+def _explain_parameters(
+    _: ExceptionHandler, request: Request, error: RequestValidationError
+) -> Problem:
+    errors = [
+        {
+            "type": one["type"],
+            "loc": one["loc"][:2],  # behind it stand pydantic's own names for a type's parts
+            "msg": _explain_parameter(request, one),
+        }
+        for one in error.errors()
+    ]
+    return Problem(
+        "A parameter is wrong",
+        type_="bad-parameter",
+        detail="; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in errors),
+        status=422,
+        errors=errors,
+    )
+
+
+def _explain_parameter(request: Request, error: Mapping[str, Any]) -> str:
+    if error["type"] != "extra_forbidden":
+        return str(error["msg"]).removeprefix("Value error, ")
+    known = _parameters(request)
+    if not known:
+        return "unknown parameter; this path takes none"
+    close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"unknown parameter; {hint}known: {', '.join(known)}"
+
+
+def _parameters(request: Request) -> list[str]:
+    route = request.scope["route"]
+    return [field.alias for field in get_flat_params(route.dependant)]
+
+
+_KEPT = ("Allow", "Connection")
+
+
+def _finish(
+    content: dict[str, Any], request: Request, response: Response
+) -> tuple[dict[str, Any], Response]:
+    """Make it a page for a person, and give it the headers that every answer has."""
+    if _wants_page(request):
+        kept = {name: response.headers[name] for name in _KEPT if name in response.headers}
+        response = pages.render_problem(request, content, headers=kept)
+    # The middleware does it too, but an unexpected error is answered outside of it.
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return content, response
+
+
+def _wants_page(request: Request) -> bool:
+    """A page's errors are pages; of a path that does not exist, a browser gets one."""
+    route = request.scope.get("route")
+    if isinstance(route, APIRoute):
+        return pages.TAG in route.tags
+    return "text/html" in request.headers.get("accept", "")
+
+
+_handler = new_exception_handler(
+    unhandled_wrappers={"default": UnexpectedProblem},
+    handlers={UnknownRoomError: _explain_room},
+    http_exception_handler=_explain_status,
+    request_validation_handler=_explain_parameters,
+    post_hooks=[_finish],
+)
+
+BAD_PARAMETER_RESPONSE: dict[int | str, dict[str, Any]] = {
+    422: {
+        "description": "A parameter is wrong; `loc` names it and `msg` says what would be right",
+        "content": {
+            "application/problem+json": {
+                "schema": {"$ref": "#/components/schemas/HTTPValidationError"},
+                "example": {
+                    "type": "bad-parameter",
+                    "title": "A parameter is wrong",
+                    "status": 422,
+                    "errors": [
+                        {
+                            "type": "extra_forbidden",
+                            "loc": ["query", "room"],
+                            "msg": "unknown parameter; this path takes none",
+                        }
+                    ],
+                    "detail": "room: unknown parameter; this path takes none",
+                },
+            }
+        },
+    }
+}
+"""For the OpenAPI description of a path without parameters, where an unknown one is an error too.
+To the others FastAPI adds it itself."""
+
+UNKNOWN_ROOM_RESPONSE: dict[int | str, dict[str, Any]] = {
+    404: _handler.generate_swagger_response(
+        UnknownRoomProblem("no room '#pong:one.example' is known here; known: #ping:one.example")
+    )
+}
+"""For the description of a path that takes a room."""
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the app so."""
+    add_exception_handler(app, _handler, generic_swagger_defaults=False)
+    app.add_exception_handler(UnknownRoomError, _handler)

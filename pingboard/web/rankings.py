@@ -1,0 +1,170 @@
+"""/api/v1/rankings and /rankings.md: one board, as JSON and as the Markdown table."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic.config import JsonDict
+
+from pingboard.model import Board, BoardName
+from pingboard.render import markdown
+from pingboard.web import problems
+from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.parameters import BoardQuery, TableQuery
+
+router = APIRouter(tags=["rankings"], responses=problems.UNKNOWN_ROOM_RESPONSE)
+
+
+def _shorten(ms: float) -> int | float:
+    """A whole number as an integer, so that JSON says 403 and not 403.0."""
+    return int(ms) if ms.is_integer() else ms
+
+
+Milliseconds = Annotated[float, PlainSerializer(_shorten), WithJsonSchema({"type": "number"})]
+
+
+class RankedRoom(BaseModel):
+    """The room of a board."""
+
+    id: str
+    alias: str | None
+
+
+class Interval(BaseModel):
+    """A half-open interval of pong times, [from, to), UTC."""
+
+    from_: datetime = Field(serialization_alias="from")
+    to: datetime
+
+
+class Filters(BaseModel):
+    """What shortened the list of standings."""
+
+    min_samples: int
+    limit: int | None = Field(description="null: no limit.")
+
+
+class RankedHomeserver(BaseModel):
+    """One row of a board. Percentiles interpolate linearly between ranks."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    rank: int = Field(description="From 1; by median, then by more samples, then by name.")
+    homeserver: str = Field(description="Matrix server name; a port belongs to it.")
+    median_ms: Milliseconds = Field(description="Median latency, milliseconds.")
+    mean_ms: Milliseconds = Field(description="Arithmetic mean, milliseconds.")
+    p5_ms: Milliseconds = Field(description="5th percentile, milliseconds.")
+    p25_ms: Milliseconds = Field(description="25th percentile, milliseconds.")
+    p75_ms: Milliseconds = Field(description="75th percentile, milliseconds.")
+    p95_ms: Milliseconds = Field(description="95th percentile, milliseconds.")
+    samples: int = Field(description="Samples that these numbers are of.")
+
+
+EXAMPLE: JsonDict = {
+    "generated_at": "2026-10-12T00:00:00Z",
+    "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
+    "board": "response",
+    "number": "round_trip",
+    "unit": "ms",
+    "window": {"from": "2026-10-05T00:00:00Z", "to": "2026-10-12T00:00:00Z"},
+    "filters": {"min_samples": 1, "limit": 10},
+    "samples": 8,
+    "standings": [
+        {
+            "rank": 1,
+            "homeserver": "one.example",
+            "median_ms": 403,
+            "mean_ms": 407.8,
+            "p5_ms": 383,
+            "p25_ms": 395,
+            "p75_ms": 411,
+            "p95_ms": 442.2,
+            "samples": 5,
+        },
+        {
+            "rank": 2,
+            "homeserver": "two.example",
+            "median_ms": 512,
+            "mean_ms": 524,
+            "p5_ms": 465.2,
+            "p25_ms": 486,
+            "p75_ms": 556,
+            "p95_ms": 591.2,
+            "samples": 3,
+        },
+    ],
+}
+
+
+class Rankings(BaseModel):
+    """The ordered standings of one room and one window."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    generated_at: datetime = Field(description="When the board was made, UTC.")
+    room: RankedRoom
+    board: BoardName
+    number: Literal["round_trip", "one_way"] = Field(
+        description="What is ranked: `round_trip`, from our send to the pong's arrival, by our own "
+        "clock (`response`); or `one_way`, from the ping's send to its arrival at the pong server, "
+        "as the echo bot claims it (`delivery`, `reception`)."
+    )
+    unit: Literal["ms"] = Field("ms", description="Of every latency: milliseconds.")
+    window: Interval
+    filters: Filters
+    samples: int = Field(description="Of all homeservers, also those that the filters left out.")
+    standings: list[RankedHomeserver]
+
+    @classmethod
+    def of(cls, board: Board, query: BoardQuery) -> Rankings:
+        """A board as the API shows it."""
+        return cls(
+            generated_at=board.generated_at,
+            room=RankedRoom(id=board.room_id, alias=board.room_alias),
+            board=board.name,
+            number="round_trip" if board.name is BoardName.RESPONSE else "one_way",
+            window=Interval(from_=board.window.start, to=board.window.end),
+            filters=Filters(min_samples=query.min_samples, limit=query.limit),
+            samples=board.samples,
+            standings=[RankedHomeserver.model_validate(row) for row in board.standings],
+        )
+
+
+class MarkdownResponse(Response):
+    """Markdown; Starlette adds the charset, UTF-8, to every text."""
+
+    media_type = "text/markdown"
+
+
+@router.get("/api/v1/rankings", operation_id="get_rankings", summary="A board as JSON")
+def get_rankings(boards: GivenBoards, now: Now, query: Annotated[BoardQuery, Query()]) -> Rankings:
+    """Homeservers of a room by their median latency in a window. Latencies are milliseconds."""
+    return Rankings.of(query.ask(boards, now), query)
+
+
+@router.get(
+    "/rankings.md",
+    operation_id="get_rankings_markdown",
+    summary="A board as a Markdown table",
+    response_class=MarkdownResponse,
+    responses={
+        200: {
+            "description": "The table",
+            "content": {
+                MarkdownResponse.media_type: {
+                    "schema": {"type": "string"},
+                    "example": "|Rank|Hostname|Median MS|\n|:---:|:---:|:---:|\n"
+                    "|1|one.example|403|\n|2|two.example|512|\n",
+                }
+            },
+        }
+    },
+)
+def get_rankings_markdown(
+    boards: GivenBoards, now: Now, query: Annotated[TableQuery, Query()]
+) -> MarkdownResponse:
+    """The table that This Week in Matrix prints. Medians are milliseconds, as short as they go."""
+    return MarkdownResponse(markdown.table(query.ask(boards, now).standings))

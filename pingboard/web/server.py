@@ -1,0 +1,103 @@
+"""uvicorn, in a thread beside the worker or alone: an app -> answers on a port."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from pingboard.model import ConfigurationError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+_STOP_TIMEOUT_S = 5
+"""How long running requests may take to end after a stop; a worker has 10 s in all."""
+
+
+class Server:
+    """One listening socket and the app behind it. Stop it also if it was never started."""
+
+    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+        self.url = _url_of(listener)
+        """Where a browser on this machine finds it; ends in `/`."""
+        self._listener = listener
+        self._uvicorn = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                # Our own log configuration stands, and uvicorn does not add another to it.
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_STOP_TIMEOUT_S,
+            )
+        )
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Serve in a thread of its own, with an event loop of its own; returns at once.
+
+        The worker stamps arrivals in its event loop: rendering an answer must not delay that.
+        Requests that come before the thread is ready wait in the socket's queue.
+        """
+        self._thread = threading.Thread(
+            target=self._uvicorn.run, kwargs={"sockets": [self._listener]}, name="web"
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let running requests end, close the port, wait for the thread. Fine to call again."""
+        self._uvicorn.should_exit = True
+        if self._thread is not None:
+            self._thread.join()
+        self._listener.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port now, before anything slow is started; port 0 takes a free one.
+
+    Raises ConfigurationError where the address can't be had.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigurationError(_explain(host, port, error)) from error
+    except ValueError as error:  # a name that can't be one: IDNA refuses it
+        raise ConfigurationError(_explain_host(host)) from error
+
+
+def _url_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "localhost"
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def _explain(host: str, port: int, error: OSError) -> str:
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return _explain_host(host)
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"PINGBOARD_PORT: port {port} of {host} is in use by another program; choose another, "
+            f"for example PINGBOARD_PORT={port + 1 if port < 65535 else 8080}"
+        )
+    return (
+        f"PINGBOARD_PORT: can't listen on port {port} of {host} ({error.strerror or error}); "
+        "choose another, for example PINGBOARD_PORT=8080"
+    )
+
+
+def _explain_host(host: str) -> str:
+    return (
+        f"PINGBOARD_HOST: {host!r} is not an address of this machine; for example "
+        "PINGBOARD_HOST=127.0.0.1 (this machine only) or PINGBOARD_HOST=0.0.0.0 (every interface)"
+    )

@@ -1,0 +1,82 @@
+"""The pingboard command as a user starts it: a process of its own, told by its environment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pingboard.lab import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What is left of a command: its exit code and what it said on stderr."""
+
+    code: int
+    stderr: str
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with just these PINGBOARD_* variables."""
+    inherited = {key: value for key, value in os.environ.items() if key[:10] != "PINGBOARD_"}
+    return inherited | {f"PINGBOARD_{name}": value for name, value in settings.items()}
+
+
+def account_settings(account: Account, room: str) -> dict[str, str]:
+    """The settings of an account with its token, in one room."""
+    return {
+        "HOMESERVER": account.homeserver_url,
+        "USER": account.user_id,
+        "ACCESS_TOKEN": account.access_token,
+        "ROOMS": room,
+    }
+
+
+async def start(
+    command: str, settings: Mapping[str, str], folder: Path
+) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pingboard", *command.split()),
+        env=environment(settings),
+        cwd=folder,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def end_of(process: asyncio.subprocess.Process, within_s: float = 30) -> Ended:
+    """Wait for the end of a command."""
+    try:
+        async with asyncio.timeout(within_s):
+            _, stderr = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        _, stderr = await process.communicate()
+        raise AssertionError(f"still running after {within_s} s: {stderr.decode()}") from None
+    assert process.returncode is not None
+    return Ended(process.returncode, stderr.decode())
+
+
+async def run_to_end(command: str, settings: Mapping[str, str], folder: Path) -> Ended:
+    return await end_of(await start(command, settings, folder))
+
+
+@asynccontextmanager
+async def running(
+    command: str, settings: Mapping[str, str], folder: Path
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A command while it runs; ended by SIGTERM, and it must end well."""
+    process = await start(command, settings, folder)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        ended = await end_of(process)
+    assert ended.code == 0, ended.stderr
+    assert "Traceback" not in ended.stderr, ended.stderr

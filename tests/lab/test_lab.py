@@ -1,0 +1,204 @@
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+
+from pingboard.lab import Lab, LabError
+from tests.lab.conftest import Client
+
+
+async def test_every_homeserver_answers_a_ping_within_a_bound(lab: Lab, owner: Client) -> None:
+    ping = await owner.send_ping()
+    everybody = {homeserver.server_name for homeserver in lab.homeservers}
+    assert await owner.answers(ping, 2, within_s=20) == everybody
+
+
+def test_names_are_readable(lab: Lab) -> None:
+    first = lab.homeservers[0]
+    assert first.name == "hs1"
+    assert first.server_name.startswith("hs1.localhost:")
+    assert lab.room_alias == f"#ping:{first.server_name}"
+
+
+async def test_a_delay_on_a_link_moves_the_round_trip(lab: Lab, owner: Client) -> None:
+    hs1, hs2 = (homeserver.server_name for homeserver in lab.homeservers)
+    lab.network.delay("hs1", "hs2", 0.4)
+    lab.network.delay("hs2", "hs1", 0.4)
+    try:
+        seconds = await owner.seconds_to_pongs(hs1, hs2)
+    finally:
+        lab.network.delay("hs1", "hs2", 0)
+        lab.network.delay("hs2", "hs1", 0)
+    assert seconds[hs2] >= 0.8
+    assert seconds[hs1] < seconds[hs2]
+
+
+async def test_a_held_link_delivers_after_its_release(lab: Lab, owner: Client) -> None:
+    hs1, hs2 = (homeserver.server_name for homeserver in lab.homeservers)
+    lab.network.hold("hs1", "hs2")
+    try:
+        ping = await owner.send_ping()
+        assert await owner.answers(ping, 1) == {hs1}
+        assert await owner.answers(ping, 2, within_s=0.5) == {hs1}
+    finally:
+        lab.network.release("hs1", "hs2")
+    assert await owner.answers(ping, 2) == {hs1, hs2}
+
+
+async def test_a_cut_link_delivers_after_it_is_mended(lab: Lab, owner: Client) -> None:
+    hs1, hs2 = (homeserver.server_name for homeserver in lab.homeservers)
+    await lab.network.cut("hs1", "hs2")
+    try:
+        ping = await owner.send_ping()
+        assert await owner.answers(ping, 1) == {hs1}
+        assert await owner.answers(ping, 2, within_s=0.5) == {hs1}
+    finally:
+        lab.network.mend("hs1", "hs2")
+    assert await owner.answers(ping, 2) == {hs1, hs2}
+
+
+async def test_a_paused_homeserver_delivers_after_it_resumes(lab: Lab, owner: Client) -> None:
+    hs1, hs2 = (homeserver.server_name for homeserver in lab.homeservers)
+    await lab.homeservers[1].pause()
+    try:
+        ping = await owner.send_ping()
+        assert await owner.answers(ping, 1) == {hs1}
+        assert await owner.answers(ping, 2, within_s=0.5) == {hs1}
+    finally:
+        await lab.homeservers[1].resume()
+    assert await owner.answers(ping, 2) == {hs1, hs2}
+
+
+async def test_an_account_can_log_in_with_its_password(
+    lab: Lab, http: aiohttp.ClientSession
+) -> None:
+    account = await lab.register(lab.homeservers[1], "alice")
+    assert account.user_id == f"@alice:{lab.homeservers[1].server_name}"
+    login = {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": account.user_id},
+        "password": account.password,
+    }
+    client = Client(http, account, lab.room_id)
+    status, _ = await client.request("POST", "login", json=login)
+    assert status == 200
+
+
+async def test_a_localpart_can_be_registered_once(lab: Lab) -> None:
+    with pytest.raises(LabError, match="can't register 'echo': User ID already taken"):
+        await lab.register(lab.homeservers[0], "echo")
+
+
+def test_secrets_do_not_show(lab: Lab) -> None:
+    assert lab.owner.access_token not in repr(lab.owner)
+    assert lab.owner.password not in repr(lab.owner)
+
+
+@pytest.fixture(scope="module")
+async def other_lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
+    """The other choices: delays, a directory that stays, default limits, no bots, an old room."""
+    directory = tmp_path_factory.mktemp("lab")
+    async with Lab(
+        servers=2,
+        delays={"hs2": 0.1},
+        directory=directory,
+        limits="default",
+        echo=False,
+        room_version="5",
+    ) as lab:
+        yield lab
+
+
+async def test_a_delayed_homeserver_is_slow_to_join(
+    other_lab: Lab, http: aiohttp.ClientSession
+) -> None:
+    account = await other_lab.register(other_lab.homeservers[1], "alice")
+    client = Client(http, account, other_lab.room_id)
+    clock = asyncio.get_running_loop().time
+    begin = clock()
+    status, _ = await client.request("POST", f"join/{quote(other_lab.room_alias)}", json={})
+    assert status == 200
+    # The alias, make_join and send_join: three requests, each there and back.
+    assert clock() - begin >= 3 * 2 * 0.1
+
+
+async def test_the_room_has_the_version_asked_for(
+    other_lab: Lab, http: aiohttp.ClientSession
+) -> None:
+    client = Client(http, other_lab.owner, other_lab.room_id)
+    path = f"rooms/{quote(other_lab.room_id)}/state/m.room.create"
+    _, create = await client.request("GET", path)
+    assert create["room_version"] == "5"
+
+
+async def test_default_limits_stop_a_flood(other_lab: Lab, http: aiohttp.ClientSession) -> None:
+    client = Client(http, other_lab.owner, other_lab.room_id)
+    path = f"rooms/{quote(other_lab.room_id)}/send/m.room.message"
+    content = {"msgtype": "m.text", "body": "flood"}
+    statuses = [
+        (await client.request("PUT", f"{path}/{number}", json=content))[0] for number in range(12)
+    ]
+    assert statuses[0] == 200
+    assert statuses[-1] == 429
+
+
+async def test_a_killed_homeserver_comes_back_as_it_was(
+    other_lab: Lab, http: aiohttp.ClientSession
+) -> None:
+    homeserver = other_lab.homeservers[0]
+    client = Client(http, other_lab.owner, other_lab.room_id)
+    await homeserver.kill()
+    with pytest.raises(LabError, match="hs1 is not running"):
+        _ = homeserver.pid
+    with pytest.raises(LabError, match="can't register 'late' on hs1"):
+        await other_lab.register(homeserver, "late")
+    await homeserver.start()
+    status, answer = await client.request("GET", "account/whoami")
+    assert status == 200, answer
+
+
+async def test_logs_are_kept_in_the_directory(other_lab: Lab) -> None:
+    assert {file.name for file in other_lab.directory.glob("*.log")} == {"hs1.log", "hs2.log"}
+
+
+async def test_a_lab_does_not_start_in_a_used_directory(other_lab: Lab) -> None:
+    with pytest.raises(LabError, match="is not empty"):
+        async with Lab(directory=other_lab.directory):
+            pass
+
+
+async def test_a_bot_that_does_not_come_up_is_reported_with_its_log(tmp_path: Path) -> None:
+    bot = tmp_path / "bot.py"
+    bot.write_text("raise SystemExit('no such room')")
+    with pytest.raises(LabError, match=r"echo-hs1 has ended with exit code 1(.|\n)*no such room"):
+        async with Lab(servers=1, echo_command=(str(bot),)):
+            pass
+
+
+def test_an_unknown_name_in_the_delays_is_refused() -> None:
+    with pytest.raises(LabError, match="no homeserver 'hs4' in this lab; there are hs1, hs2, hs3"):
+        Lab(delays={"hs4": 0.1})
+
+
+@pytest.mark.parametrize("seconds", [-0.1, float("nan"), float("inf")])
+def test_an_impossible_delay_is_refused(seconds: float) -> None:
+    with pytest.raises(LabError, match="a delay is a number of seconds"):
+        Lab(delays={"hs1": seconds})
+
+
+async def test_a_missing_synapse_is_told_with_the_way_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "synapse", None)  # Python's way to say: not installed
+    with pytest.raises(LabError, match=r"pip install 'pingboard\[lab\]'$"):
+        async with Lab():
+            pass
+
+
+def test_a_lab_without_homeservers_is_refused() -> None:
+    with pytest.raises(LabError, match="at least 1 homeserver, not 0"):
+        Lab(servers=0)

@@ -1,0 +1,152 @@
+"""The writer, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from pingboard.model import Batch, Rejected, Rejection, Window, from_ts
+from pingboard.store import queries
+from pingboard.store.engine import Engine
+from pingboard.store.ingest import Ingest, SavedSession
+from pingboard.store.tables import ping, rejection, sample, server, vantage
+from tests.samples import ROOM, START_TS, make_ping, make_pong, make_sample
+
+ALL_DAY = Window(from_ts(START_TS), from_ts(START_TS) + timedelta(days=1))
+
+
+@pytest.fixture
+def ingest(engine: Engine) -> Ingest:
+    return Ingest(engine, "https://one.example @pingboard:one.example")
+
+
+def count(engine: Engine, table: object) -> int:
+    with engine.connect() as connection:
+        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())  # type: ignore[arg-type]
+
+
+def test_what_is_recorded_can_be_read(engine: Engine, ingest: Ingest) -> None:
+    ingest.record(Batch([], [make_sample(1, round_trip_ms=250), make_sample(2, "three.example")]))
+    columns = queries.read_columns(engine, ROOM, ALL_DAY)
+    rows = sorted(
+        (columns.names[a], columns.names[b], int(one_way), int(round_trip))
+        for a, b, one_way, round_trip in zip(*columns[:4], strict=True)
+    )
+    assert rows == [
+        ("one.example", "two.example", 100, 250),
+        ("three.example", "two.example", 100, -1),
+    ]
+
+
+def test_the_same_batch_twice_is_stored_once(engine: Engine, ingest: Ingest) -> None:
+    batch = Batch([make_ping(2)], [make_sample(1), make_sample(1, pong_server="three.example")])
+    ingest.record(batch, "s1")
+    ingest.record(batch, "s1")
+    assert count(engine, ping) == 2
+    assert count(engine, sample) == 2
+    assert count(engine, server) == 3
+
+
+def test_the_first_pong_of_a_server_stands(engine: Engine, ingest: Ingest) -> None:
+    ingest.record(Batch([], [make_sample(1, one_way_ms=100)]))
+    ingest.record(Batch([], [make_sample(1, one_way_ms=1)]))
+    columns = queries.read_columns(engine, ROOM, ALL_DAY)
+    assert columns.one_way_ms.tolist() == [100]
+
+
+def test_the_token_is_kept_by_account(engine: Engine, ingest: Ingest) -> None:
+    ingest.record(Batch([], []), "s1")
+    ingest.save_login("DEVICE", "token")
+    assert ingest.saved_session() == SavedSession("DEVICE", "token", "s1")
+    assert Ingest(engine, "another").saved_session() == SavedSession()
+
+
+def test_no_user_id_is_stored(engine: Engine, ingest: Ingest) -> None:
+    ingest.record(Batch([], [make_sample()]), "s1")
+    with engine.connect() as connection:
+        for table in ping.metadata.sorted_tables:
+            assert "@pingboard" not in str(connection.execute(select(table)).all())
+
+
+def test_token_and_samples_are_committed_together_or_not_at_all(
+    engine: Engine, ingest: Ingest
+) -> None:
+    ingest.record(Batch([], [make_sample(1)]), "s1")
+    good = make_sample(2)
+    bad = dataclasses.replace(
+        good,
+        pong=dataclasses.replace(good.pong, server="x.example", one_way_ms=None),  # type: ignore[arg-type]
+    )
+    with pytest.raises(SQLAlchemyError):
+        ingest.record(Batch([], [good, bad]), "s2")
+    assert ingest.saved_session().next_batch == "s1"
+    assert count(engine, sample) == 1
+
+
+def test_our_own_pings_name_their_vantage(engine: Engine, ingest: Ingest) -> None:
+    ours = make_ping(1, vantage="frankfurt")
+    ingest.record(Batch([ours, make_ping(2, vantage="frankfurt"), make_ping(3)], []))
+    assert count(engine, vantage) == 1
+    assert ingest.find_pings(ROOM, ["$ping1", "$ping3", "$unknown"]) == {
+        "$ping1": ours,
+        "$ping3": make_ping(3),
+    }
+
+
+def test_a_ping_is_found_in_its_own_room_only(ingest: Ingest) -> None:
+    ingest.record(Batch([make_ping(1)], []))
+    assert ingest.find_pings("!other:one.example", ["$ping1"]) == {}
+
+
+def test_more_events_than_one_query_takes_are_found(ingest: Ingest) -> None:
+    pings = [make_ping(number) for number in range(1, 1203)]
+    ingest.record(Batch(pings, []))
+    assert len(ingest.find_pings(ROOM, [one.event_id for one in pings])) == 1202
+
+
+def test_rejected_pongs_are_counted_by_reason_and_day(engine: Engine, ingest: Ingest) -> None:
+    late = Rejected(ROOM, "two.example", Rejection.LATE, START_TS)
+    tomorrow = dataclasses.replace(late, seen_ts=START_TS + 86_400_000)
+    ingest.record(Batch([], [], [late, late, tomorrow]))
+    ingest.record(Batch([], [], [late]))
+    with engine.connect() as connection:
+        counts = connection.execute(select(rejection.c.count).order_by(rejection.c.day)).scalars()
+        assert list(counts) == [3, 1]
+
+
+def test_an_alias_that_moved_leads_to_the_new_room(engine: Engine, ingest: Ingest) -> None:
+    ingest.record_room("!old", "#ping:one.example")
+    ingest.record_room("!new", "#ping:one.example")
+    assert dict(queries.room_names(engine)) == {"!old": None, "!new": "#ping:one.example"}
+
+
+def test_a_pong_is_in_the_window_in_which_it_was_seen(engine: Engine, ingest: Ingest) -> None:
+    ingest.record(Batch([], [make_sample(1, one_way_ms=5000)]))
+    seen_at = from_ts(make_pong(make_ping(1), one_way_ms=5000).seen_ts)
+    moment = timedelta(milliseconds=1)
+    inside = Window(seen_at, seen_at + moment)
+    for window, samples in (
+        (inside, 1),
+        (Window(seen_at - moment, seen_at), 0),
+        (Window(seen_at + moment, seen_at + timedelta(days=1)), 0),
+    ):
+        assert len(queries.read_columns(engine, ROOM, window).one_way_ms) == samples
+
+
+def test_rooms_count_their_samples_and_the_latest_ping_comes_first(
+    engine: Engine, ingest: Ingest
+) -> None:
+    ingest.record_room("!quiet", "#quiet:one.example")
+    ingest.record(Batch([make_ping(1, room_id="!older")], [make_sample(2), make_sample(3)]))
+    rooms = queries.rooms(engine)
+    assert [(room.room_id, room.samples) for room in rooms] == [
+        (ROOM, 2),
+        ("!older", 0),
+        ("!quiet", 0),
+    ]
+    assert rooms[0].last_pong_at == from_ts(START_TS + 3100)
+    assert rooms[1].last_pong_at is None

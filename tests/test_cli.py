@@ -1,0 +1,122 @@
+"""The command line: what is wrong is said in one line, with exit code 2."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from pingboard.lab import Lab
+from tests.commands import account_settings, run_to_end, running, start
+
+
+async def one_line(command: str, settings: dict[str, str], folder: Path) -> str:
+    """The only line that a refused command says."""
+    ended = await run_to_end(command, settings, folder)
+    assert ended.code == 2, ended.stderr
+    lines = ended.stderr.splitlines()
+    assert len(lines) == 1, ended.stderr
+    assert lines[0].startswith("pingboard: ")
+    return lines[0].removeprefix("pingboard: ")
+
+
+@pytest.mark.parametrize("command", ["run", "worker", "serve", "echo", "db upgrade"])
+async def test_a_wrong_setting_is_one_line(command: str, tmp_path: Path) -> None:
+    line = await one_line(command, {"PORT": "http"}, tmp_path)
+    assert line.startswith("PINGBOARD_PORT: 'http'")
+
+
+@pytest.mark.parametrize("command", ["worker", "echo"])
+async def test_a_missing_account_is_one_line(command: str, tmp_path: Path) -> None:
+    line = await one_line(command, {}, tmp_path)
+    assert line.startswith("PINGBOARD_HOMESERVER is not set; for example ")
+
+
+@pytest.mark.parametrize("command", ["run", "worker", "echo"])
+async def test_an_unreachable_homeserver_is_one_line(command: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    settings = {
+        "HOMESERVER": f"http://127.0.0.1:{port}",
+        "ACCESS_TOKEN": "syt",
+        "ROOMS": "#a:b.example",
+        "PORT": "0",
+    }
+    line = await one_line(command, settings, tmp_path)
+    assert line.startswith(f"PINGBOARD_HOMESERVER: http://127.0.0.1:{port} can't be reached")
+
+
+async def test_a_wrong_token_is_one_line(lab: Lab, tmp_path: Path) -> None:
+    settings = {"HOMESERVER": lab.homeservers[0].url, "ACCESS_TOKEN": "syt_wrong"}
+    line = await one_line("worker", settings | {"ROOMS": lab.room_alias}, tmp_path)
+    assert line.startswith(f"PINGBOARD_ACCESS_TOKEN: {lab.homeservers[0].url} does not accept it")
+    assert "syt_wrong" not in line
+
+
+async def test_a_wrong_password_is_one_line(lab: Lab, tmp_path: Path) -> None:
+    account = await lab.register(lab.homeservers[0], "forgetful")
+    settings = {
+        "HOMESERVER": account.homeserver_url,
+        "USER": account.user_id,
+        "PASSWORD": "not-it",
+        "ROOMS": lab.room_alias,
+    }
+    line = await one_line("worker", settings, tmp_path)
+    assert line.startswith(f"PINGBOARD_PASSWORD: {account.homeserver_url} does not accept it")
+    assert "not-it" not in line
+
+
+@pytest.mark.parametrize("command", ["worker", "echo"])
+async def test_an_unknown_room_is_one_line(lab: Lab, command: str, tmp_path: Path) -> None:
+    account = await lab.register(lab.homeservers[0], f"lost-{command}")
+    room = f"#nowhere:{lab.homeservers[0].server_name}"
+    line = await one_line(command, account_settings(account, room), tmp_path)
+    assert line.startswith(f"PINGBOARD_ROOMS: {room} can't be joined")
+
+
+async def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for command in ("serve", "run"):
+            line = await one_line(command, {"PORT": str(port)}, tmp_path)
+            assert line.startswith(f"PINGBOARD_PORT: port {port} of 127.0.0.1 is in use")
+
+
+async def test_a_bad_delay_is_one_line(tmp_path: Path) -> None:
+    line = await one_line("lab --delay hs2=soon", {}, tmp_path)
+    assert line.endswith("for example --delay hs2=150ms")
+
+
+async def test_tables_that_are_not_current_are_not_touched_when_told_so(tmp_path: Path) -> None:
+    line = await one_line("serve", {"MIGRATE": "0", "PORT": "0"}, tmp_path)
+    assert line.endswith("run: pingboard db upgrade")
+    assert (await run_to_end("db upgrade", {}, tmp_path)).code == 0
+    async with running("serve", {"MIGRATE": "0", "PORT": "0"}, tmp_path) as process:
+        assert process.stderr is not None
+        assert b"pingboard serves" in await process.stderr.readline()
+
+
+async def test_a_password_is_used_once_and_the_login_is_kept(lab: Lab, tmp_path: Path) -> None:
+    account = await lab.register(lab.homeservers[0], "thrifty")
+    settings = {
+        "HOMESERVER": account.homeserver_url,
+        "USER": account.user_id,
+        "PASSWORD": account.password,
+        "ROOMS": lab.room_alias,
+    }
+    logins = []
+    for _ in range(2):
+        process = await start("worker", settings, tmp_path)
+        assert process.stderr is not None
+        while b"joined" not in (line := await process.stderr.readline()):
+            assert line, "ended before it joined"
+        process.terminate()
+        await process.communicate()
+        with sqlite3.connect(tmp_path / "pingboard.db") as database:
+            logins += database.execute("SELECT device_id, access_token FROM session").fetchall()
+        database.close()
+    assert len(logins) == 2
+    assert logins[0] == logins[1]
+    assert None not in logins[0]

@@ -1,0 +1,70 @@
+"""The table of what is a server name and what is not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pingboard.servername import is_server_name, server_of
+
+NAMES = [
+    "matrix.org",
+    "localhost:8481",
+    "pc.koesters.xyz:6167",
+    "1.2.3.4",
+    "1.2.3.4:1234",
+    "[::1]:8448",
+    "[1234:5678::abcd]",
+    "xn--bcher-kva.example",
+    "UPPER.example",
+    "a" * 230,
+]
+NO_NAMES = [
+    "",
+    ":8448",
+    "a.example:",
+    "a.example:99999",
+    "a.example:123456",
+    "a.example:٣",
+    "evil|name",
+    "<svg onload=alert(1)>",
+    "=cmd()",
+    "bücher.example",
+    "сервер.example",
+    "[::1",
+    "[]",
+    "::1",
+    "a.example\n",
+    "a b.example",
+    "a_b.example",
+    "a" * 256,
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_by_the_grammar_is_accepted(name: str) -> None:
+    assert is_server_name(name)
+    assert server_of(f"@alice:{name}") == name
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_anything_else_is_refused(name: str) -> None:
+    assert not is_server_name(name)
+    assert server_of(f"@alice:{name}") is None
+
+
+@pytest.mark.parametrize("localpart", ["", "a b", "💥", "=2f", "ALICE", "@"])
+def test_a_localpart_can_be_nearly_anything(localpart: str) -> None:
+    assert server_of(f"@{localpart}:one.example:8448") == "one.example:8448"
+
+
+@pytest.mark.parametrize("user_id", ["", "alice:one.example", "@alice", "#alice:one.example"])
+def test_what_is_no_user_id_has_no_server(user_id: str) -> None:
+    assert server_of(user_id) is None
+
+
+@given(st.text())
+def test_no_text_breaks_it(text: str) -> None:
+    assert is_server_name(text) in (True, False)
+    assert server_of(f"@a:{text}") == (text if is_server_name(text) else None)

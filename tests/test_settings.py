@@ -1,0 +1,144 @@
+"""PINGBOARD_* variables -> Settings, and one clear line for each fault."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pingboard.model import ConfigurationError
+from pingboard.settings import Settings, load_settings, parse_duration
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.startswith("PINGBOARD_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_nothing_configured_is_fine() -> None:
+    settings = load_settings()
+    assert settings.wants_lab
+    assert (settings.host, settings.port) == ("127.0.0.1", 8080)
+    assert settings.database_url == "sqlite:///pingboard.db"
+    assert settings.interval == timedelta(minutes=5)
+
+
+def test_rooms_are_separated_by_spaces_or_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINGBOARD_ROOMS", "#a:one.example, !b:one.example !v12hash")
+    assert load_settings().rooms == ("#a:one.example", "!b:one.example", "!v12hash")
+
+
+def test_a_dotenv_file_is_read_and_a_variable_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("PINGBOARD_PORT=81\nPINGBOARD_HOST=::1\nOTHER=x\n")
+    monkeypatch.setenv("PINGBOARD_PORT", "82")
+    settings = load_settings()
+    assert (settings.host, settings.port) == ("::1", 82)
+
+
+def test_a_secret_is_read_from_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("syt_token\n")
+    monkeypatch.setenv("PINGBOARD_ACCESS_TOKEN_FILE", str(tmp_path / "secret"))
+    token = load_settings().access_token
+    assert token is not None
+    assert token.get_secret_value() == "syt_token"
+
+
+def test_a_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINGBOARD_PASSWORD", "hunter2")
+    assert "hunter2" not in repr(load_settings())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("PORT", "abc", r"PINGBOARD_PORT: 'abc': .*integer.*; for example PINGBOARD_PORT=8080"),
+        ("PORT", "70000", r"PINGBOARD_PORT: '70000': .*65535"),
+        ("INTERVAL", "soon", r"PINGBOARD_INTERVAL: 'soon' is no duration .*for example"),
+        ("INTERVAL", "500ms", r"PINGBOARD_INTERVAL: '500ms': .*1 second; for example"),
+        ("ROOMS", "ping", r"PINGBOARD_ROOMS: 'ping' is no room alias .*=#ping:maunium.net"),
+        ("ROOMS", "#ping:", r"PINGBOARD_ROOMS: '#ping:' is no room alias"),
+        ("HOMESERVER", "one.example", r"PINGBOARD_HOMESERVER: 'one.example' is no http"),
+        ("USER", "pingboard", r"PINGBOARD_USER: 'pingboard' is no user ID .*for example"),
+        ("LOG_LEVEL", "loud", r"PINGBOARD_LOG_LEVEL: 'loud'"),
+        ("MIGRATE", "perhaps", r"PINGBOARD_MIGRATE: 'perhaps'"),
+        ("PASSWORD_FILE", "/none", r"PINGBOARD_PASSWORD_FILE: '/none' can't be read"),
+        ("HOMSERVER", "x", r"PINGBOARD_HOMSERVER is no setting .*PINGBOARD_HOMESERVER\?"),
+    ],
+)
+def test_a_fault_is_one_line_that_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, line: str
+) -> None:
+    monkeypatch.setenv(f"PINGBOARD_{name}", value)
+    with pytest.raises(ConfigurationError, match=f"^{line}") as raised:
+        load_settings()
+    assert "\n" not in str(raised.value)
+
+
+def test_a_typo_in_a_dotenv_file_is_found_too(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PINGBOARD_PROT=81\n")
+    with pytest.raises(ConfigurationError, match="did you mean PINGBOARD_PORT"):
+        load_settings()
+
+
+def test_two_faults_are_two_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINGBOARD_PORT", "abc")
+    monkeypatch.setenv("PINGBOARD_USER", "x")
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings()
+    assert len(str(raised.value).splitlines()) == 2
+
+
+def test_a_secret_and_its_file_are_not_both_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("b")
+    monkeypatch.setenv("PINGBOARD_PASSWORD", "a")
+    monkeypatch.setenv("PINGBOARD_PASSWORD_FILE", str(tmp_path / "secret"))
+    with pytest.raises(ConfigurationError, match="both set; keep one"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"ROOMS": "#a:b.example"}, "PINGBOARD_HOMESERVER is not set; for example"),
+        ({"HOMESERVER": "http://x"}, "PINGBOARD_ACCESS_TOKEN and PINGBOARD_PASSWORD are not set"),
+        ({"HOMESERVER": "http://x", "ACCESS_TOKEN": "t"}, "PINGBOARD_ROOMS is not set"),
+    ],
+)
+def test_what_an_account_still_needs_is_named(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], missing: str
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(f"PINGBOARD_{name}", value)
+    with pytest.raises(ConfigurationError, match=f"^{missing}"):
+        load_settings().require_account()
+
+
+def test_a_password_needs_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINGBOARD_HOMESERVER", "http://x")
+    monkeypatch.setenv("PINGBOARD_PASSWORD", "p")
+    with pytest.raises(ConfigurationError, match=r"^PINGBOARD_USER is not set"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("150ms", 0.15), ("1s", 1), ("5m", 300), ("1.5h", 5400), ("90", 90)]
+)
+def test_durations_are_read(text: str, seconds: float) -> None:
+    assert parse_duration(text).total_seconds() == seconds
+
+
+def test_every_setting_is_documented_with_an_example() -> None:
+    documented = (Path(__file__).parents[1] / ".env.example").read_text()
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert field.examples, name
+        assert f"PINGBOARD_{name.upper()}" in documented

@@ -1,0 +1,128 @@
+"""What all paths have in common."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pingboard.store.engine import open_engine
+from tests.web.site import serve
+
+PATHS = [
+    "/",
+    "/api/v1/rankings",
+    "/rankings.md",
+    "/api/v1/rooms",
+    "/healthz",
+    "/docs",
+    "/openapi.json",
+    "/static/style.css",
+    "/static/swagger/swagger-ui.css",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_head_answers_as_get_does_without_the_body(site: httpx.Client, path: str) -> None:
+    got, head = site.get(path), site.head(path)
+    assert got.status_code == head.status_code == 200
+    assert got.content
+    assert head.content == b""
+    ignored = {"date"}
+    assert {**head.headers, **dict.fromkeys(ignored)} == {**got.headers, **dict.fromkeys(ignored)}
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/nowhere", "/api/v1/rankings?limit=0"])
+@pytest.mark.parametrize("headers", [{}, {"Origin": "https://elsewhere.example"}])
+def test_every_origin_may_read_everything(
+    site: httpx.Client, path: str, headers: dict[str, str]
+) -> None:
+    assert site.get(path, headers=headers).headers["access-control-allow-origin"] == "*"
+
+
+def test_a_conditional_request_from_another_origin_passes_its_preflight(site: httpx.Client) -> None:
+    headers = {
+        "Origin": "https://elsewhere.example",
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "if-none-match",
+    }
+    answer = site.options("/api/v1/rankings", headers=headers)
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["access-control-allow-methods"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/nowhere"])
+def test_every_answer_forbids_what_it_does_not_need(site: httpx.Client, path: str) -> None:
+    headers = site.get(path).headers
+    assert headers["content-security-policy"].startswith("default-src 'none'; ")
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "set-cookie" not in headers
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/api/v1/", "/api/v1/rankings/", "/static/nothing"])
+def test_an_unknown_path_is_a_problem(site: httpx.Client, path: str) -> None:
+    answer = site.get(path)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "not-found"
+    assert path in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_writing_is_refused_with_the_methods_that_work(site: httpx.Client, method: str) -> None:
+    answer = site.request(method, "/api/v1/rankings")
+    assert answer.status_code == 405
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["allow"] == "GET, HEAD"
+
+
+def test_an_unexpected_error_is_a_problem_that_tells_nothing_of_its_cause(tmp_path: Path) -> None:
+    without_tables = open_engine(f"sqlite:///{tmp_path}/empty.db")
+    with serve(without_tables) as client:
+        answer = client.get("/api/v1/rankings")
+        page = client.get("/")
+        assert client.get("/healthz").status_code == 200
+    without_tables.dispose()
+    assert answer.status_code == page.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.json()["type"] == "unexpected-error"
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    for text in (answer.text, page.text):
+        assert not re.search(r"(?i)sql|no such table|traceback|sample", text)
+
+
+def test_the_description_is_openapi_3_1_and_names_every_operation(site: httpx.Client) -> None:
+    description = site.get("/openapi.json").json()
+    assert description["openapi"].startswith("3.1.")
+    operations = [path["get"] for path in description["paths"].values()]
+    assert {operation["operationId"] for operation in operations} == {
+        "get_rankings",
+        "get_rankings_markdown",
+        "list_rooms",
+        "get_health",
+    }
+    for operation in operations:
+        assert operation["summary"]
+        assert "application/problem+json" in operation["responses"]["422"]["content"]
+
+
+def test_the_description_refers_to_nothing_that_it_lacks(site: httpx.Client) -> None:
+    answer = site.get("/openapi.json")
+    references = re.findall(r'"#/components/schemas/([^"]+)"', answer.text)
+    assert set(references) <= set(answer.json()["components"]["schemas"])
+
+
+def test_the_documentation_loads_only_files_of_this_site(site: httpx.Client) -> None:
+    page = site.get("/docs")
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert "/static/docs.js" in loaded
+    assert not re.search(r"<script(?![^>]*\bsrc=)", page.text)
+    for address in loaded:
+        assert address.startswith("/")
+        assert site.get(address).status_code == 200

@@ -1,0 +1,155 @@
+"""The page that people look at."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pingboard.store.engine import Engine
+from tests.web.site import ALIAS, ROOM, make_answers, open_store, record, serve
+
+HOSTILE = "#<script>alert(1)</script>\"'&\u202e:one.example"
+
+
+def test_the_leaderboard_has_an_accessible_table(site: httpx.Client) -> None:
+    page = site.get("/").text
+    assert "Last 7 days · 8 pongs" in page
+    assert '<th scope="row">\n<bdi>one.example</bdi>' in page
+    assert page.count('scope="row"') == 2
+    assert page.count("<caption>") == 1
+    assert '<td class="number median">403<span' in page
+    assert "383 \N{EN DASH} 442" in page
+
+
+def test_the_leaderboard_says_when_it_was_made_and_where_else_it_is(site: httpx.Client) -> None:
+    page = site.get("/?board=delivery&window=24h").text
+    assert "2026-10-12 00:00:00 UTC" in page
+    assert 'href="/rankings.md?board=delivery&amp;window=24h"' in page
+    assert 'href="/api/v1/rankings?board=delivery&amp;window=24h"' in page
+    assert 'href="/docs"' in page
+
+
+@pytest.mark.parametrize(
+    ("board", "question"),
+    [
+        ("response", "Who answers us fastest?"),
+        ("delivery", "Whose messages reach everybody fastest?"),
+        ("reception", "Who receives fastest?"),
+    ],
+)
+def test_each_board_says_what_it_answers(site: httpx.Client, board: str, question: str) -> None:
+    assert f"<h1>{question}</h1>" in site.get("/", params={"board": board}).text
+
+
+def test_a_choice_of_board_keeps_room_and_window(site: httpx.Client) -> None:
+    page = site.get("/", params={"room": ALIAS, "window": "24h"}).text
+    assert 'href="/?room=%23ping%3Aone.example&amp;board=delivery&amp;window=24h"' in page
+    assert 'href="/?room=%23ping%3Aone.example&amp;window=24h" aria-current="page"' in page
+
+
+def test_a_choice_of_window_replaces_from_and_to(site: httpx.Client) -> None:
+    page = site.get("/?from=2026-10-11T00:00:00Z&to=2026-10-11T13:00:00Z").text
+    assert "2026-10-11 00:00 UTC to 2026-10-11 13:00 UTC" in page
+    assert '<a href="/?window=30d">30d</a>' in page
+    assert '<a href="/">7d</a>' in page
+
+
+def test_every_link_of_the_leaderboard_leads_somewhere(site: httpx.Client) -> None:
+    links = re.findall(r'(?:src|href)="([^"]+)"', site.get("/?window=24h&min_samples=2").text)
+    assert len(links) > 12
+    for link in links:
+        assert link.startswith("/")
+        assert site.get(link.replace("&amp;", "&")).status_code == 200
+
+
+def test_a_hostile_alias_stays_text(tmp_path: Path) -> None:
+    engine = open_store(tmp_path, alias=HOSTILE)
+    with serve(engine) as client:
+        empty = client.get("/").text
+        record(engine, make_answers("one.example", [400]))
+        full = client.get("/", params={"room": HOSTILE}).text
+        wrong = client.get("/", params={"room": HOSTILE + "<b>"}).text
+    engine.dispose()
+    for page in (empty, full):
+        assert (
+            f"<bdi>{escape(HOSTILE).replace('&#x27;', '&#39;').replace('&quot;', '&#34;')}" in page
+        )
+    for page in (empty, full, wrong):
+        assert "<script" not in page
+        assert "<b>" not in page
+
+
+def test_a_hostile_parameter_stays_text(site: httpx.Client) -> None:
+    page = site.get("/", params={'"><script>x</script>': "1", "limit": "<b>"})
+    assert page.status_code == 422
+    assert "<script" not in page.text
+    assert "<b>" not in page.text
+
+
+def test_a_room_without_pongs_waits_and_looks_again(store: Engine) -> None:
+    with serve(store) as client:
+        page = client.get("/")
+        assert page.status_code == 200
+        assert "No pongs here yet" in page.text
+        assert '<meta http-equiv="refresh" content="5">' in page.text
+        assert ALIAS in page.text
+        record(store, make_answers("one.example", [400]))
+        assert "refresh" not in client.get("/").text
+
+
+def test_a_site_without_its_room_waits_and_looks_again(store: Engine) -> None:
+    with serve(store, default_room="#not-joined:one.example") as client:
+        page = client.get("/")
+        asked = client.get("/", params={"room": "#not-joined:one.example"})
+    assert page.status_code == 200
+    assert "No room yet" in page.text
+    assert '<meta http-equiv="refresh" content="5">' in page.text
+    assert asked.status_code == 404
+
+
+def test_a_board_that_the_filter_empties_says_why(site: httpx.Client) -> None:
+    assert "No homeserver has 99 samples" in site.get("/", params={"min_samples": 99}).text
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "words"),
+    [
+        ("/?room=%23pong:one.example", 404, "#pong:one.example"),
+        ("/?boad=delivery", 422, "did you mean board?"),
+        ("/?from=yesterday", 422, "2026-10-05T00:00:00Z"),
+        ("/?from=2026-10-13T00:00:00Z", 422, "before the window"),
+    ],
+)
+def test_an_error_of_the_page_is_a_page_too(
+    site: httpx.Client, address: str, status: int, words: str
+) -> None:
+    answer = site.get(address)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert words in answer.text
+    assert '<a href="/">To the leaderboard</a>' in answer.text
+
+
+def test_a_browser_gets_a_page_for_a_path_that_does_not_exist(site: httpx.Client) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    assert "<h1>Not found</h1>" in site.get("/nowhere", headers=browser).text
+    api = site.get("/api/v1/rankings?limit=0", headers=browser)
+    assert api.headers["content-type"] == "application/problem+json"
+
+
+def test_a_page_refuses_other_methods_as_a_page(site: httpx.Client) -> None:
+    answer = site.post("/")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET, HEAD"
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
+def test_a_room_id_stands_in_for_a_missing_alias(tmp_path: Path) -> None:
+    engine = open_store(tmp_path, alias=None)
+    with serve(engine) as client:
+        assert f"<bdi>{ROOM}</bdi>" in client.get("/").text
+    engine.dispose()

@@ -1,0 +1,73 @@
+"""uvicorn in a thread and alone."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+
+from pingboard.model import ConfigurationError
+from pingboard.web.server import Server, listen
+
+APP = PlainTextResponse("hello")
+
+
+def test_it_serves_at_its_url_until_it_is_stopped() -> None:
+    before = set(threading.enumerate())
+    server = Server(APP, listen("127.0.0.1", 0))
+    server.start()
+    assert httpx.get(server.url).text == "hello"
+    server.stop()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(server.url)
+    assert set(threading.enumerate()) == before
+
+
+def test_stopping_closes_connections_that_are_kept_alive() -> None:
+    server = Server(APP, listen("127.0.0.1", 0))
+    server.start()
+    with httpx.Client() as client:
+        client.get(server.url)
+        server.stop()
+        server.stop()
+
+
+def test_a_server_that_never_started_gives_its_port_back() -> None:
+    server = Server(APP, listen("127.0.0.1", 0))
+    port = int(server.url.rstrip("/").rpartition(":")[2])
+    server.stop()
+    Server(APP, listen("127.0.0.1", port)).stop()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://localhost:"),
+        ("127.0.0.1", "http://127.0.0.1:"),
+        ("::1", "http://[::1]:"),
+    ],
+)
+def test_its_url_is_one_that_a_browser_takes(host: str, url: str) -> None:
+    server = Server(APP, listen(host, 0))
+    assert server.url.startswith(url)
+    server.stop()
+
+
+def test_a_port_in_use_is_an_error_that_names_the_setting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigurationError) as caught:
+            Server(APP, listen("127.0.0.1", port))
+    assert str(caught.value) == (
+        f"PINGBOARD_PORT: port {port} of 127.0.0.1 is in use by another program; "
+        f"choose another, for example PINGBOARD_PORT={port + 1}"
+    )
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a..b", "x" * 70, "a\0b"])
+def test_a_host_that_is_not_ours_is_an_error_that_names_the_setting(host: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^PINGBOARD_HOST: .*PINGBOARD_HOST=127\.0\.0\.1"):
+        Server(APP, listen(host, 0))
