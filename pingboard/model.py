@@ -130,6 +130,8 @@ class Ping:
     """our receipt; for history that we did not see arrive, `origin_server_ts`"""
     vantage: str | None = None
     """the vantage that it was sent from, for our own pings"""
+    sent_ts: int | None = None
+    """our clock at the send, for our own pings that this process sent"""
 
 
 @dataclass(frozen=True, slots=True)

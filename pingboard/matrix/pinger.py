@@ -39,6 +39,8 @@ class SentPing:
 
     sent_ns: int
     """`time.monotonic_ns()` just before the request"""
+    sent_ts: int
+    """the same moment by the wall clock, ms since the epoch"""
     void: bool = False
 
     def void_if_stalled(self, now_ns: int) -> None:
@@ -69,7 +71,7 @@ class Pinger:
         self._forget_old()
         nonce = secrets.token_hex(4)
         tx_id = f"pingboard-{nonce}-{time.time_ns()}"
-        ping = self._sent[tx_id] = SentPing(time.monotonic_ns())
+        ping = self._sent[tx_id] = SentPing(time.monotonic_ns(), time.time_ns() // 1_000_000)
         try:
             await self._session.send(room_id, ping_content(nonce), tx_id)
         except HomeserverError as error:

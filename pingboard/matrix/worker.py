@@ -157,6 +157,7 @@ class Worker:
             sent = self._pinger.sent(tx_id) if isinstance(tx_id, str) else None
             if sent is not None:
                 sent.void_if_stalled(arrived_ns)
+                ping = dataclasses.replace(ping, sent_ts=sent.sent_ts)
         self._pings.setdefault(ping.event_id, (ping, sent))
         return ping
 

@@ -38,6 +38,11 @@ class SavedSession:
     next_batch: str | None = None
 
 
+def hash_event_id(event_id: str) -> int:
+    """48 bits that stand for an event ID: enough to find a room's pong again, in six bytes."""
+    return int.from_bytes(hashlib.sha256(event_id.encode()).digest()[:6])
+
+
 class Ingest:
     """The one writer of a database. Not thread-safe: call it from one thread at a time.
 
@@ -87,7 +92,7 @@ class Ingest:
         found: dict[str, Ping] = {}
         columns = (ping.c.event, server.c.name, ping.c.origin_server_ts, ping.c.seen_ts)
         wanted = (
-            select(*columns, vantage.c.name)
+            select(*columns, vantage.c.name, ping.c.sent_ts)
             .select_from(ping.join(server, ping.c.server == server.c.id))
             .join(room, ping.c.room == room.c.id)
             .outerjoin(vantage, ping.c.vantage == vantage.c.id)
@@ -97,7 +102,7 @@ class Ingest:
             for start in range(0, len(event_ids), _LOOKUP_CHUNK):
                 chunk = event_ids[start : start + _LOOKUP_CHUNK]
                 for row in connection.execute(wanted.where(ping.c.event.in_(chunk))):
-                    found[row[0]] = Ping(row[0], room_id, row[1], row[2], row[3], row[4])
+                    found[row[0]] = Ping(row[0], room_id, *row[1:])
         return found
 
     def _record_pings(
@@ -122,6 +127,7 @@ class Ingest:
                 "origin_server_ts": one.origin_server_ts,
                 "seen_ts": one.seen_ts,
                 "vantage": vantages.get((one.vantage or "", names[one.server])),
+                "sent_ts": one.sent_ts,
             }
             for one in unique.values()
         ]
@@ -167,6 +173,7 @@ class Ingest:
                 "delay_ms": one.pong.seen_ts - one.ping.seen_ts,
                 "lag_ms": one.pong.seen_ts - one.pong.origin_server_ts,
                 "provenance": int(one.provenance),
+                "event_hash": hash_event_id(one.pong.event_id),
             }
             for one in samples
         ]

@@ -39,7 +39,8 @@ room = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("room_id", Text, nullable=False, unique=True),
-    Column("alias", Text, comment="by which the operator configured it, or its canonical one"),
+    Column("alias", Text, comment="by which the operator configured it"),
+    Column("predecessor", ForeignKey("room.id"), comment="the room that was upgraded to this one"),
 )
 
 vantage = Table(
@@ -62,6 +63,7 @@ ping = Table(
     Column("origin_server_ts", BigInteger, nullable=False, comment="by the ping server's clock"),
     Column("seen_ts", BigInteger, nullable=False, comment="our receipt, or origin_server_ts"),
     Column("vantage", ForeignKey(vantage.c.id), comment="set for our own pings alone"),
+    Column("sent_ts", BigInteger, comment="our clock at the send, for our own pings alone"),
     UniqueConstraint("room", "event"),
     Index(None, "room", "seen_ts"),
 )
@@ -77,7 +79,65 @@ sample = Table(
     Column("delay_ms", BigInteger, nullable=False, comment="pong seen, minus ping.seen_ts"),
     Column("lag_ms", BigInteger, nullable=False, comment="pong seen, minus its origin_server_ts"),
     Column("provenance", SmallInteger, nullable=False, comment="model.Provenance"),
+    Column("event_hash", BigInteger, comment="48 bits of the pong's event ID, for redactions"),
     sqlite_with_rowid=False,
+)
+
+unanswered = Table(
+    "unanswered",
+    metadata,
+    Column("ping", ForeignKey(ping.c.id), primary_key=True),
+    Column("pong_server", ForeignKey(server.c.id), primary_key=True),
+    sqlite_with_rowid=False,
+    comment="pongs expected for our own pings; a row whose ping is older than 10 min is lost",
+)
+
+pending = Table(
+    "pending",
+    metadata,
+    Column("room", ForeignKey(room.c.id), primary_key=True),
+    Column("event", Text, primary_key=True, comment="event ID of the pong"),
+    Column("pong_server", ForeignKey(server.c.id), nullable=False),
+    Column("ping_event", Text, nullable=False),
+    Column("claimed_from", Text),
+    Column("one_way_ms", Integer, nullable=False),
+    Column("origin_server_ts", BigInteger, nullable=False),
+    Column("seen_ts", BigInteger, nullable=False),
+    Column("provenance", SmallInteger, nullable=False),
+    comment="pongs whose ping is not known yet",
+)
+
+redacted = Table(
+    "redacted",
+    metadata,
+    Column("room", ForeignKey(room.c.id), primary_key=True),
+    Column("event_hash", BigInteger, primary_key=True),
+    sqlite_with_rowid=False,
+    comment="pongs that were taken back, so that none comes again with a gap fill",
+)
+
+gap = Table(
+    "gap",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("room", ForeignKey(room.c.id), nullable=False),
+    Column("position", Text, nullable=False, comment="the token to go on from, backwards"),
+    Column("until", Text, comment="the token where it ends; null for the room's beginning"),
+    Column("oldest_ts", BigInteger, comment="events before it are not wanted"),
+    Column("opened_ts", BigInteger, nullable=False),
+    Column("closed_ts", BigInteger),
+    Column("pongs", Integer, nullable=False, server_default="0"),
+    Column("fault", Text, comment="why it could not be filled"),
+    comment="stretches of a room's history that we did not see arrive",
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("expires_ts", BigInteger, nullable=False),
+    comment="the one worker that may write",
 )
 
 rejection = Table(
