@@ -8,6 +8,7 @@
       network.py      the links between the homeservers: delay, hold, cut
         proxy.py        a CONNECT proxy for each homeserver; all its federation goes through it
         link.py         one direction of a link
+      faultproxy.py   an HTTP proxy between one client and its homeserver, to misbehave as told
       accounts.py, rooms.py   the few client-server calls that setting up takes
 
 In comes how many homeservers and how slow their links; out comes a ping room with an echo bot on
