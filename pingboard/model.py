@@ -15,6 +15,7 @@ The tree of errors:
         RateLimitedError      it asks to wait
       StoreError              the database can't be opened or is not ours
       UnknownRoomError        no such room in the store
+      UnknownHomeserverError  no such homeserver in that room and window
 """
 
 from __future__ import annotations
@@ -83,6 +84,10 @@ class StoreError(PingboardError):
 
 class UnknownRoomError(PingboardError):
     """No room of that alias or ID is configured or has samples."""
+
+
+class UnknownHomeserverError(PingboardError):
+    """Nothing was heard of a homeserver of that name."""
 
 
 class BoardName(StrEnum):

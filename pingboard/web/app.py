@@ -13,7 +13,18 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from pingboard.boards import Boards
-from pingboard.web import dependencies, docs, health, pages, problems, rankings, rooms
+from pingboard.web import (
+    dependencies,
+    docs,
+    health,
+    history,
+    homeservers,
+    matrix,
+    pages,
+    problems,
+    rankings,
+    rooms,
+)
 from pingboard.web.middleware import CommonHeaders, HeadAsGet
 
 _DESCRIPTION = """\
@@ -57,6 +68,9 @@ def create_app(boards: Boards, *, clock: Callable[[], datetime] = utc_now) -> Fa
     problems.install(app)
     app.include_router(rankings.router)
     app.include_router(rooms.router)
+    app.include_router(homeservers.router)
+    app.include_router(history.router)
+    app.include_router(matrix.router)
     app.include_router(health.router)
     docs.mount(app)
     pages.mount(app)

@@ -10,16 +10,19 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, cast
 
+from fastapi import Path
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from pingboard.boards import Boards
 from pingboard.model import DEFAULT_WINDOW, WINDOWS, Board, BoardName, Window
+from pingboard.ranking.history import AUTOMATIC_BUCKETS, STEPS
 
 LONGEST_WINDOW = timedelta(days=366)
 MOST_STANDINGS = 10_000
 MOST_SAMPLES = 1_000_000_000
+MOST_PAIRS = 100_000
 
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
@@ -40,9 +43,20 @@ def parse_instant(text: object) -> datetime:
     return at.astimezone(UTC)
 
 
+def write_instant(at: datetime) -> str:
+    """An aware datetime as RFC 3339, UTC."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def _check_window(name: str) -> str:
     if name not in WINDOWS:
         raise ValueError(f"should be one of {', '.join(WINDOWS)}")
+    return name
+
+
+def _check_step(name: str) -> str:
+    if name not in STEPS:
+        raise ValueError(f"should be one of {', '.join(STEPS)}")
     return name
 
 
@@ -51,10 +65,27 @@ WindowName = Annotated[
     str, AfterValidator(_check_window), Field(json_schema_extra={"enum": list(WINDOWS)})
 ]
 
+StepName = Annotated[
+    str, AfterValidator(_check_step), Field(json_schema_extra={"enum": list(STEPS)})
+]
+Cursor = Annotated[str, Field(min_length=1, max_length=1000)]
+_Partner = Annotated[str, Field(min_length=1, max_length=255)] | None
+
 
 def _forget_null(schema: JsonDict) -> None:
     """None stands for a parameter that is left out; a URL has no null, so the schema has none."""
     schema.update(cast("list[JsonDict]", schema.pop("anyOf"))[0])
+
+
+HomeserverName = Annotated[
+    str,
+    Path(
+        min_length=1,
+        max_length=255,
+        description="Matrix server name, URL-encoded; a port belongs to it.",
+        examples=["two.example"],
+    ),
+]
 
 
 class NoQuery(BaseModel):
@@ -63,8 +94,8 @@ class NoQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class BoardQuery(NoQuery):
-    """Which board: the same parameters for its JSON, its Markdown table and its page."""
+class RoomQuery(NoQuery):
+    """Which room."""
 
     room: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
         None,
@@ -73,12 +104,11 @@ class BoardQuery(NoQuery):
         examples=["#ping:maunium.net"],
         json_schema_extra=_forget_null,
     )
-    board: BoardName = Field(
-        BoardName.RESPONSE,
-        description="`response` ranks pong servers by the round trip of our own pings, `delivery` "
-        "ping servers by one-way over all pongs, `reception` pong servers by one-way over "
-        "everybody's pings.",
-    )
+
+
+class WindowQuery(RoomQuery):
+    """Which room and when."""
+
     window: WindowName | None = Field(
         None,
         description=f"Length of the window. Left out: `{DEFAULT_WINDOW}`, or what `from` and `to` "
@@ -101,6 +131,46 @@ class BoardQuery(NoQuery):
         f"begins {DEFAULT_WINDOW} before it.",
         examples=["2026-10-12T00:00:00Z"],
         json_schema_extra=_forget_null,
+    )
+
+    def window_at(self, now: datetime) -> Window:
+        """The window that is asked for at this time; a 422 where there can't be one."""
+        length = WINDOWS[self.window or DEFAULT_WINDOW]
+        if self.window and self.from_ and self.to and self.to - self.from_ != length:
+            raise refusal("window", "should be left out: from and to give another length")
+        end = self.to or (self.from_ + length if self.from_ and self.window else now)
+        start = self.from_ or end - length
+        if start >= end:
+            raise refusal("from", f"should be before the window's end, {end.isoformat()}")
+        if end - start > LONGEST_WINDOW:
+            raise refusal(
+                "from",
+                f"should be at most {LONGEST_WINDOW.days} days before the window's end, "
+                f"{end.isoformat()}",
+            )
+        return Window(start, end)
+
+    def next_page(self, window: Window, cursor: str) -> dict[str, str]:
+        """The parameters of the page after this one.
+
+        A window that ends "now" is held to the instants of the first page, so that the pages are
+        of one whole.
+        """
+        kept = self.model_dump(
+            mode="json", by_alias=True, exclude_defaults=True, exclude={"window", "from_", "to"}
+        )
+        kept |= {"from": write_instant(window.start), "to": write_instant(window.end)}
+        return {**{name: str(value) for name, value in kept.items()}, "cursor": cursor}
+
+
+class BoardQuery(WindowQuery):
+    """Which board: the same parameters for its JSON, its Markdown table and its page."""
+
+    board: BoardName = Field(
+        BoardName.RESPONSE,
+        description="`response` ranks pong servers by the round trip of our own pings, `delivery` "
+        "ping servers by one-way over all pongs, `reception` pong servers by one-way over "
+        "everybody's pings.",
     )
     limit: Annotated[int, Field(ge=1, le=MOST_STANDINGS)] | None = Field(
         None,
@@ -126,29 +196,51 @@ class BoardQuery(NoQuery):
             limit=self.limit,
         )
 
-    def window_at(self, now: datetime) -> Window:
-        """The window that is asked for at this time; a 422 where there can't be one."""
-        length = WINDOWS[self.window or DEFAULT_WINDOW]
-        if self.window and self.from_ and self.to and self.to - self.from_ != length:
-            raise refusal("window", "should be left out: from and to give another length")
-        end = self.to or (self.from_ + length if self.from_ and self.window else now)
-        start = self.from_ or end - length
-        if start >= end:
-            raise refusal("from", f"should be before the window's end, {end.isoformat()}")
-        if end - start > LONGEST_WINDOW:
-            raise refusal(
-                "from",
-                f"should be at most {LONGEST_WINDOW.days} days before the window's end, "
-                f"{end.isoformat()}",
-            )
-        return Window(start, end)
-
 
 class TableQuery(BoardQuery):
     """As `BoardQuery`, for a table to paste."""
 
     limit: Annotated[int, Field(ge=1, le=MOST_STANDINGS)] | None = Field(
         10, description="Most rows.", json_schema_extra=_forget_null
+    )
+
+
+class ProfileQuery(WindowQuery):
+    """One homeserver in which room and when."""
+
+    limit: int = Field(5, ge=1, le=100, description="Most partners to give at each end.")
+
+
+class HistoryQuery(WindowQuery):
+    """One homeserver's number on which board, in which room, when, and how finely."""
+
+    board: BoardName = Field(BoardName.RESPONSE, description="Whose number (see rankings).")
+    step: StepName | None = Field(
+        None,
+        description="Length of a bucket. Left out: the shortest with at most "
+        f"{AUTOMATIC_BUCKETS} buckets.",
+        examples=["6h"],
+        json_schema_extra=_forget_null,
+    )
+
+
+class MatrixQuery(WindowQuery):
+    """Which pairs of ping and pong server."""
+
+    ping_server: _Partner = Field(
+        None, description="Only the pings of this homeserver.", json_schema_extra=_forget_null
+    )
+    pong_server: _Partner = Field(
+        None, description="Only the pongs of this homeserver.", json_schema_extra=_forget_null
+    )
+    min_samples: int = Field(
+        1, ge=1, le=MOST_SAMPLES, description="Leave out pairs with fewer samples."
+    )
+    limit: int = Field(MOST_PAIRS, ge=1, le=MOST_PAIRS, description="Most pairs on a page.")
+    cursor: Cursor | None = Field(
+        None,
+        description="Where the page begins: `next_cursor` of the page before, unchanged.",
+        json_schema_extra=_forget_null,
     )
 
 

@@ -15,7 +15,7 @@ from fastapi_problem.handler import ExceptionHandler, add_exception_handler, new
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from pingboard.model import UnknownRoomError
+from pingboard.model import UnknownHomeserverError, UnknownRoomError
 from pingboard.web import pages
 from pingboard.web.middleware import HEADERS
 
@@ -25,6 +25,13 @@ class UnknownRoomProblem(NotFoundProblem):
 
     title = "Unknown room"
     type_ = "unknown-room"
+
+
+class UnknownHomeserverProblem(NotFoundProblem):
+    """The homeserver that was asked for was never heard."""
+
+    title = "Unknown homeserver"
+    type_ = "unknown-homeserver"
 
 
 class UnexpectedProblem(ServerProblem):
@@ -43,6 +50,10 @@ class UnexpectedProblem(ServerProblem):
 
 def _explain_room(_: ExceptionHandler, _request: Request, error: Exception) -> Problem:
     return UnknownRoomProblem(str(error))
+
+
+def _explain_homeserver(_: ExceptionHandler, _request: Request, error: Exception) -> Problem:
+    return UnknownHomeserverProblem(str(error))
 
 
 def _explain_status(_: ExceptionHandler, request: Request, error: HTTPException) -> Problem:
@@ -123,7 +134,7 @@ def _wants_page(request: Request) -> bool:
 
 _handler = new_exception_handler(
     unhandled_wrappers={"default": UnexpectedProblem},
-    handlers={UnknownRoomError: _explain_room},
+    handlers={UnknownRoomError: _explain_room, UnknownHomeserverError: _explain_homeserver},
     http_exception_handler=_explain_status,
     request_validation_handler=_explain_parameters,
     post_hooks=[_finish],
@@ -162,8 +173,18 @@ UNKNOWN_ROOM_RESPONSE: dict[int | str, dict[str, Any]] = {
 }
 """For the description of a path that takes a room."""
 
+UNKNOWN_HOMESERVER_RESPONSE: dict[int | str, dict[str, Any]] = {
+    404: _handler.generate_swagger_response(
+        UnknownHomeserverProblem(
+            "nothing was heard of a homeserver 'tow.example'; /api/v1/homeservers lists those heard"
+        )
+    )
+}
+"""For the description of a path that takes a homeserver (and a room: that is a 404 too)."""
+
 
 def install(app: FastAPI) -> None:
     """Answer every error of the app so."""
     add_exception_handler(app, _handler, generic_swagger_defaults=False)
     app.add_exception_handler(UnknownRoomError, _handler)
+    app.add_exception_handler(UnknownHomeserverError, _handler)

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from pingboard.model import Board, BoardName
 from pingboard.render import markdown
 from pingboard.web import problems
+from pingboard.web.answers import Answer, Interval, Milliseconds, RoomName
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.parameters import BoardQuery, TableQuery
 
 router = APIRouter(tags=["rankings"], responses=problems.UNKNOWN_ROOM_RESPONSE)
-
-
-def _shorten(ms: float) -> int | float:
-    """A whole number as an integer, so that JSON says 403 and not 403.0."""
-    return int(ms) if ms.is_integer() else ms
-
-
-Milliseconds = Annotated[float, PlainSerializer(_shorten), WithJsonSchema({"type": "number"})]
-
-
-class RankedRoom(BaseModel):
-    """The room of a board."""
-
-    id: str
-    alias: str | None
-
-
-class Interval(BaseModel):
-    """A half-open interval of pong times, [from, to), UTC."""
-
-    from_: datetime = Field(serialization_alias="from")
-    to: datetime
 
 
 class Filters(BaseModel):
@@ -99,21 +77,17 @@ EXAMPLE: JsonDict = {
 }
 
 
-class Rankings(BaseModel):
+class Rankings(Answer):
     """The ordered standings of one room and one window."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
-    generated_at: datetime = Field(description="When the board was made, UTC.")
-    room: RankedRoom
     board: BoardName
     number: Literal["round_trip", "one_way"] = Field(
         description="What is ranked: `round_trip`, from our send to the pong's arrival, by our own "
         "clock (`response`); or `one_way`, from the ping's send to its arrival at the pong server, "
         "as the echo bot claims it (`delivery`, `reception`)."
     )
-    unit: Literal["ms"] = Field("ms", description="Of every latency: milliseconds.")
-    window: Interval
     filters: Filters
     samples: int = Field(description="Of all homeservers, also those that the filters left out.")
     standings: list[RankedHomeserver]
@@ -123,10 +97,10 @@ class Rankings(BaseModel):
         """A board as the API shows it."""
         return cls(
             generated_at=board.generated_at,
-            room=RankedRoom(id=board.room_id, alias=board.room_alias),
+            room=RoomName(id=board.room_id, alias=board.room_alias),
             board=board.name,
             number="round_trip" if board.name is BoardName.RESPONSE else "one_way",
-            window=Interval(from_=board.window.start, to=board.window.end),
+            window=Interval.of(board.window),
             filters=Filters(min_samples=query.min_samples, limit=query.limit),
             samples=board.samples,
             standings=[RankedHomeserver.model_validate(row) for row in board.standings],

@@ -16,6 +16,10 @@ PATHS = [
     "/api/v1/rankings",
     "/rankings.md",
     "/api/v1/rooms",
+    "/api/v1/homeservers",
+    "/api/v1/homeservers/two.example",
+    "/api/v1/homeservers/two.example/history",
+    "/api/v1/matrix",
     "/healthz",
     "/docs",
     "/openapi.json",
@@ -105,6 +109,10 @@ def test_the_description_is_openapi_3_1_and_names_every_operation(site: httpx.Cl
         "get_rankings",
         "get_rankings_markdown",
         "list_rooms",
+        "list_homeservers",
+        "get_homeserver",
+        "get_homeserver_history",
+        "get_matrix",
         "get_health",
     }
     for operation in operations:

@@ -146,7 +146,7 @@ def test_only_pongs_inside_the_window_count(site: httpx.Client) -> None:
     ("parameters", "named", "hint"),
     [
         ({"boad": "response"}, "boad", "did you mean board?"),
-        ({"utm_source": "x"}, "utm_source", "known: room, board"),
+        ({"utm_source": "x"}, "utm_source", "known: room, window"),
         ({"board": "latency"}, "board", "'response', 'delivery' or 'reception'"),
         ({"window": "3d"}, "window", "1h, 6h, 24h, 7d, 30d, 90d, 365d"),
         ({"limit": "0"}, "limit", "greater than or equal to 1"),

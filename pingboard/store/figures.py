@@ -1,0 +1,136 @@
+"""Reads: one homeserver's samples, its answers to our pings, and why its pongs were rejected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from sqlalchemy import ColumnElement, Select, func, select
+
+from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, BoardName, to_ts
+from pingboard.store.tables import ping, rejection, room, sample, server, unanswered
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from numpy.typing import NDArray
+    from sqlalchemy import Engine, FromClause
+
+    from pingboard.model import Window
+
+_DAY_MS = 86_400_000
+_pong_seen_ts = ping.c.seen_ts + sample.c.delay_ms
+
+
+class Answers(NamedTuple):
+    """Our own pings that a homeserver was expected to answer, by the time we saw each ping."""
+
+    answered_ts: NDArray[np.int64]
+    lost_ts: NDArray[np.int64]
+
+
+def lineage(engine: Engine, room_id: str) -> list[int]:
+    """The rows of a room and of all that it was upgraded from or to; [] for an unknown room."""
+    with engine.connect() as connection:
+        rows = connection.execute(select(room.c.id, room.c.room_id, room.c.predecessor)).all()
+    found = {row.id for row in rows if row.room_id == room_id}
+    while True:
+        before = len(found)
+        for row in rows:
+            if row.predecessor in found or row.id in found:
+                found |= {row.id, row.predecessor} - {None}
+        if len(found) == before:
+            return sorted(found)
+
+
+def has_homeserver(engine: Engine, name: str) -> bool:
+    """Whether anything was ever heard of a homeserver, in whichever room."""
+    with engine.connect() as connection:
+        return (
+            connection.execute(select(server.c.id).where(server.c.name == name)).first() is not None
+        )
+
+
+def read_samples(
+    engine: Engine, rooms: list[int], window: Window, board: BoardName, homeserver: str
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The samples that a board takes of one homeserver: when the pong was seen, and its ms.
+
+    Both (n,), in no set order.
+    """
+    ms = sample.c.round_trip_ms if board is BoardName.RESPONSE else sample.c.one_way_ms
+    ranked = ping.c.server if board is BoardName.DELIVERY else sample.c.pong_server
+    wanted = (
+        _inside(select(_pong_seen_ts, ms), rooms, window)
+        .where(ranked == _id_of(homeserver))
+        .where(
+            ms.is_not(None)
+            if board is BoardName.RESPONSE
+            else ms.between(ONE_WAY_MIN_MS, PONG_TIMEOUT_MS)
+        )
+    )
+    with engine.connect() as connection:
+        rows = np.fromiter(map(tuple, connection.execute(wanted)), dtype="i8,i4")
+    return rows["f0"], rows["f1"]
+
+
+def read_answers(
+    engine: Engine, rooms: list[int], window: Window, homeserver: str, now: datetime
+) -> Answers:
+    """Which of our pings inside the window a homeserver answered, and which it did not in time."""
+
+    def times(answers: FromClause, last_ts: int) -> Select[int]:
+        return (
+            select(ping.c.seen_ts)
+            .join_from(ping, answers, answers.c.ping == ping.c.id)
+            .where(
+                ping.c.room.in_(rooms),
+                ping.c.vantage.is_not(None),
+                ping.c.seen_ts >= window.start_ts,
+                ping.c.seen_ts < last_ts,
+                answers.c.pong_server == _id_of(homeserver),
+            )
+        )
+
+    # A pong that is not there yet may still come.
+    given_up_ts = min(window.end_ts, to_ts(now) - PONG_TIMEOUT_MS)
+    with engine.connect() as connection:
+        return Answers(
+            np.fromiter(connection.scalars(times(sample, window.end_ts)), np.int64),
+            np.fromiter(connection.scalars(times(unanswered, given_up_ts)), np.int64),
+        )
+
+
+def read_rejections(
+    engine: Engine, rooms: list[int], window: Window, homeserver: str
+) -> dict[str, int]:
+    """A homeserver's rejected pongs by reason, most first; of each UTC day that the window has."""
+    counted = func.sum(rejection.c.count)
+    wanted = (
+        select(rejection.c.reason, counted)
+        .where(
+            rejection.c.room.in_(rooms),
+            rejection.c.pong_server == _id_of(homeserver),
+            rejection.c.day >= window.start_ts // _DAY_MS,
+            rejection.c.day <= (window.end_ts - 1) // _DAY_MS,
+        )
+        .group_by(rejection.c.reason)
+        .order_by(counted.desc(), rejection.c.reason)
+    )
+    with engine.connect() as connection:
+        return {reason: int(count) for reason, count in connection.execute(wanted)}
+
+
+def _id_of(homeserver: str) -> ColumnElement[int]:
+    return select(server.c.id).where(server.c.name == homeserver).scalar_subquery()
+
+
+def _inside(wanted: Select[int, int], rooms: list[int], window: Window) -> Select[int, int]:
+    return wanted.join_from(ping, sample, sample.c.ping == ping.c.id).where(
+        ping.c.room.in_(rooms),
+        # The index on ping narrows it down; the pong itself decides.
+        ping.c.seen_ts >= window.start_ts - PONG_TIMEOUT_MS,
+        ping.c.seen_ts < window.end_ts,
+        _pong_seen_ts >= window.start_ts,
+        _pong_seen_ts < window.end_ts,
+    )

@@ -1,0 +1,134 @@
+"""/api/v1/homeservers/{name}/history: one homeserver over time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
+
+from pingboard import profiles
+from pingboard.model import BoardName, from_ts
+from pingboard.ranking.history import STEPS, Bucket, choose_step, count_buckets
+from pingboard.web import problems
+from pingboard.web.answers import Answer, Loss, Milliseconds, describe
+from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.parameters import HistoryQuery, HomeserverName, refusal
+
+router = APIRouter(tags=["homeservers"], responses=problems.UNKNOWN_HOMESERVER_RESPONSE)
+
+MOST_BUCKETS = 2000
+
+
+class HistoryBucket(Loss):
+    """What happened in [from, from + step); latencies are null without samples."""
+
+    from_: datetime = Field(serialization_alias="from", description="Its first instant, UTC.")
+    samples: int
+    p5_ms: Milliseconds | None = Field(description="5th percentile, milliseconds.")
+    p25_ms: Milliseconds | None = Field(description="25th percentile, milliseconds.")
+    median_ms: Milliseconds | None = Field(description="Median latency, milliseconds.")
+    p75_ms: Milliseconds | None = Field(description="75th percentile, milliseconds.")
+    p95_ms: Milliseconds | None = Field(description="95th percentile, milliseconds.")
+
+    @classmethod
+    def of_bucket(cls, bucket: Bucket) -> HistoryBucket:
+        """A bucket as the API shows it."""
+        p5, p25, median, p75, p95 = bucket.band or [None] * 5
+        return cls(
+            **dict(Loss.of(bucket.sent, bucket.lost)),
+            from_=from_ts(bucket.start_ts),
+            samples=bucket.samples,
+            p5_ms=p5,
+            p25_ms=p25,
+            median_ms=median,
+            p75_ms=p75,
+            p95_ms=p95,
+        )
+
+
+HISTORY_EXAMPLE: JsonDict = {
+    "generated_at": "2026-10-12T00:00:00Z",
+    "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
+    "unit": "ms",
+    "window": {"from": "2026-10-11T12:00:00Z", "to": "2026-10-12T00:00:00Z"},
+    "homeserver": "two.example",
+    "board": "response",
+    "step": "6h",
+    "step_s": 21600,
+    "buckets": [
+        {
+            "sent": 3,
+            "lost": 0,
+            "loss": 0,
+            "from": "2026-10-11T12:00:00Z",
+            "samples": 3,
+            "p5_ms": 465.2,
+            "p25_ms": 486,
+            "median_ms": 512,
+            "p75_ms": 556,
+            "p95_ms": 591.2,
+        },
+        {
+            "sent": 0,
+            "lost": 0,
+            "loss": None,
+            "from": "2026-10-11T18:00:00Z",
+            "samples": 0,
+            "p5_ms": None,
+            "p25_ms": None,
+            "median_ms": None,
+            "p75_ms": None,
+            "p95_ms": None,
+        },
+    ],
+}
+
+
+class History(Answer):
+    """A homeserver's number on one board over time; empty buckets included."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [HISTORY_EXAMPLE]})
+
+    homeserver: str
+    board: BoardName
+    step: str = Field(description="Length of a bucket, as it can be asked for.")
+    step_s: int = Field(description="Length of a bucket, seconds.")
+    buckets: list[HistoryBucket] = Field(
+        description="In order, aligned to whole steps of UTC. `sent`, `lost` and `loss` are those "
+        "of our own pings to it, whichever the board; by the time of the ping."
+    )
+
+
+@router.get(
+    "/api/v1/homeservers/{name}/history",
+    operation_id="get_homeserver_history",
+    summary="One homeserver over time",
+    responses=problems.UNKNOWN_HOMESERVER_RESPONSE,
+)
+def get_homeserver_history(
+    boards: GivenBoards, now: Now, name: HomeserverName, query: Annotated[HistoryQuery, Query()]
+) -> History:
+    """A homeserver's latency on one board and its loss, in buckets. Latencies are milliseconds."""
+    answer, window = describe(boards, query, now), query.window_at(now)
+    step_name = query.step or choose_step(window)
+    step = STEPS[step_name]
+    if count_buckets(window, step) > MOST_BUCKETS:
+        raise refusal(
+            "step",
+            f"should be longer: a window of {window.end - window.start} has more than "
+            f"{MOST_BUCKETS} buckets of {step_name}; left out, it is {choose_step(window)}",
+        )
+    buckets = profiles.read_history(
+        boards, answer.room.id, window, name, query.board, step, now=now
+    )
+    return History(
+        **dict(answer),
+        homeserver=name,
+        board=query.board,
+        step=step_name,
+        step_s=int(step.total_seconds()),
+        buckets=[HistoryBucket.of_bucket(bucket) for bucket in buckets],
+    )

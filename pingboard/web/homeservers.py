@@ -1,0 +1,241 @@
+"""/api/v1/homeservers: who was heard, and one of them in detail: "is it me or them?"."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from pingboard import profiles
+from pingboard.model import Rejection
+from pingboard.profiles import Place, Profile
+from pingboard.ranking.pairs import Pair
+from pingboard.web import problems
+from pingboard.web.answers import Answer, Loss, Milliseconds, describe
+from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.parameters import HomeserverName, ProfileQuery, WindowQuery
+
+router = APIRouter(tags=["homeservers"])
+
+EXPLANATIONS = {
+    Rejection.INVALID_SERVER_NAME: "the sender's homeserver name is not valid",
+    Rejection.INVALID_MS: "`ms` is not an integer, or out of all bounds",
+    Rejection.CONTRADICTORY: "`pong` and `m.relates_to` contradict each other",
+    Rejection.UNKNOWN_PING: "the ping that it names does not exist in the room",
+    Rejection.NOT_A_PING: "the event that it names is not a ping",
+    Rejection.FORGED_FROM: "`from` is not the homeserver that sent the ping",
+    Rejection.LATE: "it came more than 10 minutes after the ping",
+}
+
+
+class HomeserverSummary(BaseModel):
+    """How much was heard of a homeserver in the window."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    homeserver: str = Field(validation_alias="name", description="Matrix server name.")
+    samples_as_ping_server: int = Field(description="Pongs to its users' pings, by anybody.")
+    samples_as_pong_server: int = Field(description="Pongs of its echo bots, to anybody.")
+
+
+HOMESERVERS_EXAMPLE: JsonDict = {
+    "generated_at": "2026-10-12T00:00:00Z",
+    "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
+    "unit": "ms",
+    "window": {"from": "2026-10-05T00:00:00Z", "to": "2026-10-12T00:00:00Z"},
+    "homeservers": [
+        {"homeserver": "one.example", "samples_as_ping_server": 0, "samples_as_pong_server": 5},
+        {"homeserver": "ours.example", "samples_as_ping_server": 8, "samples_as_pong_server": 0},
+        {"homeserver": "two.example", "samples_as_ping_server": 0, "samples_as_pong_server": 3},
+    ],
+}
+
+
+class Homeservers(Answer):
+    """Every homeserver that pinged or answered in the window, by name."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [HOMESERVERS_EXAMPLE]})
+
+    homeservers: list[HomeserverSummary]
+
+
+class BoardPlace(BaseModel):
+    """A homeserver's place on one board."""
+
+    rank: int = Field(description="From 1.")
+    homeservers: int = Field(description="How many the board ranks.")
+    median_ms: Milliseconds = Field(description="Median latency, milliseconds.")
+    p5_ms: Milliseconds = Field(description="5th percentile, milliseconds.")
+    p95_ms: Milliseconds = Field(description="95th percentile, milliseconds.")
+    samples: int = Field(description="Samples that these numbers are of.")
+
+    @classmethod
+    def of(cls, place: Place) -> BoardPlace:
+        """A place as the API shows it."""
+        row = place.standing
+        return cls(
+            rank=row.rank,
+            homeservers=place.homeservers,
+            median_ms=row.median_ms,
+            p5_ms=row.p5_ms,
+            p95_ms=row.p95_ms,
+            samples=row.samples,
+        )
+
+
+class Standings(BaseModel):
+    """Its place on each board; null where it has no sample there."""
+
+    response: BoardPlace | None
+    delivery: BoardPlace | None
+    reception: BoardPlace | None
+
+
+class RejectedPongs(BaseModel):
+    """Pongs of its bots that did not count."""
+
+    reason: str = Field(description="From a closed list.")
+    explanation: str = Field(description="The reason in words.")
+    pongs: int
+
+
+class Partner(BaseModel):
+    """All samples with one other homeserver (or with itself)."""
+
+    homeserver: str
+    median_ms: Milliseconds = Field(description="Median one-way latency, milliseconds.")
+    samples: int
+
+
+class Partners(BaseModel):
+    """The homeservers that it is fastest and slowest with."""
+
+    homeservers: int = Field(description="How many there are in all.")
+    fastest: list[Partner] = Field(description="The fastest first.")
+    slowest: list[Partner] = Field(description="The slowest first; none of `fastest`.")
+
+    @classmethod
+    def of(cls, partners: list[Partner], limit: int) -> Partners:
+        """The two ends of a list that begins with the fastest."""
+        return cls(
+            homeservers=len(partners),
+            fastest=partners[:limit],
+            slowest=partners[limit:][-limit:][::-1],
+        )
+
+
+PROFILE_EXAMPLE: JsonDict = {
+    "generated_at": "2026-10-12T00:00:00Z",
+    "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
+    "unit": "ms",
+    "window": {"from": "2026-10-05T00:00:00Z", "to": "2026-10-12T00:00:00Z"},
+    "homeserver": "two.example",
+    "standings": {
+        "response": {
+            "rank": 2,
+            "homeservers": 2,
+            "median_ms": 512,
+            "p5_ms": 465.2,
+            "p95_ms": 591.2,
+            "samples": 3,
+        },
+        "delivery": None,
+        "reception": {
+            "rank": 2,
+            "homeservers": 2,
+            "median_ms": 256,
+            "p5_ms": 232.6,
+            "p95_ms": 295.6,
+            "samples": 3,
+        },
+    },
+    "answers": {"sent": 3, "lost": 0, "loss": 0},
+    "rejected": [],
+    "sending": {"homeservers": 0, "fastest": [], "slowest": []},
+    "receiving": {
+        "homeservers": 1,
+        "fastest": [{"homeserver": "ours.example", "median_ms": 256, "samples": 3}],
+        "slowest": [],
+    },
+}
+
+
+class HomeserverProfile(Answer):
+    """One homeserver in one room and window."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [PROFILE_EXAMPLE]})
+
+    homeserver: str
+    standings: Standings
+    answers: Loss = Field(description="How it answered our own pings; by the time of the ping.")
+    rejected: list[RejectedPongs] = Field(
+        description="Its pongs that did not count, most first; of each UTC day that the window has."
+    )
+    sending: Partners = Field(
+        description="As the ping server: how long its pings take to each pong server."
+    )
+    receiving: Partners = Field(
+        description="As the pong server: how long the pings of each ping server take to it."
+    )
+
+    @classmethod
+    def of(cls, profile: Profile, answer: Answer, query: ProfileQuery) -> HomeserverProfile:
+        """A profile as the API shows it."""
+        return cls(
+            **dict(answer),
+            homeserver=profile.name,
+            standings=Standings(
+                **{board: place and BoardPlace.of(place) for board, place in profile.places.items()}
+            ),
+            answers=Loss.of(profile.sent, profile.lost),
+            rejected=[
+                RejectedPongs(
+                    reason=reason, explanation=EXPLANATIONS[Rejection(reason)], pongs=pongs
+                )
+                for reason, pongs in profile.rejected.items()
+            ],
+            sending=Partners.of(
+                [_partner(one.pong_server, one) for one in profile.pongs_to], query.limit
+            ),
+            receiving=Partners.of(
+                [_partner(one.ping_server, one) for one in profile.pings_from], query.limit
+            ),
+        )
+
+
+@router.get(
+    "/api/v1/homeservers",
+    operation_id="list_homeservers",
+    summary="The homeservers",
+    responses=problems.UNKNOWN_ROOM_RESPONSE,
+)
+def list_homeservers(
+    boards: GivenBoards, now: Now, query: Annotated[WindowQuery, Query()]
+) -> Homeservers:
+    """Every homeserver that pinged or answered in a room and window, by name."""
+    answer = describe(boards, query, now)
+    found = profiles.list_homeservers(boards, answer.room.id, query.window_at(now))
+    return Homeservers(
+        **dict(answer), homeservers=[HomeserverSummary.model_validate(one) for one in found]
+    )
+
+
+@router.get(
+    "/api/v1/homeservers/{name}",
+    operation_id="get_homeserver",
+    summary="One homeserver",
+    responses=problems.UNKNOWN_HOMESERVER_RESPONSE,
+)
+def get_homeserver(
+    boards: GivenBoards, now: Now, name: HomeserverName, query: Annotated[ProfileQuery, Query()]
+) -> HomeserverProfile:
+    """A homeserver's place on each board, its loss, its rejected pongs, and its partners."""
+    answer = describe(boards, query, now)
+    profile = profiles.read_profile(boards, answer.room.id, query.window_at(now), name, now=now)
+    return HomeserverProfile.of(profile, answer, query)
+
+
+def _partner(name: str, pair: Pair) -> Partner:
+    return Partner(homeserver=name, median_ms=pair.median_ms, samples=pair.samples)

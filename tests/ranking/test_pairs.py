@@ -1,0 +1,76 @@
+"""The ping x pong matrix against the method in plain Python, to the last digit."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pingboard.ranking.pairs import Pair, pair
+
+NAMES = ["delta.example", "alpha.example", "charlie.example:8448", "bravo.example", "[::1]"]
+INT32 = np.iinfo(np.int32)
+
+Rows = list[tuple[int, int, int]]
+"""(ping server, pong server, ms) a sample"""
+
+codes = st.integers(0, len(NAMES) - 1)
+latencies = st.integers(10, 600_000) | st.integers(INT32.min, INT32.max)
+rows = st.lists(st.tuples(codes, codes, latencies), max_size=80)
+
+
+def pair_rows(rows: Rows, names: list[str] = NAMES) -> list[Pair]:
+    columns = np.array(rows, np.int32).reshape(-1, 3)
+    return pair(columns[:, 0], columns[:, 1], columns[:, 2], names)
+
+
+def pair_plainly(rows: Rows) -> list[Pair]:
+    samples = defaultdict(list)
+    for ping, pong, ms in rows:
+        samples[NAMES[ping], NAMES[pong]].append(ms)
+    return [
+        Pair(ping, pong, float(statistics.median(ms)), len(ms))
+        for (ping, pong), ms in sorted(samples.items())
+    ]
+
+
+@given(rows)
+def test_it_equals_the_plain_computation(rows: Rows) -> None:
+    assert pair_rows(rows) == pair_plainly(rows)
+
+
+@given(rows, st.randoms())
+def test_the_order_of_samples_never_matters(rows: Rows, random: object) -> None:
+    before = pair_rows(rows)
+    random.shuffle(rows)  # type: ignore[attr-defined]
+    assert pair_rows(rows) == before
+
+
+@given(rows)
+def test_every_sample_is_in_exactly_one_pair(rows: Rows) -> None:
+    pairs = pair_rows(rows)
+    assert sum(one.samples for one in pairs) == len(rows)
+    assert len({one[:2] for one in pairs}) == len(pairs)
+
+
+def test_without_samples_there_is_no_pair() -> None:
+    assert pair_rows([]) == []
+
+
+def test_many_names_without_samples_do_no_harm() -> None:
+    names = [f"hs{number}.example" for number in range(100_000)]
+    last = len(names) - 1
+    assert pair_rows([(last, 0, 20), (last, last, 30), (last, 0, 21)], names) == [
+        Pair("hs99999.example", "hs0.example", 20.5, 2),
+        Pair("hs99999.example", "hs99999.example", 30, 1),
+    ]
+
+
+def test_the_columns_are_not_changed() -> None:
+    columns = np.array([[1, 2, 500], [1, 2, 400]], np.int32)
+    before = columns.copy()
+    pair(columns[:, 0], columns[:, 1], columns[:, 2], NAMES)
+    assert (columns == before).all()

@@ -1,0 +1,104 @@
+"""Reads of one homeserver, on both databases."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from pingboard.model import Batch, BoardName, Rejected, Rejection, Sample, Window, from_ts
+from pingboard.store.engine import Engine
+from pingboard.store.figures import (
+    has_homeserver,
+    lineage,
+    read_answers,
+    read_rejections,
+    read_samples,
+)
+from pingboard.store.ingest import Ingest
+from pingboard.store.tables import room
+from tests.samples import ROOM, START_TS, make_sample
+
+START = from_ts(START_TS)
+WINDOW = Window(START, START + timedelta(hours=1))
+
+
+def record(engine: Engine, *samples: Sample) -> list[int]:
+    Ingest(engine, "test").record(Batch([], samples))
+    return lineage(engine, ROOM)
+
+
+def test_a_homeserver_is_known_once_it_was_heard(engine: Engine) -> None:
+    record(engine, make_sample())
+    assert has_homeserver(engine, "one.example")
+    assert has_homeserver(engine, "two.example")
+    assert not has_homeserver(engine, "TWO.example")
+
+
+@pytest.mark.parametrize(
+    ("board", "name", "expected"),
+    [
+        (BoardName.RESPONSE, "two.example", [240]),
+        (BoardName.RECEPTION, "two.example", [110, 120]),
+        (BoardName.DELIVERY, "one.example", [110]),
+        (BoardName.DELIVERY, "two.example", []),
+    ],
+)
+def test_the_samples_are_those_that_the_board_takes(
+    engine: Engine, board: BoardName, name: str, expected: list[int]
+) -> None:
+    rooms = record(
+        engine,
+        make_sample(1, one_way_ms=110),
+        make_sample(2, "ours.example", one_way_ms=120, round_trip_ms=240),
+        make_sample(3, one_way_ms=5),
+        make_sample(4, one_way_ms=600_001),
+    )
+    seen_ts, ms = read_samples(engine, rooms, WINDOW, board, name)
+    assert sorted(ms.tolist()) == expected
+    assert len(seen_ts) == len(ms)
+
+
+def test_only_pongs_inside_the_window_are_read(engine: Engine) -> None:
+    rooms = record(engine, make_sample(1, one_way_ms=100))
+    at = from_ts(START_TS + 1100)
+    for start, end, count in [(0, 1, 1), (1, 2, 0), (-1, 0, 0)]:
+        window = Window(at + timedelta(milliseconds=start), at + timedelta(milliseconds=end))
+        ms = read_samples(engine, rooms, window, BoardName.RECEPTION, "two.example")[1]
+        assert len(ms) == count
+
+
+def test_rooms_of_one_lineage_count_together(engine: Engine) -> None:
+    ingest = Ingest(engine, "test")
+    for name in ("!a:x", "!b:x", "!c:x", "!other:x"):
+        ingest.record_room(name, None)
+    with engine.begin() as connection:
+        ids = {row.room_id: row.id for row in connection.execute(select(room.c.room_id, room.c.id))}
+        for later, earlier in [("!b:x", "!a:x"), ("!c:x", "!b:x")]:
+            found = update(room).where(room.c.room_id == later)
+            connection.execute(found.values(predecessor=ids[earlier]))
+    whole = sorted(ids[name] for name in ("!a:x", "!b:x", "!c:x"))
+    assert lineage(engine, "!a:x") == lineage(engine, "!b:x") == lineage(engine, "!c:x") == whole
+    assert lineage(engine, "!other:x") == [ids["!other:x"]]
+    assert lineage(engine, "!unknown:x") == []
+
+
+def test_answers_are_to_our_own_pings_alone(engine: Engine) -> None:
+    rooms = record(engine, make_sample(1, round_trip_ms=200), make_sample(2))
+    answers = read_answers(engine, rooms, WINDOW, "two.example", WINDOW.end)
+    assert answers.answered_ts.tolist() == [START_TS + 1000]
+    assert answers.lost_ts.tolist() == []
+
+
+def test_rejections_are_summed_over_days(engine: Engine) -> None:
+    rooms = record(engine, make_sample())
+    day = 86_400_000
+    rejected = [
+        Rejected(ROOM, "two.example", Rejection.LATE, START_TS),
+        Rejected(ROOM, "two.example", Rejection.LATE, START_TS + 2 * day),
+    ]
+    Ingest(engine, "test").record(Batch([], [], rejected))
+    assert read_rejections(engine, rooms, WINDOW, "two.example") == {"late": 1}
+    longer = Window(START, START + timedelta(days=3))
+    assert read_rejections(engine, rooms, longer, "two.example") == {"late": 2}

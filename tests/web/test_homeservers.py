@@ -1,0 +1,178 @@
+"""Who was heard, one homeserver in detail, and its history."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from sqlalchemy import insert, select
+
+from pingboard.model import Batch, Rejected, Rejection, to_ts
+from pingboard.store.engine import Engine
+from pingboard.store.ingest import Ingest
+from pingboard.store.tables import ping, server, unanswered
+from pingboard.web.history import HISTORY_EXAMPLE
+from pingboard.web.homeservers import HOMESERVERS_EXAMPLE, PROFILE_EXAMPLE
+from tests.samples import make_ping
+from tests.web.site import NOW, ROOM, make_answers, record, serve
+
+HOMESERVERS = "/api/v1/homeservers"
+TWO = f"{HOMESERVERS}/two.example"
+NOON = {"from": "2026-10-11T12:00:00Z"}
+
+
+def lose(engine: Engine, homeserver: str, *, pings: range, before_now: timedelta) -> None:
+    """Pings of ours that the homeserver did not answer, all seen at one time."""
+    ts = to_ts(NOW - before_now)
+    sent = [make_ping(n, "ours.example", room_id=ROOM, seen_ts=ts, vantage="main") for n in pings]
+    Ingest(engine, "test").record(Batch(sent, []))
+    with engine.begin() as connection:
+        (code,) = connection.scalars(select(server.c.id).where(server.c.name == homeserver))
+        ids = connection.scalars(
+            select(ping.c.id).where(ping.c.event.in_([one.event_id for one in sent]))
+        )
+        rows = [{"ping": id_, "pong_server": code} for id_ in ids]
+        connection.execute(insert(unanswered), rows)
+
+
+def reject(engine: Engine, homeserver: str, reason: Rejection, *ages: timedelta) -> None:
+    rejected = [Rejected(ROOM, homeserver, reason, to_ts(NOW - age)) for age in ages]
+    Ingest(engine, "test").record(Batch([], [], rejected))
+
+
+def test_the_list_is_the_example_of_the_description(site: httpx.Client) -> None:
+    assert site.get(HOMESERVERS).json() == HOMESERVERS_EXAMPLE
+
+
+def test_the_profile_is_the_example_of_the_description(site: httpx.Client) -> None:
+    assert site.get(TWO).json() == PROFILE_EXAMPLE
+
+
+def test_the_history_is_the_example_of_the_description(site: httpx.Client) -> None:
+    answer = site.get(f"{TWO}/history", params={**NOON, "step": "6h"})
+    assert answer.json() == HISTORY_EXAMPLE
+
+
+@pytest.mark.parametrize("path", [f"{HOMESERVERS}/nobody.example", f"{HOMESERVERS}/x/history"])
+def test_an_unknown_homeserver_is_a_404_that_names_it(site: httpx.Client, path: str) -> None:
+    answer = site.get(path)
+    assert answer.status_code == 404
+    assert answer.json()["type"] == "unknown-homeserver"
+    assert repr(path.split("/")[4]) in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["[::1]:8448", "one.example:6167", "xn--nxasmq6b.example"])
+def test_every_kind_of_name_is_found(store: Engine, name: str) -> None:
+    record(store, make_answers(name, [400]))
+    with serve(store) as client:
+        answer = client.get(f"{HOMESERVERS}/{quote(name, safe='')}")
+    assert answer.json()["standings"]["response"]["rank"] == 1
+    assert answer.json()["homeserver"] == name
+
+
+@pytest.mark.parametrize("name", ["evil|name", "<svg onload=x>", "=cmd()", "\u202e", "a" * 300])
+def test_a_hostile_name_is_refused_and_stays_text(site: httpx.Client, name: str) -> None:
+    answer = site.get(f"{HOMESERVERS}/{quote(name, safe='')}")
+    assert answer.status_code in (404, 422)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_loss_counts_what_was_not_answered_within_ten_minutes(store: Engine) -> None:
+    record(store, make_answers("two.example", [400, 410, 420]))
+    lose(store, "two.example", pings=range(10, 11), before_now=timedelta(minutes=11))
+    lose(store, "two.example", pings=range(20, 25), before_now=timedelta(minutes=9))
+    with serve(store) as client:
+        assert client.get(TWO).json()["answers"] == {"sent": 4, "lost": 1, "loss": 0.25}
+        assert client.get(TWO, params={"window": "1h"}).json()["answers"] == {
+            "sent": 1,
+            "lost": 1,
+            "loss": 1,
+        }
+
+
+def test_loss_stands_in_the_bucket_of_its_ping(store: Engine) -> None:
+    record(store, make_answers("two.example", [400, 410]))
+    lose(store, "two.example", pings=range(10, 12), before_now=timedelta(hours=12))
+    lose(store, "two.example", pings=range(20, 21), before_now=timedelta(hours=1))
+    with serve(store) as client:
+        answer = client.get(f"{TWO}/history", params={**NOON, "step": "1h"}).json()
+    figures = [(one["sent"], one["lost"], one["loss"]) for one in answer["buckets"]]
+    assert figures == [(4, 2, 0.5), *[(0, 0, None)] * 10, (1, 1, 1)]
+
+
+def test_rejected_pongs_are_counted_by_reason_with_an_explanation(store: Engine) -> None:
+    record(store, make_answers("two.example", [400]))
+    hour, year = timedelta(hours=1), timedelta(days=365)
+    reject(store, "two.example", Rejection.LATE, hour)
+    reject(store, "two.example", Rejection.FORGED_FROM, hour, hour, year)
+    reject(store, "other.example", Rejection.LATE, hour)
+    with serve(store) as client:
+        rejected = client.get(TWO).json()["rejected"]
+    assert [(one["reason"], one["pongs"]) for one in rejected] == [("forged_from", 2), ("late", 1)]
+    assert rejected[0]["explanation"] == "`from` is not the homeserver that sent the ping"
+
+
+def test_a_homeserver_of_which_only_rejected_pongs_are_known_has_a_profile(store: Engine) -> None:
+    reject(store, "liar.example", Rejection.FORGED_FROM, timedelta(hours=1))
+    with serve(store) as client:
+        answer = client.get(f"{HOMESERVERS}/liar.example").json()
+    assert answer["standings"] == {"response": None, "delivery": None, "reception": None}
+    assert answer["answers"] == {"sent": 0, "lost": 0, "loss": None}
+
+
+def test_partners_are_the_two_ends_without_overlap(store: Engine) -> None:
+    for number in range(7):
+        record(store, make_answers(f"hs{number}.example", [200 + 10 * number]))
+    with serve(store) as client:
+        sending = client.get(f"{HOMESERVERS}/ours.example", params={"limit": 4}).json()["sending"]
+    assert sending["homeservers"] == 7
+    assert _names(sending["fastest"]) == [
+        "hs0.example",
+        "hs1.example",
+        "hs2.example",
+        "hs3.example",
+    ]
+    assert _names(sending["slowest"]) == [f"hs{n}.example" for n in (6, 5, 4)]
+
+
+def _names(partners: list[dict[str, Any]]) -> list[str]:
+    return [one["homeserver"] for one in partners]
+
+
+@pytest.mark.parametrize(
+    ("board", "name", "median"),
+    [
+        ("response", "two.example", 512),
+        ("reception", "two.example", 256),
+        ("delivery", "ours.example", 215),
+    ],
+)
+def test_the_history_is_of_the_number_that_the_board_ranks(
+    site: httpx.Client, board: str, name: str, median: float
+) -> None:
+    answer = site.get(f"{HOMESERVERS}/{name}/history", params={"board": board, "step": "1d"}).json()
+    assert [one["median_ms"] for one in answer["buckets"]] == [*[None] * 6, median]
+    board_median = site.get("/api/v1/rankings", params={"board": board}).json()["standings"]
+    assert median in [row["median_ms"] for row in board_median]
+
+
+def test_the_step_is_chosen_for_the_window(site: httpx.Client) -> None:
+    assert site.get(f"{TWO}/history").json()["step"] == "1h"
+    year = site.get(f"{TWO}/history", params={"window": "365d"}).json()
+    assert (year["step"], year["step_s"], len(year["buckets"])) == ("1d", 86400, 365)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "hint"),
+    [({"step": "2h"}, "1m, 5m, 15m, 1h, 6h, 1d"), ({"step": "1m"}, "left out, it is 1h")],
+)
+def test_a_wrong_step_is_a_422_that_says_what_is_right(
+    site: httpx.Client, parameters: dict[str, str], hint: str
+) -> None:
+    answer = site.get(f"{TWO}/history", params=parameters)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["loc"] == ["query", "step"]
+    assert hint in answer.json()["detail"]
