@@ -5,11 +5,13 @@ In: a room, a board's name, a window. Out: a `Board`, exact, from the store's sa
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from pingboard.model import Board, BoardName, Room, UnknownRoomError, Window
+from pingboard.model import Board, BoardName, Room, Standing, UnknownRoomError, Window, to_ts
+from pingboard.ranking.clocks import Clock, estimate_clocks
 from pingboard.ranking.samples import Samples, standings
 from pingboard.store import queries
 
@@ -58,6 +60,9 @@ class Boards:
         room_id, alias = self.find_room(room)
         columns = queries.read_columns(self.engine, room_id, window)
         ranked, samples = standings(Samples(*columns), name, min_samples=min_samples, limit=limit)
+        if name is BoardName.RESPONSE:
+            answers = queries.read_answers(self.engine, room_id, window, to_ts(now))
+            ranked = _add_answers(ranked, answers)
         return Board(
             room_id=room_id,
             room_alias=alias,
@@ -67,3 +72,30 @@ class Boards:
             samples=samples,
             standings=ranked,
         )
+
+
+def _add_answers(ranked: list[Standing], answers: queries.Answers) -> list[Standing]:
+    """The standings with loss and clock of each pong server."""
+    answered = Counter(answers.pong_server.tolist())
+    clocks = estimate_clocks(answers.pong_server, answers.round_trip_ms, answers.offset_x2_ms)
+    positions = {name: position for position, name in enumerate(answers.names)}
+    return [
+        _add_answer(
+            row,
+            answered[positions[row.homeserver]],
+            answers.lost.get(row.homeserver, 0),
+            clocks.get(positions[row.homeserver]),
+        )
+        for row in ranked
+    ]
+
+
+def _add_answer(row: Standing, answered: int, lost: int, clock: Clock | None) -> Standing:
+    sent = answered + lost
+    return row._replace(
+        sent=sent,
+        lost=lost,
+        loss=lost / sent if sent else None,
+        clock_offset_ms=clock.offset_ms if clock else None,
+        clock_uncertainty_ms=clock.uncertainty_ms if clock else None,
+    )

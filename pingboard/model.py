@@ -231,6 +231,19 @@ class Standing(NamedTuple):
     p75_ms: float
     p95_ms: float
     samples: int
+    ci95_ms: tuple[float, float] | None = None
+    """where the true median lies with at least 95 %; None below 6 samples, which can't say"""
+    tied_with_previous: bool = False
+    """both have an interval, and they overlap: the ranks of the two may be chance"""
+    sent: int | None = None
+    """pongs to our own pings that came or are lost; this and the rest on `response` alone"""
+    lost: int | None = None
+    loss: float | None = None
+    """lost / sent; None where nothing was sent"""
+    clock_offset_ms: float | None = None
+    """how far its clock is ahead of ours; None where no ping of ours says"""
+    clock_uncertainty_ms: float | None = None
+    """the offset is right to within this; one that is larger is a clock that is wrong"""
 
 
 @dataclass(frozen=True, slots=True)

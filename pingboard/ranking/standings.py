@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pingboard.model import Standing
+from pingboard.ranking.intervals import find_low_positions
 
 Column = NDArray[np.int32]
 Keys = NDArray[np.unsignedinteger[Any]]
@@ -60,6 +61,7 @@ def rank(
 
     Percentiles interpolate linearly between order statistics (Hyndman and Fan 1996, type 7, as
     numpy does by default); the median is the 50th: of an even count the mean of the middle two.
+    What is not in the samples (sent, lost, clocks) stays None.
     """
     if not len(ms):
         return []
@@ -74,11 +76,13 @@ def rank(
     sums = _sum_runs(keys, starts, counts, layout)[order].tolist()
     sizes = counts[order].tolist()
     median, p5, p25, p75, p95 = percentiles[:, order].tolist()
+    ci95, tied = _read_intervals(keys, starts[order], counts[order], layout)
     # Python divides integers of any size with one rounding; a float64 holds them up to 2**53 only.
     mean = [total / size for total, size in zip(sums, sizes, strict=True)]
     homeservers = [run_names[run] for run in order.tolist()]
     ranks = range(1, len(sizes) + 1)
-    return list(map(Standing, ranks, homeservers, median, mean, p5, p25, p75, p95, sizes))
+    columns = (ranks, homeservers, median, mean, p5, p25, p75, p95, sizes, ci95, tied)
+    return list(map(Standing, *columns))
 
 
 def _choose_layout(servers: Column, ms: Column) -> _Layout:
@@ -120,6 +124,21 @@ def _read_percentiles(
     high = _read_ms(keys, starts + below + (weight > 0), layout)
     interpolated: NDArray[np.float64] = (low * (100 - weight) + high * weight) / 100
     return interpolated
+
+
+def _read_intervals(
+    keys: Keys, starts: Integers, counts: Integers, layout: _Layout
+) -> tuple[list[tuple[float, float] | None], list[bool]]:
+    """The interval of each ranked run's median, and whether it overlaps that of the run before."""
+    positions = find_low_positions(counts)
+    known = positions >= 0
+    low = _read_ms(keys, starts + positions.clip(0), layout)
+    high = _read_ms(keys, starts + counts - 1 - positions.clip(0), layout)
+    overlaps = np.zeros(len(counts), bool)
+    overlaps[1:] = (low[1:] <= high[:-1]) & (low[:-1] <= high[1:]) & known[1:] & known[:-1]
+    both = zip(low.astype(float).tolist(), high.astype(float).tolist(), strict=True)
+    intervals = [ci95 if is_known else None for ci95, is_known in zip(both, known, strict=True)]
+    return intervals, overlaps.tolist()
 
 
 def _read_ms(keys: Keys, positions: Integers, layout: _Layout) -> Integers:

@@ -39,6 +39,24 @@ class RankedHomeserver(BaseModel):
     p75_ms: Milliseconds = Field(description="75th percentile, milliseconds.")
     p95_ms: Milliseconds = Field(description="95th percentile, milliseconds.")
     samples: int = Field(description="Samples that these numbers are of.")
+    ci95_ms: tuple[Milliseconds, Milliseconds] | None = Field(
+        description="95 % interval of the median, from order statistics (exact, no distribution "
+        "assumed); null below 6 samples."
+    )
+    tied_with_previous: bool = Field(
+        description="Its interval overlaps that of the row before: their order may be chance."
+    )
+    sent: int | None = Field(
+        description="Our own pings that it was expected to answer and did, or lost (`response`)."
+    )
+    lost: int | None = Field(description="Of those, not answered within 10 minutes.")
+    loss: float | None = Field(description="lost / sent; null where nothing was sent.")
+    clock_offset_ms: Milliseconds | None = Field(
+        description="How far its clock is ahead of ours, as NTP estimates it; null if unknown."
+    )
+    clock_uncertainty_ms: Milliseconds | None = Field(
+        description="Half the round trip it was estimated from; a larger offset is a wrong clock."
+    )
 
 
 EXAMPLE: JsonDict = {
@@ -61,6 +79,13 @@ EXAMPLE: JsonDict = {
             "p75_ms": 411,
             "p95_ms": 442.2,
             "samples": 5,
+            "ci95_ms": None,
+            "tied_with_previous": False,
+            "sent": 5,
+            "lost": 0,
+            "loss": 0.0,
+            "clock_offset_ms": None,
+            "clock_uncertainty_ms": None,
         },
         {
             "rank": 2,
@@ -72,6 +97,13 @@ EXAMPLE: JsonDict = {
             "p75_ms": 556,
             "p95_ms": 591.2,
             "samples": 3,
+            "ci95_ms": None,
+            "tied_with_previous": False,
+            "sent": 3,
+            "lost": 0,
+            "loss": 0.0,
+            "clock_offset_ms": None,
+            "clock_uncertainty_ms": None,
         },
     ],
 }

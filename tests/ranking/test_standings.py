@@ -6,7 +6,8 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
-from math import floor
+from functools import cache
+from math import comb, floor
 from random import Random
 
 import numpy as np
@@ -49,6 +50,7 @@ def rank_plainly(rows: Rows, names: Sequence[str] = NAMES) -> list[Standing]:
     order = sorted(
         samples, key=lambda name: (statistics.median(samples[name]), -len(samples[name]), name)
     )
+    intervals = [median_interval(samples[name]) for name in order]
     return [
         Standing(
             rank=place,
@@ -60,9 +62,33 @@ def rank_plainly(rows: Rows, names: Sequence[str] = NAMES) -> list[Standing]:
             p75_ms=percentile(samples[name], 75),
             p95_ms=percentile(samples[name], 95),
             samples=len(samples[name]),
+            ci95_ms=interval,
+            tied_with_previous=overlap(interval, before),
         )
-        for place, name in enumerate(order, 1)
+        for place, (name, interval, before) in enumerate(
+            zip(order, intervals, [None, *intervals], strict=False), 1
+        )
     ]
+
+
+@cache
+def interval_position(count: int) -> int:
+    """The largest k with P(fewer than k heads in `count` tosses) <= 2.5 %, in integers."""
+    below, k = 1, 0
+    while 40 * below <= 2**count:
+        k += 1
+        below += comb(count, k)
+    return k
+
+
+def median_interval(numbers: Sequence[int]) -> tuple[float, float] | None:
+    k = interval_position(len(numbers))
+    ordered = sorted(numbers)
+    return (float(ordered[k - 1]), float(ordered[-k])) if k else None
+
+
+def overlap(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
+    return one is not None and other is not None and one[0] <= other[1] and other[0] <= one[1]
 
 
 def percentile(numbers: Sequence[int], percent: int) -> float:
@@ -144,6 +170,18 @@ def test_one_sample_is_its_own_median_mean_and_percentiles() -> None:
     assert rank_rows([(2, 213)]) == [
         Standing(1, "charlie.example:8448", 213.0, 213.0, 213.0, 213.0, 213.0, 213.0, 1)
     ]
+
+
+def test_six_samples_are_the_fewest_that_have_an_interval() -> None:
+    [five] = rank_rows([(0, ms) for ms in range(1, 6)])
+    [six] = rank_rows([(0, ms) for ms in range(1, 7)])
+    assert (five.ci95_ms, six.ci95_ms) == (None, (1.0, 6.0))
+
+
+def test_neighbours_are_tied_where_their_intervals_overlap_and_only_then() -> None:
+    rows = [(0, ms) for ms in range(10, 16)] + [(1, ms) for ms in range(15, 21)]
+    rows += [(2, ms) for ms in range(21, 27)] + [(3, 26)]
+    assert [each.tied_with_previous for each in rank_rows(rows)] == [False, True, False, False]
 
 
 def test_an_even_count_has_the_mean_of_the_middle_two_as_its_median() -> None:

@@ -1,0 +1,54 @@
+"""Round trips and the four times of each -> how far every pong server's clock is ahead of ours.
+
+As NTP does it (RFC 5905, section 8): with s and r our times of the send and the arrival, b1 and b2
+the other side's in between, the offset is ((b1 - s) + (b2 - r)) / 2, right to within half the
+round trip however the two ways differ. So the sample of the lowest round trip says most (the clock
+filter, section 10).
+"""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNKNOWN = np.iinfo(np.int64).min
+"""A doubled offset that is not known: the process that sent the ping did not see it through."""
+
+
+class Clock(NamedTuple):
+    """A server's clock against ours, in ms."""
+
+    offset_ms: float
+    uncertainty_ms: float
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the offset is more than the measurement can explain."""
+        return abs(self.offset_ms) > self.uncertainty_ms
+
+
+def estimate_clocks(
+    servers: NDArray[np.int32], round_trip_ms: NDArray[np.int32], offset_x2_ms: NDArray[np.int64]
+) -> dict[int, Clock]:
+    """The clock of each server that a sample tells of; all three are (n,).
+
+    `offset_x2_ms` is (b1 - s) + (b2 - r), `UNKNOWN` where it is not; a negative round trip is none.
+    Of several samples with the lowest round trip, the median offset is taken.
+    """
+    tells = (round_trip_ms >= 0) & (offset_x2_ms != UNKNOWN)
+    servers, round_trip_ms, offset_x2_ms = servers[tells], round_trip_ms[tells], offset_x2_ms[tells]
+    if not len(servers):
+        return {}
+    lowest = np.full(int(servers.max()) + 1, np.iinfo(np.int32).max, np.int32)
+    np.minimum.at(lowest, servers, round_trip_ms)
+    best = round_trip_ms == lowest[servers]
+    offsets: dict[int, list[int]] = {}
+    for server, offset_x2 in zip(servers[best].tolist(), offset_x2_ms[best].tolist(), strict=True):
+        offsets.setdefault(server, []).append(offset_x2)
+    return {
+        server: Clock(median(each) / 2, int(lowest[server]) / 2)
+        for server, each in sorted(offsets.items())
+    }

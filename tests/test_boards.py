@@ -1,0 +1,86 @@
+"""Boards from a real store, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from sqlalchemy import insert, select
+
+from pingboard.boards import Boards
+from pingboard.model import Batch, BoardName, Sample, Standing, Window, from_ts
+from pingboard.store.engine import Engine
+from pingboard.store.ingest import Ingest
+from pingboard.store.tables import ping, server, unanswered
+from tests.samples import ROOM, START_TS, make_ping, make_pong
+
+NOW = from_ts(START_TS) + timedelta(days=1)
+DAY = Window(from_ts(START_TS), NOW)
+
+
+def answer(
+    number: int, pong_server: str, round_trip_ms: int, ahead_ms: int = 0, *, void: bool = False
+) -> Sample:
+    """Our own ping, answered by a server whose clock is ahead, after equal ways there and back."""
+    sent_ts = START_TS + number * 1000
+    own = make_ping(number, "ours.example", vantage="main", sent_ts=sent_ts)
+    there_ms = round_trip_ms // 2 + ahead_ms
+    pong = replace(
+        make_pong(own, pong_server, there_ms),
+        origin_server_ts=sent_ts + there_ms,
+        seen_ts=sent_ts + round_trip_ms,
+    )
+    return Sample(own, pong, None if void else round_trip_ms)
+
+
+def expect(engine: Engine, number: int, pong_server: str) -> None:
+    """Note that a server has not answered a ping."""
+    with engine.begin() as connection:
+        wanted = select(ping.c.id).where(ping.c.event == f"$ping{number}").scalar_subquery()
+        whose = select(server.c.id).where(server.c.name == pong_server).scalar_subquery()
+        connection.execute(insert(unanswered).values(ping=wanted, pong_server=whose))
+
+
+def response(engine: Engine, window: Window = DAY) -> dict[str, Standing]:
+    board = Boards(engine).board(BoardName.RESPONSE, window, now=NOW, room=ROOM)
+    return {row.homeserver: row for row in board.standings}
+
+
+def test_loss_counts_pongs_that_did_not_come_within_ten_minutes(engine: Engine) -> None:
+    last = int(timedelta(days=1).total_seconds()) - 599
+    samples = [answer(number, "two.example", 200) for number in range(1, 8)]
+    samples.append(answer(8, "two.example", 200, void=True))
+    samples.append(answer(last, "three.example", 300))
+    Ingest(engine, "test").record(Batch([], samples))
+    for number in (1, 2, last):
+        expect(engine, number, "three.example" if number < last else "two.example")
+    rows = response(engine)
+    two, three = rows["two.example"], rows["three.example"]
+    assert (two.samples, two.sent, two.lost, two.loss) == (7, 8, 0, 0.0)
+    assert (three.samples, three.sent, three.lost, three.loss) == (1, 3, 2, 2 / 3)
+
+
+def test_a_loss_is_in_the_window_in_which_its_ping_was_sent(engine: Engine) -> None:
+    Ingest(engine, "test").record(Batch([], [answer(n, "two.example", 200) for n in (1, 5, 9)]))
+    Ingest(engine, "test").record(Batch([], [answer(5, "three.example", 300)]))
+    for number in (1, 9):
+        expect(engine, number, "three.example")
+    first = from_ts(START_TS + 1000)
+    for window, lost in ((DAY, 2), (Window(first, from_ts(START_TS + 9000)), 1)):
+        assert response(engine, window)["three.example"].lost == lost
+
+
+def test_a_clock_that_is_ahead_is_told_from_the_fastest_answer(engine: Engine) -> None:
+    samples = [answer(1, "two.example", 400, 0), answer(2, "two.example", 100, 5000)]
+    Ingest(engine, "test").record(Batch([], [*samples, answer(3, "three.example", 80)]))
+    rows = response(engine)
+    assert rows["two.example"].clock_offset_ms == 5000.0
+    assert rows["two.example"].clock_uncertainty_ms == 50.0
+    assert rows["three.example"].clock_offset_ms == 0.0
+
+
+def test_the_other_boards_say_nothing_of_loss_and_clocks(engine: Engine) -> None:
+    Ingest(engine, "test").record(Batch([], [answer(1, "two.example", 400)]))
+    board = Boards(engine).board(BoardName.RECEPTION, DAY, now=NOW, room=ROOM)
+    [row] = board.standings
+    assert row.sent is row.lost is row.loss is row.clock_offset_ms is None
