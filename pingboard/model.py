@@ -246,6 +246,19 @@ class Standing(NamedTuple):
     """the offset is right to within this; one that is larger is a clock that is wrong"""
 
 
+class PingstatRow(NamedTuple):
+    """One pong as maubot/pingstat keeps it, in its names and its order."""
+
+    room_id: str
+    ping_id: str
+    pong_server: str
+    ping_server: str
+    receive_diff: int
+    """one-way, ms"""
+    pong_timestamp: int
+    """the pong's `origin_server_ts`"""
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """A room as the store knows it."""

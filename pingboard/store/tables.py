@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -80,7 +81,18 @@ sample = Table(
     Column("lag_ms", BigInteger, nullable=False, comment="pong seen, minus its origin_server_ts"),
     Column("provenance", SmallInteger, nullable=False, comment="model.Provenance"),
     Column("event_hash", BigInteger, comment="48 bits of the pong's event ID, for redactions"),
+    Column("position", BigInteger, comment="of an imported one: its place in what was imported"),
     sqlite_with_rowid=False,
+)
+
+# With it a window of pong times, which are a foreign clock's, is found through the ping's time all
+# the same: the few pongs whose clock is more than a day off are looked up here.
+pong_clock_is_days_off = text("abs(delay_ms - lag_ms) > 86400000")
+Index(
+    "ix_sample_days_off",
+    sample.c.ping,
+    sqlite_where=pong_clock_is_days_off,
+    postgresql_where=pong_clock_is_days_off,
 )
 
 unanswered = Table(

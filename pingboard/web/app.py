@@ -21,6 +21,7 @@ from pingboard.web import (
     homeservers,
     matrix,
     pages,
+    pingstat,
     problems,
     rankings,
     rooms,
@@ -71,6 +72,7 @@ def create_app(boards: Boards, *, clock: Callable[[], datetime] = utc_now) -> Fa
     app.include_router(homeservers.router)
     app.include_router(history.router)
     app.include_router(matrix.router)
+    app.include_router(pingstat.router)
     app.include_router(health.router)
     docs.mount(app)
     pages.mount(app)

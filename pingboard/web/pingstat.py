@@ -1,0 +1,178 @@
+"""pingstat's own interface: a room -> `stats.json`, `stats.raw.json`, `stats`.
+
+Its clients need only another host name. The rules, odd ones too, are those of method: "pingstat";
+so an unknown parameter is ignored here, a wrong one is its default, and an unknown room is empty.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from fastapi_problem.error import Problem
+from starlette.responses import RedirectResponse, Response
+
+from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, PingstatRow, to_ts
+from pingboard.ranking import pingstat
+from pingboard.store import export
+from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.pages import templates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from pingboard.boards import Boards
+
+PREFIX = "/_matrix/maubot/plugin/pingstat"
+WEEK_MS = 7 * 24 * 3600 * 1000
+
+_AGES: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": f"{meaning}, seconds; what is no integer counts as {default}.",
+            "schema": {"type": "string", "default": str(default)},
+        }
+        for name, meaning, default in (
+            ("max_age", "Age of the oldest pong", WEEK_MS // 1000),
+            ("min_age", "Age of the newest pong", 0),
+        )
+    ]
+}
+_ROOM_ID: dict[str, Any] = {
+    "parameters": [
+        {"name": "room_id", "in": "query", "required": True, "schema": {"type": "string"}}
+    ]
+}
+
+router = APIRouter(prefix=PREFIX, tags=["pingstat"])
+
+
+class JsonText(Response):
+    """JSON as the standard library writes it, which is how pingstat does."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """As text; it is ASCII."""
+        return json.dumps(content).encode()
+
+
+@router.get(
+    "/stats",
+    status_code=302,
+    operation_id="redirect_pingstat",
+    summary="Legacy address of the page",
+    openapi_extra=_ROOM_ID,
+)
+def redirect_stats(request: Request) -> Response:
+    """Redirects to the address with the room in its path."""
+    return _redirect(request, "stats")
+
+
+@router.get(
+    "/stats.json",
+    status_code=302,
+    operation_id="redirect_pingstat_json",
+    summary="Legacy address of the statistics",
+    openapi_extra=_ROOM_ID,
+)
+def redirect_stats_json(request: Request) -> Response:
+    """Redirects to the address with the room in its path."""
+    return _redirect(request, "stats.json")
+
+
+@router.get(
+    "/stats.raw.json",
+    status_code=302,
+    operation_id="redirect_pingstat_raw",
+    summary="Legacy address of single pongs",
+    openapi_extra=_ROOM_ID,
+)
+def redirect_stats_raw_json(request: Request) -> Response:
+    """Redirects to the address with the room in its path."""
+    return _redirect(request, "stats.raw.json")
+
+
+@router.get(
+    "/{room:path}/stats.json",
+    operation_id="get_pingstat",
+    summary="Statistics as pingstat gives them",
+    response_class=JsonText,
+    openapi_extra=_AGES,
+)
+def get_stats_json(request: Request, room: str, boards: GivenBoards, now: Now) -> Response:
+    """Ping servers by the median of their pongs; the order of the keys is the ranking."""
+    return JsonText(pingstat.summarise(_rows(request, room, boards, now, longest_ms=WEEK_MS)))
+
+
+@router.get(
+    "/{room:path}/stats.raw.json",
+    operation_id="get_pingstat_raw",
+    summary="Single pongs as pingstat gives them",
+    response_class=JsonText,
+    openapi_extra=_AGES,
+)
+def get_stats_raw_json(request: Request, room: str, boards: GivenBoards, now: Now) -> Response:
+    """Each pong, in order of first sight; here a window may be longer than a week."""
+    return JsonText([row._asdict() for row in _rows(request, room, boards, now)])
+
+
+@router.get(
+    "/{room:path}/stats",
+    operation_id="show_pingstat",
+    summary="Statistics as a page, or as JSON",
+    openapi_extra=_AGES,
+)
+def show_stats(request: Request, room: str, boards: GivenBoards, now: Now) -> Response:
+    """`stats.json` as a page; as JSON for who accepts that."""
+    if "application/json" in request.headers.get("accept", ""):
+        return get_stats_json(request, room, boards, now)
+    document = pingstat.summarise(_rows(request, room, boards, now, longest_ms=WEEK_MS))
+    query = f"?{request.url.query}" if request.url.query else ""
+    context = {**document, "room": room, "query": query}
+    return templates.TemplateResponse(request, "pingstat.html", context)
+
+
+def _redirect(request: Request, target: str) -> Response:
+    room = _first(request, "room_id")
+    if room is None:
+        raise Problem(
+            "A parameter is missing",
+            type_="bad-parameter",
+            detail="room_id: should name a room, for example ?room_id=!room:one.example",
+            status=400,
+        )
+    # Nothing that a client could take for another site: only of a room ID the colon is left.
+    kept = "!:" if room.startswith("!") else ""
+    return RedirectResponse(f"{quote(room, safe=kept)}/{target}", status_code=302)
+
+
+def _rows(
+    request: Request, room: str, boards: Boards, now: datetime, longest_ms: int | None = None
+) -> Iterator[PingstatRow]:
+    oldest_ms = _age_ms(request, "max_age", WEEK_MS)
+    newest_ms = _age_ms(request, "min_age", 0)
+    if longest_ms is not None and oldest_ms - newest_ms > longest_ms:
+        oldest_ms = newest_ms + longest_ms
+    now_ts = to_ts(now.replace(microsecond=now.microsecond // 1000 * 1000))
+    return export.pingstat_rows(
+        boards.engine, room, now_ts - oldest_ms, now_ts - newest_ms, ONE_WAY_MIN_MS, PONG_TIMEOUT_MS
+    )
+
+
+def _age_ms(request: Request, name: str, default_ms: int) -> int:
+    try:
+        return int(_first(request, name) or "") * 1000
+    except ValueError:
+        return default_ms
+
+
+def _first(request: Request, name: str) -> str | None:
+    """A parameter; of a repeated one the first, as in pingstat."""
+    return next(iter(request.query_params.getlist(name)), None)

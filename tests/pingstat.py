@@ -1,0 +1,69 @@
+"""pingstat's rules once more, from its description alone: the tests compare with this."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+WEEK_S = 604_800
+
+Row = dict[str, Any]
+
+
+def taken(rows: Iterable[Row], now_ts: int, oldest_s: int, newest_s: int) -> list[Row]:
+    return [
+        row
+        for row in rows
+        if now_ts - oldest_s * 1000 <= row["pong_timestamp"] <= now_ts - newest_s * 1000
+        and 10 <= row["receive_diff"] <= 600_000
+    ]
+
+
+def raw(rows: Iterable[Row], now_ts: int, max_age: str = "", min_age: str = "") -> list[Row]:
+    """What `stats.raw.json` has to answer."""
+    return taken(rows, now_ts, seconds(max_age, WEEK_S), seconds(min_age, 0))
+
+
+def stats(rows: Iterable[Row], now_ts: int, max_age: str = "", min_age: str = "") -> dict[str, Any]:
+    """What `stats.json` has to answer, but for the disclaimer."""
+    newest_s = seconds(min_age, 0)
+    oldest_s = min(seconds(max_age, WEEK_S), newest_s + WEEK_S)
+    counted = taken(rows, now_ts, oldest_s, newest_s)
+    ping_servers = list(dict.fromkeys(row["ping_server"] for row in counted))
+    pings = {
+        name: of_server([r for r in counted if r["ping_server"] == name]) for name in ping_servers
+    }
+    ranked = sorted(ping_servers, key=lambda name: pings[name]["median"])
+    return {
+        "pings": {name: pings[name] for name in ranked},
+        "mean": sum(pings[name]["mean"] for name in ranked) / len(ranked) if ranked else 0,
+        "pongservers": sorted({row["pong_server"] for row in counted}),
+    }
+
+
+def of_server(rows: list[Row]) -> dict[str, Any]:
+    pongs: dict[str, Any] = {}
+    for name in dict.fromkeys(row["pong_server"] for row in rows):
+        own = [row for row in rows if row["pong_server"] == name]
+        pongs[name] = {"diffs": {row["ping_id"]: row["receive_diff"] for row in own}} | numbers(own)
+    # Grouped by pong server, as pingstat walks over them.
+    pings = [ping for pong in pongs.values() for ping in pong["diffs"]]
+    return {"pongs": pongs, "pings": list(dict.fromkeys(pings))} | numbers(rows)
+
+
+def numbers(rows: list[Row]) -> dict[str, float]:
+    ms = [row["receive_diff"] for row in rows]
+    return {
+        "mean": sum(ms) / len(ms),
+        "median": statistics.median(ms),
+        "gmean": math.exp(math.fsum(math.log(value) for value in ms) / len(ms)),
+    }
+
+
+def seconds(text: str, default: int) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        return default
