@@ -7,10 +7,12 @@ Timestamps are Matrix timestamps (ms since the Unix epoch, UTC).
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -171,4 +173,27 @@ session = Table(
     Column("access_token", Text, comment="only where we logged in with a password"),
     Column("next_batch", Text, comment="the sync token, committed with what it covers"),
     comment="what lets a restart go on where the worker stopped",
+)
+
+change = Table(
+    "change",
+    metadata,
+    Column(
+        "id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    ),
+    Column("ping", BigInteger, comment="whose samples changed; null: a room changed"),
+    # Numbers are never given again, also after the latest rows were pruned.
+    sqlite_autoincrement=True,
+    comment="journal of what the boards have to read again, written by triggers",
+)
+
+sealed = Table(
+    "sealed",
+    metadata,
+    Column("room", ForeignKey(room.c.id), primary_key=True),
+    Column("hour", Integer, primary_key=True, comment="of the pings, since the epoch"),
+    Column("is_stale", Boolean, nullable=False, comment="the rows have changed since"),
+    Column("samples", Integer, nullable=False),
+    Column("packed", LargeBinary, nullable=False, comment="see store/sealed.py"),
+    comment="past hours, packed",
 )
