@@ -25,6 +25,7 @@ from pingboard.web import (
     problems,
     rankings,
     rooms,
+    samples,
 )
 from pingboard.web.middleware import CommonHeaders, HeadAsGet
 
@@ -72,6 +73,7 @@ def create_app(boards: Boards, *, clock: Callable[[], datetime] = utc_now) -> Fa
     app.include_router(homeservers.router)
     app.include_router(history.router)
     app.include_router(matrix.router)
+    app.include_router(samples.router)
     app.include_router(pingstat.router)
     app.include_router(health.router)
     docs.mount(app)

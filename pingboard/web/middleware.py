@@ -35,6 +35,14 @@ class CommonHeaders:
         await self.app(scope, receive, send_completed)
 
 
+_IS_HEAD = "pingboard.is_head"
+
+
+def is_head(scope: Scope) -> bool:
+    """Whether a request that a path gets as GET was a HEAD."""
+    return bool(scope.get(_IS_HEAD))
+
+
 class HeadAsGet:
     """Answers HEAD wherever GET works, which FastAPI's paths do not by themselves."""
 
@@ -42,7 +50,10 @@ class HeadAsGet:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass HEAD on as GET and drop the body; the headers stay those of GET (RFC 9110)."""
+        """Pass HEAD on as GET and drop the body; the headers stay those of GET (RFC 9110).
+
+        A path whose body takes long, or has no end, asks `is_head` and leaves it out itself.
+        """
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self.app(scope, receive, send)
             return
@@ -52,4 +63,4 @@ class HeadAsGet:
                 message = {**message, "body": b""}
             await send(message)
 
-        await self.app({**scope, "method": "GET"}, receive, send_without_body)
+        await self.app({**scope, "method": "GET", _IS_HEAD: True}, receive, send_without_body)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, cast
 
 from fastapi import Path
@@ -23,6 +24,7 @@ LONGEST_WINDOW = timedelta(days=366)
 MOST_STANDINGS = 10_000
 MOST_SAMPLES = 1_000_000_000
 MOST_PAIRS = 100_000
+MOST_RAW_SAMPLES = 1_000_000
 
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
@@ -237,6 +239,41 @@ class MatrixQuery(WindowQuery):
         1, ge=1, le=MOST_SAMPLES, description="Leave out pairs with fewer samples."
     )
     limit: int = Field(MOST_PAIRS, ge=1, le=MOST_PAIRS, description="Most pairs on a page.")
+    cursor: Cursor | None = Field(
+        None,
+        description="Where the page begins: `next_cursor` of the page before, unchanged.",
+        json_schema_extra=_forget_null,
+    )
+
+
+class SampleFormat(StrEnum):
+    """How samples are written."""
+
+    JSON = "json"
+    NDJSON = "ndjson"
+    CSV = "csv"
+
+
+class SamplesQuery(WindowQuery):
+    """Which samples, and in which form."""
+
+    ping_server: _Partner = Field(
+        None, description="Only the pings of this homeserver.", json_schema_extra=_forget_null
+    )
+    pong_server: _Partner = Field(
+        None, description="Only the pongs of this homeserver.", json_schema_extra=_forget_null
+    )
+    format: SampleFormat | None = Field(
+        None,
+        description="Left out: what `Accept` names first, else `json`.",
+        json_schema_extra=_forget_null,
+    )
+    limit: Annotated[int, Field(ge=1, le=MOST_RAW_SAMPLES)] | None = Field(
+        None,
+        description="Most samples on a page. Left out: 1000 for `json`, all for the others.",
+        examples=[1000],
+        json_schema_extra=_forget_null,
+    )
     cursor: Cursor | None = Field(
         None,
         description="Where the page begins: `next_cursor` of the page before, unchanged.",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 import threading
 from typing import TYPE_CHECKING
 
+import structlog
 import uvicorn
 
 from pingboard.model import ConfigurationError
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+log = structlog.get_logger()
 
 _STOP_TIMEOUT_S = 5
 """How long running requests may take to end after a stop; a worker has 10 s in all."""
@@ -27,7 +31,7 @@ class Server:
         self._listener = listener
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
-                app,
+                _cut_off_quietly(app),
                 loop="uvloop",
                 http="httptools",
                 ws="none",
@@ -59,6 +63,22 @@ class Server:
         if self._thread is not None:
             self._thread.join()
         self._listener.close()
+
+
+def _cut_off_quietly(app: ASGIApp) -> ASGIApp:
+    """The app; a response that a stop cuts off is one line in the log, not a traceback.
+
+    The client still sees that it is cut off: the connection closes in the middle of the body.
+    """
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            # uvicorn cancels nothing but what outlives a stop, and nobody waits for this task.
+            log.warning("a response was cut off by the stop", path=scope.get("path"))
+
+    return serve
 
 
 def listen(host: str, port: int) -> socket.socket:

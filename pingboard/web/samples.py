@@ -1,0 +1,154 @@
+"""/api/v1/samples: the samples themselves, in pages or whole, as JSON, NDJSON or CSV.
+
+All three are streamed: the store reads a chunk when the client has taken the one before.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from pingboard.model import Provenance, from_ts
+from pingboard.store.figures import lineage
+from pingboard.store.samples import Key, RawSample, Selection, find_page_end, stream
+from pingboard.web import problems
+from pingboard.web.answers import Answer, describe
+from pingboard.web.cursors import link_next, read_cursor, write_cursor
+from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.middleware import is_head
+from pingboard.web.parameters import (
+    SampleFormat,
+    SamplesQuery,
+    refusal,
+    write_instant,
+)
+from pingboard.web.samples_schema import RESPONSES, SAMPLE_EXAMPLE
+
+router = APIRouter(tags=["samples"], responses=problems.UNKNOWN_ROOM_RESPONSE)
+
+JSON_PAGE = 1000
+"""How many samples a JSON page has where `limit` is left out; a stream has all."""
+
+MEDIA_TYPES = {
+    SampleFormat.JSON: "application/json",
+    SampleFormat.NDJSON: "application/x-ndjson",
+    SampleFormat.CSV: "text/csv; charset=utf-8; header=present",
+}
+
+Row = dict[str, Any]
+
+
+@router.get(
+    "/api/v1/samples",
+    operation_id="list_samples",
+    summary="The samples themselves",
+    response_class=Response,
+    responses=RESPONSES,
+)
+def list_samples(
+    request: Request, boards: GivenBoards, now: Now, query: Annotated[SamplesQuery, Query()]
+) -> Response:
+    """Every sample whose pong was seen in the window, in the order in which its ping was stored.
+
+    As JSON a page, with `next_cursor`; as NDJSON or CSV all of them, unless `limit` makes pages
+    of these too. A page that is not the last has a `Link` with `rel="next"`.
+    """
+    answer, window = describe(boards, query, now), query.window_at(now)
+    rooms = lineage(boards.engine, answer.room.id)
+    selection = Selection(rooms, window, query.ping_server, query.pong_server)
+    binding = f"samples {answer.room.id} {query.ping_server} {query.pong_server}"
+    after = _read_key(query.cursor, binding)
+    chosen = query.format or _choose_format(request.headers.get("accept", ""))
+    limit = query.limit or (JSON_PAGE if chosen is SampleFormat.JSON else None)
+    last, cursor = None, None
+    if limit is not None:
+        last, has_more = find_page_end(boards.engine, selection, after, limit)
+        cursor = write_cursor(list(last), binding) if last and has_more else None
+    chunks = iter(()) if is_head(request.scope) else stream(boards.engine, selection, after, last)
+    rows = ([_describe(one) for one in chunk] for chunk in chunks)
+    if chosen is SampleFormat.JSON:
+        body = _write_json(rows, answer, cursor)
+    else:
+        body = _write_ndjson(rows) if chosen is SampleFormat.NDJSON else _write_csv(rows)
+    response = StreamingResponse(body, media_type=MEDIA_TYPES[chosen])
+    response.headers["Vary"] = "Accept"
+    if cursor is not None:
+        link_next(response, query.next_page(window, cursor))
+    return response
+
+
+def _read_key(cursor: str | None, binding: str) -> Key | None:
+    if cursor is None:
+        return None
+    try:
+        ping, pong_server = read_cursor(cursor, binding)
+    except ValueError as error:
+        raise refusal("cursor", str(error)) from None
+    return int(ping), int(pong_server)
+
+
+def _choose_format(accept: str) -> SampleFormat:
+    """The first of our formats that an Accept header names; JSON where it names none."""
+    places = {
+        accept.find(media_type.partition(";")[0]): chosen
+        for chosen, media_type in MEDIA_TYPES.items()
+    }
+    named = [place for place in places if place >= 0]
+    return places[min(named)] if named else SampleFormat.JSON
+
+
+def _describe(one: RawSample) -> Row:
+    return {
+        "room_id": one.room_id,
+        "ping_event_id": one.ping_event_id,
+        "ping_server": one.ping_server,
+        "pong_server": one.pong_server,
+        "one_way_ms": one.one_way_ms,
+        "round_trip_ms": one.round_trip_ms,
+        "ping_seen_at": write_instant(from_ts(one.ping_seen_ts)),
+        "pong_seen_at": write_instant(from_ts(one.pong_seen_ts)),
+        "ping_origin_server_ts": one.ping_origin_server_ts,
+        "pong_origin_server_ts": one.pong_origin_server_ts,
+        "provenance": Provenance(one.provenance).name.lower(),
+    }
+
+
+def _write_json(chunks: Iterator[list[Row]], answer: Answer, cursor: str | None) -> Iterator[str]:
+    """One object, as if it were written at once: what precedes the samples, they, the cursor."""
+    head = json.dumps(answer.model_dump(mode="json", by_alias=True), separators=(",", ":"))
+    yield f'{head[:-1]},"next_cursor":{json.dumps(cursor)},"samples":['
+    separator = ""
+    for chunk in chunks:
+        yield separator + ",".join(map(_dump, chunk))
+        separator = ","
+    yield "]}"
+
+
+def _write_ndjson(chunks: Iterator[list[Row]]) -> Iterator[str]:
+    for chunk in chunks:
+        yield "".join(_dump(row) + "\n" for row in chunk)
+
+
+def _write_csv(chunks: Iterator[list[Row]]) -> Iterator[str]:
+    """RFC 4180. A text that a spreadsheet would take for a formula gets an apostrophe."""
+    yield ",".join(SAMPLE_EXAMPLE) + "\r\n"
+    for chunk in chunks:
+        text = io.StringIO()
+        csv.writer(text).writerows([map(_guard, row.values()) for row in chunk])
+        yield text.getvalue()
+
+
+def _guard(value: object) -> object:
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return "'" + value
+    return value
+
+
+def _dump(row: Row) -> str:
+    return json.dumps(row, separators=(",", ":"))

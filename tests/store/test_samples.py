@@ -1,0 +1,106 @@
+"""Raw samples in pages and streams, on both databases."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from pingboard.model import Batch, Window, from_ts
+from pingboard.store import samples
+from pingboard.store.engine import Engine, migrate, open_engine
+from pingboard.store.figures import lineage
+from pingboard.store.ingest import Ingest
+from pingboard.store.samples import RawSample, Selection, find_page_end, stream
+from tests.samples import ROOM, START_TS, make_sample
+
+WINDOW = Window(from_ts(START_TS), from_ts(START_TS) + timedelta(hours=1))
+
+
+def select_all(engine: Engine) -> Selection:
+    rows = [
+        make_sample(ping, pong_server=f"bot{bot}.example")
+        for ping in range(1, 5)
+        for bot in range(5)
+    ]
+    Ingest(engine, "test").record(Batch([], rows))
+    return Selection(lineage(engine, ROOM), WINDOW)
+
+
+def read(engine: Engine, selection: Selection, **keys: samples.Key) -> list[RawSample]:
+    return [one for chunk in stream(engine, selection, **keys) for one in chunk]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 19, 20, 21])
+def test_chunks_of_any_size_give_the_same_rows_in_order(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    selection = select_all(engine)
+    whole = read(engine, selection)
+    monkeypatch.setattr(samples, "CHUNK_ROWS", rows)
+    assert all(len(chunk) <= rows for chunk in stream(engine, selection))
+    assert read(engine, selection) == whole
+    assert [one.key for one in whole] == sorted(one.key for one in whole)
+    assert len(whole) == 20
+
+
+@pytest.mark.parametrize(("limit", "full"), [(1, 20), (7, 2), (19, 1), (20, 1), (21, 0)])
+def test_pages_meet_without_overlap(engine: Engine, limit: int, full: int) -> None:
+    selection = select_all(engine)
+    whole, pages, after = read(engine, selection), [], None
+    while True:
+        last, has_more = find_page_end(engine, selection, after, limit)
+        pages.append(read(engine, selection, **_keys(after, last)))
+        if not has_more:
+            break
+        after = last
+    assert [one for page in pages for one in page] == whole
+    assert [len(page) for page in pages[:full]] == [limit] * full
+
+
+def _keys(after: samples.Key | None, last: samples.Key | None) -> dict[str, samples.Key]:
+    return {name: key for name, key in (("after", after), ("last", last)) if key is not None}
+
+
+def test_a_row_is_complete(engine: Engine) -> None:
+    Ingest(engine, "test").record(Batch([], [make_sample(1, round_trip_ms=230)]))
+    (row,) = read(engine, Selection(lineage(engine, ROOM), WINDOW))
+    assert row[1:] == (
+        ROOM,
+        "$ping1",
+        "one.example",
+        "two.example",
+        100,
+        230,
+        START_TS + 1000,
+        START_TS + 1100,
+        START_TS + 1000,
+        START_TS + 1100,
+        0,
+    )
+
+
+def test_an_empty_room_streams_nothing(engine: Engine) -> None:
+    nothing = Selection([], WINDOW)
+    assert read(engine, nothing) == []
+    assert find_page_end(engine, nothing, None, 5) == (None, False)
+
+
+@pytest.mark.parametrize("names", [{}, {"ping_server": "one.example"}, {"pong_server": "b"}])
+def test_sqlite_reads_a_chunk_along_the_key_without_sorting(
+    tmp_path: Path, names: dict[str, str]
+) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/pingboard.db")
+    migrate(engine)
+    room = select_all(engine).rooms
+    wanted = samples._select(
+        engine, Selection(room, WINDOW, **names), (2, 2), (3, 3), *samples._COLUMNS
+    )
+    sql = str(wanted.limit(5).compile(engine, compile_kwargs={"literal_binds": True}))
+    with engine.connect() as connection:
+        plan = [row[3] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {sql}"))]
+    assert plan[0] == "SEARCH sample USING PRIMARY KEY (ping>? AND ping<?)"
+    assert not any("B-TREE" in step for step in plan)
+    engine.dispose()
