@@ -6,6 +6,7 @@ In: a room, a board's name, a window. Out: a `Board`, exact, from the store's sa
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -45,6 +46,16 @@ class Boards:
             raise UnknownRoomError("no room has been joined yet, so there is nothing to rank")
         others = ", ".join(alias or room_id for room_id, alias in known) or "none yet"
         raise UnknownRoomError(f"no room {wanted!r} is known here; known: {others}")
+
+    def section_rooms(self, configured: Sequence[str]) -> list[str]:
+        """The rooms of a section that names none: those configured, or all, that are known.
+
+        Raises UnknownRoomError where there is none yet.
+        """
+        self.find_room()
+        known = queries.room_names(self.engine)
+        wanted = [room for room in configured if any(room in names for names in known)]
+        return wanted or [room_id for room_id, _ in known]
 
     def board(
         self,

@@ -111,6 +111,21 @@ class Settings(BaseSettings):
     port: int = Field(
         8080, ge=0, le=65535, description="port to serve on; 0 takes a free one", examples=["8080"]
     )
+    title: str | None = Field(
+        None,
+        description="heading of the section for This Week in Matrix",
+        examples=["Dept of Ping"],
+    )
+    intro: str | None = Field(
+        None,
+        description="its first sentences, Markdown",
+        examples=["The fastest homeservers of this week:"],
+    )
+    invitation: str | None = Field(
+        None,
+        description="the sentence that invites to a room, Markdown; {room} is the room's link",
+        examples=["Join {room} to play along."],
+    )
     log_level: str = Field(
         "INFO",
         pattern="(?i)^(debug|info|warning|error)$",

@@ -5,7 +5,7 @@ It is read-only and needs no cookies; each group of paths is a module of its own
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from pingboard.boards import Boards
+from pingboard.render.section import Wording
 from pingboard.web import (
     dependencies,
     docs,
@@ -26,7 +27,9 @@ from pingboard.web import (
     rankings,
     rooms,
     samples,
+    section,
 )
+from pingboard.web.dependencies import Given
 from pingboard.web.middleware import CommonHeaders, HeadAsGet
 
 _DESCRIPTION = """\
@@ -49,8 +52,18 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def create_app(boards: Boards, *, clock: Callable[[], datetime] = utc_now) -> FastAPI:
-    """The app that answers from these boards; `clock` says the time of a request, aware UTC."""
+def create_app(
+    boards: Boards,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    wording: Wording = Wording(),  # noqa: B008 (frozen)
+    configured: Sequence[str] = (),
+) -> FastAPI:
+    """The app that answers from these boards; `clock` says the time of a request, aware UTC.
+
+    `wording` is that of the section, `configured` are the rooms that
+    were configured, aliases or IDs.
+    """
     app = FastAPI(
         title="pingboard",
         summary="Matrix homeservers by message latency",
@@ -61,7 +74,7 @@ def create_app(boards: Boards, *, clock: Callable[[], datetime] = utc_now) -> Fa
         redoc_url=None,
         redirect_slashes=False,
     )
-    dependencies.provide(app, boards, clock)
+    dependencies.provide(app, Given(boards, clock, wording, configured))
     app.add_middleware(
         CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD"], allow_headers=["*"]
     )
@@ -69,6 +82,7 @@ def create_app(boards: Boards, *, clock: Callable[[], datetime] = utc_now) -> Fa
     app.add_middleware(CommonHeaders)
     problems.install(app)
     app.include_router(rankings.router)
+    app.include_router(section.router)
     app.include_router(rooms.router)
     app.include_router(homeservers.router)
     app.include_router(history.router)

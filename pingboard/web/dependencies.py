@@ -1,8 +1,8 @@
-"""What `create_app` gives to every path: the boards and the clock."""
+"""What `create_app` gives to every path: the boards, the clock, and what was configured."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -10,30 +10,43 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Request
 
 from pingboard.boards import Boards
+from pingboard.render.section import Wording
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class Given:
+    """What a path may depend on."""
+
     boards: Boards
     clock: Callable[[], datetime]
+    wording: Wording
+    """of the section"""
+    rooms: Sequence[str]
+    """those configured, aliases or IDs"""
 
 
-def provide(app: FastAPI, boards: Boards, clock: Callable[[], datetime]) -> None:
+def provide(app: FastAPI, given: Given) -> None:
     """Let the app's paths depend on these."""
-    app.state.given = _Given(boards, clock)
+    app.state.given = given
 
 
 # Both are coroutines, because FastAPI would send a plain function through the thread pool.
 async def _boards(request: Request) -> Boards:
-    given: _Given = request.app.state.given
+    given: Given = request.app.state.given
     return given.boards
 
 
 async def _now(request: Request) -> datetime:
-    given: _Given = request.app.state.given
+    given: Given = request.app.state.given
     return given.clock()
 
 
+async def _given(request: Request) -> Given:
+    given: Given = request.app.state.given
+    return given
+
+
+GivenAll = Annotated[Given, Depends(_given)]
 GivenBoards = Annotated[Boards, Depends(_boards)]
 Now = Annotated[datetime, Depends(_now)]
 """The time of the request, aware UTC: everything in one answer is as of then."""

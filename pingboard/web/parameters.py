@@ -19,6 +19,7 @@ from pydantic.config import JsonDict
 from pingboard.boards import Boards
 from pingboard.model import DEFAULT_WINDOW, WINDOWS, Board, BoardName, Window
 from pingboard.ranking.history import AUTOMATIC_BUCKETS, STEPS
+from pingboard.render.section import Style
 
 LONGEST_WINDOW = timedelta(days=366)
 MOST_STANDINGS = 10_000
@@ -204,6 +205,22 @@ class TableQuery(BoardQuery):
 
     limit: Annotated[int, Field(ge=1, le=MOST_STANDINGS)] | None = Field(
         10, description="Most rows.", json_schema_extra=_forget_null
+    )
+
+
+class SectionQuery(TableQuery):
+    """As `TableQuery`, for one room or several."""
+
+    room: list[Annotated[str, Field(min_length=1, max_length=255)]] = Field(  # type: ignore[assignment]
+        [],
+        max_length=20,
+        description="Alias or room ID, URL-encoded; repeatable. Left out: every configured room.",
+        examples=[["#ping:maunium.net"]],
+    )
+    style: Style = Field(
+        Style.CURRENT,
+        description="`classic` is one paragraph and the table (as in 2020), `rooms` has a "
+        "sub-heading for each room (2021), `current` an invitation for each room (2026).",
     )
 
 

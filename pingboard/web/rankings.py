@@ -1,19 +1,22 @@
-"""/api/v1/rankings and /rankings.md: one board, as JSON and as the Markdown table."""
+"""/api/v1/rankings, /rankings.md, /rankings.csv: one board as JSON, Markdown table and CSV."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from pingboard.model import Board, BoardName
-from pingboard.render import markdown
+from pingboard.render import csv, markdown
 from pingboard.web import problems
+from pingboard.web.accept import preferred
 from pingboard.web.answers import Answer, Interval, Milliseconds, RoomName
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.parameters import BoardQuery, TableQuery
+
+JSON = "application/json"
 
 router = APIRouter(tags=["rankings"], responses=problems.UNKNOWN_ROOM_RESPONSE)
 
@@ -145,10 +148,53 @@ class MarkdownResponse(Response):
     media_type = "text/markdown"
 
 
-@router.get("/api/v1/rankings", operation_id="get_rankings", summary="A board as JSON")
-def get_rankings(boards: GivenBoards, now: Now, query: Annotated[BoardQuery, Query()]) -> Rankings:
-    """Homeservers of a room by their median latency in a window. Latencies are milliseconds."""
-    return Rankings.of(query.ask(boards, now), query)
+class CsvResponse(Response):
+    """CSV with a header."""
+
+    media_type = "text/csv"
+
+
+TABLE_EXAMPLE = (
+    "|Rank|Hostname|Median MS|\n|:---:|:---:|:---:|\n|1|one.example|403|\n|2|two.example|512|\n"
+)
+MARKDOWN_CONTENT: dict[str, Any] = {
+    "text/markdown": {"schema": {"type": "string"}, "example": TABLE_EXAMPLE}
+}
+CSV_CONTENT: dict[str, Any] = {
+    "text/csv": {
+        "schema": {"type": "string"},
+        "example": "rank,homeserver,median_ms,...\r\n1,one.example,403,...\r\n",
+    }
+}
+
+
+@router.get(
+    "/api/v1/rankings",
+    operation_id="get_rankings",
+    summary="A board as JSON, Markdown or CSV",
+    response_model=Rankings,
+    responses={200: {"content": MARKDOWN_CONTENT | CSV_CONTENT}},
+)
+def get_rankings(
+    request: Request,
+    response: Response,
+    boards: GivenBoards,
+    now: Now,
+    query: Annotated[BoardQuery, Query()],
+) -> Rankings | Response:
+    """Homeservers of a room by their median latency in a window. Latencies are milliseconds.
+
+    `Accept: text/markdown` and `Accept: text/csv` give the forms of `/rankings.md` and
+    `/rankings.csv`.
+    """
+    form = preferred(request.headers.get("accept", ""), [JSON, *MARKDOWN_CONTENT, *CSV_CONTENT])
+    board = query.ask(boards, now)
+    response.headers["Vary"] = "Accept"
+    if form in MARKDOWN_CONTENT:
+        return MarkdownResponse(markdown.table(board.standings), headers={"Vary": "Accept"})
+    if form in CSV_CONTENT:
+        return CsvResponse(csv.rankings(board.standings), headers={"Vary": "Accept"})
+    return Rankings.of(board, query)
 
 
 @router.get(
@@ -156,21 +202,25 @@ def get_rankings(boards: GivenBoards, now: Now, query: Annotated[BoardQuery, Que
     operation_id="get_rankings_markdown",
     summary="A board as a Markdown table",
     response_class=MarkdownResponse,
-    responses={
-        200: {
-            "description": "The table",
-            "content": {
-                MarkdownResponse.media_type: {
-                    "schema": {"type": "string"},
-                    "example": "|Rank|Hostname|Median MS|\n|:---:|:---:|:---:|\n"
-                    "|1|one.example|403|\n|2|two.example|512|\n",
-                }
-            },
-        }
-    },
+    responses={200: {"description": "The table", "content": MARKDOWN_CONTENT}},
 )
 def get_rankings_markdown(
     boards: GivenBoards, now: Now, query: Annotated[TableQuery, Query()]
 ) -> MarkdownResponse:
     """The table that This Week in Matrix prints. Medians are milliseconds, as short as they go."""
     return MarkdownResponse(markdown.table(query.ask(boards, now).standings))
+
+
+@router.get(
+    "/rankings.csv",
+    operation_id="get_rankings_csv",
+    summary="A board as CSV",
+    response_class=CsvResponse,
+    responses={200: {"description": "A row a homeserver", "content": CSV_CONTENT}},
+)
+def get_rankings_csv(
+    boards: GivenBoards, now: Now, query: Annotated[BoardQuery, Query()]
+) -> CsvResponse:
+    """What the JSON says, a row a homeserver; a name that a spreadsheet would take for a formula
+    has an apostrophe before it."""
+    return CsvResponse(csv.rankings(query.ask(boards, now).standings))

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -65,9 +66,11 @@ def record(engine: Engine, samples: list[Sample]) -> None:
 
 
 @contextmanager
-def serve(engine: Engine, *, default_room: str | None = None) -> Iterator[httpx.Client]:
+def serve(
+    engine: Engine, *, default_room: str | None = None, **options: Any
+) -> Iterator[httpx.Client]:
     """A client of a running server, for which it is always `NOW`."""
-    app = create_app(Boards(engine, default_room), clock=lambda: NOW)
+    app = create_app(Boards(engine, default_room), clock=lambda: NOW, **options)
     server = Server(app, listen("127.0.0.1", 0))
     server.start()
     try:

@@ -3,6 +3,7 @@
     run     worker and API in one process; with nothing configured, on a lab of its own
     worker  the worker alone            serve   the API alone, needs no account
     echo    the echo bot                lab     a local network of real homeservers
+    table   a board, drawn or Markdown  section the section for This Week in Matrix
     db      the database's tables
 
 Exit codes: 0 ended as asked, 2 a setting, an argument or the homeserver at start is at fault,
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 import socket
 import sys
@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from pingboard.cli import tables
+from pingboard.cli.start import say, set_up_logs, start, wording, writable
 from pingboard.model import ConfigurationError, HomeserverError, PingboardError
-from pingboard.settings import Settings, load_settings, parse_duration
+from pingboard.settings import Settings, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -47,6 +49,8 @@ app = typer.Typer(
 )
 database = typer.Typer(help="The database's tables.", no_args_is_help=True)
 app.add_typer(database, name="db")
+app.command()(tables.table)
+app.command()(tables.section)
 
 
 def main() -> NoReturn:
@@ -55,7 +59,7 @@ def main() -> NoReturn:
         app()
     except PingboardError as error:
         for line in str(error).splitlines():
-            _say(f"pingboard: {line}")
+            say(f"pingboard: {line}")
         sys.exit(2 if isinstance(error, ConfigurationError | HomeserverError) else 1)
     sys.exit(0)
 
@@ -63,23 +67,23 @@ def main() -> NoReturn:
 @app.command()
 def run() -> None:
     """Run worker and API in one process. With no account configured, on a lab of its own."""
-    settings = _start()
+    settings = start()
     _until_stopped(_run(settings))
 
 
 @app.command()
 def worker() -> None:
     """Run the worker alone: ping, listen, record."""
-    settings = _start()
+    settings = start()
     settings.require_account()
-    with _writable(settings) as engine:
+    with writable(settings) as engine:
         _until_stopped(_work(settings, engine))
 
 
 @app.command()
 def serve() -> None:
     """Serve the boards of the database; needs no account."""
-    settings = _start()
+    settings = start()
     with _listener(settings) as listener, _server(settings, listener) as server:
         _until_stopped(_serve(server))
 
@@ -87,7 +91,7 @@ def serve() -> None:
 @app.command()
 def echo() -> None:
     """Answer `!ping` as maubot/echo does: with this a homeserver joins the game."""
-    settings = _start()
+    settings = start()
     settings.require_account()
     _until_stopped(_echo(settings))
 
@@ -101,14 +105,14 @@ def lab(
     ] = None,
 ) -> None:
     """Run a local network of real homeservers with a ping room and an echo bot on each."""
-    _set_up_logs("WARNING")
+    set_up_logs("WARNING")
     _until_stopped(_lab(servers, dict(_parse_delay(text) for text in delay or [])))
 
 
 @database.command()
 def upgrade() -> None:
     """Bring the database's tables up to date, as every start does unless PINGBOARD_MIGRATE=0."""
-    settings = _start()
+    settings = start()
     from pingboard.store.engine import migrate, open_engine
 
     migrate(open_engine(settings.database_url))
@@ -119,16 +123,16 @@ async def _run(settings: Settings) -> None:
         if not settings.wants_lab:
             settings.require_account()
         listener = stack.enter_context(_listener(settings))
-        engine = stack.enter_context(_writable(settings))
+        engine = stack.enter_context(writable(settings))
         if settings.wants_lab:
             settings = await stack.enter_async_context(_lab_settings(settings))
         server = stack.enter_context(_server(settings, listener))
         async with _started_worker(settings, engine) as worker:
             server.start()
             stack.callback(server.stop)
-            _say(f"pingboard is at {server.url}")
-            _say(f"  the table to paste: {server.url}rankings.md")
-            _say("  Ctrl-C ends it")
+            say(f"pingboard is at {server.url}")
+            say(f"  the table to paste: {server.url}rankings.md")
+            say("  Ctrl-C ends it")
             await worker.run()
 
 
@@ -140,7 +144,7 @@ async def _work(settings: Settings, engine: Engine) -> None:
 async def _serve(server: Server) -> None:
     server.start()
     try:
-        _say(f"pingboard serves {server.url}")
+        say(f"pingboard serves {server.url}")
         await asyncio.Event().wait()
     finally:
         server.stop()
@@ -156,7 +160,7 @@ async def _echo(settings: Settings) -> None:
     if account.access_token is not None:
         session = await Session.open(account)
     else:
-        with _writable(settings) as engine:
+        with writable(settings) as engine:
             session = await log_in(account, Ingest(engine, _account_key(account)))
     async with contextlib.aclosing(session):
         bot = EchoBot(session, settings.rooms)
@@ -167,21 +171,21 @@ async def _echo(settings: Settings) -> None:
 async def _lab(servers: int, delays: dict[str, float]) -> None:
     from pingboard.lab import Lab
 
-    async with Lab(servers=servers, delays=delays, on_progress=_say) as lab:
+    async with Lab(servers=servers, delays=delays, on_progress=say) as lab:
         account = await lab.register(lab.homeservers[0], "pingboard")
-        _say("")
+        say("")
         for homeserver in lab.homeservers:
-            _say(f"{homeserver.name}: {homeserver.server_name} at {homeserver.url}")
-        _say("")
-        _say("To run pingboard on it, in another terminal:")
-        _say(f"  export PINGBOARD_HOMESERVER={account.homeserver_url}")
-        _say(f"  export PINGBOARD_USER={account.user_id}")
-        _say(f"  export PINGBOARD_ACCESS_TOKEN={account.access_token}")
-        _say(f"  export PINGBOARD_ROOMS='{lab.room_alias}'")
-        _say("  export PINGBOARD_INTERVAL=2s")
-        _say("  pingboard run")
-        _say("")
-        _say("Ctrl-C ends it")
+            say(f"{homeserver.name}: {homeserver.server_name} at {homeserver.url}")
+        say("")
+        say("To run pingboard on it, in another terminal:")
+        say(f"  export PINGBOARD_HOMESERVER={account.homeserver_url}")
+        say(f"  export PINGBOARD_USER={account.user_id}")
+        say(f"  export PINGBOARD_ACCESS_TOKEN={account.access_token}")
+        say(f"  export PINGBOARD_ROOMS='{lab.room_alias}'")
+        say("  export PINGBOARD_INTERVAL=2s")
+        say("  pingboard run")
+        say("")
+        say("Ctrl-C ends it")
         await asyncio.Event().wait()
 
 
@@ -194,8 +198,8 @@ async def _lab_settings(settings: Settings) -> AsyncIterator[Settings]:
 
     from pingboard.lab import Lab
 
-    _say("no account is configured, so pingboard brings a network of its own (a lab)")
-    async with Lab(servers=3, delays=LAB_DELAYS, on_progress=_say) as lab:
+    say("no account is configured, so pingboard brings a network of its own (a lab)")
+    async with Lab(servers=3, delays=LAB_DELAYS, on_progress=say) as lab:
         # A new name each time: what the database remembers of an earlier lab's account, its
         # sync token above all, is not this one's.
         account = await lab.register(lab.homeservers[0], f"pingboard-{secrets.token_hex(3)}")
@@ -230,25 +234,6 @@ async def _started_worker(settings: Settings, engine: Engine) -> AsyncIterator[W
         await worker.close()
 
 
-@contextlib.contextmanager
-def _writable(settings: Settings) -> Iterator[Engine]:
-    """The database for the one writer, its tables brought up to date."""
-    from pingboard.store.engine import is_current, migrate, open_engine
-
-    engine = open_engine(settings.database_url)
-    if settings.migrate:
-        migrate(engine)
-    elif not is_current(engine):
-        raise ConfigurationError(
-            "the database's tables are not those of this version, and PINGBOARD_MIGRATE is off; "
-            "run: pingboard db upgrade"
-        )
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-
-
 def _listener(settings: Settings) -> socket.socket:
     """The port, taken before anything slow is started: it may be another program's."""
     from pingboard.web.server import listen
@@ -266,11 +251,13 @@ def _server(settings: Settings, listener: socket.socket) -> Iterator[Server]:
 
     engine = open_engine(settings.database_url, read_only=True)
     if not is_current(engine):
-        with _writable(settings):
+        with writable(settings):
             pass
     boards = Boards(engine, settings.rooms[0] if settings.rooms else None)
     try:
-        yield Server(create_app(boards), listener)
+        yield Server(
+            create_app(boards, wording=wording(settings), configured=settings.rooms), listener
+        )
     finally:
         engine.dispose()
 
@@ -289,36 +276,6 @@ def _account(settings: Settings) -> Account:
 
 def _account_key(account: Account) -> str:
     return f"{account.homeserver} {account.user_id}"
-
-
-def _start() -> Settings:
-    settings = load_settings()
-    _set_up_logs(settings.log_level.upper())
-    return settings
-
-
-def _set_up_logs(level: str) -> None:
-    """Ours through structlog; the libraries' warnings beside them. All on stderr.
-
-    Libraries stay above DEBUG whatever the level: there nio logs whole bodies, tokens included.
-    """
-    import structlog
-
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    # What it warns of are answers that it can't use; they become errors of ours, said once.
-    logging.getLogger("nio").setLevel(logging.ERROR)
-    terminal = sys.stderr.isatty()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer()
-            if terminal
-            else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def _until_stopped(work: Coroutine[None, None, None]) -> None:
@@ -342,7 +299,3 @@ def _parse_delay(text: str) -> tuple[str, float]:
         raise ConfigurationError(
             f"--delay {text!r}: {error}; for example --delay hs2=150ms"
         ) from None
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)

@@ -1,0 +1,127 @@
+"""`table` and `section`: a board in the terminal; Markdown, and nothing else, into a pipe."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pingboard.cli.start import readable, start, wording
+from pingboard.model import DEFAULT_WINDOW, WINDOWS, BoardName, ConfigurationError, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pingboard.boards import Boards
+    from pingboard.model import Board
+
+Name = Annotated[BoardName, typer.Option("--board", help="Which board.")]
+WindowName = Annotated[
+    str, typer.Option("--window", help=f"How far back: {', '.join(WINDOWS)}.", metavar="LENGTH")
+]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="Most rows.")]
+MinSamples = Annotated[
+    int, typer.Option("--min-samples", min=1, help="Leave out who has fewer samples.")
+]
+
+
+def table(
+    room: Annotated[
+        str | None, typer.Option(help="Alias or ID; left out, the first configured.")
+    ] = None,
+    board: Name = BoardName.RESPONSE,
+    window: WindowName = DEFAULT_WINDOW,
+    limit: Limit = 10,
+    min_samples: MinSamples = 1,
+) -> None:
+    """Print a board: drawn on a terminal, as the Markdown table into a pipe."""
+    from pingboard.render import markdown
+
+    settings = start()
+    with readable(settings) as boards:
+        (found,) = _ask(boards, [room], board, window, limit, min_samples)
+    if sys.stdout.isatty():
+        _draw([found])
+    else:
+        sys.stdout.write(markdown.table(found.standings))
+
+
+def section(
+    room: Annotated[
+        list[str] | None, typer.Option(help="Alias or ID; repeatable; left out, all.")
+    ] = None,
+    style: Annotated[
+        str, typer.Option(help="classic, rooms or current.", metavar="STYLE")
+    ] = "current",
+    board: Name = BoardName.RESPONSE,
+    window: WindowName = DEFAULT_WINDOW,
+    limit: Limit = 10,
+    min_samples: MinSamples = 1,
+) -> None:
+    """Print the section for This Week in Matrix: drawn on a terminal, Markdown into a pipe."""
+    from pingboard.render.section import Style, section
+
+    settings = start()
+    if style not in [*Style]:
+        raise ConfigurationError(f"--style {style!r} is none of {', '.join(Style)}")
+    with readable(settings) as boards:
+        rooms = room or boards.section_rooms(settings.rooms)
+        found = _ask(boards, rooms, board, window, limit, min_samples)
+    if sys.stdout.isatty():
+        _draw(found)
+    else:
+        sys.stdout.write(section(found, Style(style), wording(settings)))
+
+
+def _ask(
+    boards: Boards,
+    rooms: Sequence[str | None],
+    name: BoardName,
+    window: str,
+    limit: int,
+    min_samples: int,
+) -> list[Board]:
+    if window not in WINDOWS:
+        raise ConfigurationError(f"--window {window!r} is none of {', '.join(WINDOWS)}")
+    now = datetime.now(UTC)
+    return [
+        boards.board(
+            name,
+            Window.named(window, now),
+            now=now,
+            room=room,
+            limit=limit,
+            min_samples=min_samples,
+        )
+        for room in rooms
+    ]
+
+
+def _draw(boards: Iterable[Board]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from pingboard.render.markdown import shortest_decimal
+
+    console = Console()
+    for board in boards:
+        room = board.room_alias or board.room_id
+        drawn = Table(
+            title=Text(f"{room} · {board.name} · {board.samples:,} pongs"), title_justify="left"
+        )
+        drawn.add_column("Rank", justify="right")
+        drawn.add_column("Hostname", overflow="fold")
+        for column in ("Median ms", "p5 to p95", "Samples"):
+            drawn.add_column(column, justify="right")
+        for row in board.standings:
+            drawn.add_row(
+                str(row.rank),
+                Text(row.homeserver),
+                shortest_decimal(row.median_ms),
+                f"{row.p5_ms:,.0f} to {row.p95_ms:,.0f}",
+                f"{row.samples:,}",
+            )
+        console.print(drawn)

@@ -1,0 +1,52 @@
+"""Standings -> CSV (RFC 4180), safe to open in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+from pingboard.model import Standing
+from pingboard.render.markdown import shortest_decimal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+INTERVAL = "ci95_ms"
+
+
+def rankings(standings: Iterable[Standing]) -> str:
+    """A head with the names of the JSON, then a row a standing; the interval is two columns.
+
+    A number is its shortest decimal; what is not known is empty.
+    """
+    text = io.StringIO()
+    rows = csv.writer(text)
+    rows.writerow(name for name, _ in _cells(dict.fromkeys(Standing._fields)))
+    for standing in standings:
+        rows.writerow(write(value) for _, value in _cells(standing._asdict()))
+    return text.getvalue()
+
+
+def write(value: Any) -> str:
+    """One cell.
+
+    A spreadsheet takes a text that begins like a formula for one, and runs it; an apostrophe before
+    it says that it is text (OWASP, "CSV Injection"). A server name may begin with a hyphen.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return shortest_decimal(value)
+
+
+def _cells(standing: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in standing.items():
+        if name == INTERVAL:
+            low, high = value or (None, None)
+            yield from (("ci95_low_ms", low), ("ci95_high_ms", high))
+        else:
+            yield name, value

@@ -1,0 +1,41 @@
+"""/section.md: "Dept of Ping" of This Week in Matrix, ready to paste."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from pingboard.render.section import section
+from pingboard.web import problems
+from pingboard.web.dependencies import GivenAll, Now
+from pingboard.web.parameters import SectionQuery
+from pingboard.web.rankings import MARKDOWN_CONTENT, MarkdownResponse
+
+router = APIRouter(tags=["rankings"], responses=problems.UNKNOWN_ROOM_RESPONSE)
+
+
+@router.get(
+    "/section.md",
+    operation_id="get_section",
+    summary="The section for This Week in Matrix",
+    response_class=MarkdownResponse,
+    responses={200: {"description": "The section", "content": MARKDOWN_CONTENT}},
+)
+def get_section(
+    given: GivenAll, now: Now, query: Annotated[SectionQuery, Query()]
+) -> MarkdownResponse:
+    """Heading, intro, and an invitation and a table for each room; the sentences are settings."""
+    rooms = query.room or given.boards.section_rooms(given.rooms)
+    found = [
+        given.boards.board(
+            query.board,
+            query.window_at(now),
+            now=now,
+            room=room,
+            min_samples=query.min_samples,
+            limit=query.limit,
+        )
+        for room in rooms
+    ]
+    return MarkdownResponse(section(found, query.style, given.wording))
