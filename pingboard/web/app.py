@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
 from pingboard.web import (
+    badges,
     dependencies,
     docs,
     health,
@@ -89,6 +90,7 @@ def create_app(
     app.include_router(matrix.router)
     app.include_router(samples.router)
     app.include_router(pingstat.router)
+    app.include_router(badges.router)
     app.include_router(health.router)
     docs.mount(app)
     pages.mount(app)

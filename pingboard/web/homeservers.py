@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from pingboard import profiles
-from pingboard.model import Rejection
+from pingboard.model import BoardName, Rejection
 from pingboard.profiles import Place, Profile
 from pingboard.ranking.pairs import Pair
 from pingboard.web import problems
@@ -70,6 +70,9 @@ class BoardPlace(BaseModel):
     p5_ms: Milliseconds = Field(description="5th percentile, milliseconds.")
     p95_ms: Milliseconds = Field(description="95th percentile, milliseconds.")
     samples: int = Field(description="Samples that these numbers are of.")
+    ci95_ms: tuple[Milliseconds, Milliseconds] | None = Field(
+        description="95 % interval of the median; null below 6 samples."
+    )
 
     @classmethod
     def of(cls, place: Place) -> BoardPlace:
@@ -82,6 +85,7 @@ class BoardPlace(BaseModel):
             p5_ms=row.p5_ms,
             p95_ms=row.p95_ms,
             samples=row.samples,
+            ci95_ms=row.ci95_ms,
         )
 
 
@@ -91,6 +95,26 @@ class Standings(BaseModel):
     response: BoardPlace | None
     delivery: BoardPlace | None
     reception: BoardPlace | None
+
+
+class ClockOffset(BaseModel):
+    """Its clock against ours, as NTP estimates it from our own pings."""
+
+    offset_ms: Milliseconds = Field(description="How far its clock is ahead of ours.")
+    uncertainty_ms: Milliseconds = Field(description="The offset is right to within this.")
+    is_wrong: bool = Field(description="The offset is larger than its uncertainty.")
+
+    @classmethod
+    def of(cls, place: Place | None) -> ClockOffset | None:
+        """The clock as the `response` board knows it; None where it does not."""
+        row = place and place.standing
+        if row is None or row.clock_offset_ms is None or row.clock_uncertainty_ms is None:
+            return None
+        return cls(
+            offset_ms=row.clock_offset_ms,
+            uncertainty_ms=row.clock_uncertainty_ms,
+            is_wrong=abs(row.clock_offset_ms) > row.clock_uncertainty_ms,
+        )
 
 
 class RejectedPongs(BaseModel):
@@ -140,6 +164,7 @@ PROFILE_EXAMPLE: JsonDict = {
             "p5_ms": 465.2,
             "p95_ms": 591.2,
             "samples": 3,
+            "ci95_ms": None,
         },
         "delivery": None,
         "reception": {
@@ -149,9 +174,11 @@ PROFILE_EXAMPLE: JsonDict = {
             "p5_ms": 232.6,
             "p95_ms": 295.6,
             "samples": 3,
+            "ci95_ms": None,
         },
     },
     "answers": {"sent": 3, "lost": 0, "loss": 0},
+    "clock": None,
     "rejected": [],
     "sending": {"homeservers": 0, "fastest": [], "slowest": []},
     "receiving": {
@@ -170,6 +197,7 @@ class HomeserverProfile(Answer):
     homeserver: str
     standings: Standings
     answers: Loss = Field(description="How it answered our own pings; by the time of the ping.")
+    clock: ClockOffset | None = Field(description="null where none of our pings tells it.")
     rejected: list[RejectedPongs] = Field(
         description="Its pongs that did not count, most first; of each UTC day that the window has."
     )
@@ -190,6 +218,7 @@ class HomeserverProfile(Answer):
                 **{board: place and BoardPlace.of(place) for board, place in profile.places.items()}
             ),
             answers=Loss.of(profile.sent, profile.lost),
+            clock=ClockOffset.of(profile.places[BoardName.RESPONSE]),
             rejected=[
                 RejectedPongs(
                     reason=reason, explanation=EXPLANATIONS[Rejection(reason)], pongs=pongs

@@ -200,6 +200,22 @@ class BoardQuery(WindowQuery):
         )
 
 
+class BadgeQuery(WindowQuery):
+    """A place on which board, and the words beside it."""
+
+    board: BoardName = Field(BoardName.RESPONSE, description="On which board (see rankings).")
+    label: Annotated[str, Field(min_length=1, max_length=60)] | None = Field(
+        None,
+        description="The words on the left. Left out: `matrix ping`.",
+        examples=["ping"],
+        json_schema_extra=_forget_null,
+    )
+
+    def ask(self, boards: Boards, now: datetime) -> Board:
+        """The board that is asked for, as of now; raises UnknownRoomError."""
+        return boards.board(self.board, self.window_at(now), now=now, room=self.room)
+
+
 class TableQuery(BoardQuery):
     """As `BoardQuery`, for a table to paste."""
 

@@ -22,6 +22,8 @@ PATHS = [
     "/api/v1/matrix",
     "/api/v1/samples",
     "/api/v1/samples?format=csv",
+    "/badge/two.example.svg",
+    "/badge/two.example.json",
     "/healthz",
     "/docs",
     "/openapi.json",
