@@ -2,34 +2,124 @@
 
 from __future__ import annotations
 
-import numpy as np
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS
-from pingboard.ranking.samples import Samples
+import numpy as np
+from numpy.typing import NDArray
+
+from pingboard.blocks import LOSS, SAMPLE, Block, build
+from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, Window, to_ts
+from pingboard.store.engine import migrate, open_engine
 
 PONG_SERVERS = 100
 ANSWERED = 0.88
 """The share of pong servers that answer a ping: about 88 pongs each."""
 
+ROOM = "!bench:server0.example"
+END = datetime(2026, 10, 12, tzinfo=UTC)
+WEEK = Window(END - timedelta(days=7), END)
 
-def synthesize(samples: int, ping_servers: int = 200, seed: int = 1) -> Samples:
-    """`samples` pongs to pings of `ping_servers` servers, in the order of their pings.
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pongs:
+    """Samples of pings that were seen at even distances in a window."""
+
+    ping_seen_ts: NDArray[np.int64]
+    """(p,) by ping"""
+    ping_servers: NDArray[np.int32]
+    """(p,) by ping; server 0 is ours, and its pings have round trips"""
+    ping: NDArray[np.int64]
+    """(n,) which ping, and so on for each sample"""
+    pong_server: NDArray[np.int32]
+    one_way_ms: NDArray[np.int32]
+    names: list[str]
+
+    @property
+    def ping_server(self) -> NDArray[np.int32]:
+        return self.ping_servers[self.ping]
+
+    def blocks(self) -> list[Block]:
+        """All of them as one block."""
+        rows = np.zeros(len(self.ping), SAMPLE)
+        rows["ping"] = self.ping
+        rows["seen_ts"] = self.ping_seen_ts[self.ping] + self.one_way_ms
+        rows["ping_server"] = self.ping_server
+        rows["pong_server"] = self.pong_server
+        rows["one_way_ms"] = self.one_way_ms
+        return [build(rows, np.zeros(0, LOSS))]
+
+    def write(self, path: Path) -> None:
+        """Into a new SQLite file, as the worker's rows would be; past hours are not sealed yet."""
+        engine = open_engine(f"sqlite:///{path}")
+        migrate(engine)
+        engine.dispose()
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("BEGIN")
+            connection.execute("INSERT INTO room (id, room_id) VALUES (1, ?)", (ROOM,))
+            named = enumerate(self.names, 1)
+            connection.executemany("INSERT INTO server (id, name) VALUES (?, ?)", named)
+            connection.execute("INSERT INTO vantage (id, name, server) VALUES (1, 'main', 1)")
+            self._write_pings(connection)
+            self._write_samples(connection)
+            connection.execute("COMMIT")
+
+    def _write_pings(self, connection: sqlite3.Connection) -> None:
+        seen, servers = self.ping_seen_ts.tolist(), self.ping_servers.tolist()
+        rows = (
+            (ping, server + 1, f"$ping-{ping:016}-of-a-usual-event-id", ts, ts, *own)
+            for ping, (ts, server) in enumerate(zip(seen, servers, strict=True), 1)
+            for own in [(1, ts) if server == 0 else (None, None)]
+        )
+        connection.executemany(
+            "INSERT INTO ping (id, room, server, event, origin_server_ts, seen_ts, vantage, "
+            "sent_ts) VALUES (?, 1, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+
+    def _write_samples(self, connection: sqlite3.Connection) -> None:
+        ours = self.ping_server == 0
+        rng = np.random.default_rng(2)
+        hashes = rng.integers(0, 2**48, len(self.ping)).tolist()
+        columns = (self.ping + 1, self.pong_server + 1, self.one_way_ms, ours)
+        rows = (
+            (ping, pong, ms, ms + 40 if own else None, ms + 12, 12, event_hash)
+            for ping, pong, ms, own, event_hash in zip(
+                *(column.tolist() for column in columns), hashes, strict=True
+            )
+        )
+        connection.executemany(
+            "INSERT INTO sample (ping, pong_server, one_way_ms, round_trip_ms, delay_ms, lag_ms, "
+            "provenance, event_hash) VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
+            rows,
+        )
+
+
+def synthesize(
+    samples: int, ping_servers: int = 200, window: Window = WEEK, seed: int = 1
+) -> Pongs:
+    """`samples` pongs to pings of `ping_servers` servers, all seen inside the window.
 
     One-way is log-normal around a median of each ping server's own, cut to what a board takes.
-    The first server is ours: its pings have round trips.
     """
     rng = np.random.default_rng(seed)
     pings = round(samples / PONG_SERVERS / ANSWERED * 1.05) + 100
     answered = rng.random((pings, PONG_SERVERS)) < ANSWERED
     ping, pong_server = (index[:samples] for index in np.nonzero(answered))
-    ping_server = rng.integers(0, ping_servers, pings)[ping]
+    pings = int(ping[-1]) + 1
+    of_ping = rng.integers(0, ping_servers, pings)
     log_median = rng.normal(6.5, 0.5, ping_servers)
-    one_way = rng.lognormal(log_median[ping_server], 0.7)
-    one_way_ms = one_way.clip(ONE_WAY_MIN_MS, PONG_TIMEOUT_MS).astype(np.int32)
-    return Samples(
-        ping_server.astype(np.int32),
+    one_way = rng.lognormal(log_median[of_ping[ping]], 0.7)
+    last_ts = to_ts(window.end) - PONG_TIMEOUT_MS - 100
+    return Pongs(
+        np.linspace(window.start_ts, last_ts, pings).astype(np.int64),
+        of_ping.astype(np.int32),
+        ping,
         pong_server.astype(np.int32),
-        one_way_ms,
-        np.where(ping_server == 0, one_way_ms + 40, -1).astype(np.int32),
+        one_way.clip(ONE_WAY_MIN_MS, PONG_TIMEOUT_MS).astype(np.int32),
         [f"server{number}.example" for number in range(max(ping_servers, PONG_SERVERS))],
     )

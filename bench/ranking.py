@@ -21,9 +21,9 @@ import numpy as np
 
 from bench import peer
 from bench.pairs import Pair
-from bench.pongs import synthesize
+from bench.pongs import WEEK, Pongs, synthesize
 from pingboard.model import BoardName
-from pingboard.ranking.samples import Samples, standings
+from pingboard.ranking.samples import standings
 from pingboard.ranking.standings import rank
 
 SAMPLES = 1_000_000
@@ -37,7 +37,7 @@ def pairs(quick: bool) -> Iterator[Pair]:
         yield against_peer(synthesize(samples), target=0.25)
 
 
-def against_sort(samples: Samples, target: float) -> Pair:
+def against_sort(samples: Pongs, target: float) -> Pair:
     """The kernel by ping server, and the sort that it can't do without."""
     servers, ms, names = samples.ping_server, samples.one_way_ms, samples.names
     keys = servers.astype(np.uint32) << 20 | ms.astype(np.uint32)
@@ -49,20 +49,21 @@ def against_sort(samples: Samples, target: float) -> Pair:
     )
 
 
-def against_peer(samples: Samples, target: float) -> Pair:
+def against_peer(samples: Pongs, target: float) -> Pair:
     """A `delivery` board from columns, and pingstat's from rows."""
     names = [samples.names[server] for server in samples.ping_server.tolist()]
     rows = list(zip(names, samples.one_way_ms.tolist(), strict=True))
+    blocks = samples.blocks()
 
     def count_differences() -> int:
-        ranked, _ = standings(samples, BoardName.DELIVERY)
+        ranked, _ = standings(blocks, samples.names, BoardName.DELIVERY, WEEK)
         ours = {(each.homeserver, each.median_ms, each.mean_ms) for each in ranked}
         theirs = {(server, *numbers) for server, numbers in peer.rank(rows).items()}
         return len(ours ^ theirs)
 
     return Pair(
         f"delivery board of {len(rows):,} samples / pingstat's algorithm",
-        lambda: standings(samples, BoardName.DELIVERY),
+        lambda: standings(blocks, samples.names, BoardName.DELIVERY, WEEK),
         lambda: peer.rank(rows),
         target,
         count_differences,

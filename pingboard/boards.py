@@ -5,31 +5,41 @@ In: a room, a board's name, a window. Out: a `Board`, exact, from the store's sa
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from pingboard.model import Board, BoardName, Room, Standing, UnknownRoomError, Window, to_ts
+from pingboard.blocks import answers_inside, count, losses_inside
+from pingboard.memory import Memory, Snapshot
+from pingboard.model import (
+    PONG_TIMEOUT_MS,
+    Board,
+    BoardName,
+    Room,
+    Standing,
+    UnknownRoomError,
+    Window,
+    to_ts,
+)
 from pingboard.ranking.clocks import Clock, estimate_clocks
-from pingboard.ranking.samples import Samples, standings
-from pingboard.store import queries
+from pingboard.ranking.samples import standings
+from pingboard.store import figures, queries
 
 if TYPE_CHECKING:
     from pingboard.store.engine import Engine
 
 
-@dataclass(frozen=True, slots=True)
 class Boards:
-    """Answers from one database.
+    """Answers from one database; any thread may ask.
 
     `default_room` is an alias or an ID, the room where none is named; None takes the room that
     heard a pong last.
     """
 
-    engine: Engine
-    default_room: str | None = None
+    def __init__(self, engine: Engine, default_room: str | None = None) -> None:
+        self.engine = engine
+        self.default_room = default_room
+        self._memory = Memory(engine)
 
     def rooms(self) -> list[Room]:
         """Every room that was joined or has samples, the most recently pinged first."""
@@ -57,6 +67,11 @@ class Boards:
         wanted = [room for room in configured if any(room in names for names in known)]
         return wanted or [room_id for room_id, _ in known]
 
+    def snapshot(self, room_id: str, window: Window) -> Snapshot:
+        """What a room heard in a window, with all rooms that it was upgraded from or to."""
+        lineage = figures.lineage(self.engine, room_id)
+        return self._memory.take(lineage, window.start_ts, window.end_ts)
+
     def board(
         self,
         name: BoardName,
@@ -69,11 +84,12 @@ class Boards:
     ) -> Board:
         """The board of a room and window; raises UnknownRoomError."""
         room_id, alias = self.find_room(room)
-        columns = queries.read_columns(self.engine, room_id, window)
-        ranked, samples = standings(Samples(*columns), name, min_samples=min_samples, limit=limit)
+        taken = self.snapshot(room_id, window)
+        ranked, samples = standings(
+            taken.blocks, taken.names, name, window, min_samples=min_samples, limit=limit
+        )
         if name is BoardName.RESPONSE:
-            answers = queries.read_answers(self.engine, room_id, window, to_ts(now))
-            ranked = _add_answers(ranked, answers)
+            ranked = _add_answers(ranked, taken, window, to_ts(now))
         return Board(
             room_id=room_id,
             room_alias=alias,
@@ -85,19 +101,29 @@ class Boards:
         )
 
 
-def _add_answers(ranked: list[Standing], answers: queries.Answers) -> list[Standing]:
-    """The standings with loss and clock of each pong server."""
-    answered = Counter(answers.pong_server.tolist())
-    clocks = estimate_clocks(answers.pong_server, answers.round_trip_ms, answers.offset_x2_ms)
-    positions = {name: position for position, name in enumerate(answers.names)}
+def _add_answers(
+    ranked: list[Standing], taken: Snapshot, window: Window, now_ts: int
+) -> list[Standing]:
+    """The standings with loss and clock of each pong server.
+
+    A pong is lost once `now_ts` is 10 minutes after its ping.
+    """
+    answers = answers_inside(taken.blocks, window.start_ts, window.end_ts)
+    given_up_ts = min(window.end_ts, now_ts - PONG_TIMEOUT_MS)
+    losses = losses_inside(taken.blocks, window.start_ts, given_up_ts)
+    servers = len(taken.names)
+    answered = dict(zip(taken.names, count(answers.pong_server, servers), strict=True))
+    lost = dict(zip(taken.names, count(losses.pong_server, servers), strict=True))
+    clocks = {
+        taken.names[server]: clock
+        for server, clock in estimate_clocks(
+            answers.pong_server, answers.ms, answers.offset_x2_ms
+        ).items()
+    }
     return [
-        _add_answer(
-            row,
-            answered[positions[row.homeserver]],
-            answers.lost.get(row.homeserver, 0),
-            clocks.get(positions[row.homeserver]),
-        )
+        _add_answer(row, answered[name], lost[name], clocks.get(name))
         for row in ranked
+        for name in [row.homeserver]
     ]
 
 

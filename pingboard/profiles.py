@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pingboard.model import BoardName, Standing, UnknownHomeserverError, Window
 from pingboard.ranking import history, pairs
-from pingboard.ranking.samples import Samples
-from pingboard.store import figures, queries
+from pingboard.ranking.samples import pair_columns
+from pingboard.store import figures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,8 +66,8 @@ def list_homeservers(boards: Boards, room_id: str, window: Window) -> list[Homes
 
 def read_pairs(boards: Boards, room_id: str, window: Window) -> list[pairs.Pair]:
     """The ping x pong matrix by one-way latency, by the names of ping and pong server."""
-    samples = Samples(*queries.read_columns(boards.engine, room_id, window))
-    return pairs.pair(*pairs.one_way_columns(samples), samples.names)
+    snapshot = boards.snapshot(room_id, window)
+    return pairs.pair(*pair_columns(snapshot.blocks, window), snapshot.names)
 
 
 def read_profile(

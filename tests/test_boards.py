@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from random import Random
 
-from sqlalchemy import insert, select
+import pytest
+from sqlalchemy import delete, insert, select, update
 
 from pingboard.boards import Boards
 from pingboard.model import Batch, BoardName, Sample, Standing, Window, from_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
-from pingboard.store.tables import ping, server, unanswered
-from tests.samples import ROOM, START_TS, make_ping, make_pong
+from pingboard.store.tables import ping, room, sample, server, unanswered
+from tests.ranking.test_standings import rank_plainly
+from tests.rows import read_rows, take
+from tests.samples import ROOM, START_TS, make_ping, make_pong, make_sample
 
 NOW = from_ts(START_TS) + timedelta(days=1)
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 DAY = Window(from_ts(START_TS), NOW)
 
 
@@ -84,3 +89,76 @@ def test_the_other_boards_say_nothing_of_loss_and_clocks(engine: Engine) -> None
     board = Boards(engine).board(BoardName.RECEPTION, DAY, now=NOW, room=ROOM)
     [row] = board.standings
     assert row.sent is row.lost is row.loss is row.clock_offset_ms is None
+
+
+def test_a_pong_is_in_the_window_in_which_it_was_seen(engine: Engine) -> None:
+    Ingest(engine, "test").record(Batch([], [make_sample(1, one_way_ms=5000)]))
+    seen_at = from_ts(make_pong(make_ping(1), one_way_ms=5000).seen_ts)
+    moment = timedelta(milliseconds=1)
+    for window, samples in (
+        (Window(seen_at, seen_at + moment), 1),
+        (Window(seen_at - moment, seen_at), 0),
+        (Window(seen_at + moment, seen_at + timedelta(days=1)), 0),
+    ):
+        board = Boards(engine).board(BoardName.RECEPTION, window, now=NOW, room=ROOM)
+        assert board.samples == samples
+
+
+def test_either_id_of_an_upgraded_room_gives_the_union(engine: Engine) -> None:
+    ingest = Ingest(engine, "test")
+    ingest.record(Batch([], [make_sample(1)]))
+    boards = Boards(engine)
+    assert boards.board(BoardName.DELIVERY, DAY, now=NOW, room=ROOM).samples == 1
+    upgraded = replace(make_ping(2), room_id="!new")
+    pong = replace(make_pong(upgraded), room_id="!new")
+    ingest.record(Batch([], [Sample(upgraded, pong, None)]))
+    with engine.begin() as connection:
+        old = select(room.c.id).where(room.c.room_id == ROOM).scalar_subquery()
+        connection.execute(update(room).where(room.c.room_id == "!new").values(predecessor=old))
+    for either in (ROOM, "!new"):
+        assert boards.board(BoardName.DELIVERY, DAY, now=NOW, room=either).samples == 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_boards_in_memory_stay_equal_to_the_plain_computation(engine: Engine, seed: int) -> None:
+    """Through live and late pongs, old history, redactions and voided rounds, in any order."""
+    random = Random(seed)
+    boards, ingest = Boards(engine), Ingest(engine, "test")
+    days = 40
+    ingest.record_room(ROOM, None)
+    for _ in range(25):
+        _change_something(engine, ingest, random, days)
+        end = START_TS + random.choice([days, random.randrange(days)]) * DAY_MS
+        length = random.choice([HOUR_MS, DAY_MS, 7 * DAY_MS, 30 * DAY_MS, 366 * DAY_MS])
+        window = Window(from_ts(end - length), from_ts(end))
+        rows = read_rows(engine, ROOM)
+        for name in BoardName:
+            board = boards.board(name, window, now=NOW, room=ROOM)
+            taken = take(rows, name, window)
+            assert board.samples == len(taken)
+            names = sorted({by for by, _ in taken})
+            expected = rank_plainly([(names.index(by), ms) for by, ms in taken], names)
+            assert [row[:11] for row in board.standings] == [row[:11] for row in expected]
+
+
+def _change_something(engine: Engine, ingest: Ingest, random: Random, days: int) -> None:
+    kind = random.choice(["pongs", "pongs", "old", "redaction", "void", "nothing"])
+    if kind in ("pongs", "old"):
+        day = days - 1 if kind == "pongs" else random.randrange(days)
+        samples = []
+        for _ in range(random.randrange(1, 60)):
+            number = day * 86_400 + random.randrange(86_400)
+            own = make_ping(number, f"s{random.randrange(4)}.example")
+            own = replace(own, vantage="main" if number % 2 else None)
+            pong = make_pong(own, f"s{random.randrange(6)}.example", random.randrange(-50, 599_000))
+            round_trip = random.randrange(1000) if own.vantage else None
+            samples.append(Sample(own, pong, round_trip))
+        ingest.record(Batch([], samples))
+        return
+    with engine.begin() as connection:
+        pings = list(connection.execute(select(sample.c.ping).distinct()).scalars())
+        chosen = sample.c.ping.in_(random.sample(pings, min(len(pings), 5)))
+        if kind == "redaction":
+            connection.execute(delete(sample).where(chosen))
+        elif kind == "void":
+            connection.execute(update(sample).where(chosen).values(round_trip_ms=None))

@@ -13,8 +13,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS
-from pingboard.ranking.samples import Samples
 from pingboard.ranking.standings import Column
 
 _BIAS = np.uint64(1 << 31)
@@ -28,13 +26,6 @@ class Pair(NamedTuple):
     pong_server: str
     median_ms: float
     samples: int
-
-
-def one_way_columns(samples: Samples) -> tuple[Column, Column, Column]:
-    """Ping servers, pong servers and one-way latencies, each (m,) int32, that a board takes."""
-    taken = samples.one_way_ms >= ONE_WAY_MIN_MS
-    taken &= samples.one_way_ms <= PONG_TIMEOUT_MS
-    return samples.ping_server[taken], samples.pong_server[taken], samples.one_way_ms[taken]
 
 
 def pair(

@@ -1,51 +1,56 @@
-"""The samples of one room and window as numpy columns, and what each board takes of them."""
+"""What each board takes of the samples in a window, and the standings that come of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, BoardName, Standing
+import numpy as np
+
+from pingboard.blocks import Block, answers_inside, claims_inside
+from pingboard.model import BoardName, Standing, Window
 from pingboard.ranking.standings import Column, rank
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Samples:
-    """One room's samples, a column for each property; n may be 0."""
-
-    ping_server: Column
-    """(n,) int32, an index into `names`"""
-    pong_server: Column
-    """(n,) int32, an index into `names`"""
-    one_way_ms: Column
-    """(n,) int32; a claim, so any value"""
-    round_trip_ms: Column
-    """(n,) int32; -1 where there is none"""
-    names: Sequence[str]
-    """the homeservers; each once"""
-
-
-def board_columns(samples: Samples, board: BoardName) -> tuple[Column, Column]:
-    """The servers that a board ranks and their latencies: (m,) and (m,) int32, m <= n.
-
-    The bounds of a one-way claim are pingstat's, both inclusive (method: "pingstat").
-    """
+def board_columns(
+    blocks: Sequence[Block], board: BoardName, window: Window
+) -> tuple[Column, Column]:
+    """The servers that a board ranks and their latencies: (n,) and (n,) int32."""
     if board is BoardName.RESPONSE:
-        taken = samples.round_trip_ms >= 0
-        return samples.pong_server[taken], samples.round_trip_ms[taken]
-    taken = samples.one_way_ms >= ONE_WAY_MIN_MS
-    taken &= samples.one_way_ms <= PONG_TIMEOUT_MS
-    ranked = samples.ping_server if board is BoardName.DELIVERY else samples.pong_server
-    return ranked[taken], samples.one_way_ms[taken]
+        answers = answers_inside(blocks, window.start_ts, window.end_ts)
+        taken = answers.ms >= 0
+        return answers.pong_server[taken], answers.ms[taken]
+    claims = claims_inside(blocks, window.start_ts, window.end_ts)
+    by_ping = board is BoardName.DELIVERY
+    servers = [one.ping_server if by_ping else one.pong_server for one in claims]
+    return _join(servers), _join([one.ms for one in claims])
+
+
+def pair_columns(blocks: Sequence[Block], window: Window) -> tuple[Column, Column, Column]:
+    """Ping servers, pong servers and one-way latencies, each (n,) int32."""
+    claims = claims_inside(blocks, window.start_ts, window.end_ts)
+    return (
+        _join([one.ping_server for one in claims]),
+        _join([one.pong_server for one in claims]),
+        _join([one.ms for one in claims]),
+    )
 
 
 def standings(
-    samples: Samples, board: BoardName, *, min_samples: int = 1, limit: int | None = None
+    blocks: Sequence[Block],
+    names: Sequence[str],
+    board: BoardName,
+    window: Window,
+    *,
+    min_samples: int = 1,
+    limit: int | None = None,
 ) -> tuple[list[Standing], int]:
     """The board's standings, as `rank` gives them, and how many samples it takes in all.
 
     The count is before `min_samples` and `limit`; without samples ([], 0).
     """
-    servers, ms = board_columns(samples, board)
-    ranked = rank(servers, ms, samples.names, min_samples=min_samples, limit=limit)
-    return ranked, len(ms)
+    servers, ms = board_columns(blocks, board, window)
+    return rank(servers, ms, names, min_samples=min_samples, limit=limit), len(ms)
+
+
+def _join(columns: Sequence[Column]) -> Column:
+    return np.concatenate(columns) if columns else np.empty(0, np.int32)

@@ -19,7 +19,7 @@ from pingboard.model import ConfigurationError, StoreError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Engine", "is_current", "migrate", "open_engine"]
+__all__ = ["Connection", "Engine", "is_current", "migrate", "open_engine", "read_snapshot"]
 
 BUSY_TIMEOUT_S = 60
 """How long a write waits for another process's lock before it fails; a backup takes seconds."""
@@ -82,6 +82,15 @@ def _open_sqlite(database: str | None, *, read_only: bool) -> Engine:
     event.listen(engine, "connect", set_up)
     event.listen(engine, "begin", begin)
     return engine
+
+
+@contextmanager
+def read_snapshot(engine: Engine) -> Iterator[Connection]:
+    """A connection whose reads all see the same moment, as any transaction of SQLite does."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        yield connection
 
 
 def migrate(engine: Engine) -> None:

@@ -5,27 +5,34 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pingboard.model import BoardName
-from pingboard.ranking.samples import Samples, board_columns, standings
+from pingboard.blocks import HOUR_MS, LOSS, SAMPLE, Block, build
+from pingboard.model import BoardName, Window, from_ts
+from pingboard.ranking.samples import board_columns, pair_columns, standings
 
 NAMES = ["one.example", "two.example", "three.example"]
+HOUR = Window(from_ts(0), from_ts(HOUR_MS))
 
 
-def collect(*rows: tuple[int, int, int, int]) -> Samples:
-    """Samples of (ping server, pong server, one-way, round trip) each."""
-    ping, pong, one_way, round_trip = np.array(rows, np.int32).reshape(-1, 4).T
-    return Samples(ping, pong, one_way, round_trip, NAMES)
+def collect(*rows: tuple[int, int, int, int], seen_ts: int = 0) -> list[Block]:
+    """A block of samples of (ping server, pong server, one-way, round trip) each."""
+    samples = np.zeros(len(rows), SAMPLE)
+    fields = ["ping_server", "pong_server", "one_way_ms", "round_trip_ms"]
+    for field, column in zip(fields, np.array(rows, np.int32).reshape(-1, 4).T, strict=True):
+        samples[field] = column
+    samples["is_ours"] = samples["round_trip_ms"] >= 0
+    samples["seen_ts"] = seen_ts
+    return [build(samples, np.zeros(0, LOSS))]
 
 
-def taken(samples: Samples, board: BoardName) -> list[tuple[int, int]]:
-    servers, ms = board_columns(samples, board)
+def taken(blocks: list[Block], board: BoardName, window: Window = HOUR) -> list[tuple[int, int]]:
+    servers, ms = board_columns(blocks, board, window)
     assert servers.dtype == ms.dtype == np.int32
-    return list(zip(servers.tolist(), ms.tolist(), strict=True))
+    return sorted(zip(servers.tolist(), ms.tolist(), strict=True))
 
 
 def test_response_takes_round_trips_for_the_pong_server() -> None:
-    samples = collect((0, 1, 100, 250), (0, 2, 110, -1), (0, 1, -5, 0))
-    assert taken(samples, BoardName.RESPONSE) == [(1, 250), (1, 0)]
+    blocks = collect((0, 1, 100, 250), (0, 2, 110, -1), (0, 1, -5, 0))
+    assert taken(blocks, BoardName.RESPONSE) == [(1, 0), (1, 250)]
 
 
 def test_delivery_takes_one_way_for_the_ping_server() -> None:
@@ -42,20 +49,32 @@ def test_reception_takes_one_way_for_the_pong_server() -> None:
     ]
 
 
+def test_a_pair_is_of_ping_and_pong_server() -> None:
+    columns = pair_columns(collect((0, 1, 100, 250), (2, 1, 9, -1)), HOUR)
+    assert [column.tolist() for column in columns] == [[0], [1], [100]]
+
+
 @pytest.mark.parametrize("board", [BoardName.DELIVERY, BoardName.RECEPTION])
 def test_one_way_counts_from_10_ms_to_10_minutes_both_inclusive(board: BoardName) -> None:
     claims = [-(2**31), -1, 0, 9, 10, 11, 599_999, 600_000, 600_001, 2**31 - 1]
-    samples = collect(*((1, 1, claim, -1) for claim in claims))
-    assert [ms for _, ms in taken(samples, board)] == [10, 11, 599_999, 600_000]
+    blocks = collect(*((1, 1, claim, -1) for claim in claims))
+    assert [ms for _, ms in taken(blocks, board)] == [10, 11, 599_999, 600_000]
+
+
+@pytest.mark.parametrize("board", BoardName)
+def test_a_window_is_half_open(board: BoardName) -> None:
+    blocks = [collect((1, 1, ts, ts), seen_ts=ts)[0] for ts in (19, 20, 29, 30)]
+    window = Window(from_ts(20), from_ts(30))
+    assert [ms for _, ms in taken(blocks, board, window)] == [20, 29]
 
 
 @pytest.mark.parametrize("board", BoardName)
 def test_standings_count_all_samples_of_the_board_also_those_left_out(board: BoardName) -> None:
-    samples = collect(
+    blocks = collect(
         *[(0, 0, 20, 20), (0, 0, 30, 30), (1, 1, 10, 10)],
         *[(2, 2, 40, 40), (2, 2, 40, 40), (0, 0, 9, -1)],
     )
-    ranked, count = standings(samples, board, min_samples=2, limit=1)
+    ranked, count = standings(blocks, NAMES, board, HOUR, min_samples=2, limit=1)
     assert [(each.rank, each.homeserver, each.median_ms) for each in ranked] == [
         (1, "one.example", 25.0)
     ]
@@ -64,19 +83,5 @@ def test_standings_count_all_samples_of_the_board_also_those_left_out(board: Boa
 
 @pytest.mark.parametrize("board", BoardName)
 def test_without_samples_there_are_no_standings(board: BoardName) -> None:
-    assert standings(collect(), board) == ([], 0)
-    assert standings(collect((0, 1, 5, -1)), board) == ([], 0)
-
-
-def test_columns_that_are_fields_of_one_table_rank_alike() -> None:
-    """The store hands over such columns: not contiguous in memory."""
-    table = np.array(
-        [(0, 1, 213, 300), (1, 0, 250, 310)],
-        [("ping", np.int32), ("pong", np.int32), ("one_way", np.int32), ("round_trip", np.int32)],
-    )
-    samples = Samples(table["ping"], table["pong"], table["one_way"], table["round_trip"], NAMES)
-    ranked, _ = standings(samples, BoardName.DELIVERY)
-    assert [(each.homeserver, each.median_ms) for each in ranked] == [
-        ("one.example", 213.0),
-        ("two.example", 250.0),
-    ]
+    for blocks in ([], collect(), collect((0, 1, 5, -1))):
+        assert standings(blocks, NAMES, board, HOUR) == ([], 0)
