@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format bench clean
+.PHONY: help setup run test lint format bench faults clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ format: $(READY) ## let ruff format the code and mend what it can
 
 bench: $(READY) ## measure, as pairs within one run
 	$(BIN)/python -m bench $(ARGS)
+
+faults: $(READY) ## prove on real homeservers that the worker survives faults and abuse
+	$(BIN)/python -m faults $(ARGS)
 
 clean: ## remove .venv and the tools' caches, never the database
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

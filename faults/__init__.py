@@ -1,0 +1,18 @@
+"""Prove that the worker survives faults and abuse, against real homeservers. `make faults` runs it.
+
+Each case of a chapter is one function; the rest is its stage:
+
+    __main__.py     runs the cases asked for, prints a row for each; exit code 1 where one failed
+    case.py         what a case is, and the table of all of them
+      homeserver.py, tokens.py, history.py    "Homeserver and network"
+      storage.py, clocks.py                   "Worker and storage"
+      abuse.py, strings.py                    "Abuse from the room"
+    stage.py        what all cases share: two homeservers, an echo bot on each
+    scene.py        what a case has for itself: a room, a worker behind a fault proxy, a database
+    invariants.py   what has to hold after every case, whatever happened in it
+      truth.py        the room's events -> the samples that there should be, told independently
+      database.py     the samples that there are
+    worker.py, user.py, bot.py    the worker's process, a client, an echo bot with a will
+
+The short form takes seconds a case and runs with the tests; the long form takes an hour or two.
+"""

@@ -1,0 +1,13 @@
+"""The chapters: importing them fills the table of cases."""
+
+from __future__ import annotations
+
+from faults import abuse, clocks, history, homeserver, storage, strings, tokens
+from faults.case import CASES, Case
+
+CHAPTERS = (homeserver, tokens, history, storage, clocks, abuse, strings)
+
+
+def cases() -> list[Case]:
+    """All of them, by number."""
+    return sorted(CASES, key=lambda case: case.number)

@@ -1,0 +1,46 @@
+"""Worker and storage: its wall clock jumps, or it sleeps for hours."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+from faults.case import case, expect
+from faults.scene import Scene
+
+SHIFTED = str(Path(__file__).with_name("shifted.py"))
+
+
+@case(33, "Wall clock moved by an hour and a day, either way", "round trips unchanged, no burst")
+async def clock_moved(scene: Scene) -> str:
+    scene.worker = scene.make_worker((SHIFTED, "worker"))
+    await scene.start()
+    most = 0
+    for number in (signal.SIGUSR1, signal.SIGUSR2) * int(scene.long(1, 4)):
+        before = await scene.count_own_pings()
+        os.kill(scene.worker.pid, number)
+        await asyncio.sleep(3)
+        most = max(most, await scene.count_own_pings() - before)
+    expect(most <= 6, f"{most} pings in 3 s at one a second")
+    await scene.has_more(2, scene.within(20))
+    trips = [one.round_trip_ms for one in scene.samples() if one.round_trip_ms is not None]
+    expect(trips and 0 <= min(trips) <= max(trips) < 3000, f"round trips of {trips}")
+    return f"round trips {min(trips)} to {max(trips)} ms, at most {most} pings in 3 s"
+
+
+@case(34, "Worker asleep", "no storm of pings after")
+async def asleep(scene: Scene) -> str:
+    await scene.start()
+    await scene.has_more(1, scene.within(20))
+    await scene.worker.pause()
+    seconds = scene.long(6, 600)
+    await asyncio.sleep(seconds)
+    before = await scene.count_own_pings()
+    await scene.worker.resume()
+    await asyncio.sleep(2)
+    had = await scene.count_own_pings() - before
+    expect(had <= 4, f"{had} pings in 2 s")
+    scene.expect_no_round_trip(3000, "a round trip of the sleep was kept")
+    return f"asleep {seconds:g} s, {had} pings in the 2 s after"

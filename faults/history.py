@@ -1,0 +1,210 @@
+"""Homeserver and network: what happened while we were away, and what happens to rooms."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from urllib.parse import quote
+
+from faults.case import case, expect, until
+from faults.scene import Scene
+from pingboard.lab.faultproxy import Fault, answer, changed_json
+
+NO_LONGER = {"errcode": "M_FORBIDDEN", "error": "You aren't in the room"}
+
+
+@case(16, "Pongs while the worker is down", "all filled in, round trips empty")
+async def missed(scene: Scene) -> str:
+    return await _miss(scene, int(scene.long(300, 5000)))
+
+
+@case(16, "50,000 pongs while the worker is down", "all filled in within 120 s", short=False)
+async def missed_many(scene: Scene) -> str:
+    return await _miss(scene, 50_000)
+
+
+async def _miss(scene: Scene, pongs: int) -> str:
+    clock = asyncio.get_running_loop().time
+    await scene.start()
+    await scene.has_more(2, scene.within(20))
+    await scene.worker.terminate()
+    already = set(scene.stored())
+    begin = clock()
+    await scene.flood(pongs)
+    made_s = clock() - begin
+    begin = clock()
+    await scene.start(INTERVAL="1h")
+    await scene.has(len(already) + pongs, max(scene.within(30), 120))
+    filled_s = clock() - begin
+    late = [one for one in scene.samples() if (one.ping, one.pong_server) not in already]
+    guessed = [one for one in late if one.round_trip_ms is not None and not one.is_ours]
+    expect(not guessed, f"a round trip was guessed: {guessed[:1]}")
+    scene.settle_s = max(scene.settle_s, 120)
+    return f"{pongs} filled in within {filled_s:.1f} s (made in {made_s:.0f} s)"
+
+
+@case(17, "Gap fill answered by 403, 500, a looping end, no end", "it terminates, gap recorded")
+async def gap_that_cannot_be_filled(scene: Scene) -> str:
+    faults: dict[str, Fault] = {
+        "403": answer(403, NO_LONGER),
+        "500": answer(500, {"errcode": "M_UNKNOWN", "error": "no"}),
+        "a looping end": changed_json(lambda page: page.update(end="t1-1_0_0_0", chunk=[])),
+        "no end": _first_page_only(),
+    }
+    scene.complete = False  # what the homeserver refuses to tell can't be known
+    await scene.start()
+    worst = 0
+    for fault in faults.values():
+        await scene.worker.terminate()
+        await scene.flood(120)
+        scene.proxy.inject("/messages", fault)
+        scene.proxy.inject("/relations", fault)
+        before = len(scene.proxy.seen)
+        await scene.start()
+        await scene.has_more(2, scene.within(40))
+        asked = [one for one in scene.proxy.seen[before:] if one.endpoint == "messages"]
+        worst = max(worst, len(asked))
+        scene.proxy.clear()
+    expect(worst <= 50, f"{worst} requests for one gap")
+    gaps = scene.database.query("SELECT closed_ts, fault FROM gap")
+    expect(gaps, "no gap was recorded")
+    return f"{len(gaps)} gaps recorded, at most {worst} requests for one"
+
+
+def _first_page_only() -> Fault:
+    def end_it(page: dict[str, object]) -> None:
+        page.pop("end", None)
+
+    return changed_json(end_it)
+
+
+@case(18, "Backlog at the first start", "imported once, nothing pinged for it")
+async def backlog(scene: Scene) -> str:
+    await scene.exchange(20)
+    await scene.flood(200)
+    await asyncio.sleep(1)  # for the bots' answers
+    history = len(await scene.truth())
+    await scene.start(INTERVAL="1h")
+    await scene.has(history, scene.within(30))
+    pings = await scene.count_own_pings()
+    expect(pings <= 1, f"{pings} pings at the start")
+    guessed = [one for one in scene.samples() if one.round_trip_ms and not one.is_ours]
+    expect(not guessed, "a round trip of history")
+    return f"{history} samples imported, {pings} ping"
+
+
+@case(19, "Kicked", "noticed within 2 min, pinging stops")
+async def kicked(scene: Scene) -> str:
+    await scene.start()
+    await scene.has_more(1, scene.within(20))
+    seconds = await _stops_pinging(scene, _membership(scene, "kick"))
+    return f"stopped after {seconds:.1f} s"
+
+
+@case(19, "Banned", "noticed within 2 min, pinging stops")
+async def banned(scene: Scene) -> str:
+    await scene.start()
+    await scene.has_more(1, scene.within(20))
+    seconds = await _stops_pinging(scene, _membership(scene, "ban"))
+    await _membership(scene, "unban")
+    return f"stopped after {seconds:.1f} s"
+
+
+@case(19, "Denied to speak", "noticed within 2 min, pinging stops")
+async def denied(scene: Scene) -> str:
+    await scene.start()
+    await scene.has_more(1, scene.within(20))
+    levels = await scene.stage.owner.state(scene.room_id, "m.room.power_levels")
+    denied = {**levels, "events_default": 50}
+    change = scene.stage.owner.set_state(scene.room_id, "m.room.power_levels", denied)
+    seconds = await _stops_pinging(scene, change)
+    await scene.stage.owner.set_state(scene.room_id, "m.room.power_levels", levels)
+    return f"stopped after {seconds:.1f} s"
+
+
+async def _stops_pinging(scene: Scene, how: Awaitable[object]) -> float:
+    """Seconds until no ping is tried for five seconds (an interval of one)."""
+    scene.complete = False  # what is said while it is out is out of its sight
+    scene.end_codes = frozenset(range(2, 100))
+    clock = asyncio.get_running_loop().time
+    begin = clock()
+    await how
+
+    async def silent() -> bool:
+        return scene.proxy.count("send", clock() - 5) == 0
+
+    await until(silent, scene.within(30) if scene.short else 120, "it still tries to ping")
+    return max(clock() - begin - 5, 0.0)
+
+
+def _membership(scene: Scene, change: str) -> Awaitable[object]:
+    path = f"rooms/{quote(scene.room_id)}/{change}"
+    return scene.stage.owner.call("POST", path, {"user_id": scene.account.user_id})
+
+
+@case(20, "Rooms of versions 5, 10, 11, 12", "samples from each")
+async def versions(scene: Scene) -> str:
+    aliases = [scene.alias]
+    for version in ("5", "10", "11", "12"):
+        name = f"{scene.alias_localpart}-{version}"
+        scene.rooms.append(await scene.stage.owner.create_room(name, version))
+        aliases.append(f"#{name}:{scene.homeservers[0].server_name}")
+        for bot in scene.stage.bots:
+            await bot.user.join(aliases[-1])
+    await scene.start(ROOMS=",".join(aliases))
+
+    async def everywhere() -> bool:
+        return all(len(scene.database.samples(room_id)) >= 2 for room_id in scene.rooms)
+
+    await until(everywhere, scene.within(30), "a room without samples")
+    return ", ".join(str(len(scene.database.samples(room_id))) for room_id in scene.rooms)
+
+
+@case(21, "A real upgrade", "followed, samples of the new room")
+async def upgraded(scene: Scene) -> str:
+    await scene.start()
+    await scene.has_more(1, scene.within(20))
+    path = f"rooms/{quote(scene.room_id)}/upgrade"
+    answered = await scene.stage.owner.call("POST", path, {"new_version": "11"})
+    new = answered["replacement_room"]
+    scene.rooms.append(new)
+    for bot in scene.stage.bots:
+        await bot.user.join(scene.alias)
+
+    async def followed() -> bool:
+        return len(scene.database.samples(new)) >= 2
+
+    await until(followed, scene.within(30) if scene.short else 120, "the new room has no samples")
+    return "followed"
+
+
+@case(21, "A tombstone to a room that does not name this one", "ignored and reported")
+async def false_tombstone(scene: Scene) -> str:
+    await scene.start()
+    await scene.has_more(1, scene.within(20))
+    trap = await scene.stage.owner.create_room(f"trap-{scene.alias_localpart}")
+    body = {"body": "moved", "replacement_room": trap}
+    await scene.stage.owner.set_state(scene.room_id, "m.room.tombstone", body)
+    await asyncio.sleep(scene.long(3, 60))
+    await _expect_not_joined(scene, trap)
+    await scene.has_more(1, scene.within(20))
+    return "ignored"
+
+
+@case(22, "Invites", "none accepted")
+async def invites(scene: Scene) -> str:
+    await scene.start()
+    joins = scene.proxy.count("join")
+    count = int(scene.long(10, 1000))
+    rooms = []
+    for number in range(count):
+        request = {"invite": [scene.account.user_id], "name": f"free prize {number}"}
+        rooms.append((await scene.here.call("POST", "createRoom", request))["room_id"])
+    await scene.has_more(2, scene.within(30))
+    expect(scene.proxy.count("join") == joins, "an invite led to a join")
+    return f"{count} invites, no join"
+
+
+async def _expect_not_joined(scene: Scene, room_id: str) -> None:
+    members = await scene.stage.owner.call("GET", f"rooms/{quote(room_id)}/joined_members")
+    expect(scene.account.user_id not in members["joined"], "joined it")

@@ -1,0 +1,59 @@
+"""One case from its beginning to its verdict."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+
+from faults.case import Case, CaseError
+from faults.invariants import check_invariants
+from faults.scene import Scene
+from faults.stage import Stage
+from pingboard.lab import LabError
+
+TOLD = (CaseError, LabError, aiohttp.ClientError, TimeoutError, OSError)
+"""What a case can fail with: the worker's doing, or the stage's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a case. `fault` is empty where it passed."""
+
+    case: Case
+    figure: str
+    fault: str
+    seconds: float
+
+
+async def play(stage: Stage, case: Case) -> Outcome:
+    """Act a case out and check what has to hold after it."""
+    clock = asyncio.get_running_loop().time
+    begin = clock()
+    figure, faults = "", []
+    async with Scene(stage) as scene:
+        for step in (case.act, check_invariants):
+            try:
+                figure = await step(scene) or figure
+            except ExceptionGroup as group:
+                faults.append(str(group.exceptions[0]))
+            except TOLD as error:
+                faults.append(str(error) or type(error).__name__)
+    return Outcome(case, figure, "; ".join(faults), clock() - begin)
+
+
+async def play_all(stage: Stage, cases: Sequence[Case], at_once: int) -> AsyncIterator[Outcome]:
+    """All of them, some at once; outcomes as they come."""
+    for case in cases:
+        if case.alone:
+            yield await play(stage, case)
+    places = asyncio.Semaphore(at_once)
+
+    async def play_in_turn(case: Case) -> Outcome:
+        async with places:
+            return await play(stage, case)
+
+    for outcome in asyncio.as_completed([play_in_turn(one) for one in cases if not one.alone]):
+        yield await outcome

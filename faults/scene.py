@@ -1,0 +1,208 @@
+"""What a case has for itself: a room, a worker behind a fault proxy, a database, a folder."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Self
+from uuid import uuid4
+
+from faults.bot import Manner
+from faults.case import expect, until
+from faults.database import Database, Stored
+from faults.stage import Stage
+from faults.truth import Samples, samples_of
+from faults.user import User
+from faults.worker import COMMAND, WorkerProcess
+from pingboard.lab import Homeserver
+from pingboard.lab.faultproxy import FaultProxy
+
+
+class Scene:
+    """Made by `async with`; it ends the worker, and the homeservers are as before."""
+
+    proxy: FaultProxy
+    """between the worker and hs1"""
+    account: User
+    """the worker's"""
+    room_id: str
+    rooms: list[str]
+    """those to check, by ID"""
+    worker: WorkerProcess
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.short = stage.short
+        self.directory: Path = stage.directory / uuid4().hex
+        self.directory.mkdir()
+        self.database = Database(f"sqlite:///{self.directory}/pingboard.db")
+        self.alias_localpart = f"ping-{uuid4().hex[:8]}"
+        self.alias = f"#{self.alias_localpart}:{stage.lab.homeservers[0].server_name}"
+        self.complete = True
+        """whether the worker can see all of the room, so that nothing may be missing"""
+        self.heals = True
+        """whether the worker is expected to be well once the fault is over"""
+        self.end_codes: frozenset[int] = frozenset()
+        """the exit codes with which the worker may have ended by itself"""
+        self.invented: Samples = {}
+        """samples of events that the proxy made up, which the room itself does not have"""
+        self.settle_s = self.within(30)
+        self._lifetime = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as lifetime:
+            lifetime.push_async_callback(self.stage.mend)
+            first = self.homeservers[0]
+            self.proxy = await lifetime.enter_async_context(FaultProxy(first.url))
+            self.account = await self.stage.register(first, "worker")
+            self.room_id = await self.stage.owner.create_room(self.alias_localpart)
+            self.rooms = [self.room_id]
+            residents = [self.here, self.there, *(bot.user for bot in self.stage.bots)]
+            await asyncio.gather(*(user.join(self.alias) for user in residents))
+            self.worker = self.make_worker()
+            lifetime.push_async_callback(self._kill)
+            self._lifetime = lifetime.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._lifetime.__aexit__(error_type, error, traceback)
+
+    @property
+    def homeservers(self) -> tuple[Homeserver, ...]:
+        """hs1, where the worker is, and hs2."""
+        return self.stage.lab.homeservers
+
+    @property
+    def here(self) -> User:
+        """A person on hs1."""
+        return self.stage.here
+
+    @property
+    def there(self) -> User:
+        """A person on hs2."""
+        return self.stage.there
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The worker's, without the prefix: a ping a second, DEBUG."""
+        return {
+            "HOMESERVER": self.proxy.url,
+            "USER": self.account.user_id,
+            "ACCESS_TOKEN": self.account.account.access_token,
+            "ROOMS": self.alias,
+            "INTERVAL": "1s",
+            "DATABASE_URL": self.database.url,
+            "LOG_LEVEL": "DEBUG",
+        }
+
+    def make_worker(
+        self,
+        command: tuple[str, ...] = COMMAND,
+        name: str = "worker",
+        changes: Mapping[str, str | None] = MappingProxyType({}),
+    ) -> WorkerProcess:
+        """A worker with some settings changed, None for left out; not started yet."""
+        settings = {key: value for key, value in {**self.settings, **changes}.items() if value}
+        return WorkerProcess(self.proxy, settings, self.directory, command, name)
+
+    async def start(self, **changes: str | None) -> None:
+        """Start the worker and wait until it listens."""
+        if changes:
+            self.worker = self.make_worker(changes=changes)
+        await self.worker.start()
+
+    def within(self, seconds: float) -> float:
+        """A bound of time, widened on a busy machine."""
+        return seconds * self.stage.patience
+
+    def long(self, short: float, long: float) -> float:
+        """A figure of this form: seconds, a count."""
+        return short if self.short else long
+
+    async def truth(self) -> Samples:
+        """The samples that there should be, of all rooms."""
+        found: Samples = dict(self.invented)
+        for room_id in self.rooms:
+            found |= samples_of(await self.stage.owner.events(room_id))
+        return found
+
+    def samples(self) -> list[Stored]:
+        """The samples that there are, of all rooms."""
+        return [one for room_id in self.rooms for one in self.database.samples(room_id)]
+
+    def stored(self) -> Samples:
+        """The same, as `truth` tells them."""
+        return {(one.ping, one.pong_server): one.one_way_ms for one in self.samples()}
+
+    async def has(self, count: int, within_s: float) -> float:
+        """Wait for so many samples in all; the seconds that it took."""
+        clock = asyncio.get_running_loop().time
+        begin = clock()
+
+        async def enough() -> bool:
+            return len(self.samples()) >= count
+
+        await until(enough, within_s, f"not {count} samples")
+        return clock() - begin
+
+    async def has_more(self, count: int, within_s: float) -> float:
+        """Wait for so many more samples than there are, as pings go on; the seconds it took."""
+        return await self.has(len(self.samples()) + count, within_s)
+
+    async def exchange(self, count: int, user: User | None = None) -> list[str]:
+        """Let somebody ping so many times, one after the other; the pings' event IDs."""
+        user = user or self.there
+        return [await user.ping(self.room_id) for _ in range(count)]
+
+    async def flood(self, pongs: int, seed: int = 0) -> None:
+        """Fill the room with so many pongs of made-up latency, each to a ping of its own."""
+        chance = random.Random(seed)
+        self.silence()
+        latencies = iter([chance.randrange(10, 5000) for _ in range(pongs)])
+
+        async def one_after_the_other() -> None:
+            for ms in latencies:
+                ping = await self.here.send(
+                    self.room_id, {"msgtype": "m.text", "body": f"!ping {ms}"}
+                )
+                await self.here.pong(self.room_id, ping, self.here.server, ms)
+
+        async with asyncio.TaskGroup() as senders:
+            for _ in range(16):
+                senders.create_task(one_after_the_other())
+        for bot in self.stage.bots:
+            del bot.manners[self.room_id]
+
+    def silence(self) -> None:
+        """Keep the echo bots from answering in this room."""
+        for bot in self.stage.bots:
+            bot.manners[self.room_id] = Manner(is_silent=True)
+
+    def own_pings(self, events: list[dict[str, object]]) -> list[dict[str, object]]:
+        """The worker's among a room's events."""
+        return [
+            one
+            for one in events
+            if one["sender"] == self.account.user_id and one["type"] == "m.room.message"
+        ]
+
+    async def count_own_pings(self) -> int:
+        """How many pings of the worker are in the room."""
+        return len(self.own_pings(await self.stage.owner.events(self.room_id)))
+
+    def expect_no_round_trip(self, over_ms: float, why: str) -> None:
+        """No sample has a round trip of so much or more."""
+        slow = [one for one in self.samples() if (one.round_trip_ms or 0) >= over_ms]
+        expect(not slow, f"{why}: {slow[:1]}")
+
+    async def _kill(self) -> None:
+        await self.worker.kill()

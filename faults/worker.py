@@ -1,0 +1,112 @@
+"""The worker as an operator runs it: `pingboard worker`, told by its environment."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from faults.case import CaseError
+from pingboard.lab import LabError
+from pingboard.lab.faultproxy import FaultProxy
+from pingboard.lab.process import LeashedProcess
+
+COMMAND = ("pingboard", "worker")
+
+
+def _say_nothing(_line: str) -> None:
+    pass
+
+
+class WorkerProcess(LeashedProcess):
+    """Ready when the proxy has seen it sync from a position."""
+
+    grace_s = 20.0
+
+    def __init__(
+        self,
+        proxy: FaultProxy,
+        settings: Mapping[str, str],
+        directory: Path,
+        command: Sequence[str] = COMMAND,
+        name: str = "worker",
+    ) -> None:
+        environment = {f"PINGBOARD_{name}": value for name, value in settings.items()}
+        super().__init__(
+            name, command, directory=directory, on_progress=_say_nothing, environment=environment
+        )
+        self._proxy = proxy
+        self._started_at = 0.0
+        self._last: asyncio.subprocess.Process | None = None
+        self.was_asked_to_end = False
+        """whether its last end was the case's doing"""
+
+    async def is_ready(self) -> bool:
+        # The newest first: a proxy has seen thousands.
+        for seen in reversed(self._proxy.seen):
+            if seen.at < self._started_at:
+                return False
+            if seen.endpoint == "sync" and "since=" in seen.path:
+                return True
+        return False
+
+    @property
+    def was_started(self) -> bool:
+        """Whether a case has made use of it."""
+        return self._last is not None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended since."""
+        return self._last is not None and self._last.returncode is None
+
+    @property
+    def log(self) -> str:
+        """All that it has said, over restarts too."""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    async def launch(self) -> None:
+        """Start it, and don't wait for it to be ready."""
+        self._process = await self._spawn()
+
+    async def terminate(self) -> tuple[int, float]:
+        """SIGTERM, and wait: its exit code and how many seconds it took."""
+        clock = asyncio.get_running_loop().time
+        begin = clock()
+        await self.stop()
+        return self.exit_code(), clock() - begin
+
+    async def end(self, within_s: float) -> int:
+        """Wait until it ends by itself; its exit code."""
+        if self._last is None:
+            raise LabError("the worker was not started")
+        try:
+            async with asyncio.timeout(within_s):
+                await self._last.wait()
+        except TimeoutError:
+            raise CaseError(f"still runs after {within_s:g} s, and should have ended") from None
+        self._process = None
+        return self.exit_code()
+
+    def memory_mib(self) -> float:
+        """Its resident memory."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(line.split()[1]) / 1024
+
+    def exit_code(self) -> int:
+        """With which it ended; negative for a signal."""
+        if self._last is None or self._last.returncode is None:
+            raise LabError("the worker has not ended")
+        return self._last.returncode
+
+    async def _end(self, how: signal.Signals) -> None:
+        self.was_asked_to_end = True
+        await super()._end(how)
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        self.was_asked_to_end = False
+        self._started_at = asyncio.get_running_loop().time()
+        self._last = await super()._spawn()
+        return self._last
