@@ -246,7 +246,7 @@ def _server(settings: Settings, listener: socket.socket) -> Iterator[Server]:
     """The API, reading from the database and never writing to it."""
     from pingboard.boards import Boards
     from pingboard.store.engine import is_current, open_engine
-    from pingboard.web.app import create_app
+    from pingboard.web.app import create_app, stop_streams
     from pingboard.web.server import Server
 
     engine = open_engine(settings.database_url, read_only=True)
@@ -255,9 +255,8 @@ def _server(settings: Settings, listener: socket.socket) -> Iterator[Server]:
             pass
     boards = Boards(engine, settings.rooms[0] if settings.rooms else None)
     try:
-        yield Server(
-            create_app(boards, wording=wording(settings), configured=settings.rooms), listener
-        )
+        app = create_app(boards, wording=wording(settings), configured=settings.rooms)
+        yield Server(app, listener, before_stop=lambda: stop_streams(app))
     finally:
         engine.dispose()
 

@@ -37,6 +37,13 @@ def read_changed(connection: Connection, version: int) -> list[int] | None:
     return list(connection.execute(wanted.distinct()).scalars())
 
 
+def can_resume(engine: Engine, version: int) -> bool:
+    """Whether all that came after a version is still known; also a version of the future is not."""
+    with engine.connect() as connection:
+        first = connection.execute(select(func.min(change.c.id))).scalar_one()
+        return (first or 1) <= version + 1 and version <= read_version(connection)
+
+
 def prune(connection: Connection, keep: int = KEEP) -> None:
     """Forget all but the last changes."""
     connection.execute(delete(change).where(change.c.id <= read_version(connection) - keep))

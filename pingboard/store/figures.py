@@ -43,6 +43,13 @@ def lineage(engine: Engine, room_id: str) -> list[int]:
             return sorted(found)
 
 
+def read_lineage_names(engine: Engine, room_id: str) -> list[str]:
+    """The IDs of a room and of all that it was upgraded from or to."""
+    wanted = select(room.c.room_id).where(room.c.id.in_(lineage(engine, room_id)))
+    with engine.connect() as connection:
+        return list(connection.scalars(wanted))
+
+
 def has_homeserver(engine: Engine, name: str) -> bool:
     """Whether anything was ever heard of a homeserver, in whichever room."""
     with engine.connect() as connection:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import func, select, tuple_
 
 from pingboard.model import PONG_TIMEOUT_MS
-from pingboard.store.tables import ping, room, sample, server
+from pingboard.store.tables import change, ping, room, sample, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,6 +86,33 @@ def stream(
             after = chunk[-1].key
         if len(chunk) < CHUNK_ROWS:
             return
+
+
+def read_new(
+    engine: Engine, after: int, until: int, limit: int = CHUNK_ROWS
+) -> list[tuple[int, RawSample]]:
+    """The samples that were stored behind the version `after` up to and with `until`.
+
+    Each has the version of its own, in order (see `changes`). One that is gone by now is left out.
+    """
+    wanted = (
+        select(change.c.id, *_COLUMNS)
+        .join_from(
+            change,
+            sample,
+            (sample.c.ping == change.c.ping) & (sample.c.pong_server == change.c.pong_server),
+        )
+        .join(ping, ping.c.id == sample.c.ping)
+        .join(room, room.c.id == ping.c.room)
+        .join(_ping_server, _ping_server.c.id == ping.c.server)
+        .join(_pong_server, _pong_server.c.id == sample.c.pong_server)
+        .where(change.c.id > after, change.c.id <= until)
+        .order_by(change.c.id)
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        rows = connection.execute(wanted).all()
+    return [(row[0], RawSample((row[1], row[2]), *row[3:])) for row in rows]
 
 
 _COLUMNS: tuple[ColumnElement[Any], ...] = (

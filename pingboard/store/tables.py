@@ -182,6 +182,7 @@ change = Table(
         "id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
     ),
     Column("ping", BigInteger, comment="whose samples changed; null: a room changed"),
+    Column("pong_server", Integer, comment="of a new sample"),
     # Numbers are never given again, also after the latest rows were pruned.
     sqlite_autoincrement=True,
     comment="journal of what the boards have to read again, written by triggers",

@@ -12,16 +12,16 @@ from pingboard.model import Window
 from pingboard.web.parameters import WindowQuery
 
 
-def _shorten(ms: float) -> int | float:
+def shorten(ms: float) -> int | float:
     """A whole number as an integer, so that JSON says 403 and not 403.0."""
     return int(ms) if ms.is_integer() else ms
 
 
-Milliseconds = Annotated[float, PlainSerializer(_shorten), WithJsonSchema({"type": "number"})]
+Milliseconds = Annotated[float, PlainSerializer(shorten), WithJsonSchema({"type": "number"})]
 
 Ratio = Annotated[
     float,
-    PlainSerializer(_shorten),
+    PlainSerializer(shorten),
     WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
 ]
 

@@ -21,6 +21,7 @@ from pingboard.web import (
     health,
     history,
     homeservers,
+    live,
     matrix,
     pages,
     pingstat,
@@ -31,6 +32,7 @@ from pingboard.web import (
     section,
 )
 from pingboard.web.dependencies import Given
+from pingboard.web.feed import Feed
 from pingboard.web.middleware import CommonHeaders, HeadAsGet
 
 _DESCRIPTION = """\
@@ -51,6 +53,12 @@ can't pass silently.
 def utc_now() -> datetime:
     """The time, aware UTC."""
     return datetime.now(UTC)
+
+
+def stop_streams(app: FastAPI) -> None:
+    """End the streams that would have no end, so that the server can stop; from any thread."""
+    given: Given = app.state.given
+    given.feed.stop()
 
 
 def create_app(
@@ -75,7 +83,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    dependencies.provide(app, Given(boards, clock, wording, configured))
+    dependencies.provide(app, Given(boards, clock, wording, configured, Feed(boards, clock)))
     app.add_middleware(
         CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD"], allow_headers=["*"]
     )
@@ -89,6 +97,7 @@ def create_app(
     app.include_router(history.router)
     app.include_router(matrix.router)
     app.include_router(samples.router)
+    app.include_router(live.router)
     app.include_router(pingstat.router)
     app.include_router(badges.router)
     app.include_router(health.router)

@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI, Request
 
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
+from pingboard.web.feed import Feed
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Given:
     """of the section"""
     rooms: Sequence[str]
     """those configured, aliases or IDs"""
+    feed: Feed
+    """what is new in the database"""
 
 
 def provide(app: FastAPI, given: Given) -> None:
@@ -30,7 +33,7 @@ def provide(app: FastAPI, given: Given) -> None:
     app.state.given = given
 
 
-# Both are coroutines, because FastAPI would send a plain function through the thread pool.
+# All are coroutines, because FastAPI would send a plain function through the thread pool.
 async def _boards(request: Request) -> Boards:
     given: Given = request.app.state.given
     return given.boards
@@ -46,7 +49,13 @@ async def _given(request: Request) -> Given:
     return given
 
 
+async def _feed(request: Request) -> Feed:
+    given: Given = request.app.state.given
+    return given.feed
+
+
 GivenAll = Annotated[Given, Depends(_given)]
+GivenFeed = Annotated[Feed, Depends(_feed)]
 GivenBoards = Annotated[Boards, Depends(_boards)]
 Now = Annotated[datetime, Depends(_now)]
 """The time of the request, aware UTC: everything in one answer is as of then."""

@@ -19,6 +19,9 @@ from pingboard.model import UnknownHomeserverError, UnknownRoomError
 from pingboard.web import pages
 from pingboard.web.middleware import HEADERS
 
+RETRY_AFTER_S = 30
+"""When to come back after a 503."""
+
 
 class UnknownRoomProblem(NotFoundProblem):
     """The room that was asked for is not known."""
@@ -32,6 +35,17 @@ class UnknownHomeserverProblem(NotFoundProblem):
 
     title = "Unknown homeserver"
     type_ = "unknown-homeserver"
+
+
+class TooBusyProblem(ServerProblem):
+    """Everything that there is of something is in use; it passes."""
+
+    title = "Too busy"
+    type_ = "too-busy"
+    status = 503
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 class UnexpectedProblem(ServerProblem):
@@ -108,7 +122,7 @@ def _parameters(request: Request) -> list[str]:
     return [field.alias for field in get_flat_params(route.dependant)]
 
 
-_KEPT = ("Allow", "Connection")
+_KEPT = ("Allow", "Connection", "Retry-After")
 
 
 def _finish(
@@ -181,6 +195,13 @@ UNKNOWN_HOMESERVER_RESPONSE: dict[int | str, dict[str, Any]] = {
     )
 }
 """For the description of a path that takes a homeserver (and a room: that is a 404 too)."""
+
+TOO_BUSY_RESPONSE: dict[int | str, dict[str, Any]] = {
+    503: _handler.generate_swagger_response(
+        TooBusyProblem("Too many listeners; please come back later.")
+    )
+}
+"""For the description of a path that there is only so much of."""
 
 
 def install(app: FastAPI) -> None:

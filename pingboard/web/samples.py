@@ -71,7 +71,7 @@ def list_samples(
         last, has_more = find_page_end(boards.engine, selection, after, limit)
         cursor = write_cursor(list(last), binding) if last and has_more else None
     chunks = iter(()) if is_head(request.scope) else stream(boards.engine, selection, after, last)
-    rows = ([_describe(one) for one in chunk] for chunk in chunks)
+    rows = ([describe_sample(one) for one in chunk] for chunk in chunks)
     if chosen is SampleFormat.JSON:
         body = _write_json(rows, answer, cursor)
     else:
@@ -103,7 +103,8 @@ def _choose_format(accept: str) -> SampleFormat:
     return places[min(named)] if named else SampleFormat.JSON
 
 
-def _describe(one: RawSample) -> Row:
+def describe_sample(one: RawSample) -> Row:
+    """A sample as the API shows it."""
     return {
         "room_id": one.room_id,
         "ping_event_id": one.ping_event_id,

@@ -14,6 +14,8 @@ import uvicorn
 from pingboard.model import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 log = structlog.get_logger()
@@ -23,12 +25,22 @@ _STOP_TIMEOUT_S = 5
 
 
 class Server:
-    """One listening socket and the app behind it. Stop it also if it was never started."""
+    """One listening socket and the app behind it. Stop it also if it was never started.
 
-    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+    `before_stop` ends what the app would go on with for ever.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        listener: socket.socket,
+        *,
+        before_stop: Callable[[], None] = lambda: None,
+    ) -> None:
         self.url = _url_of(listener)
         """Where a browser on this machine finds it; ends in `/`."""
         self._listener = listener
+        self._before_stop = before_stop
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
                 _cut_off_quietly(app),
@@ -59,6 +71,7 @@ class Server:
 
     def stop(self) -> None:
         """Let running requests end, close the port, wait for the thread. Fine to call again."""
+        self._before_stop()
         self._uvicorn.should_exit = True
         if self._thread is not None:
             self._thread.join()

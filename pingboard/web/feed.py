@@ -1,0 +1,259 @@
+"""New pongs and changed ranks, told to everyone who listens: one poller for all of them.
+
+The poller asks the database, so it does not matter which process the worker is; it runs only while
+somebody listens. A pong's event ID is its number in the store's journal, the same for ever: who
+was cut off names the last one seen, and gets what came since from the database and the rest from
+here, none missed and none twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from pingboard.model import (
+    DEFAULT_WINDOW,
+    BoardName,
+    Provenance,
+    Standing,
+    Window,
+)
+from pingboard.store.changes import Watch, can_resume
+from pingboard.store.figures import read_lineage_names
+from pingboard.store.samples import CHUNK_ROWS, RawSample, read_new
+
+if TYPE_CHECKING:
+    from pingboard.boards import Boards
+
+POLL_S = 0.5
+RANKS_EVERY = 10
+"""Ranks are compared every so many polls: a board costs more than a look at the journal."""
+
+MOST_LISTENERS = 1000
+MOST_WAITING = 5000
+"""Events that wait for one slow listener; then it is cut off, and may resume."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class NewPong:
+    """A sample that was stored."""
+
+    id: int
+    sample: RawSample
+
+
+@dataclass(frozen=True, slots=True)
+class NewRank:
+    """A homeserver that moved on a board, came onto it (no rank before) or left it (none now)."""
+
+    room_id: str
+    board: BoardName
+    homeserver: str
+    rank: int | None
+    previous_rank: int | None
+    median_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """From here on nothing is missed."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """What came since the last event that the listener saw is not known any more."""
+
+    id: int
+
+
+Event = NewPong | NewRank | Start | Reset
+_END = None
+Ranks = dict[str, Standing]
+_Call = Callable[..., Awaitable[Any]]
+"""Runs a function with its arguments in the poller's thread."""
+
+
+@dataclass(slots=True, eq=False)
+class _Listener:
+    rooms: frozenset[str]
+    room_id: str
+    queue: asyncio.Queue[Event | None] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
+
+    def wants(self, event: Event | None) -> bool:
+        """Whether it is of the room that is listened to."""
+        if isinstance(event, NewPong):
+            return event.sample.room_id in self.rooms and _is_news(event.sample)
+        return not isinstance(event, NewRank) or event.room_id == self.room_id
+
+    def tell(self, event: Event | None) -> None:
+        """Without waiting: a slow listener must not hold up the others."""
+        if self.queue.full():
+            while not self.queue.empty():
+                self.queue.get_nowait()
+            event = _END
+        self.queue.put_nowait(event)
+
+
+class Feed:
+    """What is new in one database. Used from one event loop; `stop` from any thread."""
+
+    def __init__(self, boards: Boards, clock: Callable[[], datetime]) -> None:
+        self._boards = boards
+        self._clock = clock
+        self._listeners: set[_Listener] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._poller: asyncio.Task[None] | None = None
+        self._version = 0
+        self._ranks: dict[tuple[str, BoardName], Ranks] = {}
+        self._stopped = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody else can listen."""
+        return len(self._listeners) >= MOST_LISTENERS
+
+    async def listen(self, room_id: str, after: int | None) -> AsyncIterator[Event]:
+        """A `Start`, and what is new in a room and its lineage since then, or since `after`."""
+        names = await asyncio.to_thread(read_lineage_names, self._boards.engine, room_id)
+        listener = _Listener(frozenset(names), room_id)
+        await self._start()
+        if (room_id, BoardName.RESPONSE) not in self._ranks:
+            # What the first change is a change from.
+            await asyncio.to_thread(self._compare_ranks, {room_id})
+        # From here on the queue has everything behind this version, the database all up to it.
+        version = self._version
+        self._listeners.add(listener)
+        try:
+            yield Start(version if after is None else after)
+            if after is not None:
+                async for missed in self._catch_up(listener, after, version):
+                    yield missed
+            while not self._stopped:
+                event = await listener.queue.get()
+                if event is _END:
+                    return
+                yield event
+        finally:
+            self._listeners.discard(listener)
+
+    def stop(self) -> None:
+        """End every stream; those who listen come back later and resume."""
+        self._stopped = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended already
+                self._loop.call_soon_threadsafe(self._tell_all, [_END])
+
+    async def _start(self) -> None:
+        if self._poller is not None and not self._poller.done():
+            return
+        self._loop = asyncio.get_running_loop()
+        ready = self._loop.create_future()
+        self._poller = self._loop.create_task(self._poll(ready))
+        await ready
+
+    async def _catch_up(self, listener: _Listener, after: int, until: int) -> AsyncIterator[Event]:
+        engine = self._boards.engine
+        if not await asyncio.to_thread(can_resume, engine, after):
+            yield Reset(until)
+            return
+        while after < until:
+            rows = await asyncio.to_thread(read_new, engine, after, until)
+            for number, sample in rows:
+                event = NewPong(number, sample)
+                if listener.wants(event):
+                    yield event
+            if len(rows) < CHUNK_ROWS:
+                return
+            after = rows[-1][0]
+
+    async def _poll(self, ready: asyncio.Future[None]) -> None:
+        # A thread of its own, because the watch keeps a connection that belongs to one.
+        with ThreadPoolExecutor(1, thread_name_prefix="pingboard-feed") as thread:
+            call = functools.partial(asyncio.get_running_loop().run_in_executor, thread)
+            watch = Watch(self._boards.engine)
+            try:
+                self._version = await call(watch.version)
+                self._ranks.clear()
+                ready.set_result(None)
+                await self._poll_until_alone(watch, call)
+            except Exception as error:
+                if ready.done():
+                    raise
+                ready.set_exception(error)
+            finally:
+                await call(watch.close)
+
+    async def _poll_until_alone(self, watch: Watch, call: _Call) -> None:
+        ranked, polls = -1, 0
+        # The one who started it comes to listen in a moment.
+        while (self._listeners or not polls) and not self._stopped:
+            try:
+                version = await call(watch.version)
+                await self._tell_pongs(version, call)
+                if polls % RANKS_EVERY == 0 and ranked != version:
+                    rooms = {listener.room_id for listener in self._listeners}
+                    self._tell_all(await call(self._compare_ranks, rooms))
+                    ranked = version
+            except Exception as error:  # noqa: BLE001 (a bad pass is not fatal: the next looks again)
+                log.warning("can't look for new pongs", error=str(error))
+            polls += 1
+            await asyncio.sleep(POLL_S)
+
+    async def _tell_pongs(self, version: int, call: _Call) -> None:
+        while self._version < version:
+            rows = await call(read_new, self._boards.engine, self._version, version)
+            self._tell_all(NewPong(number, one) for number, one in rows)
+            self._version = rows[-1][0] if len(rows) == CHUNK_ROWS else version
+
+    def _tell_all(self, events: Iterable[Event | None]) -> None:
+        for event in events:
+            for listener in self._listeners:
+                if listener.wants(event):
+                    listener.tell(event)
+
+    def _compare_ranks(self, rooms: Iterable[str]) -> list[Event]:
+        """Who moved in these rooms since the last time; nobody the first time."""
+        changes: list[Event] = []
+        now = self._clock()
+        window = Window.named(DEFAULT_WINDOW, now)
+        for room_id, board in itertools.product(rooms, BoardName):
+            standings = self._boards.board(board, window, now=now, room=room_id).standings
+            ranks = {row.homeserver: row for row in standings}
+            before = self._ranks.get((room_id, board))
+            self._ranks[room_id, board] = ranks
+            if before is not None:
+                changes += compare(room_id, board, before, ranks)
+        return changes
+
+
+def compare(room_id: str, board: BoardName, before: Ranks, now: Ranks) -> list[NewRank]:
+    """Who moved between two boards: by the new rank, those who left it last."""
+    moved = [
+        NewRank(room_id, board, name, row.rank, previous, row.median_ms)
+        for name, row in now.items()
+        if (previous := before[name].rank if name in before else None) != row.rank
+    ]
+    left = [
+        NewRank(room_id, board, name, None, row.rank, None)
+        for name, row in before.items()
+        if name not in now
+    ]
+    return moved + left
+
+
+def _is_news(sample: RawSample) -> bool:
+    """An import brings years of pongs; nobody waits for these."""
+    return sample.provenance != Provenance.IMPORT

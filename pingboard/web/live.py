@@ -1,0 +1,124 @@
+"""/api/v1/live: server-sent events, each new pong and each change of rank."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from pingboard.web import problems
+from pingboard.web.answers import shorten
+from pingboard.web.dependencies import GivenBoards, GivenFeed
+from pingboard.web.feed import Event, NewPong, NewRank, Start
+from pingboard.web.middleware import is_head
+from pingboard.web.parameters import RoomQuery
+from pingboard.web.samples import describe_sample
+
+router = APIRouter(tags=["live"], responses=problems.UNKNOWN_ROOM_RESPONSE)
+
+RETRY_MS = 2000
+"""How soon a browser that was cut off comes back."""
+
+EXAMPLE = """\
+id: 6
+retry: 2000
+
+id: 7
+event: pong
+data: {"room_id": "!ping:one.example", "ping_event_id": "$ping0", "ping_server": "ours.example",\
+ "pong_server": "one.example", "one_way_ms": 190, "round_trip_ms": 380,\
+ "ping_seen_at": "2026-10-11T12:00:00Z", "pong_seen_at": "2026-10-11T12:00:00.380000Z",\
+ "ping_origin_server_ts": 1791720000000, "pong_origin_server_ts": 1791720000190,\
+ "provenance": "live"}
+
+event: rank
+data: {"room_id": "!ping:one.example", "board": "response", "homeserver": "one.example",\
+ "rank": 1, "previous_rank": 2, "median_ms": 403}
+
+: ping
+
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    room_id: str
+    after: int | None
+
+
+async def _ask(
+    boards: GivenBoards,
+    feed: GivenFeed,
+    query: Annotated[RoomQuery, Query()],
+    last_event_id: Annotated[
+        str | None,
+        Header(
+            pattern="^[0-9]{1,18}$",
+            description="The `id` of the last event seen: what came since then comes first. "
+            "Browsers send it by themselves.",
+        ),
+    ] = None,
+) -> _Asked:
+    """Everything that can be refused, before the stream begins."""
+    if feed.is_full:
+        raise problems.TooBusyProblem("Too many listeners; please come back later.")
+    # In the pool, as any path that asks the database.
+    room_id, _ = await run_in_threadpool(boards.find_room, query.room)
+    return _Asked(room_id, None if last_event_id is None else int(last_event_id))
+
+
+@router.get(
+    "/api/v1/live",
+    operation_id="follow_live",
+    summary="New pongs and changed ranks, as they come",
+    response_class=EventSourceResponse,
+    responses={
+        200: {
+            "description": "Events: `pong` (a sample, as in /api/v1/samples; its `id` is to resume "
+            "from), `rank` (a homeserver moved on a board of the default window; `rank` is null "
+            "where it left it, `previous_rank` where it is new), `reset` (the last event seen is "
+            "too long ago: read what you need anew). A comment at least every 15 s.",
+            "content": {"text/event-stream": {"example": EXAMPLE}},
+        },
+        **problems.TOO_BUSY_RESPONSE,
+    },
+)
+async def follow_live(
+    request: Request, feed: GivenFeed, asked: Annotated[_Asked, Depends(_ask)]
+) -> AsyncIterator[ServerSentEvent]:
+    """Each new pong of a room within a second, each change of rank within some seconds.
+
+    After a cut, a request with `Last-Event-ID` gets every pong since then once, also when the
+    server was restarted meanwhile. What a change of rank led to is in /api/v1/rankings.
+    """
+    if is_head(request.scope):
+        return
+    async for event in feed.listen(asked.room_id, asked.after):
+        yield _write(event)
+
+
+def _write(event: Event) -> ServerSentEvent:
+    if isinstance(event, NewPong):
+        return ServerSentEvent(id=str(event.id), event="pong", data=describe_sample(event.sample))
+    if isinstance(event, NewRank):
+        return ServerSentEvent(event="rank", data=_describe_rank(event))
+    if isinstance(event, Start):
+        return ServerSentEvent(id=str(event.id), retry=RETRY_MS)
+    reason = {"reason": "what came since the last event seen is not known any more"}
+    return ServerSentEvent(id=str(event.id), event="reset", data=reason)
+
+
+def _describe_rank(event: NewRank) -> dict[str, Any]:
+    median = event.median_ms
+    return {
+        "room_id": event.room_id,
+        "board": event.board,
+        "homeserver": event.homeserver,
+        "rank": event.rank,
+        "previous_rank": event.previous_rank,
+        "median_ms": None if median is None else shorten(median),
+    }

@@ -1,0 +1,275 @@
+"""Server-sent events: each new pong once, also over cuts and restarts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import delete
+
+from pingboard.boards import Boards
+from pingboard.model import BoardName, Provenance, Sample, Standing, to_ts
+from pingboard.store.changes import can_resume, prune, read_version
+from pingboard.store.engine import Engine
+from pingboard.store.samples import read_new
+from pingboard.store.tables import sample
+from pingboard.web import feed
+from pingboard.web.feed import NewRank, compare
+from tests.samples import ROOM as OTHER_ROOM
+from tests.samples import make_ping, make_pong, make_sample
+from tests.web.site import NOW, ROOM, make_answers, open_store, record, serve
+
+LIVE = "/api/v1/live"
+
+
+class Stream:
+    """Events as they come; `kind`, `id` and data of each."""
+
+    first_id = ""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+
+    def take(self, count: int, kind: str = "pong") -> list[dict[str, Any]]:
+        """The next so many events of a kind, with their `id` where they have one."""
+        taken: list[dict[str, Any]] = []
+        fields: dict[str, str] = {}
+        while len(taken) < count:
+            line = next(self._lines)
+            if line:
+                name, _, value = line.partition(": ")
+                fields[name] = value
+                continue
+            if fields.get("event") == kind:
+                taken.append({"id": fields.get("id"), **json.loads(fields["data"])})
+            fields = {}
+        return taken
+
+    def read_opening(self) -> str:
+        """What comes before all else: from then on nothing is missed. Gives its `id`."""
+        lines = [next(self._lines) for _ in range(3)]
+        assert lines[1:] == ["retry: 2000", ""]
+        return lines[0].removeprefix("id: ")
+
+
+@contextmanager
+def follow(client: httpx.Client, last: str | None = None, **parameters: str) -> Iterator[Stream]:
+    headers = {"Last-Event-ID": last} if last is not None else {}
+    with client.stream("GET", LIVE, params=parameters, headers=headers, timeout=30) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        stream = Stream(answer.iter_lines())
+        stream.first_id = stream.read_opening()
+        yield stream
+
+
+def keys(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(one["ping_event_id"], one["pong_server"]) for one in events]
+
+
+def test_a_new_pong_is_told_as_the_sample_that_it_is(store: Engine) -> None:
+    record(store, make_answers("old.example", [300]))
+    with serve(store) as client, follow(client) as stream:
+        record(store, make_answers("one.example", range(400, 402)))
+        events = stream.take(2)
+        stored = client.get("/api/v1/samples", params={"pong_server": "one.example"}).json()
+    ids = [int(one.pop("id")) for one in events]
+    assert events == stored["samples"]
+    assert ids == sorted(set(ids))
+
+
+def test_everybody_who_listens_is_told(store: Engine) -> None:
+    with serve(store) as client, follow(client) as first, follow(client) as second:
+        record(store, make_answers("one.example", range(400, 403)))
+        assert first.take(3) == second.take(3)
+
+
+def test_who_was_cut_off_gets_what_came_since_and_goes_on(store: Engine) -> None:
+    with serve(store) as client:
+        with follow(client) as stream:
+            record(store, make_answers("one.example", range(400, 403)))
+            seen = stream.take(2)
+        record(store, make_answers("two.example", range(500, 505)))
+        with follow(client, last=seen[-1]["id"]) as stream:
+            missed = stream.take(6)
+            record(store, make_answers("three.example", range(400, 402)))
+            live = stream.take(2)
+    told = keys([*seen, *missed, *live])
+    assert len(told) == len(set(told)) == 10
+    assert {name for _, name in told[-2:]} == {"three.example"}
+
+
+def test_nothing_is_missed_or_doubled_when_the_server_restarts(store: Engine) -> None:
+    told: list[dict[str, Any]] = []
+    last = "0"
+    for restart in range(3):
+        record(store, make_answers(f"down{restart}.example", range(400, 404)))
+        with serve(store) as client, follow(client, last=last) as stream:
+            told += stream.take(4)
+            record(store, make_answers(f"up{restart}.example", range(400, 403)))
+            told += stream.take(3)
+            last = told[-1]["id"]
+    assert len(keys(told)) == len(set(keys(told))) == 21
+
+
+def test_who_was_cut_off_before_the_first_event_misses_nothing_either(store: Engine) -> None:
+    record(store, make_answers("old.example", [300]))
+    with serve(store) as client:
+        with follow(client) as stream:
+            first_id = stream.first_id
+        record(store, make_answers("one.example", [400]))
+        with follow(client, last=first_id) as stream:
+            assert keys(stream.take(1)) == [("$ping0", "one.example")]
+
+
+def test_a_stop_ends_the_streams_in_order(store: Engine) -> None:
+    with httpx.Client() as outlives:
+        with serve(store) as client:
+            request = client.build_request("GET", LIVE)
+            answer = outlives.send(request, stream=True)
+            lines = answer.iter_lines()
+            assert next(lines).startswith("id: ")
+        assert list(lines) == ["retry: 2000", ""]
+        answer.close()
+
+
+def test_only_the_rooms_own_pongs_are_told(store: Engine) -> None:
+    record(store, make_answers("other.example", [300], room=OTHER_ROOM, first=7))
+    with serve(store) as client, follow(client, last="0", room=ROOM) as stream:
+        record(store, make_answers("one.example", [400]))
+        assert keys(stream.take(1)) == [("$ping0", "one.example")]
+
+
+def test_an_import_is_no_news(store: Engine) -> None:
+    ping = make_ping(1, room_id=ROOM, seen_ts=to_ts(NOW) - 60_000)
+    record(store, [Sample(ping, make_pong(ping, "old.example"), None, Provenance.IMPORT)])
+    record(store, [Sample(ping, make_pong(ping, "new.example"), None, Provenance.GAP_FILL)])
+    with serve(store) as client, follow(client, last="0") as stream:
+        (event,) = stream.take(1)
+    assert event["pong_server"] == "new.example"
+    assert event["provenance"] == "gap_fill"
+
+
+@pytest.mark.parametrize("last", ["3", "999999"])
+def test_who_comes_back_too_late_is_told_so(store: Engine, last: str) -> None:
+    record(store, make_answers("one.example", range(400, 420)))
+    with store.begin() as connection:
+        prune(connection, keep=5)
+    with serve(store) as client, follow(client, last=last) as stream:
+        assert "reason" in stream.take(1, "reset")[0]
+        record(store, make_answers("two.example", range(400, 401)))
+        assert keys(stream.take(1)) == [("$ping0", "two.example")]
+
+
+def test_a_change_of_rank_is_told(store: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "RANKS_EVERY", 1)
+    record(store, make_answers("one.example", [500]))
+    with serve(store) as client, follow(client) as stream:
+        record(store, make_answers("two.example", range(400, 401)))  # 400 ms
+        events = stream.take(2, "rank")
+    assert {one.pop("room_id") for one in events} == {ROOM}
+    assert events == [
+        {
+            "id": None,
+            "board": "response",
+            "homeserver": name,
+            "rank": rank,
+            "previous_rank": previous,
+            "median_ms": ms,
+        }
+        for name, rank, previous, ms in [
+            ("two.example", 1, None, 400),
+            ("one.example", 2, 1, 500),
+        ]
+    ]
+
+
+def test_who_left_a_board_has_no_rank_any_more() -> None:
+    def board(*names: str) -> dict[str, Standing]:
+        return {
+            name: Standing(rank, name, 1, 1, 1, 1, 1, 1, 1) for rank, name in enumerate(names, 1)
+        }
+
+    moved = compare("!r", BoardName.RESPONSE, board("a", "b", "c"), board("b", "a"))
+    assert [(one.homeserver, one.rank, one.previous_rank) for one in moved] == [
+        ("b", 1, 2),
+        ("a", 2, 1),
+        ("c", None, 3),
+    ]
+    assert isinstance(moved[0], NewRank)
+
+
+@pytest.mark.parametrize("last", ["x", "-1", "1.5", "9" * 19])
+def test_an_id_that_we_never_gave_is_a_422(site: httpx.Client, last: str) -> None:
+    answer = site.get(LIVE, headers={"Last-Event-ID": last})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["loc"] == ["header", "last-event-id"]
+
+
+def test_what_can_be_refused_is_refused_before_the_stream(
+    store: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(store) as client:
+        assert client.get(LIVE, params={"room": "#x:y"}).json()["type"] == "unknown-room"
+        assert client.get(LIVE, params={"rom": ROOM}).status_code == 422
+        assert client.head(LIVE).status_code == 200
+        monkeypatch.setattr(feed, "MOST_LISTENERS", 0)
+        answer = client.get(LIVE)
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "30"
+    assert answer.json()["type"] == "too-busy"
+
+
+async def test_a_slow_listener_is_cut_off_and_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "MOST_WAITING", 5)
+    engine = open_store(tmp_path)
+    news = feed.Feed(Boards(engine), lambda: NOW)
+    slow, quick = news.listen(ROOM, None), news.listen(ROOM, None)
+    assert isinstance(await anext(slow), feed.Start)
+    assert isinstance(await anext(quick), feed.Start)
+    told = 0
+    for number in range(4):
+        record(engine, make_answers(f"hs{number}.example", [400, 410]))
+        while told < 2 * number + 2:
+            told += isinstance(await anext(quick), feed.NewPong)
+    with pytest.raises(StopAsyncIteration):
+        await anext(slow)
+    news.stop()
+    engine.dispose()
+
+
+def test_new_samples_come_with_their_versions_in_order(engine: Engine) -> None:
+    record(engine, [make_sample(number, round_trip_ms=200) for number in range(1, 6)])
+    with engine.connect() as connection:
+        version = read_version(connection)
+    rows = read_new(engine, 0, version)
+    assert [one.ping_event_id for _, one in rows] == [f"$ping{number}" for number in range(1, 6)]
+    numbers = [number for number, _ in rows]
+    assert numbers == sorted(set(numbers))
+    assert read_new(engine, numbers[2], version) == rows[3:]
+    assert read_new(engine, numbers[0], numbers[2]) == rows[1:3]
+    assert read_new(engine, 0, version, limit=2) == rows[:2]
+    with engine.begin() as connection:
+        connection.execute(delete(sample).where(sample.c.ping == rows[0][1].key[0]))
+    assert read_new(engine, 0, version) == rows[1:]
+
+
+def test_a_version_can_be_resumed_from_while_the_journal_has_it(engine: Engine) -> None:
+    assert can_resume(engine, 0)
+    record(engine, [make_sample(number) for number in range(1, 6)])
+    with engine.connect() as connection:
+        version = read_version(connection)
+    assert can_resume(engine, 0)
+    assert can_resume(engine, version)
+    assert not can_resume(engine, version + 1)
+    with engine.begin() as connection:
+        prune(connection, keep=2)
+    assert can_resume(engine, version - 2)
+    assert not can_resume(engine, version - 3)
