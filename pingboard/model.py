@@ -11,16 +11,18 @@ The tree of errors:
     PingboardError
       ConfigurationError      a setting or an argument is wrong; refuse to start
         AccountError          the homeserver does not accept the account
+      AccountLostError        the homeserver did accept the account, and does not any more
       HomeserverError         the homeserver can't be reached or answers with an error; passes
         RateLimitedError      it asks to wait
       StoreError              the database can't be opened or is not ours
+        LeaseError            another worker writes to it
       UnknownRoomError        no such room in the store
       UnknownHomeserverError  no such homeserver in that room and window
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -59,6 +61,10 @@ class AccountError(ConfigurationError):
     """The homeserver does not accept the account: wrong password, revoked token, unknown user."""
 
 
+class AccountLostError(PingboardError):
+    """The homeserver turned away an account that it had accepted: logged out, or deactivated."""
+
+
 class HomeserverError(PingboardError):
     """The homeserver can't be reached or answered with an error; trying again may help.
 
@@ -80,6 +86,10 @@ class RateLimitedError(HomeserverError):
 
 class StoreError(PingboardError):
     """The database can't be opened, or is not one of ours."""
+
+
+class LeaseError(StoreError):
+    """Another worker writes to the database; there is one at a time."""
 
 
 class UnknownRoomError(PingboardError):
@@ -119,6 +129,30 @@ class Rejection(StrEnum):
     NOT_A_PING = "not_a_ping"
     FORGED_FROM = "forged_from"
     LATE = "late"
+    DUPLICATE = "duplicate"
+
+
+class RoomState(StrEnum):
+    """Whether a room can be measured in."""
+
+    JOINED = "joined"
+    LEFT = "left"
+    """kicked, banned, or left by the account elsewhere"""
+    DENIED = "denied"
+    """joined, but not allowed to send"""
+    UPGRADED = "upgraded"
+    """replaced by a room that names it as its predecessor"""
+
+
+class WorkerState(StrEnum):
+    """How the worker is doing."""
+
+    RUNNING = "running"
+    UNREACHABLE = "unreachable"
+    """the homeserver does not answer, or answers with errors"""
+    AUTH = "auth"
+    """the homeserver does not accept the account any more"""
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +212,52 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """What one sync response leads to; the store commits it as one transaction."""
+class Pending:
+    """A pong whose ping is not known yet, as long as it can still become known."""
 
-    pings: Sequence[Ping]
-    samples: Sequence[Sample]
+    pong: Pong
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch of a room's history that we did not see arrive, to be filled backwards."""
+
+    room_id: str
+    position: str
+    """the token to go on from"""
+    until: str | None
+    """the token where it ends; None where it is bounded by `oldest_ts` alone"""
+    oldest_ts: int | None
+    opened_ts: int
+    """our clock when it was found; nothing in it is newer"""
+    id: int | None = None
+    """None before it is stored"""
+    closed_ts: int | None = None
+    pongs: int = 0
+    """that were found in it and count"""
+    fault: str | None = None
+    """why it could not be filled, or not yet"""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one response of the homeserver leads to; the store commits it as one transaction."""
+
+    pings: Sequence[Ping] = ()
+    samples: Sequence[Sample] = ()
     rejected: Sequence[Rejected] = ()
+    expected: Sequence[tuple[Ping, Collection[str]]] = ()
+    """pings of ours, with the servers that should answer"""
+    voided: Sequence[Ping] = ()
+    """pings of ours of which nothing is expected any more"""
+    pending: Sequence[Pending] = ()
+    settled: Sequence[Pong] = ()
+    """pongs that are pending no longer"""
+    redacted: Sequence[tuple[str, str]] = ()
+    """(room ID, event ID)"""
+    gaps: Sequence[Gap] = ()
+    """opened (no id yet), or filled further"""
 
 
 @dataclass(frozen=True, slots=True)

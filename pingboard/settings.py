@@ -90,6 +90,13 @@ class Settings(BaseSettings):
         description="from one ping to the next, with jitter; below 5s only on one's own server",
         examples=["5m"],
     )
+    backfill: Annotated[timedelta, BeforeValidator(_duration)] = Field(
+        timedelta(days=7),
+        ge=timedelta(0),
+        le=timedelta(days=365),
+        description="how much of a room's history before the first start is imported",
+        examples=["7d"],
+    )
     vantage: str = Field(
         "main",
         min_length=1,

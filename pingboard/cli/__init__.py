@@ -7,6 +7,7 @@
     db      the database's tables
 
 Exit codes: 0 ended as asked, 2 a setting, an argument or the homeserver at start is at fault,
+3 another worker writes to the database, 4 the homeserver turned the account away while running,
 1 anything else. What a user can mend is one line on stderr, never a traceback.
 """
 
@@ -23,7 +24,14 @@ import typer
 
 from pingboard.cli import tables
 from pingboard.cli.start import say, set_up_logs, start, wording, writable
-from pingboard.model import ConfigurationError, HomeserverError, PingboardError
+from pingboard.model import (
+    AccountError,
+    AccountLostError,
+    ConfigurationError,
+    HomeserverError,
+    LeaseError,
+    PingboardError,
+)
 from pingboard.settings import Settings, parse_duration
 
 if TYPE_CHECKING:
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
     from pingboard.matrix.session import Account
     from pingboard.matrix.worker import Worker
     from pingboard.store.engine import Engine
+    from pingboard.store.lease import Lease
     from pingboard.web.server import Server
 
 # What a command needs is imported inside it: the whole stack takes 0.4 s, `--help` needs none.
@@ -40,6 +49,17 @@ LAB_DELAYS = {"hs2": 0.06, "hs3": 0.15}
 """Delays of the lab that `run` starts by itself, seconds each way: its ranks differ visibly."""
 
 LAB_INTERVAL = parse_duration("2s")
+
+EXIT_CODES: dict[type[PingboardError], int] = {
+    ConfigurationError: 2,
+    HomeserverError: 2,
+    LeaseError: 3,
+    AccountLostError: 4,
+    PingboardError: 1,
+}
+
+STANDBY_S = 5.0
+"""How often a worker that stands by on PostgreSQL asks whether it is its turn."""
 
 app = typer.Typer(
     help="The leaderboard of Matrix homeservers by message latency.",
@@ -60,7 +80,7 @@ def main() -> NoReturn:
     except PingboardError as error:
         for line in str(error).splitlines():
             say(f"pingboard: {line}")
-        sys.exit(2 if isinstance(error, ConfigurationError | HomeserverError) else 1)
+        sys.exit(next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)))
     sys.exit(0)
 
 
@@ -76,8 +96,7 @@ def worker() -> None:
     """Run the worker alone: ping, listen, record."""
     settings = start()
     settings.require_account()
-    with writable(settings) as engine:
-        _until_stopped(_work(settings, engine))
+    _until_stopped(_work(settings))
 
 
 @app.command()
@@ -124,10 +143,11 @@ async def _run(settings: Settings) -> None:
             settings.require_account()
         listener = stack.enter_context(_listener(settings))
         engine = stack.enter_context(writable(settings))
+        lease = await stack.enter_async_context(_leased(engine))
         if settings.wants_lab:
             settings = await stack.enter_async_context(_lab_settings(settings))
         server = stack.enter_context(_server(settings, listener))
-        async with _started_worker(settings, engine) as worker:
+        async with _started_worker(settings, engine, lease) as worker:
             server.start()
             stack.callback(server.stop)
             say(f"pingboard is at {server.url}")
@@ -136,9 +156,13 @@ async def _run(settings: Settings) -> None:
             await worker.run()
 
 
-async def _work(settings: Settings, engine: Engine) -> None:
-    async with _started_worker(settings, engine) as worker:
-        await worker.run()
+async def _work(settings: Settings) -> None:
+    with writable(settings) as engine:
+        async with (
+            _leased(engine) as lease,
+            _started_worker(settings, engine, lease) as worker,
+        ):
+            await worker.run()
 
 
 async def _serve(server: Server) -> None:
@@ -165,7 +189,10 @@ async def _echo(settings: Settings) -> None:
     async with contextlib.aclosing(session):
         bot = EchoBot(session, settings.rooms)
         await bot.start()
-        await bot.run()
+        try:
+            await bot.run()
+        except AccountError as error:
+            raise AccountLostError(str(error)) from None
 
 
 async def _lab(servers: int, delays: dict[str, float]) -> None:
@@ -215,23 +242,63 @@ async def _lab_settings(settings: Settings) -> AsyncIterator[Settings]:
 
 
 @contextlib.asynccontextmanager
-async def _started_worker(settings: Settings, engine: Engine) -> AsyncIterator[Worker]:
+async def _leased(engine: Engine) -> AsyncIterator[Lease]:
+    """The right to write to the database. On PostgreSQL a second worker stands by for it."""
+    from pingboard.store.lease import take_lease
+
+    is_told = False
+    while True:
+        try:
+            lease = await asyncio.to_thread(take_lease, engine)
+            break
+        except LeaseError as error:
+            if engine.dialect.name == "sqlite":
+                raise
+            if not is_told:
+                say(f"pingboard: {error}; standing by")
+                is_told = True
+            await asyncio.sleep(STANDBY_S)
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+@contextlib.asynccontextmanager
+async def _started_worker(
+    settings: Settings, engine: Engine, lease: Lease
+) -> AsyncIterator[Worker]:
+    from sdnotify import SystemdNotifier
+
     from pingboard.matrix.worker import Worker
+    from pingboard.matrix.writer import Writer
     from pingboard.store.ingest import Ingest
 
+    systemd = SystemdNotifier()
+
+    async def on_alive() -> None:
+        if not await asyncio.to_thread(lease.is_held):
+            raise LeaseError("another pingboard worker took the database over")
+        systemd.notify("WATCHDOG=1")
+
     account = _account(settings)
+    writer = Writer(engine, Ingest(engine, _account_key(account)))
     worker = Worker(
-        Ingest(engine, _account_key(account)),
+        writer,
         account,
         settings.rooms,
         interval=settings.interval,
         vantage=settings.vantage,
+        backfill=settings.backfill,
+        on_alive=on_alive,
     )
     try:
         await worker.start()
+        systemd.notify("READY=1")
         yield worker
     finally:
         await worker.close()
+        writer.close()
 
 
 def _listener(settings: Settings) -> socket.socket:

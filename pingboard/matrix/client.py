@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.parse import urlencode
 
 import aiohttp
 from nio import (
+    Api,
     AsyncClient,
     AsyncClientConfig,
     ErrorResponse,
+    JoinResponse,
     LocalProtocolError,
     Response,
     SyncResponse,
@@ -23,7 +26,7 @@ from nio import (
 from pingboard.model import AccountError, HomeserverError, RateLimitedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Sequence
 
 MAX_RETRY_AFTER_S = 600.0
 """The longest wait that a homeserver can impose: beyond it we ask again, whatever it said."""
@@ -64,6 +67,13 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
             # Here, before the body is read and parsed: at a thousand pongs that takes 0.1 s.
             self.arrived_ns, self.arrived_ts = time.monotonic_ns(), time.time_ns() // 1_000_000
         return response
+
+    async def join_via(self, room: str, via: Sequence[str]) -> Any:
+        """Join by alias or ID, asking these servers for the way in (nio's `join` takes none)."""
+        method, path = Api.join(self.access_token, room)
+        # `via` since version 1.12 of the specification, `server_name` before.
+        query = urlencode([(key, name) for key in ("via", "server_name") for name in via])
+        return await self._send(JoinResponse, method, f"{path}&{query}" if via else path)
 
     async def receive_response(self, response: Response) -> None:
         if not isinstance(response, SyncResponse):

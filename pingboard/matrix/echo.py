@@ -23,6 +23,9 @@ MAX_AGE_MS = 600_000
 
 MAX_ATTEMPTS = 5
 
+HOLD_MS = 30_000
+"""How long our homeserver may hold a sync open."""
+
 log = structlog.get_logger()
 
 
@@ -45,7 +48,7 @@ class EchoBot:
 
     async def run(self) -> None:
         """Answer until cancelled; AccountError where the homeserver turns us away."""
-        async for sync in self._session.batches(self._since, self._rooms):
+        async for sync in self._session.batches(self._since, self._rooms, lambda: HOLD_MS):
             for timeline in sync.timelines:
                 for event in timeline.events:
                     self._answer(event, timeline.room_id, sync.arrived_ts)

@@ -20,14 +20,17 @@ if TYPE_CHECKING:
 
 async def log_in(account: Account, ingest: Ingest) -> Session:
     """A session of the account; raises AccountError and HomeserverError, both name the variable."""
+
+    async def keep(device_id: str, access_token: str) -> None:
+        await asyncio.to_thread(ingest.save_login, device_id, access_token)
+
     if account.access_token is not None:
         return await Session.open(account)
     saved = await asyncio.to_thread(ingest.saved_session)
     if saved.access_token is not None:
         try:
-            return await Session.open(dataclasses.replace(account, access_token=saved.access_token))
+            kept = dataclasses.replace(account, access_token=saved.access_token)
+            return await Session.open(kept, keep)
         except AccountError:
             pass  # logged out elsewhere, or expired: the password is asked for below
-    session = await Session.open(dataclasses.replace(account, device_id=saved.device_id))
-    await asyncio.to_thread(ingest.save_login, session.device_id or "", session.access_token)
-    return session
+    return await Session.open(dataclasses.replace(account, device_id=saved.device_id), keep)

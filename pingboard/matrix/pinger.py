@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pingboard.matrix.protocol import ping_content
-from pingboard.model import PONG_TIMEOUT_MS, HomeserverError, RateLimitedError
+from pingboard.matrix.session import STALL_S
+from pingboard.model import PONG_TIMEOUT_MS, HomeserverError, RateLimitedError, RoomState
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from datetime import timedelta
 
     from pingboard.matrix.session import Session
@@ -27,8 +29,11 @@ JITTER = 0.2
 """A pause is the interval, give or take this share of it, so that rounds don't beat in time with
 other workers' or with anything periodic on a homeserver."""
 
-STALL_S = 2.0
-"""Our own homeserver answers a send, and shows us the ping, well within this when it is well."""
+REPEATS_S = (1.0, 4.0, 15.0)
+"""Pauses before a send whose fate is not known is repeated, with the same transaction ID."""
+
+DENIED_PAUSE_S = 600.0
+"""How long a room that does not let us send is left alone."""
 
 log = structlog.get_logger()
 
@@ -42,23 +47,53 @@ class SentPing:
     sent_ts: int
     """the same moment by the wall clock, ms since the epoch"""
     void: bool = False
+    has_appeared: bool = False
+    """whether it was seen in the room"""
 
-    def void_if_stalled(self, now_ns: int) -> None:
+    def appear(self, arrived_ns: int | None) -> None:
+        """It was seen in the room at a moment, or (None) found in its history."""
+        self.has_appeared = True
+        self.void = self.void or arrived_ns is None or self._is_late(arrived_ns)
+
+    def void_if_late(self, now_ns: int) -> None:
         """Give its round trips up where our own homeserver took too long over it."""
-        self.void = self.void or now_ns - self.sent_ns > STALL_S * 1e9
+        self.void = self.void or self._is_late(now_ns)
+
+    def _is_late(self, now_ns: int) -> bool:
+        return now_ns - self.sent_ns > STALL_S * 1e9
 
 
 class Pinger:
-    """Pings rooms at an interval, and remembers each ping until no pong can count any more."""
+    """Pings rooms at an interval, and remembers each ping until no pong can count any more.
 
-    def __init__(self, session: Session, interval: timedelta) -> None:
+    `on_state` is told when a room begins, or ceases, to let us send.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        interval: timedelta,
+        on_state: Callable[[str, RoomState], Awaitable[None]],
+    ) -> None:
         self._session = session
         self._interval_s = interval.total_seconds()
+        self._on_state = on_state
         self._sent: dict[str, SentPing] = {}
+        self._denied: set[str] = set()
 
     def sent(self, tx_id: str) -> SentPing | None:
         """The ping of a transaction ID; None for one that this process did not send."""
         return self._sent.get(tx_id)
+
+    def void_all(self) -> None:
+        """Our homeserver was held up: nothing that is under way measures anything else now."""
+        for ping in self._sent.values():
+            ping.void = True
+
+    def sent_within(self, seconds: float) -> bool:
+        """Whether a ping was sent so lately that its pongs are still coming in."""
+        since_ns = time.monotonic_ns() - seconds * 1e9
+        return any(ping.sent_ns >= since_ns for ping in self._sent.values())
 
     async def run(self, room_id: str) -> None:
         """Ping a room, one ping after the other, without end."""
@@ -71,16 +106,49 @@ class Pinger:
         self._forget_old()
         nonce = secrets.token_hex(4)
         tx_id = f"pingboard-{nonce}-{time.time_ns()}"
-        ping = self._sent[tx_id] = SentPing(time.monotonic_ns(), time.time_ns() // 1_000_000)
+        ping = SentPing(time.monotonic_ns(), time.time_ns() // 1_000_000)
+        self._sent[tx_id] = ping
         try:
-            await self._session.send(room_id, ping_content(nonce), tx_id)
+            await self._send(room_id, nonce, tx_id, ping)
         except HomeserverError as error:
             ping.void = True
-            log.warning("ping not sent", room=room_id, error=str(error))
-            wished = error.retry_after_s if isinstance(error, RateLimitedError) else 0.0
-            return max(self._interval_s, wished)
-        ping.void_if_stalled(time.monotonic_ns())
+            log.warning("ping not sent", room_id=room_id, error=str(error))
+            if error.errcode == "M_FORBIDDEN":
+                await self._deny(room_id)
+                return max(self._interval_s, DENIED_PAUSE_S)
+            wished_s = error.retry_after_s if isinstance(error, RateLimitedError) else 0.0
+            return max(self._interval_s, wished_s)
+        ping.void_if_late(time.monotonic_ns())
+        if room_id in self._denied:
+            self._denied.discard(room_id)
+            await self._on_state(room_id, RoomState.JOINED)
         return self._interval_s
+
+    async def _send(self, room_id: str, nonce: str, tx_id: str, ping: SentPing) -> None:
+        """Send, and repeat while it is not known whether it was sent.
+
+        The transaction ID makes it one ping, however often it is sent; but when it was sent is
+        then anybody's guess, so it is void.
+        """
+        for pause_s in REPEATS_S:
+            try:
+                await self._session.send(room_id, ping_content(nonce), tx_id)
+            except HomeserverError as error:
+                if error.errcode is not None:
+                    raise
+                ping.void = True
+                log.warning("ping perhaps not sent, trying again", error=str(error))
+            else:
+                return
+            await asyncio.sleep(pause_s)
+            if ping.has_appeared:
+                return
+        await self._session.send(room_id, ping_content(nonce), tx_id)
+
+    async def _deny(self, room_id: str) -> None:
+        if room_id not in self._denied:
+            self._denied.add(room_id)
+            await self._on_state(room_id, RoomState.DENIED)
 
     def _forget_old(self) -> None:
         oldest_ns = time.monotonic_ns() - 2 * PONG_TIMEOUT_MS * 1_000_000

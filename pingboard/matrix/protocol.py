@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from pingboard.model import Ping, Pong, Rejected, Rejection
-from pingboard.servername import server_of
+from pingboard.servername import is_server_name, server_of
 
 PONG_RELATION = "xyz.maubot.pong"
 NONCE_LENGTH = 20
@@ -46,6 +46,45 @@ def read_event(event: Event, room_id: str, seen_ts: int) -> Ping | Pong | Reject
     if (ping := _read_ping(event, content, room_id, seen_ts)) is not None:
         return ping
     return _read_pong(event, content, room_id, seen_ts)
+
+
+def read_redaction(event: Event) -> str | None:
+    """The ID of the event that this one takes back; None where it is no redaction.
+
+    It stands in the content since room version 11, beside it before.
+    """
+    if event.get("type") != "m.room.redaction":
+        return None
+    redacts = event.get("redacts", _dict(event.get("content")).get("redacts"))
+    return redacts if _is_event_id(redacts) else None
+
+
+def read_membership(event: Event) -> tuple[str, bool] | None:
+    """Whose membership changes, and whether they are in the room now."""
+    user_id = event.get("state_key")
+    if event.get("type") != "m.room.member" or not isinstance(user_id, str):
+        return None
+    return user_id, _dict(event.get("content")).get("membership") == "join"
+
+
+def read_tombstone(event: Event) -> str | None:
+    """The room that is said to replace this one; to be believed only if that room says so too."""
+    if event.get("type") != "m.room.tombstone" or event.get("state_key") != "":
+        return None
+    replacement = _dict(event.get("content")).get("replacement_room")
+    return replacement if isinstance(replacement, str) and replacement.startswith("!") else None
+
+
+def predecessor_of(create_content: Event) -> str | None:
+    """The room that a room says it replaces, from the content of its `m.room.create`."""
+    room_id = _dict(create_content.get("predecessor")).get("room_id")
+    return room_id if isinstance(room_id, str) else None
+
+
+def transaction_id(event: Event) -> str | None:
+    """The transaction ID with which we sent it; our homeserver tells it to the sender alone."""
+    found = _dict(event.get("unsigned")).get("transaction_id")
+    return found if isinstance(found, str) else None
 
 
 def ping_content(nonce: str) -> Event:
@@ -175,7 +214,7 @@ def _fault_of(claims: list[Event]) -> Rejection | None:
         return Rejection.INVALID_MS
     if not pings or not all(map(_is_event_id, pings)):
         return Rejection.UNKNOWN_PING
-    if not all(isinstance(value, str) for value in servers):
+    if not all(isinstance(value, str) and is_server_name(value) for value in servers):
         return Rejection.FORGED_FROM
     agree = all(len(set(values)) <= 1 for values in (ms, pings, servers))
     return None if agree else Rejection.CONTRADICTORY

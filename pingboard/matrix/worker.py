@@ -1,201 +1,278 @@
 """The stream of room events -> the store.
 
-Each sync response becomes one `Batch`, committed together with its token: a crash at any moment
-leaves either both or none, so nothing is lost and nothing counts twice.
+Each response becomes one `Batch`, committed together with the token that it leads up to: a crash
+at any moment leaves either both or none, so nothing is lost and nothing counts twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+import time
+from typing import TYPE_CHECKING
 
 import structlog
 
+from pingboard.matrix.gaps import GapFiller
+from pingboard.matrix.ledger import Ledger
 from pingboard.matrix.login import log_in
-from pingboard.matrix.pinger import Pinger, SentPing
-from pingboard.matrix.protocol import read_event
-from pingboard.matrix.session import Account, SyncBatch, Timeline
-from pingboard.matrix.verify import verify
+from pingboard.matrix.pinger import Pinger
+from pingboard.matrix.protocol import read_event, read_membership, read_redaction
+from pingboard.matrix.rooms import Rooms
 from pingboard.model import (
-    PONG_TIMEOUT_MS,
+    AccountError,
+    AccountLostError,
     Batch,
+    Gap,
     HomeserverError,
     Ping,
     PingboardError,
-    Pong,
-    Rejected,
-    Sample,
+    RoomState,
+    WorkerState,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import timedelta
 
     from pingboard.matrix.protocol import Event
-    from pingboard.store.ingest import Ingest
+    from pingboard.matrix.session import Account, SyncBatch, Timeline
+    from pingboard.matrix.writer import Writer
 
 MAX_LOOKUPS = 10
-"""How many unknown pings one batch asks our homeserver for: whoever invents pings can't make us
-flood it."""
+"""How many unknown pings one response makes us ask our homeserver for: whoever invents pings
+can't make us flood it. The others wait for theirs as pending."""
 
-P = ParamSpec("P")
-T = TypeVar("T")
+HOLD_MS = 30_000
+"""How long our homeserver may hold a sync open."""
+
+WATCH_S = 60.0
+WATCH_HOLD_MS = 2_000
+"""So long after a ping it may do so more briefly: a sync that does not come back in time shows
+that our homeserver is held up, and that what arrives then measures nothing."""
+
+REPORT_S = 10.0
+UNREACHABLE_S = 90.0
+"""Without an answered sync for so long, our homeserver is not reachable."""
 
 log = structlog.get_logger()
 
 
 class Worker:
-    """Listens in the rooms and pings them. `start`, then `run` until cancelled, then `close`."""
+    """Listens in the rooms and pings them. `start`, then `run` until cancelled, then `close`.
+
+    `on_alive` is called every `REPORT_S` while event loop and store are well; it may raise what
+    should end the worker.
+    """
 
     def __init__(
         self,
-        ingest: Ingest,
+        writer: Writer,
         account: Account,
         rooms: Sequence[str],
         *,
         interval: timedelta,
         vantage: str,
+        backfill: timedelta,
+        on_alive: Callable[[], Awaitable[None]],
     ) -> None:
+        self._writer = writer
         self._account = account
         self._wanted_rooms = rooms
         self._interval = interval
         self._vantage = vantage
-        self._ingest = ingest
-        # One thread writes, so the event loop stamps arrivals while the disk is busy.
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="pingboard-writer")
-        self._pings: dict[str, tuple[Ping, SentPing | None]] = {}
-        self._rooms: list[str] = []
+        self._backfill_ms = round(backfill.total_seconds() * 1000)
+        self._on_alive = on_alive
+        self._pinging: dict[str, asyncio.Task[None]] = {}
+        self._synced_ts: int | None = None
+        self._state = WorkerState.STOPPED
+        self._state_ts = _now_ts()
 
     async def start(self) -> None:
         """Log in and join the rooms; raises ConfigurationError and HomeserverError."""
-        self._session = await log_in(self._account, self._ingest)
-        for room in self._wanted_rooms:
-            room_id = await self._session.join(room)
-            alias = room if room.startswith("#") else None
-            await self._write(self._ingest.record_room, room_id, alias)
-            self._rooms.append(room_id)
-            log.info("joined", room=room, room_id=room_id)
-        saved = await self._write(self._ingest.saved_session)
-        self._since = saved.next_batch or await self._session.position()
-        self._pinger = Pinger(self._session, self._interval)
+        self._session = await log_in(self._account, self._writer.ingest)
+        self._rooms = Rooms(self._session, self._writer)
+        await self._rooms.join(self._wanted_rooms)
+        self._pinger = Pinger(self._session, self._interval, self._writer.record_room_state)
+        pending = await self._writer.pending_pongs()
+        self._ledger = Ledger(self._session.user_id, self._vantage, self._pinger.sent, pending)
+        self._filler = GapFiller(
+            self._session,
+            open_gaps=self._writer.open_gaps,
+            read=self._read_page,
+            store=self._writer.record,
+            finish=self._finish_history,
+        )
+        self._filler.notice([gap.room_id for gap in await self._writer.open_gaps()])
+        self._with_history = await self._writer.rooms_with_history()
 
     async def run(self) -> None:
-        """Ping and record until cancelled; AccountError where the homeserver turns us away."""
+        """Ping and record until cancelled; AccountLostError where we are turned away."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._pinging = {
-                    room_id: tasks.create_task(self._pinger.run(room_id)) for room_id in self._rooms
-                }
+                self._tasks = tasks
+                for room_id in self._rooms.joined:
+                    self._begin_pinging(room_id)
                 tasks.create_task(self._listen())
+                tasks.create_task(self._filler.run())
+                tasks.create_task(self._report())
+        except* AccountError as errors:
+            await self._tell(WorkerState.AUTH)
+            raise AccountLostError(str(errors.exceptions[0])) from None
         except* PingboardError as errors:
             raise errors.exceptions[0] from None
 
     async def close(self) -> None:
         """Finish the write under way and let go of the homeserver."""
-        self._writer.shutdown()
+        if self._state in (WorkerState.RUNNING, WorkerState.UNREACHABLE):
+            await self._tell(WorkerState.STOPPED)
         if hasattr(self, "_session"):
             await self._session.aclose()
 
     async def _listen(self) -> None:
-        async for sync in self._session.batches(self._since, self._rooms):
+        saved = await self._writer.saved_session()
+        stream = self._session.batches(saved.next_batch, self._rooms.joined, self._hold_ms)
+        async for sync in stream:
+            if sync.stalled:
+                self._pinger.void_all()
             for room_id in sync.left_rooms:
-                log.error("no longer in the room, pinging stops", room_id=room_id)
-                self._pinging[room_id].cancel()
-            batch = await self._read(sync)
-            await self._write(self._ingest.record, batch, sync.next_batch)
-            if batch.samples or batch.rejected:
-                counts = {"pongs": len(batch.samples), "rejected": len(batch.rejected)}
-                log.debug("recorded", **counts)
-            self._forget_old(sync.arrived_ts)
+                await self._leave(room_id)
+            await self._writer.record(await self._read_sync(sync), sync.next_batch)
+            self._synced_ts = sync.arrived_ts
+            await self._follow_upgrades(sync)
+            await self._writer.record_if_any(
+                self._ledger.expire(sync.arrived_ts, self._filler.is_filling)
+            )
 
-    async def _read(self, sync: SyncBatch) -> Batch:
-        """What a sync response says, verified."""
-        pings: list[Ping] = []
-        pongs: list[Pong] = []
-        rejected: list[Rejected] = []
-        for timeline in sync.timelines:
-            if timeline.limited:
-                log.warning("events were left out of the timeline", room_id=timeline.room_id)
-            for read in self._read_timeline(timeline, sync):
-                if isinstance(read, Ping):
-                    pings.append(read)
-                elif isinstance(read, Pong):
-                    pongs.append(read)
-                else:
-                    rejected.append(read)
-        await self._find_pings(pongs)
-        samples = []
-        for pong in pongs:
-            ping, sent = self._pings.get(pong.ping_event_id, (None, None))
-            reason = verify(pong, ping)
-            if reason is not None:
-                rejected.append(Rejected(pong.room_id, pong.server, reason, pong.seen_ts))
-            elif ping is not None:
-                samples.append(Sample(ping, pong, _round_trip_ms(sent, sync.arrived_ns)))
-        return Batch(pings, samples, rejected)
+    def _hold_ms(self) -> int:
+        return WATCH_HOLD_MS if self._pinger.sent_within(WATCH_S) else HOLD_MS
 
-    def _read_timeline(
-        self, timeline: Timeline, sync: SyncBatch
-    ) -> Iterable[Ping | Pong | Rejected]:
+    async def _read_sync(self, sync: SyncBatch) -> Batch:
+        """What a sync response says of all rooms, judged."""
+        parts = [await self._read_timeline(timeline, sync) for timeline in sync.timelines]
+        return Batch(
+            **{
+                part.name: [item for batch in parts for item in getattr(batch, part.name)]
+                for part in dataclasses.fields(Batch)
+            }
+        )
+
+    async def _read_timeline(self, timeline: Timeline, sync: SyncBatch) -> Batch:
+        room_id = timeline.room_id
+        gaps = self._gaps_before(timeline, sync)
+        members = self._rooms.members[room_id]
+        if timeline.limited and sync.since is not None:
+            members.replace(await self._rooms.ask_members(room_id))
         for event in timeline.events:
-            read = read_event(event, timeline.room_id, sync.arrived_ts)
-            if isinstance(read, Ping):
-                read = self._learn(read, event, sync.arrived_ns)
-            if read is not None:
-                yield read
+            if (change := read_membership(event)) is not None:
+                members.change(change[0], is_joined=change[1])
+        redacted = self._read_redactions(timeline.events, room_id)
+        if gaps:
+            # Part of what we did not see arrive: its newest end.
+            batch = await self._read_page(timeline.events, gaps[0])
+        else:
+            arrived = self._ledger.read_live(
+                timeline.events, room_id, sync.arrived_ns, sync.arrived_ts
+            )
+            await self._find_pings(room_id, self._ledger.unknown_pings(arrived))
+            batch = self._ledger.judge(arrived, members)
+        self._filler.notice([gap.room_id for gap in gaps])
+        return dataclasses.replace(batch, gaps=gaps, redacted=redacted)
 
-    def _learn(self, ping: Ping, event: Event, arrived_ns: int) -> Ping:
-        """Remember a ping for the pongs to come; recognise our own by its transaction ID."""
-        sent = None
-        if event["sender"] == self._session.user_id:
-            ping = dataclasses.replace(ping, vantage=self._vantage)
-            unsigned = event.get("unsigned")
-            tx_id = unsigned.get("transaction_id") if isinstance(unsigned, dict) else None
-            sent = self._pinger.sent(tx_id) if isinstance(tx_id, str) else None
-            if sent is not None:
-                sent.void_if_stalled(arrived_ns)
-                ping = dataclasses.replace(ping, sent_ts=sent.sent_ts)
-        self._pings.setdefault(ping.event_id, (ping, sent))
-        return ping
+    def _gaps_before(self, timeline: Timeline, sync: SyncBatch) -> list[Gap]:
+        """The gap that a timeline leaves before it: events left out, or a room's whole past."""
+        room_id, position = timeline.room_id, timeline.prev_batch
+        if position is None:
+            return []
+        if room_id not in self._with_history:
+            self._with_history.add(room_id)
+            oldest_ts = sync.arrived_ts - self._backfill_ms
+            return [Gap(room_id, position, None, oldest_ts, sync.arrived_ts)]
+        if timeline.limited:
+            log.warning("events were left out, filling the gap", room_id=room_id)
+            return [Gap(room_id, position, sync.since, None, sync.arrived_ts)]
+        return []
 
-    async def _find_pings(self, pongs: Sequence[Pong]) -> None:
-        """Learn the pings that pongs name and we did not see: from the store, or by asking."""
-        for room_id in {pong.room_id for pong in pongs}:
-            named = {pong.ping_event_id for pong in pongs if pong.room_id == room_id}
-            unknown = sorted(named - self._pings.keys())
-            stored = await self._write(self._ingest.find_pings, room_id, unknown)
-            self._pings.update({event_id: (ping, None) for event_id, ping in stored.items()})
-            for event_id in [one for one in unknown if one not in stored][:MAX_LOOKUPS]:
-                await self._look_up(room_id, event_id)
+    async def _read_page(self, events: Sequence[Event], gap: Gap) -> Batch:
+        """What a stretch of history says, oldest first, judged as far as its pings are known."""
+        arrived = self._ledger.read_history(events, gap.room_id, gap.opened_ts)
+        unknown = self._ledger.unknown_pings(arrived)
+        self._ledger.learn((await self._writer.find_pings(gap.room_id, unknown)).values())
+        redacted = self._read_redactions(events, gap.room_id)
+        return dataclasses.replace(self._ledger.judge(arrived), redacted=redacted)
 
-    async def _look_up(self, room_id: str, event_id: str) -> None:
+    def _read_redactions(self, events: Sequence[Event], room_id: str) -> list[tuple[str, str]]:
+        found = [event_id for event in events if (event_id := read_redaction(event)) is not None]
+        if found:
+            self._ledger.redact(room_id, found)
+        return [(room_id, event_id) for event_id in found]
+
+    async def _finish_history(self, room_id: str) -> None:
+        """A room's gaps are closed: look up what pongs still wait for."""
+        await self._find_pings(room_id, self._ledger.waiting_for(room_id))
+
+    async def _find_pings(self, room_id: str, unknown: Sequence[str]) -> None:
+        """Know the pings that pongs name and we did not see: from the store, or by asking."""
+        if not unknown:
+            return
+        stored = await self._writer.find_pings(room_id, unknown)
+        self._ledger.learn(stored.values())
+        for event_id in [one for one in unknown if one not in stored][:MAX_LOOKUPS]:
+            ping = await self._look_up(room_id, event_id)
+            if ping is not None:
+                self._ledger.learn([ping])
+
+    async def _look_up(self, room_id: str, event_id: str) -> Ping | None:
         try:
             event = await self._session.event(room_id, event_id)
         except HomeserverError as error:
             log.warning("can't look a ping up", error=str(error))
-            return
+            return None
         origin_ts = (event or {}).get("origin_server_ts")
         if event is None or not isinstance(origin_ts, int):
-            return
+            return None
         # We did not see it arrive, so its own time stands for our receipt.
-        ping = read_event(event, room_id, origin_ts)
-        if isinstance(ping, Ping) and ping.event_id == event_id:
-            self._pings[event_id] = (ping, None)
+        ping = read_event(event, room_id, min(origin_ts, _now_ts()))
+        return ping if isinstance(ping, Ping) and ping.event_id == event_id else None
 
-    def _forget_old(self, now_ts: int) -> None:
-        oldest_ts = now_ts - 2 * PONG_TIMEOUT_MS
-        for event_id in [key for key, (ping, _) in self._pings.items() if ping.seen_ts < oldest_ts]:
-            del self._pings[event_id]
+    async def _follow_upgrades(self, sync: SyncBatch) -> None:
+        for timeline in sync.timelines:
+            successor = await self._rooms.follow(
+                timeline.room_id, [*timeline.state, *timeline.events]
+            )
+            if successor is not None:
+                self._stop_pinging(timeline.room_id)
+                self._begin_pinging(successor)
 
-    async def _write(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        call = functools.partial(work, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._writer, call)
+    async def _leave(self, room_id: str) -> None:
+        log.error(
+            "no longer in the room, so pinging stops; invite the account again and restart",
+            room_id=room_id,
+        )
+        self._stop_pinging(room_id)
+        await self._writer.record_room_state(room_id, RoomState.LEFT)
+
+    def _begin_pinging(self, room_id: str) -> None:
+        self._pinging[room_id] = self._tasks.create_task(self._pinger.run(room_id))
+
+    def _stop_pinging(self, room_id: str) -> None:
+        if (task := self._pinging.pop(room_id, None)) is not None:
+            task.cancel()
+
+    async def _report(self) -> None:
+        """Tell the store how we are, for those who only read it."""
+        while True:
+            last_ts = self._synced_ts or self._state_ts
+            is_late = _now_ts() - last_ts > UNREACHABLE_S * 1000
+            await self._tell(WorkerState.UNREACHABLE if is_late else WorkerState.RUNNING)
+            await self._on_alive()
+            await asyncio.sleep(REPORT_S)
+
+    async def _tell(self, state: WorkerState) -> None:
+        if state is not self._state:
+            self._state, self._state_ts = state, _now_ts()
+        await self._writer.record_worker(self._vantage, state, self._state_ts, self._synced_ts)
 
 
-def _round_trip_ms(sent: SentPing | None, arrived_ns: int) -> int | None:
-    if sent is None or sent.void:
-        return None
-    return round((arrived_ns - sent.sent_ns) / 1e6)
+def _now_ts() -> int:
+    return time.time_ns() // 1_000_000

@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
 from pingboard.model import ConfigurationError, StoreError
 
@@ -24,7 +24,13 @@ __all__ = ["Connection", "Engine", "is_current", "migrate", "open_engine", "read
 BUSY_TIMEOUT_S = 60
 """How long a write waits for another process's lock before it fails; a backup takes seconds."""
 
+_LASTING = ("readonly", "unable to open", "malformed", "not a database", "no such table")
+
 _EXAMPLE = "for example PINGBOARD_DATABASE_URL=sqlite:///pingboard.db"
+
+
+class PassingStoreError(StoreError):
+    """The database can't be used for now; trying again may help."""
 
 
 def open_engine(url: str, *, read_only: bool = False) -> Engine:
@@ -98,7 +104,7 @@ def migrate(engine: Engine) -> None:
 
     Raises StoreError for a database that can't be opened or is newer than this pingboard.
     """
-    with _explained(engine), engine.begin() as connection:
+    with explained(), engine.begin() as connection:
         config = _alembic_config()
         config.attributes["connection"] = connection
         script = ScriptDirectory.from_config(config)
@@ -116,7 +122,7 @@ def is_current(engine: Engine) -> bool:
     """Whether the tables are those of this version; False also for an absent SQLite file."""
     if engine.dialect.name == "sqlite" and not _sqlite_exists(engine):
         return False
-    with _explained(engine), engine.connect() as connection:
+    with explained(), engine.connect() as connection:
         head = ScriptDirectory.from_config(_alembic_config()).get_current_head()
         return MigrationContext.configure(connection).get_current_revision() == head
 
@@ -130,15 +136,22 @@ def _sqlite_exists(engine: Engine) -> bool:
 
 
 @contextmanager
-def _explained(engine: Engine) -> Iterator[None]:
-    """Turn what the driver says of a database that can't be used into one line."""
+def explained() -> Iterator[None]:
+    """Turn what a driver raises into StoreError, and what may pass into PassingStoreError.
+
+    A database that is locked, full, restarting or out of reach may be well in a moment; one that
+    is damaged, read-only or of another schema is not.
+    """
     try:
         yield
-    except (OperationalError, DatabaseError) as error:
-        reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
-        raise StoreError(
-            f"PINGBOARD_DATABASE_URL: the {engine.dialect.name} database can't be used: {reason}"
-        ) from error
+    except DBAPIError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        passing = isinstance(error, OperationalError | InterfaceError) or (
+            error.connection_invalidated
+        )
+        lasting = any(word in reason for word in _LASTING)
+        kind = PassingStoreError if passing and not lasting else StoreError
+        raise kind(f"PINGBOARD_DATABASE_URL: the database can't be used: {reason}") from error
 
 
 def _alembic_config() -> Config:

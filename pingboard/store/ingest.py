@@ -9,24 +9,40 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, Connection, Select, Table, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import bindparam, delete, select, update
 
-from pingboard.model import Ping
-from pingboard.store.tables import ping, rejection, room, sample, server, session, vantage
+from pingboard.model import RoomState
+from pingboard.store.corrections import (
+    forget_pending,
+    record_gaps,
+    record_pending,
+    redact,
+    void,
+    without_redacted,
+)
+from pingboard.store.rows import hash_event_id, ids_of, insert_new, ping_ids
+from pingboard.store.tables import (
+    ping,
+    rejection,
+    room,
+    sample,
+    server,
+    session,
+    unanswered,
+    vantage,
+    worker,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
-    from pingboard.model import Batch, Rejected, Sample
+    from pingboard.model import Batch, Ping, Rejected, Sample, WorkerState
 
 _DAY_MS = 86_400_000
-_LOOKUP_CHUNK = 500
-"""Event IDs in one IN list: far below the bound parameters that either database takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +52,6 @@ class SavedSession:
     device_id: str | None = None
     access_token: str | None = None
     next_batch: str | None = None
-
-
-def hash_event_id(event_id: str) -> int:
-    """48 bits that stand for an event ID: enough to find a room's pong again, in six bytes."""
-    return int.from_bytes(hashlib.sha256(event_id.encode()).digest()[:6])
 
 
 class Ingest:
@@ -56,24 +67,60 @@ class Ingest:
     def record(self, batch: Batch, next_batch: str | None = None) -> None:
         """Commit a batch together with the sync token that it leads up to."""
         with self._engine.begin() as connection:
-            pings = [*batch.pings, *(found.ping for found in batch.samples)]
+            pings = [
+                *batch.pings,
+                *(one.ping for one in batch.samples),
+                *(one for one, _ in batch.expected),
+            ]
             ids = self._record_pings(connection, pings)
+            self._record_expected(connection, batch.expected, ids)
             self._record_samples(connection, batch.samples, ids)
             self._record_rejected(connection, batch.rejected)
+            void(connection, batch.voided)
+            record_pending(connection, batch.pending)
+            forget_pending(connection, batch.settled)
+            redact(connection, batch.redacted)
+            record_gaps(connection, batch.gaps)
             if next_batch is not None:
                 self._update_session(connection, next_batch=next_batch)
 
-    def record_room(self, room_id: str, alias: str | None) -> None:
-        """Remember a room and the alias that leads to it now."""
+    def record_room(
+        self, room_id: str, alias: str | None = None, predecessor: str | None = None
+    ) -> None:
+        """Remember a joined room, the alias that leads to it now, and the room it replaces."""
         with self._engine.begin() as connection:
-            _ids(connection, room.c.room_id, [room_id])
+            rooms = ids_of(
+                connection, room.c.room_id, [one for one in (room_id, predecessor) if one]
+            )
+            changes: dict[str, object] = {"state": str(RoomState.JOINED)}
+            if predecessor is not None:
+                changes["predecessor"] = rooms[predecessor]
+                upgraded = update(room).where(room.c.id == rooms[predecessor])
+                connection.execute(upgraded.values(state=str(RoomState.UPGRADED)))
             if alias is not None:
                 # An alias leads to one room; after an upgrade it has moved.
                 moved = update(room).where(room.c.alias == alias, room.c.room_id != room_id)
                 connection.execute(moved.values(alias=None))
-                connection.execute(
-                    update(room).where(room.c.room_id == room_id).values(alias=alias)
-                )
+                changes["alias"] = alias
+            connection.execute(update(room).where(room.c.room_id == room_id).values(changes))
+
+    def record_room_state(self, room_id: str, state: RoomState) -> None:
+        """Remember that a room can, or can't, be measured in."""
+        with self._engine.begin() as connection:
+            same = update(room).where(room.c.room_id == room_id)
+            connection.execute(same.values(state=str(state)))
+
+    def record_worker(
+        self, vantage_name: str, state: WorkerState, since_ts: int, synced_ts: int | None
+    ) -> None:
+        """Remember how the worker is; `synced_ts` None leaves what was there."""
+        values: dict[str, object] = {"state": str(state), "since_ts": since_ts}
+        if synced_ts is not None:
+            values["synced_ts"] = synced_ts
+        with self._engine.begin() as connection:
+            insert_new(connection, worker, [{"vantage": vantage_name, **values}])
+            same = update(worker).where(worker.c.vantage == vantage_name)
+            connection.execute(same.values(values))
 
     def saved_session(self) -> SavedSession:
         """What the last run of this account left behind; empty before the first."""
@@ -87,24 +134,6 @@ class Ingest:
         with self._engine.begin() as connection:
             self._update_session(connection, device_id=device_id, access_token=access_token)
 
-    def find_pings(self, room_id: str, event_ids: Sequence[str]) -> dict[str, Ping]:
-        """The stored pings among these events of a room, by event ID."""
-        found: dict[str, Ping] = {}
-        columns = (ping.c.event, server.c.name, ping.c.origin_server_ts, ping.c.seen_ts)
-        wanted = (
-            select(*columns, vantage.c.name, ping.c.sent_ts)
-            .select_from(ping.join(server, ping.c.server == server.c.id))
-            .join(room, ping.c.room == room.c.id)
-            .outerjoin(vantage, ping.c.vantage == vantage.c.id)
-            .where(room.c.room_id == room_id)
-        )
-        with self._engine.connect() as connection:
-            for start in range(0, len(event_ids), _LOOKUP_CHUNK):
-                chunk = event_ids[start : start + _LOOKUP_CHUNK]
-                for row in connection.execute(wanted.where(ping.c.event.in_(chunk))):
-                    found[row[0]] = Ping(row[0], room_id, *row[1:])
-        return found
-
     def _record_pings(
         self, connection: Connection, pings: Iterable[Ping]
     ) -> dict[tuple[str, str], int]:
@@ -112,8 +141,8 @@ class Ingest:
         unique = {(one.room_id, one.event_id): one for one in pings}
         if not unique:
             return {}
-        rooms = _ids(connection, room.c.room_id, {one.room_id for one in unique.values()})
-        names = _ids(connection, server.c.name, {one.server for one in unique.values()})
+        rooms = ids_of(connection, room.c.room_id, {one.room_id for one in unique.values()})
+        names = ids_of(connection, server.c.name, {one.server for one in unique.values()})
         vantages = {
             (one.vantage, names[one.server]): self._vantage(connection, one, names)
             for one in unique.values()
@@ -131,42 +160,43 @@ class Ingest:
             }
             for one in unique.values()
         ]
-        _insert_new(connection, ping, rows)
-        return self._ping_ids(connection, unique, rooms)
-
-    def _ping_ids(
-        self,
-        connection: Connection,
-        wanted: Iterable[tuple[str, str]],
-        rooms: dict[str, int],
-    ) -> dict[tuple[str, str], int]:
-        ids: dict[tuple[str, str], int] = {}
-        for room_id, room_row in rooms.items():
-            events = [event for of_room, event in wanted if of_room == room_id]
-            for start in range(0, len(events), _LOOKUP_CHUNK):
-                chunk = events[start : start + _LOOKUP_CHUNK]
-                found = select(ping.c.event, ping.c.id).where(
-                    ping.c.room == room_row, ping.c.event.in_(chunk)
-                )
-                ids |= {(room_id, event): id_ for event, id_ in _pairs(connection, found).items()}
-        return ids
+        insert_new(connection, ping, rows)
+        return ping_ids(connection, unique, rooms)
 
     def _vantage(self, connection: Connection, one: Ping, names: dict[str, int]) -> int:
         row = {"name": one.vantage, "server": names[one.server]}
-        _insert_new(connection, vantage, [row])
+        insert_new(connection, vantage, [row])
         found = select(vantage.c.id).filter_by(**row)
         return int(connection.execute(found).scalar_one())
+
+    def _record_expected(
+        self,
+        connection: Connection,
+        expected: Sequence[tuple[Ping, Collection[str]]],
+        pings: dict[tuple[str, str], int],
+    ) -> None:
+        """A row for each pong to come; `_record_samples` takes away those that came."""
+        names = ids_of(
+            connection, server.c.name, {name for _, servers in expected for name in servers}
+        )
+        rows = [
+            {"ping": pings[one.room_id, one.event_id], "pong_server": names[name]}
+            for one, servers in expected
+            for name in servers
+        ]
+        insert_new(connection, unanswered, rows)
 
     def _record_samples(
         self,
         connection: Connection,
         samples: Sequence[Sample],
-        ping_ids: dict[tuple[str, str], int],
+        pings: dict[tuple[str, str], int],
     ) -> None:
-        names = _ids(connection, server.c.name, {one.pong.server for one in samples})
+        samples = without_redacted(connection, samples)
+        names = ids_of(connection, server.c.name, {one.pong.server for one in samples})
         rows = [
             {
-                "ping": ping_ids[one.ping.room_id, one.ping.event_id],
+                "ping": pings[one.ping.room_id, one.ping.event_id],
                 "pong_server": names[one.pong.server],
                 "one_way_ms": one.pong.one_way_ms,
                 "round_trip_ms": one.round_trip_ms,
@@ -177,11 +207,22 @@ class Ingest:
             }
             for one in samples
         ]
-        _insert_new(connection, sample, rows)
+        insert_new(connection, sample, rows)
+        answered = [
+            {"b_ping": row["ping"], "b_server": row["pong_server"]}
+            for row, one in zip(rows, samples, strict=True)
+            if one.ping.vantage is not None
+        ]
+        if answered:
+            came = delete(unanswered).where(
+                unanswered.c.ping == bindparam("b_ping"),
+                unanswered.c.pong_server == bindparam("b_server"),
+            )
+            connection.execute(came, answered)
 
     def _record_rejected(self, connection: Connection, rejected: Sequence[Rejected]) -> None:
-        rooms = _ids(connection, room.c.room_id, {one.room_id for one in rejected})
-        names = _ids(connection, server.c.name, {one.server for one in rejected})
+        rooms = ids_of(connection, room.c.room_id, {one.room_id for one in rejected})
+        names = ids_of(connection, server.c.name, {one.server for one in rejected})
         counts = Counter(
             (rooms[one.room_id], names[one.server], str(one.reason), one.seen_ts // _DAY_MS)
             for one in rejected
@@ -189,38 +230,11 @@ class Ingest:
         keys = ("room", "pong_server", "reason", "day")
         for key, count in counts.items():
             row = dict(zip(keys, key, strict=True))
-            _insert_new(connection, rejection, [{**row, "count": 0}])
+            insert_new(connection, rejection, [{**row, "count": 0}])
             same = update(rejection).filter_by(**row)
             connection.execute(same.values(count=rejection.c.count + count))
 
     def _update_session(self, connection: Connection, **values: str) -> None:
-        _insert_new(connection, session, [{"account": self._account}])
+        insert_new(connection, session, [{"account": self._account}])
         same = update(session).where(session.c.account == self._account)
         connection.execute(same.values(**values))
-
-
-def _ids(connection: Connection, column: Column[str], names: Iterable[str]) -> dict[str, int]:
-    """The row ID of each name in a dictionary table (`server`, `room`), inserting new ones."""
-    ids: dict[str, int] = {}
-    wanted = sorted(set(names))
-    for start in range(0, len(wanted), _LOOKUP_CHUNK):
-        chunk = wanted[start : start + _LOOKUP_CHUNK]
-        found = select(column, column.table.c.id).where(column.in_(chunk))
-        ids.update(_pairs(connection, found))
-        if new := [{column.name: name} for name in chunk if name not in ids]:
-            _insert_new(connection, column.table, new)
-            ids.update(_pairs(connection, found))
-    return ids
-
-
-def _pairs(connection: Connection, query: Select[str, int]) -> dict[str, int]:
-    return {row[0]: row[1] for row in connection.execute(query)}
-
-
-def _insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert the rows whose key is new, leave the others as they are."""
-    if not rows:
-        return
-    new: sqlite.Insert | postgresql.Insert
-    new = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
-    connection.execute(new.on_conflict_do_nothing(), list(rows))

@@ -44,6 +44,7 @@ room = Table(
     Column("room_id", Text, nullable=False, unique=True),
     Column("alias", Text, comment="by which the operator configured it"),
     Column("predecessor", ForeignKey("room.id"), comment="the room that was upgraded to this one"),
+    Column("state", Text, comment="model.RoomState; null before the first join"),
 )
 
 vantage = Table(
@@ -145,15 +146,6 @@ gap = Table(
     comment="stretches of a room's history that we did not see arrive",
 )
 
-lease = Table(
-    "lease",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("holder", Text, nullable=False),
-    Column("expires_ts", BigInteger, nullable=False),
-    comment="the one worker that may write",
-)
-
 rejection = Table(
     "rejection",
     metadata,
@@ -164,6 +156,17 @@ rejection = Table(
     Column("count", Integer, nullable=False),
     comment="pongs that did not count, so that an admin can see why",
 )
+
+worker = Table(
+    "worker",
+    metadata,
+    Column("vantage", Text, primary_key=True, comment="its name"),
+    Column("state", Text, nullable=False, comment="model.WorkerState"),
+    Column("since_ts", BigInteger, nullable=False, comment="of the state"),
+    Column("synced_ts", BigInteger, comment="the last answered sync"),
+    comment="how the worker is, for readiness and for stale pages",
+)
+
 
 session = Table(
     "session",

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from pingboard.model import Batch, Rejected, Rejection, from_ts
-from pingboard.store import queries
+from pingboard.store import queries, recall
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest, SavedSession
 from pingboard.store.tables import ping, rejection, sample, server, vantage
@@ -83,21 +83,21 @@ def test_our_own_pings_name_their_vantage(engine: Engine, ingest: Ingest) -> Non
     ours = make_ping(1, vantage="frankfurt")
     ingest.record(Batch([ours, make_ping(2, vantage="frankfurt"), make_ping(3)], []))
     assert count(engine, vantage) == 1
-    assert ingest.find_pings(ROOM, ["$ping1", "$ping3", "$unknown"]) == {
+    assert recall.find_pings(engine, ROOM, ["$ping1", "$ping3", "$unknown"]) == {
         "$ping1": ours,
         "$ping3": make_ping(3),
     }
 
 
-def test_a_ping_is_found_in_its_own_room_only(ingest: Ingest) -> None:
+def test_a_ping_is_found_in_its_own_room_only(engine: Engine, ingest: Ingest) -> None:
     ingest.record(Batch([make_ping(1)], []))
-    assert ingest.find_pings("!other:one.example", ["$ping1"]) == {}
+    assert recall.find_pings(engine, "!other:one.example", ["$ping1"]) == {}
 
 
-def test_more_events_than_one_query_takes_are_found(ingest: Ingest) -> None:
+def test_more_events_than_one_query_takes_are_found(engine: Engine, ingest: Ingest) -> None:
     pings = [make_ping(number) for number in range(1, 1203)]
     ingest.record(Batch(pings, []))
-    assert len(ingest.find_pings(ROOM, [one.event_id for one in pings])) == 1202
+    assert len(recall.find_pings(engine, ROOM, [one.event_id for one in pings])) == 1202
 
 
 def test_rejected_pongs_are_counted_by_reason_and_day(engine: Engine, ingest: Ingest) -> None:

@@ -1,0 +1,156 @@
+"""Fills gaps in a room's history: what happened while we were down, or too much at once.
+
+From the newest event backwards, page by page, each page committed together with where to go on,
+so that it can be interrupted anywhere. A pong is met before the ping that it answers and waits
+for it (`ledger`); what waits when the gap is filled is looked up, then given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from typing import TYPE_CHECKING
+
+import stamina
+import structlog
+
+from pingboard.model import Batch, Gap, HomeserverError, RateLimitedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from pingboard.matrix.protocol import Event
+    from pingboard.matrix.session import Page, Session
+
+ATTEMPTS = 6
+"""How often a page is asked for before the gap is left for later."""
+
+LATER_S = 600.0
+
+# An answer of these kinds will not get better by asking again.
+_FINAL = frozenset({"M_FORBIDDEN", "M_NOT_FOUND", "M_INVALID_PARAM", "M_UNRECOGNIZED"})
+
+log = structlog.get_logger()
+
+
+class GapFiller:
+    """Fills one gap after the other. `read` turns a page's events into what is to be stored.
+
+    `finish` is called when a room's last gap is closed, `store` commits.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        open_gaps: Callable[[], Awaitable[list[Gap]]],
+        read: Callable[[Sequence[Event], Gap], Awaitable[Batch]],
+        store: Callable[[Batch], Awaitable[None]],
+        finish: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._session = session
+        self._open_gaps = open_gaps
+        self._read = read
+        self._store = store
+        self._finish = finish
+        self._wake = asyncio.Event()
+        self._filling: set[str] = set()
+
+    def is_filling(self, room_id: str) -> bool:
+        """Whether a gap of this room is still open: pings may yet turn up in it."""
+        return room_id in self._filling
+
+    def notice(self, room_ids: Sequence[str]) -> None:
+        """Gaps of these rooms were recorded."""
+        self._filling.update(room_ids)
+        if room_ids:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Fill what there is, wait for more, without end."""
+        while True:
+            self._wake.clear()
+            gaps = await self._open_gaps()
+            for gap in gaps:
+                await self._fill(gap)
+            still_open = {gap.room_id for gap in await self._open_gaps()}
+            for room_id in self._filling - still_open:
+                self._filling.discard(room_id)
+                await self._finish(room_id)
+            await self._rest(LATER_S if still_open else None)
+
+    async def _rest(self, seconds: float | None) -> None:
+        """Until there are new gaps; at most so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _fill(self, gap: Gap) -> None:
+        """Page by page to its end; a fault that may pass leaves it open."""
+        self._filling.add(gap.room_id)
+        begun_s = time.monotonic()
+        before = {gap.position}
+        while gap.closed_ts is None:
+            try:
+                page = await self._ask(gap)
+            except HomeserverError as error:
+                closed_ts = _now_ts() if error.errcode in _FINAL else None
+                gap = dataclasses.replace(gap, fault=str(error), closed_ts=closed_ts)
+                log.warning("gap not filled", room_id=gap.room_id, error=str(error))
+                await self._store(Batch(gaps=[gap]))
+                return
+            batch = await self._read(list(reversed(page.events)), gap)
+            gap = _advance(gap, page, before, len(batch.samples))
+            await self._store(dataclasses.replace(batch, gaps=[gap]))
+            log.info("filling a gap", room_id=gap.room_id, pongs=gap.pongs)
+        seconds = round(time.monotonic() - begun_s, 1)
+        log.info("gap filled", room_id=gap.room_id, pongs=gap.pongs, seconds=seconds)
+
+    async def _ask(self, gap: Gap) -> Page:
+        def pause(error: Exception) -> bool | float:
+            if isinstance(error, RateLimitedError):
+                return error.retry_after_s
+            return isinstance(error, HomeserverError) and error.errcode not in _FINAL
+
+        async for attempt in stamina.retry_context(
+            on=pause, attempts=ATTEMPTS, timeout=None, wait_initial=1.0, wait_max=30.0
+        ):
+            with attempt:
+                return await self._session.page(gap.room_id, gap.position, gap.until)
+        raise AssertionError("the last attempt raises")
+
+
+def _advance(gap: Gap, page: Page, before: set[str], pongs: int) -> Gap:
+    """The gap after a page: where to go on, or that it is closed, and why if not by its end."""
+    fault = None
+    is_done = page.end is None or page.end == gap.until or _is_too_old(page.events, gap.oldest_ts)
+    if not is_done and page.end in before:
+        fault = "our homeserver leads in a circle"
+    before.add(page.end or "")
+    return dataclasses.replace(
+        gap,
+        position=page.end or gap.position,
+        pongs=gap.pongs + pongs,
+        closed_ts=_now_ts() if is_done or fault else None,
+        fault=fault,
+    )
+
+
+def _is_too_old(events: Sequence[Event], oldest_ts: int | None) -> bool:
+    """Whether most of a page is older than wanted; one liar's clock must not end a gap early."""
+    if oldest_ts is None or not events:
+        return False
+    old = [event for event in events if _timestamp(event) < oldest_ts]
+    return 2 * len(old) > len(events)
+
+
+def _timestamp(event: Event) -> int:
+    value = event.get("origin_server_ts")
+    return value if isinstance(value, int) else 0
+
+
+def _now_ts() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,273 @@
+"""Decides what counts: events of one response -> a `Batch` for the store.
+
+Remembers the pings of the last minutes, who answered them, and the pongs whose ping is not known
+yet. All of it is bounded, whatever a room sends; what is forgotten is in the store.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pingboard.matrix.protocol import read_event, transaction_id
+from pingboard.matrix.verify import verify
+from pingboard.model import (
+    PONG_TIMEOUT_MS,
+    Batch,
+    Pending,
+    Ping,
+    Pong,
+    Provenance,
+    Rejected,
+    Rejection,
+    Sample,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pingboard.matrix.members import Members
+    from pingboard.matrix.pinger import SentPing
+    from pingboard.matrix.protocol import Event
+
+MAX_PINGS = 20_000
+"""Pings remembered; older ones are looked up in the store."""
+
+MAX_PENDING = 1_000
+"""Pongs of one server that wait for their ping; a server that invents pings can't take more."""
+
+
+@dataclass(slots=True)
+class KnownPing:
+    """A ping, and what came of it so far."""
+
+    ping: Ping
+    sent: SentPing | None = None
+    """for our own pings that this process sent"""
+    answers: dict[str, str] = field(default_factory=dict)
+    """pong server -> event ID of its first pong"""
+
+
+@dataclass(slots=True)
+class Arrived:
+    """What one response brought of one room, read but not yet judged."""
+
+    room_id: str
+    provenance: Provenance
+    arrived_ns: int | None = None
+    """None for history: it did not arrive, it was fetched"""
+    pings: list[Ping] = field(default_factory=list)
+    pongs: list[Pong] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    bots: dict[str, str] = field(default_factory=dict)
+    """event ID of a pong -> user ID of its sender"""
+
+
+class Ledger:
+    """One for all rooms of a worker."""
+
+    def __init__(
+        self,
+        user_id: str,
+        vantage: str,
+        sent: Callable[[str], SentPing | None],
+        pending: Iterable[Pending] = (),
+    ) -> None:
+        self._user_id = user_id
+        self._vantage = vantage
+        self._sent = sent
+        self._known: OrderedDict[tuple[str, str], KnownPing] = OrderedDict()
+        self._pending: dict[tuple[str, str], list[Pending]] = {}
+        self._pending_of: dict[str, int] = {}
+        self._unvoided: list[KnownPing] = []
+        for one in pending:
+            self._wait(one)
+
+    def read_live(
+        self, events: Iterable[Event], room_id: str, arrived_ns: int, arrived_ts: int
+    ) -> Arrived:
+        """What a sync brought: seen when it arrived, whatever time the events claim."""
+        arrived = Arrived(room_id, Provenance.LIVE, arrived_ns)
+        for event in events:
+            self._read(event, arrived, arrived_ts)
+        return arrived
+
+    def read_history(self, events: Iterable[Event], room_id: str, latest_ts: int) -> Arrived:
+        """What was fetched: seen when it says it was sent, but not after `latest_ts`."""
+        arrived = Arrived(room_id, Provenance.GAP_FILL)
+        for event in events:
+            claimed_ts = event.get("origin_server_ts")
+            if isinstance(claimed_ts, int):
+                self._read(event, arrived, min(claimed_ts, latest_ts))
+        return arrived
+
+    def unknown_pings(self, arrived: Arrived) -> list[str]:
+        """The pings that pongs name, and that are neither known nor among what arrived."""
+        here = {ping.event_id for ping in arrived.pings}
+        named = {pong.ping_event_id for pong in arrived.pongs} - here
+        return sorted(name for name in named if (arrived.room_id, name) not in self._known)
+
+    def learn(self, pings: Iterable[Ping]) -> None:
+        """Know these pings: from the store, or looked up at our homeserver."""
+        for ping in pings:
+            self._know(KnownPing(ping))
+
+    def judge(self, arrived: Arrived, members: Members | None = None) -> Batch:
+        """What arrived, as it is to be stored; what now can be decided of earlier pongs too."""
+        released = [
+            one for ping in arrived.pings for one in self._release(ping.room_id, ping.event_id)
+        ]
+        candidates = released + [Pending(pong, arrived.provenance) for pong in arrived.pongs]
+        samples: list[Sample] = []
+        rejected = list(arrived.rejected)
+        waiting: list[Pending] = []
+        for one in sorted(candidates, key=lambda one: one.pong.seen_ts):
+            verdict = self._decide(one, arrived)
+            if isinstance(verdict, Sample):
+                samples.append(verdict)
+            elif isinstance(verdict, Pending):
+                waiting.append(verdict)
+            elif verdict is not None:
+                rejected.append(verdict)
+        if members is not None:
+            for sample in samples:
+                if sample.ping.vantage is not None and sample.pong.event_id in arrived.bots:
+                    bot = arrived.bots[sample.pong.event_id]
+                    members.hear(bot, sample.pong.server, sample.pong.seen_ts)
+        return Batch(
+            pings=arrived.pings,
+            samples=samples,
+            rejected=rejected,
+            expected=self._expect(arrived, members) if members is not None else [],
+            voided=self._take_void(),
+            pending=waiting,
+            settled=[one.pong for one in released],
+        )
+
+    def expire(self, now_ts: int, is_filling: Callable[[str], bool]) -> Batch:
+        """Give up on pongs whose ping did not come: after 10 min, or once history is filled."""
+        given_up: list[Pong] = []
+        for room_id, ping_event_id in list(self._pending):
+            if is_filling(room_id):
+                continue
+            for one in self._release(room_id, ping_event_id):
+                if now_ts - one.pong.seen_ts > PONG_TIMEOUT_MS:
+                    given_up.append(one.pong)
+                else:
+                    self._wait(one)
+        rejected = [_reject(pong, Rejection.UNKNOWN_PING) for pong in given_up]
+        return Batch(rejected=rejected, settled=given_up)
+
+    def waiting_for(self, room_id: str) -> list[str]:
+        """The pings (event IDs) of a room that pongs wait for."""
+        return [event_id for of_room, event_id in self._pending if of_room == room_id]
+
+    def redact(self, room_id: str, event_ids: Iterable[str]) -> None:
+        """Forget pongs that were taken back while they waited for their ping."""
+        gone = set(event_ids)
+        for key, waiting in list(self._pending.items()):
+            if key[0] == room_id and any(one.pong.event_id in gone for one in waiting):
+                kept = [one for one in self._release(*key) if one.pong.event_id not in gone]
+                for one in kept:
+                    self._wait(one)
+
+    def _read(self, event: Event, arrived: Arrived, seen_ts: int) -> None:
+        read = read_event(event, arrived.room_id, seen_ts)
+        if isinstance(read, Ping):
+            arrived.pings.append(self._recognise(read, event, arrived.arrived_ns))
+        elif isinstance(read, Pong):
+            arrived.pongs.append(read)
+            arrived.bots[read.event_id] = event["sender"]
+        elif read is not None:
+            arrived.rejected.append(read)
+
+    def _recognise(self, ping: Ping, event: Event, arrived_ns: int | None) -> Ping:
+        """Know a ping for the pongs to come; our own ones by sender and transaction ID."""
+        sent = None
+        if event["sender"] == self._user_id:
+            tx_id = transaction_id(event)
+            sent = self._sent(tx_id) if tx_id is not None else None
+            if sent is not None:
+                sent.appear(arrived_ns)
+            sent_ts = sent.sent_ts if sent is not None else None
+            ping = dataclasses.replace(ping, vantage=self._vantage, sent_ts=sent_ts)
+        self._know(KnownPing(ping, sent))
+        return ping
+
+    def _know(self, known: KnownPing) -> None:
+        key = (known.ping.room_id, known.ping.event_id)
+        # The same event can come twice, and the first time told when it was seen.
+        if key in self._known:
+            return
+        self._known[key] = known
+        if len(self._known) > MAX_PINGS:
+            self._known.popitem(last=False)
+
+    def _decide(self, one: Pending, arrived: Arrived) -> Sample | Rejected | Pending | None:
+        """A sample, a rejection, the same pong if it has to wait, None for it once more."""
+        pong = one.pong
+        known = self._known.get((pong.room_id, pong.ping_event_id))
+        if known is None:
+            return one if self._wait(one) else _reject(pong, Rejection.UNKNOWN_PING)
+        if one.provenance is Provenance.GAP_FILL:
+            # Two claimed times can contradict each other; an answer never precedes its question.
+            pong = dataclasses.replace(pong, seen_ts=max(pong.seen_ts, known.ping.seen_ts))
+        reason = verify(pong, known.ping)
+        if reason is not None:
+            return _reject(pong, reason)
+        first = known.answers.setdefault(pong.server, pong.event_id)
+        if first != pong.event_id:
+            return _reject(pong, Rejection.DUPLICATE)
+        # A pong that had to wait came before its ping was seen: there is no send to count from.
+        arrived_ns = arrived.arrived_ns if pong.event_id in arrived.bots else None
+        return Sample(known.ping, pong, _round_trip_ms(known.sent, arrived_ns), one.provenance)
+
+    def _expect(self, arrived: Arrived, members: Members) -> list[tuple[Ping, list[str]]]:
+        expected = []
+        for ping in arrived.pings:
+            known = self._known.get((ping.room_id, ping.event_id))
+            if known is None or known.sent is None or known.sent.void:
+                continue
+            expected.append((ping, members.expected(ping.seen_ts)))
+            self._unvoided.append(known)
+        return expected
+
+    def _take_void(self) -> list[Ping]:
+        """Pings of ours that turned out void after pongs were expected of them."""
+        void = [one.ping for one in self._unvoided if one.sent is not None and one.sent.void]
+        newest_ts = max((one.ping.seen_ts for one in self._unvoided), default=0)
+        self._unvoided = [
+            one
+            for one in self._unvoided
+            if one.sent is not None
+            and not one.sent.void
+            and newest_ts - one.ping.seen_ts <= PONG_TIMEOUT_MS
+        ]
+        return void
+
+    def _wait(self, one: Pending) -> bool:
+        """Keep a pong until its ping is known; False where its server has too many waiting."""
+        server = one.pong.server
+        if self._pending_of.get(server, 0) >= MAX_PENDING:
+            return False
+        self._pending_of[server] = self._pending_of.get(server, 0) + 1
+        self._pending.setdefault((one.pong.room_id, one.pong.ping_event_id), []).append(one)
+        return True
+
+    def _release(self, room_id: str, ping_event_id: str) -> list[Pending]:
+        waiting = self._pending.pop((room_id, ping_event_id), [])
+        for one in waiting:
+            self._pending_of[one.pong.server] -= 1
+        return waiting
+
+
+def _reject(pong: Pong, reason: Rejection) -> Rejected:
+    return Rejected(pong.room_id, pong.server, reason, pong.seen_ts)
+
+
+def _round_trip_ms(sent: SentPing | None, arrived_ns: int | None) -> int | None:
+    if sent is None or sent.void or arrived_ns is None:
+        return None
+    return round((arrived_ns - sent.sent_ns) / 1e6)

@@ -1,0 +1,106 @@
+"""The rooms we are in: joining them, who is in them, and following a room that is upgraded."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pingboard.matrix.members import EXPECTED_WITHIN_MS, Members
+from pingboard.matrix.protocol import predecessor_of, read_tombstone
+from pingboard.model import ConfigurationError, HomeserverError
+from pingboard.servername import server_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pingboard.matrix.protocol import Event
+    from pingboard.matrix.session import Session
+    from pingboard.matrix.writer import Writer
+
+log = structlog.get_logger()
+
+
+class Rooms:
+    """The configured rooms and those that replaced them."""
+
+    def __init__(self, session: Session, writer: Writer) -> None:
+        self._session = session
+        self._writer = writer
+        self.joined: list[str] = []
+        """IDs; the session reads this very list before each sync"""
+        self.members: dict[str, Members] = {}
+        self._refused: set[tuple[str, str]] = set()
+
+    async def join(self, wanted: Sequence[str]) -> None:
+        """Join rooms by alias or ID; raises ConfigurationError where one can't be joined."""
+        for room in wanted:
+            room_id = await self._session.join(room)
+            alias = room if room.startswith("#") else None
+            await self._enter(room_id, alias, await self._known_predecessor(room_id))
+            log.info("joined", room=room, room_id=room_id)
+            tombstone = await self._session.state(room_id, "m.room.tombstone")
+            if tombstone is not None:
+                event = {"type": "m.room.tombstone", "state_key": "", "content": tombstone}
+                await self.follow(room_id, [event])
+
+    async def ask_members(self, room_id: str) -> list[str]:
+        """Who is in a room; those we knew of where our homeserver does not say."""
+        try:
+            return await self._session.joined_members(room_id)
+        except HomeserverError as error:
+            log.warning("can't ask for the members", room_id=room_id, error=str(error))
+            return []
+
+    async def follow(self, room_id: str, events: Sequence[Event]) -> str | None:
+        """The room that replaces this one, joined, where one of the events says so and it is true.
+
+        A tombstone is only one room's word. It is believed when the other room's creation names
+        this one as its predecessor, so that nobody can lead us, or a room's history, elsewhere.
+        """
+        for event in events:
+            successor = read_tombstone(event)
+            if successor is None or successor in self.joined:
+                continue
+            if (room_id, successor) in self._refused:
+                continue
+            if await self._replace(room_id, successor, event.get("sender")):
+                return successor
+            self._refused.add((room_id, successor))
+        return None
+
+    async def _replace(self, room_id: str, successor: str, sender: object) -> bool:
+        server = server_of(sender) if isinstance(sender, str) else None
+        try:
+            await self._session.join(successor, [server] if server else [])
+        except (ConfigurationError, HomeserverError) as error:
+            log.warning("can't follow the upgrade", room_id=room_id, error=str(error))
+            return False
+        create = await self._session.state(successor, "m.room.create")
+        if create is None or predecessor_of(create) != room_id:
+            log.error(
+                "tombstone ignored: the room it names does not say that it replaces this one",
+                room_id=room_id,
+                successor=successor,
+            )
+            await self._session.leave(successor)
+            return False
+        await self._enter(successor, await self._writer.alias_of(room_id), room_id)
+        log.info("followed an upgrade", room_id=room_id, successor=successor)
+        return True
+
+    async def _known_predecessor(self, room_id: str) -> str | None:
+        """The room that this one replaces, where we were in it: its samples are this one's."""
+        create = await self._session.state(room_id, "m.room.create")
+        predecessor = predecessor_of(create) if create is not None else None
+        known = await self._writer.room_ids()
+        return predecessor if predecessor in known else None
+
+    async def _enter(self, room_id: str, alias: str | None, predecessor: str | None) -> None:
+        await self._writer.record_room(room_id, alias, predecessor)
+        since_ts = time.time_ns() // 1_000_000 - EXPECTED_WITHIN_MS
+        answered = await self._writer.answered_since(room_id, since_ts)
+        self.members[room_id] = Members(await self.ask_members(room_id), answered)
+        if room_id not in self.joined:
+            self.joined.append(room_id)

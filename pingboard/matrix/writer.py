@@ -1,0 +1,121 @@
+"""The worker's way to the store: one thread writes, and a write that fails for now is repeated.
+
+The event loop goes on stamping arrivals while the disk is busy, full, or the database away. What
+is written comes in order and is the same however often it is repeated, so nothing counts twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import stamina
+
+from pingboard.store import recall
+from pingboard.store.engine import PassingStoreError, explained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pingboard.model import Batch, Gap, Pending, Ping, RoomState, WorkerState
+    from pingboard.store.engine import Engine
+    from pingboard.store.ingest import Ingest, SavedSession
+
+MAX_PAUSE_S = 30.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Writer:
+    """The store's calls that a worker makes, off the event loop, each until it succeeds.
+
+    StoreError where trying again can't help.
+    """
+
+    def __init__(self, engine: Engine, ingest: Ingest) -> None:
+        self._engine = engine
+        self.ingest = ingest
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pingboard-writer")
+
+    def close(self) -> None:
+        """Finish the write under way."""
+        self._thread.shutdown()
+
+    async def record(self, batch: Batch, next_batch: str | None = None) -> None:
+        """Commit a batch, with the sync token that it leads up to."""
+        await self._do(self.ingest.record, batch, next_batch)
+
+    async def record_if_any(self, batch: Batch) -> None:
+        """Commit a batch if there is anything in it."""
+        if any(getattr(batch, part.name) for part in dataclasses.fields(batch)):
+            await self.record(batch)
+
+    async def record_room(
+        self, room_id: str, alias: str | None = None, predecessor: str | None = None
+    ) -> None:
+        """Remember a joined room."""
+        await self._do(self.ingest.record_room, room_id, alias, predecessor)
+
+    async def record_room_state(self, room_id: str, state: RoomState) -> None:
+        """Remember whether a room can be measured in."""
+        await self._do(self.ingest.record_room_state, room_id, state)
+
+    async def record_worker(
+        self, vantage: str, state: WorkerState, since_ts: int, synced_ts: int | None
+    ) -> None:
+        """Remember how the worker is."""
+        await self._do(self.ingest.record_worker, vantage, state, since_ts, synced_ts)
+
+    async def saved_session(self) -> SavedSession:
+        """What the last run of this account left behind."""
+        return await self._do(self.ingest.saved_session)
+
+    async def find_pings(self, room_id: str, event_ids: Sequence[str]) -> dict[str, Ping]:
+        """The stored pings among these events of a room."""
+        return await self._do(recall.find_pings, self._engine, room_id, event_ids)
+
+    async def pending_pongs(self) -> list[Pending]:
+        """Pongs whose ping was not known when an earlier run stopped."""
+        return await self._do(recall.pending_pongs, self._engine)
+
+    async def open_gaps(self) -> list[Gap]:
+        """The gaps that are not filled yet."""
+        return await self._do(recall.open_gaps, self._engine)
+
+    async def rooms_with_history(self) -> set[str]:
+        """The rooms whose history before the first sync has been asked for."""
+        return await self._do(recall.rooms_with_history, self._engine)
+
+    async def alias_of(self, room_id: str) -> str | None:
+        """The alias that the operator configured a room by."""
+        return await self._do(recall.alias_of, self._engine, room_id)
+
+    async def room_ids(self) -> set[str]:
+        """Every room that was ever joined."""
+        return await self._do(recall.room_ids, self._engine)
+
+    async def answered_since(self, room_id: str, since_ts: int) -> dict[str, int]:
+        """The servers that answered a ping of ours since then."""
+        return await self._do(recall.answered_since, self._engine, room_id, since_ts)
+
+    async def _do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        call = functools.partial(_explained, functools.partial(work, *args, **kwargs))
+        async for attempt in stamina.retry_context(
+            on=PassingStoreError,
+            attempts=None,
+            timeout=None,
+            wait_initial=0.5,
+            wait_max=MAX_PAUSE_S,
+        ):
+            with attempt:
+                return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        raise AssertionError("attempts are unlimited")
+
+
+def _explained(call: Callable[[], T]) -> T:
+    with explained():
+        return call()

@@ -1,0 +1,127 @@
+"""What is written besides samples: redactions, void pings, pending pongs, gaps in history."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, bindparam, delete, insert, select, update
+
+from pingboard.store.rows import chunks, hash_event_id, ids_of, insert_new, ping_ids
+from pingboard.store.tables import gap, pending, ping, redacted, room, sample, server, unanswered
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+    from pingboard.model import Gap, Pending, Ping, Pong, Sample
+
+_RECENT_MS = 86_400_000
+"""Most redactions follow within a day; only for others are all pings of the room looked through."""
+
+
+def redact(connection: Connection, events: Sequence[tuple[str, str]]) -> None:
+    """Take pongs back, (room ID, event ID), and keep them from ever coming again."""
+    rooms = ids_of(connection, room.c.room_id, {room_id for room_id, _ in events})
+    for room_id, room_row in rooms.items():
+        hashes = [hash_event_id(event) for of_room, event in events if of_room == room_id]
+        rows = [{"room": room_row, "event_hash": hashed} for hashed in hashes]
+        insert_new(connection, redacted, rows)
+        names = [event for of_room, event in events if of_room == room_id]
+        for chunk in chunks(names):
+            gone = delete(pending).where(pending.c.room == room_row, pending.c.event.in_(chunk))
+            connection.execute(gone)
+        _delete_samples(connection, room_row, hashes)
+
+
+def _delete_samples(connection: Connection, room_row: int, hashes: Sequence[int]) -> None:
+    recent_ts = time.time_ns() // 1_000_000 - _RECENT_MS
+    for chunk in chunks(hashes):
+        # The table has no index on the hash: it would cost each sample more than the sample.
+        found = select(sample.c.ping, sample.c.pong_server).join(ping, sample.c.ping == ping.c.id)
+        found = found.where(ping.c.room == room_row, sample.c.event_hash.in_(chunk))
+        keys = connection.execute(found.where(ping.c.seen_ts >= recent_ts)).all()
+        if len(keys) < len(chunk):
+            keys = connection.execute(found).all()
+        for ping_row, server_row in keys:
+            one = and_(sample.c.ping == ping_row, sample.c.pong_server == server_row)
+            connection.execute(delete(sample).where(one))
+
+
+def without_redacted(connection: Connection, samples: Sequence[Sample]) -> Sequence[Sample]:
+    """The samples whose pong was not taken back before."""
+    if not samples:
+        return samples
+    rooms = ids_of(connection, room.c.room_id, {one.ping.room_id for one in samples})
+    hashes = {hash_event_id(one.pong.event_id): one for one in samples}
+    gone: set[tuple[int, int]] = set()
+    for chunk in chunks(list(hashes)):
+        found = select(redacted.c.room, redacted.c.event_hash)
+        wanted = found.where(redacted.c.room.in_(rooms.values()), redacted.c.event_hash.in_(chunk))
+        gone.update((row[0], row[1]) for row in connection.execute(wanted))
+    if not gone:
+        return samples
+    return [
+        one
+        for one in samples
+        if (rooms[one.ping.room_id], hash_event_id(one.pong.event_id)) not in gone
+    ]
+
+
+def void(connection: Connection, pings: Sequence[Ping]) -> None:
+    """Expect no pong of these any more."""
+    rooms = ids_of(connection, room.c.room_id, {one.room_id for one in pings})
+    ids = ping_ids(connection, [(one.room_id, one.event_id) for one in pings], rooms)
+    for chunk in chunks(list(ids.values())):
+        connection.execute(delete(unanswered).where(unanswered.c.ping.in_(chunk)))
+
+
+def record_pending(connection: Connection, pongs: Sequence[Pending]) -> None:
+    """Keep pongs whose ping is not known yet, so that a restart does not lose them."""
+    rooms = ids_of(connection, room.c.room_id, {one.pong.room_id for one in pongs})
+    names = ids_of(connection, server.c.name, {one.pong.server for one in pongs})
+    rows: list[dict[str, Any]] = [
+        {
+            "room": rooms[one.pong.room_id],
+            "event": one.pong.event_id,
+            "pong_server": names[one.pong.server],
+            "ping_event": one.pong.ping_event_id,
+            "claimed_from": one.pong.claimed_from,
+            "one_way_ms": one.pong.one_way_ms,
+            "origin_server_ts": one.pong.origin_server_ts,
+            "seen_ts": one.pong.seen_ts,
+            "provenance": int(one.provenance),
+        }
+        for one in pongs
+    ]
+    insert_new(connection, pending, rows)
+
+
+def forget_pending(connection: Connection, pongs: Sequence[Pong]) -> None:
+    """These are decided."""
+    if not pongs:
+        return
+    rooms = ids_of(connection, room.c.room_id, {one.room_id for one in pongs})
+    same = delete(pending).where(
+        pending.c.room == bindparam("b_room"), pending.c.event == bindparam("b_event")
+    )
+    keys = [{"b_room": rooms[one.room_id], "b_event": one.event_id} for one in pongs]
+    connection.execute(same, keys)
+
+
+def record_gaps(connection: Connection, gaps: Sequence[Gap]) -> None:
+    """Insert gaps that are new, update those that have an id."""
+    rooms = ids_of(connection, room.c.room_id, {one.room_id for one in gaps})
+    for one in gaps:
+        progress = {
+            "position": one.position,
+            "closed_ts": one.closed_ts,
+            "pongs": one.pongs,
+            "fault": one.fault,
+        }
+        if one.id is not None:
+            connection.execute(update(gap).where(gap.c.id == one.id).values(progress))
+            continue
+        bounds = {"until": one.until, "oldest_ts": one.oldest_ts, "opened_ts": one.opened_ts}
+        connection.execute(insert(gap).values(room=rooms[one.room_id], **bounds, **progress))
