@@ -23,13 +23,12 @@ def upgrade() -> None:
     )
     op.drop_table("lease")
     state = sa.Column("state", sa.Text(), comment="model.RoomState; null before the first join")
-    with op.batch_alter_table("room") as batch_op:
-        batch_op.add_column(state)
+    # Not as a batch: copying the table would lose its triggers.
+    op.add_column("room", state)
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("room") as batch_op:
-        batch_op.drop_column("state")
+    op.drop_column("room", "state")
     op.create_table(
         "lease",
         sa.Column("name", sa.Text(), nullable=False),
