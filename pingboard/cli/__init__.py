@@ -4,6 +4,7 @@
     worker  the worker alone            serve   the API alone, needs no account
     echo    the echo bot                lab     a local network of real homeservers
     table   a board, drawn or Markdown  section the section for This Week in Matrix
+    import  samples from a file         export  all samples into one
     db      the database's tables
 
 Exit codes: 0 ended as asked, 2 a setting, an argument or the homeserver at start is at fault,
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from pingboard.cli import tables
+from pingboard.cli import tables, transfer
 from pingboard.cli.start import say, set_up_logs, start, wording, writable
 from pingboard.model import (
     AccountError,
@@ -71,6 +72,8 @@ database = typer.Typer(help="The database's tables.", no_args_is_help=True)
 app.add_typer(database, name="db")
 app.command()(tables.table)
 app.command()(tables.section)
+app.command()(transfer.export)
+app.add_typer(transfer.import_app, name="import")
 
 
 def main() -> NoReturn:

@@ -29,18 +29,22 @@ def rankings(standings: Iterable[Standing]) -> str:
 
 
 def write(value: Any) -> str:
-    """One cell.
-
-    A spreadsheet takes a text that begins like a formula for one, and runs it; an apostrophe before
-    it says that it is text (OWASP, "CSV Injection"). A server name may begin with a hyphen.
-    """
+    """One cell."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+        return harmless(value)
     return shortest_decimal(value)
+
+
+def harmless(text: str) -> str:
+    """A text that no spreadsheet takes for a formula and runs (OWASP, "CSV Injection").
+
+    An apostrophe before it says that it is text. A server name may begin with a hyphen.
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _cells(standing: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -14,9 +14,10 @@ from fastapi import APIRouter, Request
 from fastapi_problem.error import Problem
 from starlette.responses import RedirectResponse, Response
 
-from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, PingstatRow, to_ts
+from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, PingstatRow, UnknownRoomError, to_ts
 from pingboard.ranking import pingstat
 from pingboard.store import export
+from pingboard.store.figures import lineage
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages import templates
 
@@ -162,8 +163,23 @@ def _rows(
         oldest_ms = newest_ms + longest_ms
     now_ts = to_ts(now.replace(microsecond=now.microsecond // 1000 * 1000))
     return export.pingstat_rows(
-        boards.engine, room, now_ts - oldest_ms, now_ts - newest_ms, ONE_WAY_MIN_MS, PONG_TIMEOUT_MS
+        boards.engine,
+        room,
+        _find(boards, room),
+        now_ts - oldest_ms,
+        now_ts - newest_ms,
+        ONE_WAY_MIN_MS,
+        PONG_TIMEOUT_MS,
     )
+
+
+def _find(boards: Boards, room: str) -> list[int]:
+    """The rows of a room and of its upgrades; none for an unknown room, which is no error here."""
+    try:
+        room_id, _ = boards.find_room(room)
+    except UnknownRoomError:
+        return []
+    return lineage(boards.engine, room_id)
 
 
 def _age_ms(request: Request, name: str, default_ms: int) -> int:

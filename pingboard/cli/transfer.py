@@ -1,0 +1,235 @@
+"""`import` and `export`: a database's samples from and to files; needs no account and no room."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import sys
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any, Self, cast
+
+import typer
+
+from pingboard.cli.start import readable, say, start, writable
+from pingboard.model import ConfigurationError, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from rich.progress import Progress
+
+    from pingboard.cli.sources import Read
+    from pingboard.records import Record
+    from pingboard.store.engine import Engine
+    from pingboard.store.imports import Importer
+
+CHUNK = 20_000
+"""Rows a transaction."""
+
+SHOWN = 20
+"""Rejected rows that are listed on the terminal; a file takes all."""
+
+import_app = typer.Typer(help="Import samples; again does no harm.", no_args_is_help=True)
+
+Source = Annotated[str, typer.Argument(metavar="FILE|URL", help="`-` reads from stdin.")]
+Rejects = Annotated[
+    Path | None, typer.Option("--rejected", help="A file for all rejected rows, with reasons.")
+]
+
+
+@import_app.command("pingstat")
+def import_pingstat(source: Source, rejected: Rejects = None) -> None:
+    """Import maubot/pingstat's stats.raw.json, which is asked for with ?max_age=1000000000."""
+    _import("pingstat", source, rejected)
+
+
+@import_app.command("ndjson")
+def import_ndjson(source: Source, rejected: Rejects = None) -> None:
+    """Import what `pingboard export --format ndjson` wrote."""
+    _import("ndjson", source, rejected)
+
+
+@import_app.command("csv")
+def import_csv(source: Source, rejected: Rejects = None) -> None:
+    """Import what `pingboard export --format csv` wrote."""
+    _import("csv", source, rejected)
+
+
+def export(
+    form: Annotated[
+        str, typer.Option("--format", help="ndjson, csv or pingstat.", metavar="FORMAT")
+    ] = "ndjson",
+    room: Annotated[str | None, typer.Option(help="Alias or ID; left out, all rooms.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option("--from", help="First time of the window, UTC.")
+    ] = None,
+    to: Annotated[datetime | None, typer.Option(help="First time after it, UTC.")] = None,
+    output: Annotated[Path | None, typer.Option(help="A file; left out, stdout.")] = None,
+) -> None:
+    """Write every sample: ndjson and csv keep all that boards are made of."""
+    from pingboard.store.export import read_records
+    from pingboard.store.figures import lineage
+
+    settings = start()
+    if form not in WRITERS:
+        raise ConfigurationError(f"--format {form!r} is none of {', '.join(WRITERS)}")
+    window = Window(
+        since.replace(tzinfo=UTC) if since else datetime(1970, 1, 1, tzinfo=UTC),
+        to.replace(tzinfo=UTC) if to else datetime(9999, 1, 1, tzinfo=UTC),
+    )
+    with readable(settings) as boards, _written(output) as file:
+        rooms = None if room is None else lineage(boards.engine, boards.find_room(room)[0])
+        WRITERS[form](read_records(boards.engine, rooms, window), file)
+
+
+def _import(form: str, source: str, rejected: Path | None) -> None:
+    import io
+
+    from pingboard.cli.sources import READERS, Counted, open_source
+    from pingboard.store.imports import Importer
+
+    settings = start()
+    with (
+        writable(settings) as engine,
+        _leased(engine),
+        _progress() as progress,
+        Refusals(rejected) as refusals,
+    ):
+        importer = Importer(engine)
+        try:
+            stream, size = open_source(source)
+            task = progress.add_task(source.rpartition("/")[2], total=size)
+            counted = Counted(stream, lambda count: progress.advance(task, count))
+            with stream, io.BufferedReader(cast("Any", counted), 1 << 20) as buffered:
+                _add_all(importer, READERS[form](buffered), refusals)
+        except ConfigurationError as error:
+            kept = f" ({importer.imported:,} samples are imported)" if importer.imported else ""
+            raise ConfigurationError(f"{source}: {error}{kept}") from error
+    say(f"imported {importer.imported:,} samples; {importer.known:,} were there already")
+    refusals.report()
+
+
+def _add_all(importer: Importer, rows: Iterator[Read], refusals: Refusals) -> None:
+    number = 0
+    while chunk := list(islice(rows, CHUNK)):
+        records: list[Record] = []
+        numbers: list[int] = []
+        for number, one in enumerate(chunk, number + 1):  # noqa: B020 (counts on over the chunks)
+            if isinstance(one, str):
+                refusals.add(number, one)
+            else:
+                records.append(one)
+                numbers.append(number)
+        for index, reason in importer.add(records):
+            refusals.add(numbers[index], reason)
+
+
+class Refusals:
+    """The rows that could not be imported: all of them into a file, the first onto the terminal."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._file = path.open("w", encoding="utf-8") if path else None
+        self._path = path
+        self._count = 0
+        self._shown: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+
+    def add(self, number: int, reason: str) -> None:
+        """Row `number`, from 1, was not imported."""
+        line = f"row {number}: {reason}"
+        self._count += 1
+        if len(self._shown) < SHOWN:
+            self._shown.append(line)
+        if self._file:
+            self._file.write(line + "\n")
+
+    def report(self) -> None:
+        """Say what was not imported, if anything."""
+        if not self._count:
+            return
+        say(f"rejected {self._count:,} rows")
+        for line in self._shown:
+            say(f"  {line}")
+        if self._path:
+            say(f"  all of them are in {self._path}")
+        elif self._count > SHOWN:
+            say("  --rejected FILE lists all of them")
+
+
+@contextlib.contextmanager
+def _leased(engine: Engine) -> Iterator[None]:
+    """The right to write; LeaseError while a worker has it."""
+    from pingboard.store.lease import take_lease
+
+    lease = take_lease(engine)
+    try:
+        yield
+    finally:
+        lease.release()
+
+
+def _progress() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )
+
+
+@contextlib.contextmanager
+def _written(output: Path | None) -> Iterator[IO[str]]:
+    if output is None:
+        yield sys.stdout
+        return
+    try:
+        with output.open("w", encoding="utf-8", newline="") as file:
+            yield file
+    except OSError as error:
+        raise ConfigurationError(f"--output: {output} can't be written: {error}") from error
+
+
+def _write_ndjson(records: Iterable[Record], file: IO[str]) -> None:
+    for record in records:
+        file.write(json.dumps(record._asdict(), separators=(",", ":")) + "\n")
+
+
+def _write_csv(records: Iterable[Record], file: IO[str]) -> None:
+    from pingboard.records import Record
+    from pingboard.render.csv import harmless
+
+    rows = csv.writer(file)
+    rows.writerow(Record._fields)
+    for record in records:
+        rows.writerow(harmless(value) if isinstance(value, str) else value for value in record)
+
+
+def _write_pingstat(records: Iterable[Record], file: IO[str]) -> None:
+    from pingboard.records import to_pingstat
+
+    separator = "["
+    for row in filter(None, map(to_pingstat, records)):
+        file.write(separator + json.dumps(row._asdict()))
+        separator = ",\n"
+    file.write("[]\n" if separator == "[" else "]\n")
+
+
+WRITERS: dict[str, Callable[[Iterable[Record], IO[str]], None]] = {
+    "ndjson": _write_ndjson,
+    "csv": _write_csv,
+    "pingstat": _write_pingstat,
+}

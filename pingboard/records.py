@@ -1,0 +1,227 @@
+"""Samples on their way out of a database and into one: rows of files <-> `Record`. Pure.
+
+Two forms: our own, which keeps all that a board is made of, and maubot/pingstat's, which keeps
+what its statistics are made of. What a file says is checked here; a row that can't be true is told
+in words, never an exception.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pingboard.model import PingstatRow, Provenance
+from pingboard.servername import is_server_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_MS = 2**31 - 1
+MAX_TS = 2**53
+
+_ROOM_ID = re.compile(r"![!-~]{1,254}", re.ASCII)
+_ALIAS = re.compile(r"#[^\x00-\x20]{1,254}")
+_EVENT_ID = re.compile(r"\$[!-~]{1,254}", re.ASCII)
+
+
+class Record(NamedTuple):
+    """One ping x one pong server, with all that is kept of it; the columns of an export.
+
+    Without `one_way_ms` it is a pong that was expected and has not come. Timestamps are Matrix
+    timestamps.
+    """
+
+    room_id: str
+    room_alias: str | None
+    room_predecessor: str | None
+    """the ID of the room that was upgraded to this one"""
+    ping_event_id: str
+    ping_server: str
+    pong_server: str
+    one_way_ms: int | None
+    round_trip_ms: int | None
+    ping_seen_ts: int
+    pong_seen_ts: int | None
+    """None where nobody saw it arrive: the importer finds a time near its ping's"""
+    ping_origin_server_ts: int
+    pong_origin_server_ts: int | None
+    ping_sent_ts: int | None
+    vantage: str | None
+    """set for our own pings alone"""
+    provenance: str | None
+    """the name of a `Provenance`, small"""
+    pong_event_hash: int | None
+
+
+def read_pingstat(row: object) -> Record | str:
+    """A row of pingstat's `stats.raw.json`; text where it can't be used, which says why.
+
+    pingstat does not keep when a ping was sent. What a pong's time and its latency say of it is
+    near enough to find it in a window.
+    """
+    if not isinstance(row, dict):
+        return "is no object"
+    try:
+        one = PingstatRow._make(map(row.__getitem__, PingstatRow._fields))
+    except KeyError as error:
+        return f"lacks {error}"
+    fault = (
+        _check_names(one.room_id, one.ping_id, one.ping_server, one.pong_server)
+        or _check_integer("receive_diff", one.receive_diff, -MAX_MS, MAX_MS)
+        or _check_integer("pong_timestamp", one.pong_timestamp, 0, MAX_TS)
+    )
+    if fault:
+        return fault
+    pinged_ts = max(0, one.pong_timestamp - one.receive_diff)
+    # By position, in the order of `Record`: a million rows come this way.
+    return Record(
+        one.room_id,
+        None,
+        None,
+        one.ping_id,
+        one.ping_server,
+        one.pong_server,
+        one.receive_diff,
+        None,
+        pinged_ts,
+        None,
+        pinged_ts,
+        one.pong_timestamp,
+        None,
+        None,
+        _IMPORT,
+        None,
+    )
+
+
+def read_record(row: object) -> Record | str:
+    """A row of our own export, integers as integers; text where it can't be used."""
+    if not isinstance(row, dict):
+        return "is no object"
+    try:
+        one = Record._make(map(row.__getitem__, Record._fields))
+    except KeyError as error:
+        return f"lacks {error}"
+    return (
+        _check_names(one.room_id, one.ping_event_id, one.ping_server, one.pong_server)
+        or _check_room(one)
+        or _check_numbers(row)
+        or _check_pong(one)
+        or one
+    )
+
+
+def read_csv(row: Mapping[str, Any]) -> Record | str:
+    """A row of our own export as CSV, where everything is text and nothing is empty."""
+    read: dict[str, Any] = {}
+    for name, text in row.items():
+        if not text:
+            read[name] = None
+        elif name in _INTEGERS:
+            if not re.fullmatch(r"-?\d{1,18}", text, re.ASCII):
+                return f"{name} is {_show(text)}, which is no integer"
+            read[name] = int(text)
+        else:
+            # The apostrophe keeps a spreadsheet from taking a name for a formula.
+            read[name] = text.removeprefix("'")
+    return read_record(read)
+
+
+def to_pingstat(record: Record) -> PingstatRow | None:
+    """As pingstat keeps it; None for a pong that has not come."""
+    if record.one_way_ms is None or record.pong_origin_server_ts is None:
+        return None
+    return PingstatRow(
+        record.room_id,
+        record.ping_event_id,
+        record.pong_server,
+        record.ping_server,
+        record.one_way_ms,
+        record.pong_origin_server_ts,
+    )
+
+
+_INTEGERS = {
+    "one_way_ms": (-MAX_MS, MAX_MS),
+    "round_trip_ms": (0, MAX_MS),
+    "ping_seen_ts": (0, MAX_TS),
+    "pong_seen_ts": (0, MAX_TS),
+    "ping_origin_server_ts": (0, MAX_TS),
+    "pong_origin_server_ts": (0, MAX_TS),
+    "ping_sent_ts": (0, MAX_TS),
+    "pong_event_hash": (0, 2**48 - 1),
+}
+"""The least and the most that each can be."""
+
+_REQUIRED = frozenset({"ping_seen_ts", "ping_origin_server_ts"})
+
+
+def _check_names(room_id: object, event_id: object, *servers: object) -> str | None:
+    if not (isinstance(room_id, str) and _is_room_id(room_id)):
+        return f"{_show(room_id)} is no room ID"
+    if not (isinstance(event_id, str) and _is_event_id(event_id)):
+        return f"{_show(event_id)} is no event ID"
+    for server in servers:
+        if not (isinstance(server, str) and _is_server_name(server)):
+            return f"{_show(server)} is no homeserver name"
+    return None
+
+
+def _check_room(one: Record) -> str | None:
+    for name, pattern in (("room_alias", _ALIAS), ("room_predecessor", _ROOM_ID)):
+        value: object = getattr(one, name)
+        if value is not None and not (isinstance(value, str) and pattern.fullmatch(value)):
+            return f"{name} is {_show(value)}, which is none"
+    return None
+
+
+def _check_numbers(row: Mapping[str, object]) -> str | None:
+    for name, (least, most) in _INTEGERS.items():
+        if row[name] is None and name not in _REQUIRED:
+            continue
+        if fault := _check_integer(name, row[name], least, most):
+            return fault
+    return None
+
+
+def _check_pong(one: Record) -> str | None:
+    if one.vantage is not None and not (isinstance(one.vantage, str) and one.vantage.isprintable()):
+        return f"vantage is {_show(one.vantage)}, which is no name"
+    if one.one_way_ms is None:
+        return None
+    if one.pong_origin_server_ts is None:
+        return "pong_origin_server_ts is empty, and one_way_ms is not"
+    if one.provenance not in _PROVENANCES:
+        return f"provenance is {_show(one.provenance)}, not one of {', '.join(_PROVENANCES)}"
+    return None
+
+
+# A file has few names, each in many rows.
+_is_server_name = lru_cache(maxsize=10_000)(is_server_name)
+
+
+@lru_cache(maxsize=1000)
+def _is_room_id(text: str) -> bool:
+    return _ROOM_ID.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=10_000)
+def _is_event_id(text: str) -> bool:
+    return _EVENT_ID.fullmatch(text) is not None
+
+
+_IMPORT = Provenance.IMPORT.name.lower()
+_PROVENANCES = [provenance.name.lower() for provenance in Provenance]
+
+
+def _check_integer(name: str, value: object, least: int, most: int) -> str | None:
+    # bool is a subclass of int: `true` is no number of milliseconds.
+    if type(value) is not int:
+        return f"{name} is {_show(value)}, which is no integer"
+    return None if least <= value <= most else f"{name} is {value}, beyond {least} to {most}"
+
+
+def _show(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,319 @@
+"""`pingboard import` and `pingboard export`: as a user types them."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pingboard.boards import Boards
+from pingboard.model import Batch, Board, BoardName, Sample, Window
+from pingboard.store.engine import migrate, open_engine
+from pingboard.store.ingest import Ingest
+from pingboard.store.lease import take_lease
+from tests import pingstat
+from tests.commands import environment
+from tests.samples import make_ping, make_pong
+from tests.web.site import NOW, serve
+
+BASE = "/_matrix/maubot/plugin/pingstat"
+NOW_TS = 1_791_763_200_000
+WEEK = Window.named("7d", NOW)
+ROOM = "!TdAwENXmXuMrCrFEFX:maunium.net"
+SERVERS = [
+    "one.example",
+    "two.example",
+    "pc.koesters.xyz:6167",
+    "[::1]:8448",
+    "[2001:db8::1]",
+    "192.0.2.7:8448",
+    "UPPER.example",
+    "-hyphen.example",
+]
+
+
+def run(url: str, *arguments: str, folder: Path, stdin: bytes = b"") -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `pingboard ...` on a database."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pingboard", *arguments],
+        cwd=folder,
+        env=environment({"DATABASE_URL": url}),
+        input=stdin,
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def random_rows(seed: int, count: int = 600) -> list[dict[str, Any]]:
+    """Rows in no order of time, of pings that are weeks apart; with ties, and out of all ranges."""
+    rng = random.Random(seed)
+    senders = {f"$ping{number}": rng.choice(SERVERS) for number in range(80)}
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for _ in range(count):
+        ping, pong_server = rng.choice([*senders]), rng.choice(SERVERS)
+        ms = rng.choice([rng.randint(10, 90), rng.randint(10, 90), -5, 0, 9, 10, 600_000, 600_001])
+        age_ms = rng.choice([rng.randrange(8 * 86_400_000), rng.randrange(90_000_000), 604_800_000])
+        rows[ping, pong_server] = {
+            "room_id": ROOM,
+            "ping_id": ping,
+            "pong_server": pong_server,
+            "ping_server": senders[ping],
+            "receive_diff": ms,
+            "pong_timestamp": NOW_TS - age_ms,
+        }
+    return [*rows.values()]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_imported_history_is_served_as_pingstat_serves_it(
+    database_url: str, tmp_path: Path, seed: int
+) -> None:
+    rows = random_rows(seed)
+    (tmp_path / "raw.json").write_text(json.dumps(rows))
+    code, _, said = run(database_url, "import", "pingstat", "raw.json", folder=tmp_path)
+    assert (code, said) == (0, f"imported {len(rows)} samples; 0 were there already\n")
+    engine = open_engine(database_url, read_only=True)
+    ages = [("", ""), ("604800", "0"), ("86400", ""), ("90000", "3600"), ("1000000", "86400")]
+    with serve(engine) as client:
+        for max_age, min_age in [*ages, ("x", "-5"), ("10", "20")]:
+            ask = {"params": {"max_age": max_age, "min_age": min_age}}
+            document = client.get(f"{BASE}/{ROOM}/stats.json", **ask).text  # type: ignore[arg-type]
+            expected = pingstat.stats(rows, NOW_TS, max_age, min_age)
+            # As text: the order of keys, the digits, and the integer or float of a median.
+            assert document.partition('"pings": ')[2] == json.dumps(expected).partition(": ")[2]
+            raw = client.get(f"{BASE}/{ROOM}/stats.raw.json", **ask).text  # type: ignore[arg-type]
+            assert raw == json.dumps(pingstat.raw(rows, NOW_TS, max_age, min_age))
+    engine.dispose()
+
+
+def boards_of(url: str, window: Window = WEEK) -> list[Board]:
+    engine = open_engine(url, read_only=True)
+    boards = Boards(engine)
+    found = [boards.board(name, window, now=NOW) for name in BoardName]
+    engine.dispose()
+    return found
+
+
+def without_ids(boards: Sequence[Board]) -> list[Any]:
+    return [(board.room_id, board.samples, board.standings) for board in boards]
+
+
+def fill(url: str) -> None:
+    """Our own pings with round trips and a loss, others' pings, an alias, an upgraded room."""
+    engine = open_engine(url)
+    migrate(engine)
+    ingest = Ingest(engine, "test")
+    ingest.record_room(ROOM, "#ping:one.example")
+    rng = random.Random(7)
+    samples = []
+    for number in range(40):
+        ours = number % 2 == 0
+        ping = make_ping(
+            number,
+            "ours.example" if ours else "two.example",
+            room_id=ROOM,
+            seen_ts=NOW_TS - 86_400_000 + number * 1000,
+            vantage="main" if ours else None,
+            sent_ts=NOW_TS - 86_400_000 + number * 1000 - 9 if ours else None,
+        )
+        for server in SERVERS:
+            ms = rng.randint(20, 2000)
+            if ours and server == SERVERS[number % 8]:
+                continue  # expected, and it never comes
+            pong = make_pong(ping, server, ms)
+            trip = ms * 2 if ours else None
+            pong = replace(pong, seen_ts=ping.seen_ts + ms * 2, origin_server_ts=ping.seen_ts + 7)
+            samples.append(Sample(ping, pong, trip))
+    ingest.record(Batch([], samples))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO room (room_id) VALUES ('!older')")
+        connection.exec_driver_sql(
+            "UPDATE room SET predecessor = (SELECT id FROM room WHERE room_id = '!older') "
+            f"WHERE room_id = '{ROOM}'"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO unanswered (ping, pong_server) SELECT ping.id, server.id "
+            "FROM ping, server WHERE ping.vantage IS NOT NULL AND NOT EXISTS "
+            "(SELECT 1 FROM sample WHERE ping = ping.id AND pong_server = server.id) "
+            "AND server.name <> 'ours.example'"
+        )
+    engine.dispose()
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv"])
+def test_an_export_imported_again_gives_the_same_boards(
+    database_url: str, tmp_path: Path, form: str
+) -> None:
+    fill(database_url)
+    exported = run(database_url, "export", "--format", form, folder=tmp_path)
+    assert exported[0] == 0, exported
+    (tmp_path / "all").write_text(exported[1], newline="")
+    again = f"sqlite:///{tmp_path}/again.db"
+    for expected in ("imported 300 samples; 0 were", "imported 0 samples; 300 were"):
+        code, _, said = run(again, "import", form, "all", folder=tmp_path)
+        assert code == 0, said
+        assert said.startswith(expected)
+        assert without_ids(boards_of(again)) == without_ids(boards_of(database_url))
+        assert boards_of(again)[0].room_alias == "#ping:one.example"
+        assert any(row.lost for row in boards_of(again)[0].standings)
+    assert run(again, "export", "--format", form, folder=tmp_path)[1] == exported[1]
+
+
+def test_what_pingstat_can_hold_goes_there_and_back(tmp_path: Path) -> None:
+    url, again = f"sqlite:///{tmp_path}/a.db", f"sqlite:///{tmp_path}/b.db"
+    fill(url)
+    code, _, said = run(url, "export", "--format=pingstat", "--output=raw", folder=tmp_path)
+    assert (code, said) == (0, "")
+    assert len(json.loads((tmp_path / "raw").read_text())) == 300
+    assert run(again, "import", "pingstat", "raw", folder=tmp_path)[0] == 0
+    response, *others = without_ids(boards_of(url))
+    assert without_ids(boards_of(again))[1:] == others
+    assert response[1] > 0
+
+
+def test_rejected_rows_are_listed_with_reasons(tmp_path: Path) -> None:
+    good = random_rows(1, 1)[0]
+    bad: list[tuple[Any, str]] = [
+        (7, "is no object"),
+        ({"room_id": ROOM}, "lacks 'ping_id'"),
+        (good | {"room_id": "ROOM"}, "'ROOM' is no room ID"),
+        (good | {"ping_id": "$a b"}, "'$a b' is no event ID"),
+        (good | {"pong_server": "a|b"}, "'a|b' is no homeserver name"),
+        (good | {"ping_server": None}, "None is no homeserver name"),
+        (good | {"receive_diff": 1.5}, "receive_diff is 1.5, which is no integer"),
+        (good | {"receive_diff": True}, "receive_diff is True, which is no integer"),
+        (good | {"receive_diff": 2**31}, "receive_diff is 2147483648, beyond"),
+        (good | {"pong_timestamp": -1}, "pong_timestamp is -1, beyond"),
+        (good | {"ping_server": "liar.example"}, "its ping was not sent from liar.example"),
+    ]
+    (tmp_path / "raw").write_text(json.dumps([good, *(row for row, _ in bad)]))
+    url = f"sqlite:///{tmp_path}/a.db"
+    options = ("--rejected", "why.txt")
+    code, _, said = run(url, "import", "pingstat", "raw", *options, folder=tmp_path)
+    assert code == 0, said
+    assert f"imported 1 samples; 0 were there already\nrejected {len(bad)} rows\n" in said
+    listed = (tmp_path / "why.txt").read_text().splitlines()
+    for number, (_, reason) in enumerate(bad, 2):
+        (line,) = [line for line in listed if line.startswith(f"row {number}: ")]
+        assert line.startswith(f"row {number}: {reason}")
+        assert f"  {line}" in said
+
+
+@pytest.mark.parametrize(
+    ("form", "content", "fault"),
+    [
+        ("pingstat", b'{"disclaimer": 1}', "it is no list of rows"),
+        ("pingstat", b"[{", "it is no JSON"),
+        ("pingstat", None, "it can't be read"),
+        ("csv", b"\xff\xff", "it is no CSV"),
+    ],
+)
+def test_a_file_that_is_something_else_is_one_line(
+    tmp_path: Path, form: str, content: bytes | None, fault: str
+) -> None:
+    if content is not None:
+        (tmp_path / "file").write_bytes(content)
+    url = f"sqlite:///{tmp_path}/a.db"
+    code, _, said = run(url, "import", form, "file", folder=tmp_path)
+    assert code == 2
+    assert said.startswith(f"pingboard: file: {fault}")
+    assert said.count("\n") == 1
+
+
+def test_an_import_that_was_cut_off_is_run_again(tmp_path: Path) -> None:
+    rows = random_rows(2)
+    whole = json.dumps(rows)
+    (tmp_path / "half").write_text(whole[: len(whole) // 2])
+    (tmp_path / "whole").write_text(whole)
+    url = f"sqlite:///{tmp_path}/a.db"
+    assert run(url, "import", "pingstat", "half", folder=tmp_path)[0] == 2
+    assert run(url, "import", "pingstat", "whole", folder=tmp_path)[0] == 0
+    exported = run(url, "export", "--format", "pingstat", folder=tmp_path)[1]
+    assert json.loads(exported) == rows
+
+
+def test_nothing_is_imported_beside_a_worker(database_url: str, tmp_path: Path) -> None:
+    engine = open_engine(database_url)
+    lease = take_lease(engine)
+    code, _, said = run(database_url, "import", "ndjson", "-", folder=tmp_path)
+    lease.release()
+    engine.dispose()
+    assert code == 3, said
+    assert said.startswith("pingboard: another pingboard worker")
+
+
+@pytest.fixture
+def pingstat_server() -> Iterator[Callable[[bytes], str]]:
+    """Serves one body over HTTP."""
+    servers: list[http.server.HTTPServer] = []
+
+    def serve_body(body: bytes) -> str:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever).start()
+        return f"http://127.0.0.1:{server.server_port}/stats.raw.json?max_age=1"
+
+    yield serve_body
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_an_address_and_stdin_are_read_too(
+    tmp_path: Path, pingstat_server: Callable[[bytes], str]
+) -> None:
+    rows = random_rows(3, 20)
+    body = json.dumps(rows).encode()
+    url = f"sqlite:///{tmp_path}/a.db"
+    address = pingstat_server(body)
+    code, _, said = run(url, "import", "pingstat", address, folder=tmp_path)
+    assert code == 0, said
+    assert said.startswith(f"imported {len(rows)} samples")
+    said = run(url, "import", "pingstat", "-", folder=tmp_path, stdin=body)[2]
+    assert said == f"imported 0 samples; {len(rows)} were there already\n"
+
+
+def test_imported_rows_say_that_they_are(tmp_path: Path) -> None:
+    (tmp_path / "raw").write_text(json.dumps(random_rows(4, 20)))
+    run(f"sqlite:///{tmp_path}/a.db", "import", "pingstat", "raw", folder=tmp_path)
+    with sqlite3.connect(tmp_path / "a.db") as database:
+        assert database.execute("SELECT DISTINCT provenance FROM sample").fetchall() == [(2,)]
+    database.close()
+
+
+def test_the_page_shows_imported_rows_with_nothing_configured(database_url: str) -> None:
+    engine = open_engine(database_url)
+    migrate(engine)
+    from pingboard.records import Record, read_pingstat
+    from pingboard.store.imports import Importer
+
+    rows = random_rows(5)
+    records = [one for one in map(read_pingstat, rows) if isinstance(one, Record)]
+    assert list(Importer(engine).add(records)) == []
+    with serve(engine) as client:
+        answer = client.get("/api/v1/rankings", params={"board": "delivery"}).json()
+        rooms = client.get("/api/v1/rooms").json()["rooms"]
+    engine.dispose()
+    assert answer["room"]["id"] == ROOM
+    assert answer["standings"]
+    assert rooms[0]["samples"] == len(rows)
