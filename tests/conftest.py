@@ -50,6 +50,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def postgresql_database(postgresql_url: str) -> str:
+    """The URL of an empty PostgreSQL database, for what SQLite does not have."""
+    return _create_database(postgresql_url)
+
+
+@pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     """A migrated database, to be written to; on both."""
     engine = open_engine(database_url)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import socket
 import sqlite3
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pingboard.lab import Lab
-from tests.commands import account_settings, run_to_end, running, start
+from tests.commands import account_settings, end_of, run_to_end, running, start
 
 
 async def one_line(command: str, settings: dict[str, str], folder: Path) -> str:
@@ -96,6 +98,44 @@ async def test_tables_that_are_not_current_are_not_touched_when_told_so(tmp_path
     async with running("serve", {"MIGRATE": "0", "PORT": "0"}, tmp_path) as process:
         assert process.stderr is not None
         assert b"pingboard serves" in await process.stderr.readline()
+
+
+async def test_a_second_worker_on_one_database_is_refused(lab: Lab, tmp_path: Path) -> None:
+    settings = account_settings(await lab.register(lab.homeservers[0], "only"), lab.room_alias)
+    async with running("worker", settings, tmp_path) as first:
+        assert first.stderr is not None
+        assert b"joined" in await first.stderr.readline()
+        second = await run_to_end("worker", settings, tmp_path)
+    assert second.code == 3
+    assert "another pingboard worker" in second.stderr
+    assert len(second.stderr.splitlines()) == 1
+
+
+async def test_systemd_is_told_that_the_worker_is_ready_and_alive(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = account_settings(await lab.register(lab.homeservers[0], "unit"), lab.room_alias)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(30)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        async with running("worker", settings, tmp_path):
+            told = [await asyncio.to_thread(systemd.recv, 100) for _ in range(2)]
+    assert told == [b"READY=1", b"WATCHDOG=1"]
+
+
+async def test_no_token_and_no_user_id_is_logged(lab: Lab, tmp_path: Path) -> None:
+    account = await lab.register(lab.homeservers[0], "discreet")
+    settings = account_settings(account, lab.room_alias) | {"INTERVAL": "1s", "LOG_LEVEL": "DEBUG"}
+    process = await start("worker", settings, tmp_path)
+    await asyncio.sleep(4)
+    process.terminate()
+    ended = await end_of(process)
+    assert ended.code == 0
+    assert "joined" in ended.stderr
+    assert account.access_token not in ended.stderr
+    assert account.user_id not in ended.stderr
+    assert not re.search(r"@[^:\s…]+:", ended.stderr)
 
 
 async def test_a_password_is_used_once_and_the_login_is_kept(lab: Lab, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from pingboard.cli import tables, transfer
-from pingboard.cli.start import say, set_up_logs, start, wording, writable
+from pingboard.cli.start import say, set_up_logs, start, without_user_ids, wording, writable
 from pingboard.model import (
     AccountError,
     AccountLostError,
@@ -81,7 +81,9 @@ def main() -> NoReturn:
     try:
         app()
     except PingboardError as error:
-        for line in str(error).splitlines():
+        # A wrong setting is shown as it is; what a homeserver says may name anybody.
+        is_ours = isinstance(error, ConfigurationError)
+        for line in (str(error) if is_ours else without_user_ids(str(error))).splitlines():
             say(f"pingboard: {line}")
         sys.exit(next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)))
     sys.exit(0)

@@ -139,12 +139,16 @@ def _advance(gap: Gap, page: Page, before: set[str], pongs: int) -> Gap:
     )
 
 
+def events_since(events: Sequence[Event], oldest_ts: int | None) -> list[Event]:
+    """Those that say they are from then or later; all where it does not matter."""
+    return [event for event in events if oldest_ts is None or _timestamp(event) >= oldest_ts]
+
+
 def _is_too_old(events: Sequence[Event], oldest_ts: int | None) -> bool:
     """Whether most of a page is older than wanted; one liar's clock must not end a gap early."""
     if oldest_ts is None or not events:
         return False
-    old = [event for event in events if _timestamp(event) < oldest_ts]
-    return 2 * len(old) > len(events)
+    return 2 * len(events_since(events, oldest_ts)) < len(events)
 
 
 def _timestamp(event: Event) -> int:

@@ -322,7 +322,7 @@ async def _log_in(client: Client, account: Account) -> None:
         if error.errcode in ("M_FORBIDDEN", "M_USER_DEACTIVATED", "M_INVALID_USERNAME"):
             raise AccountError(
                 f"PINGBOARD_PASSWORD: {account.homeserver} does not accept it for "
-                f"PINGBOARD_USER={account.user_id} ({error.errcode})"
+                f"PINGBOARD_USER ({error.errcode})"
             ) from error
         raise _unreachable(account, error) from error
 
@@ -338,7 +338,8 @@ async def _ask_who_we_are(client: Client, account: Account) -> WhoamiResponse:
         raise _unreachable(account, error) from error
     if account.user_id and me.user_id != account.user_id:
         raise AccountError(
-            f"PINGBOARD_USER is {account.user_id}, but the access token belongs to {me.user_id}"
+            "PINGBOARD_USER is not the user whom PINGBOARD_ACCESS_TOKEN belongs to; leave it out, "
+            "or take the token of that user"
         )
     return me
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from pingboard.matrix.gaps import GapFiller
+from pingboard.matrix.gaps import GapFiller, events_since
 from pingboard.matrix.ledger import Ledger
 from pingboard.matrix.login import log_in
 from pingboard.matrix.pinger import Pinger
@@ -195,7 +195,8 @@ class Worker:
 
     async def _read_page(self, events: Sequence[Event], gap: Gap) -> Batch:
         """What a stretch of history says, oldest first, judged as far as its pings are known."""
-        arrived = self._ledger.read_history(events, gap.room_id, gap.opened_ts)
+        wanted = events_since(events, gap.oldest_ts)
+        arrived = self._ledger.read_history(wanted, gap.room_id, gap.opened_ts)
         unknown = self._ledger.unknown_pings(arrived)
         self._ledger.learn((await self._writer.find_pings(gap.room_id, unknown)).values())
         redacted = self._read_redactions(events, gap.room_id)

@@ -218,6 +218,25 @@ async def test_an_upgrade_is_followed_and_a_false_tombstone_is_not(
     assert states == {room_id: "upgraded", successor: "joined"}
 
 
+@pytest.mark.parametrize("version", ["5", "10", "11", "12"])
+async def test_rooms_of_every_version_are_measured(
+    lab: Lab, engine: Engine, owner: Member, version: str
+) -> None:
+    room_id = await owner.create_room(room_version=version)
+    account = await lab.register(lab.homeservers[1], f"version{version}")
+    alias = f"#v{version}:{owner.server}"
+    await owner.call("PUT", f"directory/room/{alias.replace('#', '%23')}", room_id=room_id)
+    async with listening(lab, engine, account, [alias]):
+        await until(lambda: synced(engine))
+        kept = await owner.ping(room_id)
+        taken_back = await owner.pong(room_id, kept)
+        await owner.pong(room_id, await owner.ping(room_id))
+        await until(lambda: count(engine, sample) == 2)
+        await owner.redact(room_id, taken_back)
+        await until(lambda: count(engine, sample) == 1)
+    assert rows(engine, room.c.room_id, room.c.alias) == [(room_id, alias)]
+
+
 async def test_pinging_stops_while_kicked_and_while_denied(
     lab: Lab, engine: Engine, owner: Member
 ) -> None:
