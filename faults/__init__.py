@@ -7,6 +7,8 @@ Each case of a chapter is one function; the rest is its stage:
       homeserver.py, tokens.py, history.py    "Homeserver and network"
       storage.py, clocks.py                   "Worker and storage"
       abuse.py, strings.py                    "Abuse from the room"
+      unreal.py       the worker against a model, in thousands of steps
+        machine.py, model_homeserver.py
     stage.py        what all cases share: two homeservers, an echo bot on each
     scene.py        what a case has for itself: a room, a worker behind a fault proxy, a database
     invariants.py   what has to hold after every case, whatever happened in it

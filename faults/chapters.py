@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from faults import abuse, clocks, history, homeserver, storage, strings, tokens
+from faults import abuse, clocks, history, homeserver, storage, strings, tokens, unreal
 from faults.case import CASES, Case
 
-CHAPTERS = (homeserver, tokens, history, storage, clocks, abuse, strings)
+CHAPTERS = (homeserver, tokens, history, storage, clocks, abuse, strings, unreal)
 
 
 def cases() -> list[Case]:

@@ -13,7 +13,12 @@ from faults.scene import Scene
 SHIFTED = str(Path(__file__).with_name("shifted.py"))
 
 
-@case(33, "Wall clock moved by an hour and a day, either way", "round trips unchanged, no burst")
+@case(
+    33,
+    "Wall clock moved by an hour and a day, either way",
+    "round trips unchanged, no burst",
+    short=False,
+)
 async def clock_moved(scene: Scene) -> str:
     scene.worker = scene.make_worker((SHIFTED, "worker"))
     await scene.start()

@@ -56,7 +56,7 @@ async def gap_that_cannot_be_filled(scene: Scene) -> str:
     worst = 0
     for fault in faults.values():
         await scene.worker.terminate()
-        await scene.flood(120)
+        await scene.flood(55)
         scene.proxy.inject("/messages", fault)
         scene.proxy.inject("/relations", fault)
         before = len(scene.proxy.seen)
@@ -81,7 +81,7 @@ def _first_page_only() -> Fault:
 @case(18, "Backlog at the first start", "imported once, nothing pinged for it")
 async def backlog(scene: Scene) -> str:
     await scene.exchange(20)
-    await scene.flood(200)
+    await scene.flood(60)
     await asyncio.sleep(1)  # for the bots' answers
     history = len(await scene.truth())
     await scene.start(INTERVAL="1h")
@@ -195,7 +195,7 @@ async def false_tombstone(scene: Scene) -> str:
 async def invites(scene: Scene) -> str:
     await scene.start()
     joins = scene.proxy.count("join")
-    count = int(scene.long(10, 1000))
+    count = int(scene.long(4, 1000))
     rooms = []
     for number in range(count):
         request = {"invite": [scene.account.user_id], "name": f"free prize {number}"}

@@ -19,7 +19,7 @@ from faults.scene import Scene
 
 @case(24, "kill -9 at random moments while pongs flow", "samples equal to the room's")
 async def killed_at_random(scene: Scene) -> str:
-    kills, pongs = int(scene.long(4, 100)), int(scene.long(200, 10_000))
+    kills, pongs = int(scene.long(3, 100)), int(scene.long(120, 10_000))
     await scene.start()
     async with asyncio.TaskGroup() as both:
         flow = both.create_task(scene.flood(pongs))
@@ -40,7 +40,7 @@ async def killed_at_random(scene: Scene) -> str:
 async def terminated(scene: Scene) -> str:
     await scene.start()
     async with asyncio.TaskGroup() as both:
-        flow = both.create_task(scene.flood(100))
+        flow = both.create_task(scene.flood(60))
         await asyncio.sleep(0.5)
         code, seconds = await scene.worker.terminate()
     await flow
@@ -141,7 +141,9 @@ async def postgresql_killed(scene: Scene) -> str:
         return f"went on {seconds:.1f} s after the last"
 
 
-@case(37, "Database file truncated", "refused with a clear line and the way to restore")
+@case(
+    37, "Database file truncated", "refused with a clear line and the way to restore", short=False
+)
 async def truncated(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(1, scene.within(20))

@@ -7,6 +7,7 @@ of every room. None of that suits a measurement, so it is switched off here.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlencode
@@ -32,6 +33,11 @@ MAX_RETRY_AFTER_S = 600.0
 """The longest wait that a homeserver can impose: beyond it we ask again, whatever it said."""
 
 DEFAULT_RETRY_AFTER_S = 5.0
+
+MAX_MESSAGE = 200
+"""Characters of a homeserver's own words that are passed on."""
+
+_USER_ID = re.compile(r"@\S*:\S+")
 
 _LOST_ACCESS = frozenset({"M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", "M_USER_DEACTIVATED"})
 
@@ -110,7 +116,9 @@ def _error_of(response: ErrorResponse) -> HomeserverError | AccountError:
     if status == 429 or response.status_code == "M_LIMIT_EXCEEDED":
         wait = _retry_after_s(response, transport)
         return RateLimitedError(f"asks to wait {wait:.1f} s", wait)
-    text = f"{response.status_code or 'no Matrix error code'}: {response.message}"
+    # It goes to the log, where no user ID belongs; Synapse names the one that is not allowed.
+    message = _USER_ID.sub("(user)", " ".join(str(response.message).split()))[:MAX_MESSAGE]
+    text = f"{response.status_code or 'no Matrix error code'}: {message}"
     if response.status_code in _LOST_ACCESS:
         return AccountError(text)
     return HomeserverError(f"answered {status}, {text}", response.status_code)
