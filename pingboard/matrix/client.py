@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlencode
 
@@ -20,10 +21,13 @@ from nio import (
     ErrorResponse,
     JoinResponse,
     LocalProtocolError,
+    MessageDirection,
     Response,
     SyncResponse,
 )
+from nio.responses import RoomEventRelationsResponse
 
+from pingboard.matrix.protocol import PONG_RELATION
 from pingboard.model import AccountError, HomeserverError, RateLimitedError
 
 if TYPE_CHECKING:
@@ -45,6 +49,12 @@ _LOST_ACCESS = frozenset({"M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", "M_USER_DEACTIVA
 _NO_MATRIX = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 R = TypeVar("R", bound=Response)
+
+
+class _Pongs(Enum):
+    """A kind of relation, as nio wants one."""
+
+    RELATION = PONG_RELATION
 
 
 class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
@@ -80,6 +90,16 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
         # `via` since version 1.12 of the specification, `server_name` before.
         query = urlencode([(key, name) for key in ("via", "server_name") for name in via])
         return await self._send(JoinResponse, method, f"{path}&{query}" if via else path)
+
+    async def pongs_of(self, room_id: str, event_id: str, position: str | None) -> Any:
+        """A page of the events that are related to a ping as pongs (nio knows no such kind)."""
+        method, path = Api.room_get_event_relations(
+            self.access_token, room_id, event_id, _Pongs.RELATION, None,
+            MessageDirection.back, position, None, 100,
+        )  # fmt: skip
+        return await self._send(
+            RoomEventRelationsResponse, method, path, response_data=(room_id, event_id)
+        )
 
     async def receive_response(self, response: Response) -> None:
         if not isinstance(response, SyncResponse):

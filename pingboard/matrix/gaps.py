@@ -37,7 +37,8 @@ log = structlog.get_logger()
 class GapFiller:
     """Fills one gap after the other. `read` turns a page's events into what is to be stored.
 
-    `finish` is called when a room's last gap is closed, `store` commits.
+    `finish` is called when a room's last gap is closed, `store` commits, `latest_pings` are the
+    last ones of a room that are stored.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class GapFiller:
         read: Callable[[Sequence[Event], Gap], Awaitable[Batch]],
         store: Callable[[Batch], Awaitable[None]],
         finish: Callable[[str], Awaitable[None]],
+        latest_pings: Callable[[str], Awaitable[list[str]]],
     ) -> None:
         self._session = session
         self._open_gaps = open_gaps
         self._read = read
         self._store = store
         self._finish = finish
+        self._latest_pings = latest_pings
         self._wake = asyncio.Event()
         self._filling: set[str] = set()
 
@@ -101,13 +104,25 @@ class GapFiller:
                 gap = dataclasses.replace(gap, fault=str(error), closed_ts=closed_ts)
                 log.warning("gap not filled", room_id=gap.room_id, error=str(error))
                 await self._store(Batch(gaps=[gap]))
-                return
+                break
             batch = await self._read(list(reversed(page.events)), gap)
             gap = _advance(gap, page, before, len(batch.samples))
             await self._store(dataclasses.replace(batch, gaps=[gap]))
             log.info("filling a gap", room_id=gap.room_id, pongs=gap.pongs)
+        if gap.fault is not None:
+            await self._fill_by_relations(gap)
+            return
         seconds = round(time.monotonic() - begun_s, 1)
         log.info("gap filled", room_id=gap.room_id, pongs=gap.pongs, seconds=seconds)
+
+    async def _fill_by_relations(self, gap: Gap) -> None:
+        """The second way, where history can't be had: the pongs of the pings before the gap."""
+        try:
+            for event_id in await self._latest_pings(gap.room_id):
+                pongs = await self._session.answers(gap.room_id, event_id)
+                await self._store(await self._read(list(reversed(pongs)), gap))
+        except HomeserverError as error:
+            log.warning("relations can't be had either", room_id=gap.room_id, error=str(error))
 
     async def _ask(self, gap: Gap) -> Page:
         def pause(error: Exception) -> bool | float:

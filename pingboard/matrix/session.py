@@ -29,6 +29,7 @@ from nio import (
     SyncResponse,
     WhoamiResponse,
 )
+from nio.responses import RoomEventRelationsResponse
 
 from pingboard.matrix.client import Client, checked
 from pingboard.model import AccountError, ConfigurationError, HomeserverError, RateLimitedError
@@ -49,6 +50,9 @@ TIMELINE_LIMIT = 1000
 """Events asked for at once; Synapse gives at most 100 in a sync and 1,000 in a page of history."""
 
 MAX_BACKOFF_S = 60.0
+
+MAX_ANSWERS = 1_000
+"""More pongs of one ping than there are servers in any ping room."""
 
 EVENT_TYPES = ["m.room.message", "m.room.redaction", "m.room.member", "m.room.tombstone"]
 
@@ -229,6 +233,21 @@ class Session:
             2 * CALL_TIMEOUT_S,
         )
         return Page([event.source for event in answer.chunk], answer.end)
+
+    async def answers(self, room_id: str, ping_event_id: str) -> list[Event]:
+        """The pongs that are related to a ping, newest first; at most `MAX_ANSWERS`."""
+        events: list[Event] = []
+        position: str | None = None
+        while len(events) < MAX_ANSWERS:
+            at = position
+            page: RoomEventRelationsResponse = await self._call(
+                lambda: self._client.pongs_of(room_id, ping_event_id, at)  # noqa: B023
+            )
+            events += [event.source for event in page.events]
+            position = page.next_batch
+            if position is None or not page.events:
+                break
+        return events[:MAX_ANSWERS]
 
     async def position(self) -> str:
         """The sync token of now: where a stream without a past begins."""

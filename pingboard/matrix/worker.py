@@ -102,6 +102,7 @@ class Worker:
             read=self._read_page,
             store=self._writer.record,
             finish=self._finish_history,
+            latest_pings=self._writer.latest_pings,
         )
         self._filler.notice([gap.room_id for gap in await self._writer.open_gaps()])
         self._with_history = await self._writer.rooms_with_history()

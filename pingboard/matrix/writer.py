@@ -78,6 +78,10 @@ class Writer:
         """The stored pings among these events of a room."""
         return await self._do(recall.find_pings, self._engine, room_id, event_ids)
 
+    async def latest_pings(self, room_id: str) -> list[str]:
+        """The event IDs of the last pings of a room."""
+        return await self._do(recall.latest_pings, self._engine, room_id)
+
     async def pending_pongs(self) -> list[Pending]:
         """Pongs whose ping was not known when an earlier run stopped."""
         return await self._do(recall.pending_pongs, self._engine)

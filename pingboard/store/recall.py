@@ -34,6 +34,19 @@ def find_pings(engine: Engine, room_id: str, event_ids: Sequence[str]) -> dict[s
     return found
 
 
+def latest_pings(engine: Engine, room_id: str, limit: int = 50) -> list[str]:
+    """The event IDs of the last pings of a room, the latest first."""
+    wanted = (
+        select(ping.c.event)
+        .join(room, ping.c.room == room.c.id)
+        .where(room.c.room_id == room_id)
+        .order_by(ping.c.seen_ts.desc())
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        return list(connection.execute(wanted).scalars())
+
+
 def pending_pongs(engine: Engine) -> list[Pending]:
     """Every pong whose ping was not known when it came, the oldest first."""
     columns = (pending.c.event, room.c.room_id, server.c.name, pending.c.ping_event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -14,10 +15,10 @@ import pytest
 from sqlalchemy import select
 
 from pingboard.lab import Lab
-from pingboard.matrix.session import Account
+from pingboard.matrix.session import Account, Session
 from pingboard.matrix.worker import Worker
 from pingboard.matrix.writer import Writer
-from pingboard.model import AccountLostError, Provenance
+from pingboard.model import AccountLostError, Batch, Gap, Provenance
 from pingboard.store.engine import Engine, migrate, open_engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.tables import (
@@ -326,3 +327,29 @@ async def test_with_a_password_a_revoked_token_costs_one_login_and_nothing_is_lo
         [(same_device, new_token)] = rows(engine, session.c.device_id, session.c.access_token)
     assert same_device == device_id
     assert new_token != token
+
+
+async def test_where_history_can_not_be_had_pongs_are_found_by_their_relation(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "relating")
+    async with listening(lab, engine, account, [room_id]):
+        question = await owner.ping(room_id)
+        await until(lambda: owner.server in ping_servers(engine) and count(engine, ping) == 2)
+    claims = {"event_id": question, "ms": 70, "from": owner.server}
+    relation = {"rel_type": "xyz.maubot.pong", **claims}
+    await owner.send(room_id, {"msgtype": "m.notice", "body": "x", "m.relates_to": relation})
+    # A gap whose token our homeserver does not understand, and no other way to that pong.
+    gone = Gap(room_id, "no-such-token", "no-such-token", None, time.time_ns() // 1_000_000)
+    position = Ingest(engine, account.user_id)
+    credentials = Account(account.homeserver_url, account.user_id, account.access_token)
+    session_now = await Session.open(credentials)
+    position.record(Batch(gaps=[gone]), await session_now.position())
+    await session_now.aclose()
+    async with listening(lab, engine, account, [room_id]):
+        await until(lambda: count(engine, sample) == 1)
+    assert rows(engine, sample.c.one_way_ms) == [(70,)]
+    faults = [fault for (fault,) in rows(engine, gap.c.fault) if fault]
+    assert len(faults) == 1
+    assert "M_" in faults[0]
