@@ -24,6 +24,7 @@ from pingboard.model import (
 from pingboard.ranking.clocks import Clock, estimate_clocks
 from pingboard.ranking.samples import standings
 from pingboard.store import figures, queries
+from pingboard.store.changes import Watch
 
 if TYPE_CHECKING:
     from pingboard.store.engine import Engine
@@ -40,6 +41,20 @@ class Boards:
         self.engine = engine
         self.default_room = default_room
         self._memory = Memory(engine)
+        self._watch = Watch(engine)
+
+    @property
+    def version_is_cheap(self) -> bool:
+        """Whether `version` takes microseconds, so that it may be asked on an event loop."""
+        return self._watch.is_cheap
+
+    def version(self) -> int:
+        """The version of the data, for one thread: boards change only if it does, or with time."""
+        return self._watch.version()
+
+    def close(self) -> None:
+        """Let go of what `version` keeps open."""
+        self._watch.close()
 
     def rooms(self) -> list[Room]:
         """Every room that was joined or has samples, the most recently pinged first."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pingboard.blocks import EMPTY, HOUR_MS, Block, replace
 from pingboard.model import PONG_TIMEOUT_MS
-from pingboard.store import changes, columns
+from pingboard.store import changes, columns, sealed
 from pingboard.store.engine import read_snapshot
 
 if TYPE_CHECKING:
@@ -101,19 +101,12 @@ class Memory:
             kept = self._rooms[room] = _Kept(latest + 1, latest)
         keep_from = max(first, kept.latest - KEEP_HOURS)
         if keep_from < kept.first:
-            kept.blocks.update(_load(connection, room, keep_from, kept.first))
+            kept.blocks.update(sealed.read_hours(connection, room, keep_from, kept.first))
             kept.first = keep_from
-        older = _load(connection, room, first, min(kept.first, after))
+        older = sealed.read_hours(connection, room, first, min(kept.first, after))
         hours = {**older, **kept.blocks}
         _forget(kept, keep_from)
         return [hours[hour] for hour in sorted(hours) if first <= hour < after]
-
-
-def _load(connection: Connection, room: int, first: int, after: int) -> dict[int, Block]:
-    if first >= after:
-        return {}
-    read = columns.read_hours(connection, room, first, after)
-    return {hour: block for (_, hour), block in read.items()}
 
 
 def _forget(kept: _Kept, first: int) -> None:

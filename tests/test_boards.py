@@ -13,6 +13,7 @@ from pingboard.boards import Boards
 from pingboard.model import Batch, BoardName, Sample, Standing, Window, from_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
+from pingboard.store.sealed import seal
 from pingboard.store.tables import ping, room, sample, server, unanswered
 from tests.ranking.test_standings import rank_plainly
 from tests.rows import read_rows, take
@@ -142,7 +143,9 @@ def test_boards_in_memory_stay_equal_to_the_plain_computation(engine: Engine, se
 
 
 def _change_something(engine: Engine, ingest: Ingest, random: Random, days: int) -> None:
-    kind = random.choice(["pongs", "pongs", "old", "redaction", "void", "nothing"])
+    kind = random.choice(["pongs", "pongs", "old", "redaction", "void", "seal", "nothing"])
+    if kind == "seal":
+        seal(engine, START_TS + random.randrange(days) * DAY_MS)
     if kind in ("pongs", "old"):
         day = days - 1 if kind == "pongs" else random.randrange(days)
         samples = []

@@ -318,18 +318,20 @@ def _server(settings: Settings, listener: socket.socket) -> Iterator[Server]:
     """The API, reading from the database and never writing to it."""
     from pingboard.boards import Boards
     from pingboard.store.engine import is_current, open_engine
-    from pingboard.web.app import create_app, stop_streams
+    from pingboard.web.app import cache_answers, create_app, stop_streams
     from pingboard.web.server import Server
 
     engine = open_engine(settings.database_url, read_only=True)
     if not is_current(engine):
         with writable(settings):
             pass
-    boards = Boards(engine, settings.rooms[0] if settings.rooms else None)
+    boards = Boards(engine, next(iter(settings.rooms), None))
+    app = create_app(boards, wording=wording(settings), configured=settings.rooms)
     try:
-        app = create_app(boards, wording=wording(settings), configured=settings.rooms)
-        yield Server(app, listener, before_stop=lambda: stop_streams(app))
+        cached = cache_answers(app, boards)
+        yield Server(cached, listener, before_stop=lambda: stop_streams(app))
     finally:
+        boards.close()
         engine.dispose()
 
 

@@ -52,6 +52,7 @@ WATCH_HOLD_MS = 2_000
 that our homeserver is held up, and that what arrives then measures nothing."""
 
 REPORT_S = 10.0
+SEAL_PAUSE_S = 300.0
 UNREACHABLE_S = 90.0
 """Without an answered sync for so long, our homeserver is not reachable."""
 
@@ -117,6 +118,7 @@ class Worker:
                 tasks.create_task(self._listen())
                 tasks.create_task(self._filler.run())
                 tasks.create_task(self._report())
+                tasks.create_task(self._seal())
         except* AccountError as errors:
             await self._tell(WorkerState.AUTH)
             raise AccountLostError(str(errors.exceptions[0])) from None
@@ -269,6 +271,13 @@ class Worker:
             await self._tell(WorkerState.UNREACHABLE if is_late else WorkerState.RUNNING)
             await self._on_alive()
             await asyncio.sleep(REPORT_S)
+
+    async def _seal(self) -> None:
+        """Pack past hours; a batch at a time, so that what arrives is written in between."""
+        while True:
+            while await self._writer.seal(_now_ts()):
+                pass
+            await asyncio.sleep(SEAL_PAUSE_S)
 
     async def _tell(self, state: WorkerState) -> None:
         if state is not self._state:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import stamina
 
-from pingboard.store import recall
+from pingboard.store import recall, sealed
 from pingboard.store.engine import PassingStoreError, explained
 
 if TYPE_CHECKING:
@@ -69,6 +69,10 @@ class Writer:
     ) -> None:
         """Remember how the worker is."""
         await self._do(self.ingest.record_worker, vantage, state, since_ts, synced_ts)
+
+    async def seal(self, now_ts: int) -> int:
+        """Pack some past hours; 0 when there is nothing left to do."""
+        return await self._do(sealed.seal, self._engine, now_ts)
 
     async def saved_session(self) -> SavedSession:
         """What the last run of this account left behind."""

@@ -8,16 +8,20 @@ A reader keeps the version that it has seen, asks what came after it, and reads 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sqlite3
+from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import delete, func, select
+from sqlalchemy.exc import SQLAlchemyError
 
+from pingboard.model import StoreError
 from pingboard.store.tables import change
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from sqlalchemy import Connection, Engine
+
+_LOCK = 7369621740115
+"""The advisory lock that the triggers take on PostgreSQL."""
 
 KEEP = 50_000
 """Journal rows to keep: a reader further behind starts again from nothing."""
@@ -49,6 +53,15 @@ def prune(connection: Connection, keep: int = KEEP) -> None:
     connection.execute(delete(change).where(change.c.id <= read_version(connection) - keep))
 
 
+def hold_back_others(connection: Connection) -> None:
+    """Let nobody else change what boards are made of until this transaction ends.
+
+    On SQLite a transaction that writes does that by itself.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+
+
 class Watch:
     """Tells cheaply whether the version may have changed since last asked; for one thread.
 
@@ -63,14 +76,17 @@ class Watch:
         self._version = 0
 
     def version(self) -> int:
-        """The version of the data as of now."""
-        if self._engine.dialect.name != "sqlite":
-            return self._read()
+        """The version of the data as of now; StoreError where the database can't be asked."""
+        try:
+            return self._look() if self.is_cheap else self._read()
+        except (sqlite3.Error, SQLAlchemyError) as error:
+            raise StoreError(f"the database can't be asked for its version: {error}") from error
+
+    def _look(self) -> int:
         if self._connection is None:
             raw = self._engine.raw_connection()
-            self._connection = raw.driver_connection
+            self._connection = cast("sqlite3.Connection", raw.driver_connection)
             raw.detach()
-        assert self._connection is not None  # noqa: S101
         # It changes whenever another connection commits, of whatever process.
         seen = self._connection.execute("PRAGMA data_version").fetchone()
         if seen != self._seen:
@@ -81,6 +97,11 @@ class Watch:
     def _read(self) -> int:
         with self._engine.connect() as connection:
             return read_version(connection)
+
+    @property
+    def is_cheap(self) -> bool:
+        """Whether it may be asked on an event loop."""
+        return self._engine.dialect.name == "sqlite"
 
     def close(self) -> None:
         """Let go of its connection."""

@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
@@ -31,8 +32,10 @@ from pingboard.web import (
     samples,
     section,
 )
+from pingboard.web.cache import ByteCache
 from pingboard.web.dependencies import Given
 from pingboard.web.feed import Feed
+from pingboard.web.freshness import Freshness
 from pingboard.web.middleware import CommonHeaders, HeadAsGet
 
 _DESCRIPTION = """\
@@ -104,3 +107,10 @@ def create_app(
     docs.mount(app)
     pages.mount(app)
     return app
+
+
+def cache_answers(
+    app: ASGIApp, boards: Boards, *, clock: Callable[[], datetime] = utc_now
+) -> ByteCache:
+    """The app behind a memory of its answers, as it is served."""
+    return ByteCache(app, Freshness(boards, clock))

@@ -35,12 +35,13 @@ class CommonHeaders:
         await self.app(scope, receive, send_completed)
 
 
-_IS_HEAD = "pingboard.is_head"
+IS_HEAD = "pingboard.is_head"
+"""Marks the scope of a GET that stands for a HEAD."""
 
 
 def is_head(scope: Scope) -> bool:
     """Whether a request that a path gets as GET was a HEAD."""
-    return bool(scope.get(_IS_HEAD))
+    return bool(scope.get(IS_HEAD))
 
 
 class HeadAsGet:
@@ -63,4 +64,4 @@ class HeadAsGet:
                 message = {**message, "body": b""}
             await send(message)
 
-        await self.app({**scope, "method": "GET", _IS_HEAD: True}, receive, send_without_body)
+        await self.app({**scope, "method": "GET", IS_HEAD: True}, receive, send_without_body)

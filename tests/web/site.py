@@ -15,7 +15,7 @@ from pingboard.boards import Boards
 from pingboard.model import Batch, Sample, to_ts
 from pingboard.store.engine import Engine, migrate, open_engine
 from pingboard.store.ingest import Ingest
-from pingboard.web.app import create_app, stop_streams
+from pingboard.web.app import cache_answers, create_app, stop_streams
 from pingboard.web.server import Server, listen
 from tests.samples import make_ping, make_pong
 
@@ -70,11 +70,14 @@ def serve(
     engine: Engine, *, default_room: str | None = None, **options: Any
 ) -> Iterator[httpx.Client]:
     """A client of a running server, for which it is always `NOW`."""
-    app = create_app(Boards(engine, default_room), clock=lambda: NOW, **options)
-    server = Server(app, listen("127.0.0.1", 0), before_stop=lambda: stop_streams(app))
+    boards = Boards(engine, default_room)
+    app = create_app(boards, clock=lambda: NOW, **options)
+    cached = cache_answers(app, boards, clock=lambda: NOW)
+    server = Server(cached, listen("127.0.0.1", 0), before_stop=lambda: stop_streams(app))
     server.start()
     try:
         with httpx.Client(base_url=server.url) as client:
             yield client
     finally:
         server.stop()
+        boards.close()

@@ -1,0 +1,271 @@
+"""Rendered answers kept as bytes, in front of the whole app: a request that asks again for what has
+not changed is answered here, without routing, without a query, without compressing.
+
+What the app has to know of it:
+
+* Kept is a 200 to GET or HEAD that says its length and whose `Cache-Control` does not say
+  `no-store`. A stream (server-sent events, an export) passes untouched, as does all else.
+* The key is the path, the query parameters in any order, and `Accept`; so an answer may depend on
+  these and on nothing else of the request. `Vary` has to name `Accept` where it does.
+* An answer is as of a version of the data and a minute. The next request after either has changed
+  is answered anew; so `Cache-Control` is the app's to say, and `no-cache` where it says nothing.
+* The ETag is the app's own where it sets one, else a digest of the body: an answer that comes out
+  the same after a change keeps its tag. Each content coding has a tag of its own (RFC 9110, 8.8.3).
+* Requests that come while an answer is being made wait for it. One that took longer than 50 ms is
+  given for nine times as long as it took, up to a second, whatever has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pingboard.web.encodings import choose_encoding, encode
+from pingboard.web.middleware import IS_HEAD
+from pingboard.web.recorder import Recorder
+
+Headers = list[tuple[bytes, bytes]]
+Key = tuple[object, ...]
+
+MAX_BYTES = 64 << 20
+MAX_SHORTCUTS = 2048
+LONGEST_REQUEST = 4096
+"""Bytes of query and Accept together; a longer request is not kept."""
+
+SLOW_S = 0.05
+MOST_STALE_S = 1.0
+_OVERHEAD = 2048
+"""What an entry takes besides its body, roughly and rather too much."""
+
+_ENTITY_TAG = re.compile(rb'"[^"]*"')
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One answer, in every coding that was asked for."""
+
+    version: object
+    made_at: float
+    took_s: float
+    headers: Headers
+    """without those that depend on the coding"""
+    etag: bytes
+    body: bytes
+    is_text: bool
+    codings: dict[bytes, _Answer] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return _OVERHEAD + len(self.body) + sum(len(one.body) for one in self.codings.values())
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What is sent, ready to be sent."""
+
+    start: Message
+    body: bytes
+    not_modified: Message
+    etag: bytes
+
+
+class ByteCache:
+    """The outermost ASGI layer. `version` gives anything that differs after a change."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        version: Callable[[], Awaitable[object]],
+        *,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self.app = app
+        self._version = version
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._entries: OrderedDict[Key, _Entry] = OrderedDict()
+        self._flights: dict[Key, asyncio.Future[None]] = {}
+        self._shortcuts: dict[Key, _Answer] = {}
+        self._shortcut_version: object = None
+        self._uncacheable: set[str] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer from memory, or let the app answer and remember it."""
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+            await self.app(scope, receive, send)
+            return
+        accept = codings = matches = b""
+        for name, value in scope["headers"]:
+            if name == b"accept-encoding":
+                codings = value
+            elif name == b"accept":
+                accept = value
+            elif name == b"if-none-match":
+                matches = value
+        path, query = scope["path"], scope["query_string"]
+        if path in self._uncacheable or len(query) + len(accept) > LONGEST_REQUEST:
+            await self.app(scope, receive, send)
+            return
+        version = await self._version()
+        if version != self._shortcut_version:
+            self._shortcuts.clear()
+            self._shortcut_version = version
+        shortcut = (path, query, accept, codings)
+        answer = self._shortcuts.get(shortcut)
+        if answer is None:
+            key = (path, _canonical(query), accept)
+            entry = await self._find(key, version, scope, receive, send)
+            if entry is None:
+                return
+            answer = self._encoded(key, entry, codings)
+            if entry.version == version and len(self._shortcuts) < MAX_SHORTCUTS:
+                self._shortcuts[shortcut] = answer
+        await _send_answer(answer, scope["method"], matches, send)
+
+    async def _find(
+        self, key: Key, version: object, scope: Scope, receive: Receive, send: Send
+    ) -> _Entry | None:
+        """A fresh entry; None where the app has answered by itself."""
+        while True:
+            entry = self._entries.get(key)
+            if entry is not None and (entry.version == version or _is_good_enough(entry)):
+                self._entries.move_to_end(key)
+                return entry
+            flight = self._flights.get(key)
+            if flight is None:
+                return await self._fly(key, version, scope, receive, send)
+            await flight
+            if key not in self._entries:
+                await self.app(scope, receive, send)
+                return None
+
+    async def _fly(
+        self, key: Key, version: object, scope: Scope, receive: Receive, send: Send
+    ) -> _Entry | None:
+        """Ask the app while others wait; keep what it says if it may be kept."""
+        flight = self._flights[key] = asyncio.get_running_loop().create_future()
+
+        def land() -> None:
+            if not flight.done():
+                flight.set_result(None)
+                del self._flights[key]
+
+        started = time.monotonic()
+        recorder = Recorder(send, scope["method"], land)
+        try:
+            asked = {**scope, "method": "GET"}
+            if scope["method"] == "HEAD":
+                asked[IS_HEAD] = True
+            await self.app(asked, receive, recorder)
+            if scope["method"] == "HEAD" and not recorder.body:
+                # What has no body now may have left it out, because nobody asked for it.
+                await recorder.give_up()
+            if recorder.passed_on:
+                if recorder.is_uncacheable and len(self._uncacheable) < MAX_SHORTCUTS:
+                    self._uncacheable.add(scope["path"])
+                return None
+            entry = _make_entry(recorder, version, time.monotonic() - started)
+            self._keep(key, entry)
+            return entry
+        finally:
+            land()
+
+    def _keep(self, key: Key, entry: _Entry) -> None:
+        old = self._entries.pop(key, None)
+        self._bytes += entry.size - (old.size if old else 0)
+        self._entries[key] = entry
+        self._trim()
+
+    def _encoded(self, key: Key, entry: _Entry, accepted: bytes) -> _Answer:
+        coding = choose_encoding(accepted) if entry.is_text else b""
+        answer = entry.codings.get(coding)
+        if answer is None:
+            answer = entry.codings[coding] = _make_answer(entry, coding)
+            if self._entries.get(key) is entry:
+                self._bytes += len(answer.body)
+                self._trim()
+        return answer
+
+    def _trim(self) -> None:
+        while self._bytes > self._max_bytes and self._entries:
+            _, dropped = self._entries.popitem(last=False)
+            self._bytes -= dropped.size
+            # They hold the bodies too.
+            self._shortcuts.clear()
+
+
+def _make_entry(recorder: Recorder, version: object, took_s: float) -> _Entry:
+    headers = {name.lower(): value for name, value in recorder.start["headers"]}
+    kind = headers.get(b"content-type", b"")
+    digest = hashlib.blake2b(recorder.body, digest_size=9).hexdigest()
+    etag = headers.pop(b"etag", b'"%s"' % digest.encode())
+    headers.pop(b"content-length", None)
+    headers.setdefault(b"cache-control", b"no-cache")
+    varies = [one.strip() for one in headers.get(b"vary", b"").split(b",") if one.strip()]
+    if b"accept-encoding" not in [one.lower() for one in varies]:
+        headers[b"vary"] = b", ".join([*varies, b"Accept-Encoding"])
+    is_text = kind.startswith(b"text/") or b"json" in kind or b"xml" in kind
+    return _Entry(
+        version,
+        time.monotonic(),
+        took_s,
+        list(headers.items()),
+        etag,
+        recorder.body,
+        is_text and b"content-encoding" not in headers,
+    )
+
+
+def _make_answer(entry: _Entry, coding: bytes) -> _Answer:
+    body, etag, headers = entry.body, entry.etag, [*entry.headers]
+    if coding:
+        body = encode(coding, entry.body)
+        etag = b'%s-%s"' % (etag[:-1], coding)
+        headers.append((b"content-encoding", coding))
+    headers.append((b"etag", etag))
+    unchanged = [pair for pair in headers if not pair[0].startswith(b"content-")]
+    headers.append((b"content-length", b"%d" % len(body)))
+    return _Answer(
+        {"type": "http.response.start", "status": 200, "headers": headers},
+        body,
+        {"type": "http.response.start", "status": 304, "headers": unchanged},
+        etag,
+    )
+
+
+async def _send_answer(answer: _Answer, method: str, matches: bytes, send: Send) -> None:
+    if matches and _matches(matches, answer.etag):
+        await send(answer.not_modified)
+        await send({"type": "http.response.body", "body": b""})
+        return
+    await send(answer.start)
+    body = answer.body if method == "GET" else b""
+    await send({"type": "http.response.body", "body": body})
+
+
+def _matches(given: bytes, etag: bytes) -> bool:
+    """Weak comparison, as If-None-Match wants it (RFC 9110, 13.1.2)."""
+    if given in (etag, b"*"):
+        return True
+    return etag.removeprefix(b"W/") in _ENTITY_TAG.findall(given)
+
+
+def _is_good_enough(entry: _Entry) -> bool:
+    keep_s = min(MOST_STALE_S, 9 * entry.took_s) if entry.took_s > SLOW_S else 0.0
+    return time.monotonic() - entry.made_at < keep_s
+
+
+def _canonical(query: bytes) -> object:
+    """The same for the same parameters in another order; repeated ones keep theirs."""
+    if not query:
+        return b""
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, encoding="latin-1")
+    return tuple(sorted(pairs, key=lambda pair: pair[0]))

@@ -1,0 +1,45 @@
+"""As of when an answer is: the version of the data and the minute."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from pingboard.boards import Boards
+from pingboard.model import StoreError
+
+_PAUSE_S = {True: 0.001, False: 0.1}
+"""How long a version is believed, by whether asking for it is cheap."""
+
+
+class Freshness:
+    """Gives something that differs as soon as the data has changed, or the minute has.
+
+    The minute, because a window that ends now also changes by what leaves it.
+    """
+
+    def __init__(self, boards: Boards, clock: Callable[[], datetime]) -> None:
+        self._boards = boards
+        self._clock = clock
+        self._ask_at = 0.0
+        self._current: object = None
+
+    async def __call__(self) -> object:
+        """What answers are as of now; asked often, it looks once in a while."""
+        now = time.monotonic()
+        if now >= self._ask_at:
+            is_cheap = self._boards.version_is_cheap
+            # Before asking: while one request waits for the database, others don't ask too.
+            self._ask_at = now + _PAUSE_S[is_cheap]
+            self._current = (await self._ask(is_cheap), self._clock().timestamp() // 60)
+        return self._current
+
+    async def _ask(self, is_cheap: bool) -> object:
+        ask = self._boards.version
+        try:
+            return ask() if is_cheap else await asyncio.to_thread(ask)
+        except StoreError:
+            # Like nothing before: then no answer is fresh, and the app says what is wrong.
+            return object()
