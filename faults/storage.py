@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import warnings
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 from faults.case import CaseError, case, expect, until
@@ -183,13 +183,10 @@ async def _small_disk(scene: Scene, size: str) -> AsyncIterator[None]:
 
 
 def _fill(file: Path) -> None:
-    with file.open("wb") as opened:
-        try:
-            while True:
-                opened.write(b"x" * 4096)
-                opened.flush()
-        except OSError:
-            return
+    # Unbuffered: what does not fit must not wait to be written when the file is closed.
+    with file.open("wb", buffering=0) as opened, suppress(OSError):
+        while True:
+            opened.write(b"x" * 4096)
 
 
 async def _run(*command: str) -> None:
