@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bench import machine, ranking
+from bench import machine, ranking, receive
 from bench.pairs import Pair, Result, measure
 from bench.report import HEAD, render_document, render_machine, render_row
 
-GROUPS = [ranking]
+GROUPS = [ranking, receive]
 
 
 def main() -> int:
