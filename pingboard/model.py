@@ -318,6 +318,8 @@ class Standing(NamedTuple):
     """how far its clock is ahead of ours; None where no ping of ours says"""
     clock_uncertainty_ms: float | None = None
     """the offset is right to within this; one that is larger is a clock that is wrong"""
+    previous_rank: int | None = None
+    """its rank in the last edition before the window's end; None where it had none"""
 
 
 class PingstatRow(NamedTuple):

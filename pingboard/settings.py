@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pingboard.model import ConfigurationError
+from pingboard.schedule import Schedule, parse_schedule
 from pingboard.servername import is_server_name, server_of
 
 _PREFIX = "PINGBOARD_"
@@ -42,6 +43,10 @@ def parse_duration(text: str) -> timedelta:
 
 def _duration(value: object) -> object:
     return parse_duration(value) if isinstance(value, str) else value
+
+
+def _schedule(value: object) -> object:
+    return parse_schedule(value) if isinstance(value, str) else value
 
 
 def _split(value: object) -> object:
@@ -132,6 +137,15 @@ class Settings(BaseSettings):
         None,
         description="the sentence that invites to a room, Markdown; {room} is the room's link",
         examples=["Join {room} to play along."],
+    )
+    edition: Annotated[Schedule | None, BeforeValidator(_schedule)] = Field(
+        Schedule(),
+        description="when the boards of the past week are frozen as an edition; off makes none",
+        examples=["Friday 12:00 UTC"],
+    )
+    commands: bool = Field(True, description="answer !pingboard in the room", examples=["true"])
+    announce: bool = Field(
+        False, description="tell each edition's best in the room", examples=["true"]
     )
     log_level: str = Field(
         "INFO",

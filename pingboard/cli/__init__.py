@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator
 
     from pingboard.matrix.session import Account
-    from pingboard.matrix.worker import Worker
+    from pingboard.matrix.worker import Attendant, Worker
+    from pingboard.matrix.writer import Writer
     from pingboard.store.engine import Engine
     from pingboard.store.lease import Lease
     from pingboard.web.server import Server
@@ -246,6 +247,22 @@ async def _lab_settings(settings: Settings) -> AsyncIterator[Settings]:
         yield settings.model_copy(update=changed)
 
 
+def _attendants(settings: Settings, writer: Writer) -> list[Attendant]:
+    """What the worker does beside the measuring. It reads through an engine of its own."""
+    from pingboard.boards import Boards
+    from pingboard.matrix.commands import Commands
+    from pingboard.matrix.press import Press
+    from pingboard.store.engine import open_engine
+
+    boards = Boards(open_engine(settings.database_url, read_only=True))
+    attendants: list[Attendant] = []
+    if settings.edition is not None:
+        attendants.append(Press(boards, writer, settings.edition, announces=settings.announce))
+    if settings.commands:
+        attendants.append(Commands(boards))
+    return attendants
+
+
 @contextlib.asynccontextmanager
 async def _leased(engine: Engine) -> AsyncIterator[Lease]:
     """The right to write to the database. On PostgreSQL a second worker stands by for it."""
@@ -296,6 +313,7 @@ async def _started_worker(
         vantage=settings.vantage,
         backfill=settings.backfill,
         on_alive=on_alive,
+        attendants=_attendants(settings, writer),
     )
     try:
         await worker.start()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from pingboard.matrix.protocol import Event
-    from pingboard.matrix.session import Account, SyncBatch, Timeline
+    from pingboard.matrix.session import Account, Session, SyncBatch, Timeline
     from pingboard.matrix.writer import Writer
 
 MAX_LOOKUPS = 10
@@ -59,6 +60,16 @@ UNREACHABLE_S = 90.0
 log = structlog.get_logger()
 
 
+class Attendant(Protocol):
+    """Does something beside the measuring, on the worker's session; it never raises."""
+
+    def hear(self, event: Event, room_id: str, user_id: str) -> None:
+        """Look at an event as it arrives; `user_id` is our own."""
+
+    async def run(self, session: Session) -> None:
+        """Work until cancelled."""
+
+
 class Worker:
     """Listens in the rooms and pings them. `start`, then `run` until cancelled, then `close`.
 
@@ -76,6 +87,7 @@ class Worker:
         vantage: str,
         backfill: timedelta,
         on_alive: Callable[[], Awaitable[None]],
+        attendants: Sequence[Attendant] = (),
     ) -> None:
         self._writer = writer
         self._account = account
@@ -84,6 +96,7 @@ class Worker:
         self._vantage = vantage
         self._backfill_ms = round(backfill.total_seconds() * 1000)
         self._on_alive = on_alive
+        self._attendants = attendants
         self._pinging: dict[str, asyncio.Task[None]] = {}
         self._synced_ts: int | None = None
         self._state = WorkerState.STOPPED
@@ -119,6 +132,8 @@ class Worker:
                 tasks.create_task(self._filler.run())
                 tasks.create_task(self._report())
                 tasks.create_task(self._seal())
+                for attendant in self._attendants:
+                    tasks.create_task(attendant.run(self._session))
         except* AccountError as errors:
             await self._tell(WorkerState.AUTH)
             raise AccountLostError(str(errors.exceptions[0])) from None
@@ -179,6 +194,8 @@ class Worker:
             )
             await self._find_pings(room_id, self._ledger.unknown_pings(arrived))
             batch = self._ledger.judge(arrived, members)
+            for attendant, event in itertools.product(self._attendants, timeline.events):
+                attendant.hear(event, room_id, self._session.user_id)
         self._filler.notice([gap.room_id for gap in gaps])
         return dataclasses.replace(batch, gaps=gaps, redacted=redacted)
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import stamina
 
-from pingboard.store import recall, sealed
+from pingboard.store import editions, recall, sealed
 from pingboard.store.engine import PassingStoreError, explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pingboard.model import Batch, Gap, Pending, Ping, RoomState, WorkerState
+    from pingboard.store.editions import Edition
     from pingboard.store.engine import Engine
     from pingboard.store.ingest import Ingest, SavedSession
 
@@ -53,6 +54,10 @@ class Writer:
         """Commit a batch if there is anything in it."""
         if any(getattr(batch, part.name) for part in dataclasses.fields(batch)):
             await self.record(batch)
+
+    async def record_edition(self, new: Edition) -> None:
+        """Keep an edition."""
+        await self._do(editions.insert_edition, self._engine, new)
 
     async def record_room(
         self, room_id: str, alias: str | None = None, predecessor: str | None = None

@@ -201,3 +201,13 @@ sealed = Table(
     Column("packed", LargeBinary, nullable=False, comment="see store/sealed.py"),
     comment="past hours, packed",
 )
+
+edition = Table(
+    "edition",
+    metadata,
+    Column("name", Text, primary_key=True, comment="the ISO week, 2026-W41"),
+    Column("closed_ts", BigInteger, nullable=False),
+    Column("json", Text, nullable=False),
+    Column("markdown", Text, nullable=False),
+    comment="a week's boards, frozen as they were rendered",
+)

@@ -19,6 +19,7 @@ from pingboard.web import (
     badges,
     dependencies,
     docs,
+    editions,
     health,
     history,
     homeservers,
@@ -95,6 +96,8 @@ def create_app(
     problems.install(app)
     app.include_router(rankings.router)
     app.include_router(section.router)
+    app.include_router(editions.router)
+    app.include_router(editions.page)
     app.include_router(rooms.router)
     app.include_router(homeservers.router)
     app.include_router(history.router)

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.config import JsonDict
 
 from pingboard.boards import Boards
+from pingboard.editions import with_movement
 from pingboard.model import DEFAULT_WINDOW, WINDOWS, Board, BoardName, Window
 from pingboard.ranking.history import AUTOMATIC_BUCKETS, STEPS
 from pingboard.render.section import Style
@@ -190,7 +191,7 @@ class BoardQuery(WindowQuery):
 
     def ask(self, boards: Boards, now: datetime) -> Board:
         """The board that is asked for, as of now; raises UnknownRoomError."""
-        return boards.board(
+        board = boards.board(
             self.board,
             self.window_at(now),
             now=now,
@@ -198,6 +199,7 @@ class BoardQuery(WindowQuery):
             min_samples=self.min_samples,
             limit=self.limit,
         )
+        return with_movement(boards.engine, board)
 
 
 class BadgeQuery(WindowQuery):

@@ -60,6 +60,9 @@ class RankedHomeserver(BaseModel):
     clock_uncertainty_ms: Milliseconds | None = Field(
         description="Half the round trip it was estimated from; a larger offset is a wrong clock."
     )
+    previous_rank: int | None = Field(
+        description="Its rank in the last edition before the window's end; null where it had none."
+    )
 
 
 EXAMPLE: JsonDict = {
@@ -89,6 +92,7 @@ EXAMPLE: JsonDict = {
             "loss": 0.0,
             "clock_offset_ms": None,
             "clock_uncertainty_ms": None,
+            "previous_rank": None,
         },
         {
             "rank": 2,
@@ -107,6 +111,7 @@ EXAMPLE: JsonDict = {
             "loss": 0.0,
             "clock_offset_ms": None,
             "clock_uncertainty_ms": None,
+            "previous_rank": None,
         },
     ],
 }

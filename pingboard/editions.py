@@ -1,0 +1,91 @@
+"""Freezes the boards of each week, with the movement since the edition before.
+
+In: the boards and a schedule. Out: editions, made once and kept as they were rendered. A week that
+nobody was there to close is closed later, from the samples of that week.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from pingboard.model import PONG_TIMEOUT_MS, Board, BoardName, Window, from_ts, to_ts
+from pingboard.render import edition as render
+from pingboard.store import editions as store
+from pingboard.store import figures
+from pingboard.store.editions import Edition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from pingboard.boards import Boards
+    from pingboard.schedule import Schedule
+    from pingboard.store.engine import Engine
+
+WEEK = timedelta(days=7)
+GRACE = timedelta(milliseconds=PONG_TIMEOUT_MS) + timedelta(minutes=1)
+"""After the close the last pings of the week may still be answered, or become lost."""
+
+PATIENCE = timedelta(hours=6)
+"""How long a close waits for a gap in the room's history to be filled."""
+
+
+def due(engine: Engine, schedule: Schedule, now: datetime) -> list[tuple[str, datetime]]:
+    """Name and close of each edition that should be there and is not, the oldest first."""
+    oldest_ts = store.oldest_ping_ts(engine)
+    if oldest_ts is None or store.has_open_gap(engine, to_ts(now - PATIENCE)):
+        return []
+    made = store.names(engine)
+    closes = schedule.closes(from_ts(oldest_ts), now - GRACE)
+    return [(name, close) for name, close in closes if name not in made]
+
+
+def make(boards: Boards, name: str, close: datetime) -> Edition | None:
+    """The edition of the seven days up to a close; None where nothing was heard in them."""
+    window = Window(close - WEEK, close)
+    ranked = [
+        with_movement(boards.engine, board)
+        for room_id in _rooms(boards)
+        for board_name in BoardName
+        if (board := boards.board(board_name, window, now=close + GRACE, room=room_id)).standings
+    ]
+    if not ranked:
+        return None
+    return Edition(
+        name,
+        to_ts(close),
+        render.to_json(name, window, ranked),
+        render.to_markdown(name, window, ranked),
+    )
+
+
+def with_movement(engine: Engine, board: Board) -> Board:
+    """The board with the rank of each homeserver in the last edition before the window's end."""
+    ranks = _ranks(store.read_before(engine, board.window.end_ts), board)
+    standings = [row._replace(previous_rank=ranks.get(row.homeserver)) for row in board.standings]
+    return replace(board, standings=standings)
+
+
+def _rooms(boards: Boards) -> Iterator[str]:
+    """A room of each lineage, the newest of it: the others answer with the same."""
+    seen: set[frozenset[int]] = set()
+    for room in boards.rooms():
+        lineage = frozenset(figures.lineage(boards.engine, room.room_id))
+        if lineage not in seen:
+            seen.add(lineage)
+            yield room.room_id
+
+
+def _ranks(before: Edition | None, board: Board) -> dict[str, int]:
+    if before is None:
+        return {}
+    rooms: list[dict[str, Any]] = json.loads(before.json)["rooms"]
+    for room in rooms:
+        # After an upgrade the ID is another one, and the alias has moved along.
+        if room["id"] == board.room_id or (room["alias"] and room["alias"] == board.room_alias):
+            standings = room["boards"].get(board.name, {"standings": []})["standings"]
+            return {row["homeserver"]: row["rank"] for row in standings}
+    return {}

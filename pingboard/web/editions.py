@@ -1,0 +1,104 @@
+"""/editions and /feed.atom: the boards of past weeks, frozen."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi_problem.error import NotFoundProblem
+from starlette.responses import Response
+
+from pingboard.model import from_ts
+from pingboard.store import editions
+from pingboard.web import problems
+from pingboard.web.dependencies import GivenBoards
+from pingboard.web.pages import TAG, templates
+from pingboard.web.parameters import NoQuery
+from pingboard.web.rankings import MarkdownResponse
+
+FEED_ENTRIES = 26
+IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
+
+Name = Annotated[
+    str,
+    Path(
+        pattern=r"^\d{4}-W\d\d$", description="ISO week that it closed in.", examples=["2026-W41"]
+    ),
+]
+
+
+class UnknownEditionProblem(NotFoundProblem):
+    """There is no edition of that name."""
+
+    title = "Unknown edition"
+    type_ = "unknown-edition"
+
+
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"description": "There is no such edition", "content": {"application/problem+json": {}}}
+}
+
+router = APIRouter(tags=["editions"], responses=problems.BAD_PARAMETER_RESPONSE)
+page = APIRouter(tags=[TAG], include_in_schema=False)
+
+
+@page.get("/editions")
+def show_editions(
+    request: Request, boards: GivenBoards, _query: Annotated[NoQuery, Query()]
+) -> Response:
+    """Every edition, the newest first."""
+    found = [(name, from_ts(ts)) for name, ts in editions.names(boards.engine).items()]
+    return templates.TemplateResponse(request, "editions.html", {"editions": found})
+
+
+@router.get(
+    "/editions/{name}.json",
+    operation_id="get_edition",
+    summary="An edition as JSON",
+    responses=_NOT_FOUND,
+)
+def get_edition(name: Name, boards: GivenBoards, _query: Annotated[NoQuery, Query()]) -> Response:
+    """The boards of a week in every room, with the ranks of the week before. It never changes."""
+    found = _find(boards, name).json
+    return Response(found, media_type="application/json", headers=IMMUTABLE)
+
+
+@router.get(
+    "/editions/{name}.md",
+    operation_id="get_edition_markdown",
+    summary="An edition as Markdown",
+    response_class=MarkdownResponse,
+    responses=_NOT_FOUND,
+)
+def get_edition_markdown(
+    name: Name, boards: GivenBoards, _query: Annotated[NoQuery, Query()]
+) -> Response:
+    """The tables of a week, ten rows each. It never changes."""
+    return MarkdownResponse(_find(boards, name).markdown, headers=IMMUTABLE)
+
+
+@router.get("/feed.atom", operation_id="get_feed", summary="The editions as a feed (Atom)")
+def get_feed(
+    request: Request, boards: GivenBoards, _query: Annotated[NoQuery, Query()]
+) -> Response:
+    """The last half year of editions, an entry each (RFC 4287)."""
+    found = [json.loads(one.json) for one in editions.read_latest(boards.engine, FEED_ENTRIES)]
+    context = {
+        "base": str(request.base_url),
+        "editions": found,
+        # A feed must say it, also before there is an entry.
+        "updated": found[0]["window"]["to"] if found else "1970-01-01T00:00:00Z",
+    }
+    # Its links are absolute, by the name that was asked: rendered answers are kept for all names.
+    headers = {"Cache-Control": "no-store"}
+    return templates.TemplateResponse(
+        request, "feed.atom", context, headers=headers, media_type="application/atom+xml"
+    )
+
+
+def _find(boards: GivenBoards, name: str) -> editions.Edition:
+    found = editions.read_edition(boards.engine, name)
+    if found is None:
+        raise UnknownEditionProblem(f"there is no edition {name}; /editions lists them")
+    return found

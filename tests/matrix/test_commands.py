@@ -1,0 +1,165 @@
+"""`!pingboard`: who is answered, how often, and what; and once in a real room."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from pingboard.boards import Boards
+from pingboard.lab import Lab
+from pingboard.matrix import replies
+from pingboard.matrix.commands import BURST, REFILL_S, Command, Commands, read_command
+from pingboard.model import Board, BoardName, Standing, Window
+from pingboard.store.engine import open_engine
+from tests.commands import account_settings, running
+
+NOW = datetime(2026, 10, 12, tzinfo=UTC)
+ROOM = "!room"
+
+
+def event(body: str, **changes: Any) -> dict[str, Any]:
+    content = {"msgtype": "m.text", "body": body} | changes.pop("content", {})
+    base = {
+        "type": "m.room.message",
+        "event_id": "$event",
+        "sender": "@a:one.example",
+        "origin_server_ts": 1000,
+        "content": content,
+    }
+    return base | changes
+
+
+@pytest.mark.parametrize(
+    ("body", "argument"),
+    [
+        ("!pingboard", ""),
+        (" !pingboard \n", ""),
+        ("!pingboard help", "help"),
+        ("!pingboard  [::1]:8448", "[::1]:8448"),
+    ],
+)
+def test_a_command_is_read(body: str, argument: str) -> None:
+    assert read_command(event(body), ROOM, 1000) == Command(ROOM, "$event", argument)
+
+
+@pytest.mark.parametrize(
+    "ignored",
+    [
+        event("!pingboards"),
+        event("please !pingboard"),
+        event("!pingboard", content={"msgtype": "m.notice"}),
+        event("!pingboard", content={"pong": {"ms": 1}}),
+        event("!pingboard", content={"m.relates_to": {"rel_type": "m.replace"}}),
+        event("!pingboard", content={"body": 7}),
+        event("!pingboard") | {"content": "!pingboard"},
+        event("!pingboard", origin_server_ts=1000 - 60_001),
+        event("!pingboard", origin_server_ts="now"),
+        event("!pingboard", event_id=None),
+        event("!pingboard", type="m.room.topic"),
+    ],
+)
+def test_what_is_no_new_message_of_a_person_is_ignored(ignored: dict[str, Any]) -> None:
+    assert read_command(ignored, ROOM, 1000) is None
+
+
+class Sessions:
+    """Keeps what would be sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+
+    async def send(self, room_id: str, content: dict[str, Any], tx_id: str) -> str:
+        self.sent.append((room_id, content))
+        return "$sent"
+
+
+async def test_answers_are_limited_and_never_go_to_ourselves(tmp_path: Path) -> None:
+    now = 0.0
+    engine = open_engine(f"sqlite:///{tmp_path}/a.db")
+    commands, session = Commands(Boards(engine), clock=lambda: now), Sessions()
+    task = asyncio.create_task(commands.run(session))  # type: ignore[arg-type]
+
+    async def answers(room_id: str, count: int, sender: str = "@a:one.example") -> int:
+        session.sent.clear()
+        for number in range(count):
+            fresh = event("!pingboard help", sender=sender, event_id=f"${now}{number}")
+            fresh["origin_server_ts"] = time.time_ns() // 1_000_000
+            commands.hear(fresh, room_id, "@pingboard:one.example")
+        await commands._waiting.join()
+        return len([one for one in session.sent if one[0] == room_id])
+
+    assert await answers("!a", BURST + 5) == BURST
+    assert await answers("!a", 2) == 0
+    assert await answers("!b", 1, "@pingboard:one.example") == 0
+    assert await answers("!b", 1) == 1
+    now += REFILL_S
+    assert await answers("!a", 2) == 1
+    assert session.sent[0][1]["msgtype"] == "m.notice"
+    task.cancel()
+    engine.dispose()
+
+
+def board(name: BoardName, *rows: tuple[str, float]) -> Board:
+    standings = [
+        Standing(rank, server, ms, 0, 0, 0, 0, 0, 7) for rank, (server, ms) in enumerate(rows, 1)
+    ]
+    return Board(ROOM, None, name, Window.named("7d", NOW), NOW, 1, standings)
+
+
+def test_the_top_are_the_first_five_of_the_first_board_that_has_any() -> None:
+    many = board(BoardName.DELIVERY, *[(f"s{i}.example", 100 + i / 2) for i in range(9)])
+    body = replies.top([board(BoardName.RESPONSE), many])["body"]
+    assert body.splitlines()[1:] == [
+        "- 1. s0.example: 100 ms",
+        "- 2. s1.example: 100.5 ms",
+        "- 3. s2.example: 101 ms",
+        "- 4. s3.example: 101.5 ms",
+        "- 5. s4.example: 102 ms",
+    ]
+
+
+def test_a_standing_names_each_board_and_html_is_escaped() -> None:
+    boards = [board(BoardName.RESPONSE, ("a.example", 5), ("b.example", 512.5))]
+    assert (
+        "response: 2 of 2, 512.5 ms over 7 pongs" in replies.standing("b.example", boards)["body"]
+    )
+    assert "not heard" in replies.standing("c.example", boards)["body"]
+    assert "<b>" not in replies.notice("<b>", ["<b>"])["formatted_body"]
+
+
+async def test_a_real_room_gets_an_answer(lab: Lab, tmp_path: Path) -> None:
+    account = await lab.register(lab.homeservers[0], "commanded")
+    person = await lab.register(lab.homeservers[0], "person")
+    name = lab.homeservers[1].server_name
+    settings = account_settings(account, lab.room_alias) | {"INTERVAL": "1s"}
+    async with aiohttp.ClientSession() as http, running("worker", settings, tmp_path):
+        url = f"{person.homeserver_url}/_matrix/client/v3"
+        headers = {"Authorization": f"Bearer {person.access_token}"}
+
+        async def call(method: str, path: str, body: Any = None) -> Any:
+            async with http.request(method, f"{url}/{path}", headers=headers, json=body) as got:
+                return await got.json()
+
+        await call("POST", f"join/{lab.room_id}", {})
+        room = f"rooms/{lab.room_id}"
+        said: list[str] = []
+        async with asyncio.timeout(60):
+            while not any(text.startswith(f"{name} in the past week") for text in said):
+                path = f"{room}/send/m.room.message/{uuid.uuid4()}"
+                await call("PUT", path, {"msgtype": "m.text", "body": f"!pingboard {name}"})
+                await asyncio.sleep(2)
+                page = await call("GET", f"{room}/messages?dir=b&limit=50")
+                said = [
+                    one["content"]["body"]
+                    for one in page["chunk"]
+                    if one["sender"] == account.user_id
+                    and one["content"].get("msgtype") == "m.notice"
+                ]
+    assert "response: " in "".join(said)

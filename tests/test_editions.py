@@ -1,0 +1,183 @@
+"""Editions: made once, at their time, and never changed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from sqlalchemy import delete
+
+from pingboard import editions
+from pingboard.boards import Boards
+from pingboard.matrix.press import Press
+from pingboard.matrix.writer import Writer
+from pingboard.model import Batch, BoardName, Gap, Sample, Window, to_ts
+from pingboard.render.markdown import table
+from pingboard.schedule import Schedule
+from pingboard.store import editions as store
+from pingboard.store.engine import Engine, open_engine
+from pingboard.store.ingest import Ingest
+from pingboard.store.tables import ping, sample
+from tests.samples import make_ping, make_pong
+from tests.web.site import serve
+
+ROOM, ALIAS = "!ping:one.example", "#ping:one.example"
+CLOSE = datetime(2026, 10, 9, 12, tzinfo=UTC)
+LATER = CLOSE + timedelta(minutes=12)
+ATOM = "{http://www.w3.org/2005/Atom}"
+
+
+def pongs(at: datetime, medians: dict[str, int], first: int = 0) -> list[Sample]:
+    """A pong of each homeserver to a ping of ours at a time."""
+    found = []
+    for number, (server, ms) in enumerate(medians.items(), first):
+        ts = to_ts(at) + number
+        sent = make_ping(
+            number, "ours.example", room_id=ROOM, seen_ts=ts, origin_server_ts=ts, vantage="main"
+        )
+        found.append(Sample(sent, make_pong(sent, server, ms), ms))
+    return found
+
+
+@pytest.fixture
+def ingest(engine: Engine) -> Ingest:
+    ingest = Ingest(engine, "test")
+    ingest.record_room(ROOM, ALIAS)
+    return ingest
+
+
+def make_due(engine: Engine, now: datetime) -> list[str]:
+    """Make what is due, as the worker does; the names of all there are, the newest first."""
+    writer = Writer(engine, Ingest(engine, "test"))
+    press = Press(Boards(engine), writer, Schedule(), announces=False)
+    asyncio.run(press.make_due(None, now))
+    writer.close()
+    return list(store.names(engine))
+
+
+def read(engine: Engine, name: str) -> store.Edition:
+    found = store.read_edition(engine, name)
+    assert found is not None
+    return found
+
+
+def rows(edition: store.Edition, board: str = "response") -> list[dict[str, Any]]:
+    (room,) = json.loads(edition.json)["rooms"]
+    return list(room["boards"][board]["standings"])
+
+
+def test_the_boards_of_the_past_week_are_frozen(engine: Engine, ingest: Ingest) -> None:
+    ingest.record(Batch([], pongs(CLOSE - timedelta(days=8), {"old.example": 5})))
+    week = {"b.example": 513, "a.example:8448": 403}
+    ingest.record(Batch([], pongs(CLOSE - timedelta(days=1), week, 10)))
+    ingest.record(Batch([], pongs(CLOSE, {"new.example": 5}, 20)))
+    assert make_due(engine, LATER) == ["2026-W41", "2026-W40"]
+    made = read(engine, "2026-W41")
+    board = Boards(engine).board(
+        BoardName.RESPONSE, Window(CLOSE - editions.WEEK, CLOSE), now=LATER
+    )
+    assert [row["homeserver"] for row in rows(made)] == ["a.example:8448", "b.example"]
+    assert made.markdown.startswith("# 2026-W41\n\n2026-10-02T12:00:00Z to 2026-10-09T12:00:00Z\n")
+    assert table(board.standings) in made.markdown + "\n"
+    document = json.loads(made.json)
+    assert document["window"] == {"from": "2026-10-02T12:00:00Z", "to": "2026-10-09T12:00:00Z"}
+    assert '"median_ms": 403,' in made.json
+
+
+def test_an_edition_shows_the_movement_since_the_one_before(engine: Engine, ingest: Ingest) -> None:
+    before = {"a.example": 10, "b.example": 20}
+    ingest.record(Batch([], pongs(CLOSE - timedelta(days=8), before)))
+    after = {"a.example": 30, "b.example": 20, "c.example": 25}
+    ingest.record(Batch([], pongs(CLOSE - timedelta(days=1), after, 10)))
+    make_due(engine, LATER)
+    moved = {row["homeserver"]: row["previous_rank"] for row in rows(read(engine, "2026-W41"))}
+    assert moved == {"b.example": 2, "c.example": None, "a.example": 1}
+    assert {row["previous_rank"] for row in rows(read(engine, "2026-W40"))} == {None}
+
+
+def test_nothing_changes_a_byte_of_an_edition(engine: Engine, ingest: Ingest) -> None:
+    week = {"a.example": 403, "b.example": 513}
+    ingest.record(Batch([], pongs(CLOSE - timedelta(days=1), week)))
+    make_due(engine, LATER)
+    made = read(engine, "2026-W41")
+    # A late sample, a redaction of everything, another alias, and an edition of the same name.
+    ingest.record(Batch([], pongs(CLOSE - timedelta(days=2), {"late.example": 1}, 50)))
+    with engine.begin() as connection:
+        connection.execute(delete(sample))
+        connection.execute(delete(ping))
+    ingest.record_room(ROOM, "#other:one.example")
+    store.insert_edition(engine, made._replace(json="{}", markdown=""))
+    make_due(engine, LATER + timedelta(days=30))
+    again = open_engine(engine.url.render_as_string(hide_password=False))
+    assert read(engine, "2026-W41") == made
+    again.dispose()
+    with serve(engine) as client:
+        for form in ("json", "md"):
+            answer = client.get(f"/editions/2026-W41.{form}")
+            assert answer.text == (made.json if form == "json" else made.markdown)
+            assert "immutable" in answer.headers["cache-control"]
+
+
+def test_an_edition_waits_for_the_last_pongs_and_for_gaps(engine: Engine, ingest: Ingest) -> None:
+    ingest.record(Batch([], pongs(CLOSE - timedelta(days=1), {"a.example": 403})))
+    assert make_due(engine, CLOSE + timedelta(minutes=10)) == []
+    gap = Gap(ROOM, "t1", "t0", None, to_ts(CLOSE))
+    ingest.record(Batch([], [], gaps=[gap]))
+    assert make_due(engine, LATER) == []
+    assert make_due(engine, CLOSE + timedelta(hours=7)) == ["2026-W41"]
+
+
+def test_missed_editions_are_made_up_and_silent_weeks_have_none(
+    engine: Engine, ingest: Ingest
+) -> None:
+    for weeks, server in ((5, "a.example"), (3, "b.example"), (0, "c.example")):
+        at = CLOSE - timedelta(days=7 * weeks + 1)
+        ingest.record(Batch([], pongs(at, {server: 50}, weeks * 10)))
+    assert make_due(engine, LATER) == ["2026-W41", "2026-W38", "2026-W36"]
+    assert [row["homeserver"] for row in rows(read(engine, "2026-W38"))] == ["b.example"]
+
+
+def test_a_board_shows_the_ranks_of_the_edition_before(engine: Engine, ingest: Ingest) -> None:
+    ingest.record(Batch([], pongs(CLOSE - timedelta(days=1), {"a.example": 10, "b.example": 20})))
+    make_due(engine, LATER)
+    ingest.record(Batch([], pongs(LATER, {"b.example": 1}, 30)))
+    with serve(engine) as client:
+        standings = client.get("/api/v1/rankings").json()["standings"]
+    found = {row["homeserver"]: (row["rank"], row["previous_rank"]) for row in standings}
+    assert found == {"a.example": (1, 1), "b.example": (2, 2)}
+
+
+def test_the_pages_and_the_feed_list_the_editions(engine: Engine, ingest: Ingest) -> None:
+    with serve(engine) as client:
+        assert "No edition yet" in client.get("/editions").text
+        assert ET.fromstring(client.get("/feed.atom").content).findall(f"{ATOM}entry") == []
+    ingest.record_room(ROOM, "#<&>:one.example")
+    for weeks in (1, 0):
+        at = CLOSE - timedelta(days=7 * weeks + 1)
+        ingest.record(Batch([], pongs(at, {"a.example": 403, "[::1]:8448": 512}, weeks * 10)))
+    make_due(engine, LATER)
+    with serve(engine) as client:
+        page = client.get("/editions").text
+        answer = client.get("/feed.atom")
+        base = str(client.base_url)
+        for path in ("/editions/2026-W99.md", "/editions/2026-W01.json"):
+            assert client.get(path).status_code == 404
+        assert client.get("/editions/latest.json").status_code == 422
+    assert page.index("2026-W41") < page.index("2026-W40")
+    assert answer.headers["content-type"].startswith("application/atom+xml")
+    feed = ET.fromstring(answer.content)
+    for required in ("id", "title", "updated"):
+        assert feed.findtext(f"{ATOM}{required}")
+    entries = feed.findall(f"{ATOM}entry")
+    assert [entry.findtext(f"{ATOM}title") for entry in entries] == ["2026-W41", "2026-W40"]
+    assert len({entry.findtext(f"{ATOM}id") for entry in entries}) == 2
+    for entry in entries:
+        (link,) = [one for one in entry.findall(f"{ATOM}link") if one.get("rel") == "alternate"]
+        assert str(link.get("href")).startswith(base)
+        text = "".join(entry.itertext())
+        assert "#<&>:one.example" in text
+        assert "[::1]:8448" in text
