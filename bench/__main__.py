@@ -7,29 +7,32 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bench import machine, ranking, receive
-from bench.pairs import Pair, Result, measure
-from bench.report import HEAD, render_document, render_machine, render_row
+from bench import live, machine, ranking, receive, store
+from bench.pairs import Pair, Size, measure
+from bench.report import HEAD, render_document, render_machine, render_row, render_size
 
-GROUPS = [ranking, receive]
+GROUPS = [ranking, store, live, receive]
 
 
 def main() -> int:
     """Run the command line's benchmarks; the exit status."""
     options = _parse_arguments()
-    repeats = 7 if options.quick else 15
+    repeats = 7
     conditions = render_machine(machine.describe())
     print(conditions)
     groups = []
     wrong = False
     for group in GROUPS:
         print(HEAD, end="", flush=True)
-        results = _measure_all(group.pairs, options.quick, repeats)
-        groups.append((group.__doc__ or "", HEAD + "".join(map(render_row, results))))
-        wrong |= any(result.differences for result in results)
+        rows = []
+        for figure in group.pairs(options.quick):
+            row, is_wrong = _measure(figure, repeats)
+            print(row, end="", flush=True)
+            rows.append(row)
+            wrong |= is_wrong
+        groups.append((group.__doc__ or "", HEAD + "".join(rows)))
     if options.write:
         document = render_document(conditions, groups, repeats)
         options.write.parent.mkdir(exist_ok=True)
@@ -37,14 +40,12 @@ def main() -> int:
     return int(wrong)
 
 
-def _measure_all(
-    pairs: Callable[[bool], Iterable[Pair]], quick: bool, repeats: int
-) -> list[Result]:
-    results = []
-    for pair in pairs(quick):
-        results.append(measure(pair, repeats))
-        print(render_row(results[-1]), end="", flush=True)
-    return results
+def _measure(figure: Pair | Size, repeats: int) -> tuple[str, bool]:
+    """The row of a figure, and whether a result was wrong."""
+    if isinstance(figure, Size):
+        return render_size(figure), False
+    result = measure(figure, repeats)
+    return render_row(result), bool(result.differences)
 
 
 def _parse_arguments() -> argparse.Namespace:

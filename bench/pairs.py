@@ -23,6 +23,16 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """Two numbers that need no repeating, such as sizes in bytes, and how they should compare."""
+
+    name: str
+    ours: float
+    theirs: float
+    target: float
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What a pair measured. Times in seconds, one a repeat; never empty."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from statistics import median
 
-from bench.pairs import Result
+from bench.pairs import Result, Size
 
 HEAD = """\
 | ours / theirs | ours | theirs | ratio, median (min to max) | target | differences | verdict |
@@ -26,11 +26,19 @@ def render_row(result: Result) -> str:
         _render_time(median(result.ours_s)),
         _render_time(median(result.theirs_s)),
         f"{median(ratios):.3g} ({min(ratios):.3g} to {max(ratios):.3g})",
-        f"at most {result.pair.target:g}",
+        f"at most {result.pair.target:.3g}",
         "" if result.differences is None else str(result.differences),
         result.verdict,
     ]
     return f"| {' | '.join(cells)} |\n"
+
+
+def render_size(size: Size) -> str:
+    """A row of the same table for numbers without repeats."""
+    ratio = size.ours / size.theirs
+    verdict = "met" if ratio <= size.target else "missed"
+    cells = [size.name, f"{size.ours:.4g}", f"{size.theirs:.4g}", f"{ratio:.3g}"]
+    return f"| {' | '.join([*cells, f'at most {size.target:.3g}', '', verdict])} |\n"
 
 
 def render_document(machine: str, groups: Iterable[tuple[str, str]], repeats: int) -> str:

@@ -133,6 +133,10 @@ def test_boards_in_memory_stay_equal_to_the_plain_computation(engine: Engine, se
         length = random.choice([HOUR_MS, DAY_MS, 7 * DAY_MS, 30 * DAY_MS, 366 * DAY_MS])
         window = Window(from_ts(end - length), from_ts(end))
         rows = read_rows(engine, ROOM)
+        [listed] = boards.rooms()
+        assert listed.samples == len(rows)
+        last_ts = max((row.seen_ts for row in rows), default=None)
+        assert listed.last_pong_at == (None if last_ts is None else from_ts(last_ts))
         for name in BoardName:
             board = boards.board(name, window, now=NOW, room=ROOM)
             taken = take(rows, name, window)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 
-from pingboard.model import Room, from_ts
-from pingboard.store.tables import ping, room, sample
+from pingboard.blocks import HOUR_MS
+from pingboard.model import PONG_TIMEOUT_MS, Room, from_ts
+from pingboard.store.tables import ping, room, sample, sealed
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 
 def room_names(engine: Engine) -> list[tuple[str, str | None]]:
@@ -23,24 +25,45 @@ def room_names(engine: Engine) -> list[tuple[str, str | None]]:
 
 
 def rooms(engine: Engine) -> list[Room]:
-    """Every room with its samples counted, in the order of `room_names`."""
-    counted = (
-        select(
-            room.c.room_id,
-            func.count(sample.c.ping),
-            func.max(ping.c.seen_ts + sample.c.delay_ms),
-        )
-        .select_from(room)
-        .outerjoin(ping, ping.c.room == room.c.id)
-        .outerjoin(sample, sample.c.ping == ping.c.id)
-        .group_by(room.c.id)
+    """Every room with its samples counted, in the order of `room_names`.
+
+    Packed hours know their count, so that a long history costs little.
+    """
+    fresh = sealed.c.is_stale.is_(False)
+    packed = select(sealed.c.room, func.sum(sealed.c.samples)).where(fresh).group_by(sealed.c.room)
+    is_packed = exists().where(
+        sealed.c.room == ping.c.room, sealed.c.hour == ping.c.seen_ts.op("/")(HOUR_MS), fresh
     )
+    others = (
+        select(ping.c.room, func.count())
+        .join_from(ping, sample, sample.c.ping == ping.c.id)
+        .where(~is_packed)
+        .group_by(ping.c.room)
+    )
+    counts: Counter[int] = Counter()
     with engine.connect() as connection:
-        counts = {
-            room_id: (samples, last) for room_id, samples, last in connection.execute(counted)
-        }
+        for counted in (packed, others):
+            for room_row, samples in connection.execute(counted):
+                counts[room_row] += int(samples)
+        known = connection.execute(select(room.c.id, room.c.room_id)).all()
+        rows = {room_id: room_row for room_row, room_id in known}
+        last = {room_id: _last_pong_ts(connection, row) for room_id, row in rows.items()}
     return [
-        Room(room_id, alias, samples, None if last is None else from_ts(last))
+        Room(room_id, alias, counts[rows[room_id]], None if ts is None else from_ts(ts))
         for room_id, alias in room_names(engine)
-        for samples, last in [counts.get(room_id, (0, None))]
+        for ts in [last[room_id]]
     ]
+
+
+def _last_pong_ts(connection: Connection, room_row: int) -> int | None:
+    """When the last pong of a room was seen: to the last answered ping, or to one just before."""
+    of_room = ping.c.room == room_row
+    answered = exists().where(sample.c.ping == ping.c.id)
+    latest = select(ping.c.seen_ts).where(of_room, answered).order_by(ping.c.seen_ts.desc())
+    last_ts = connection.execute(latest.limit(1)).scalar_one_or_none()
+    if last_ts is None:
+        return None
+    seen_ts = func.max(ping.c.seen_ts + sample.c.delay_ms)
+    recent = select(seen_ts).join_from(ping, sample, sample.c.ping == ping.c.id)
+    near = recent.where(of_room, ping.c.seen_ts >= last_ts - PONG_TIMEOUT_MS)
+    return int(connection.execute(near).scalar_one())

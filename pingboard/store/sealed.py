@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from sqlalchemy import delete, func, insert, select
@@ -32,6 +32,19 @@ if TYPE_CHECKING:
 _HEADER = struct.Struct("<qIB")
 _VERSION = b"\x01"
 _BYTES = (1, 2, 4, 8)
+_STORED: dict[int, np.dtype[Any]] = {
+    1: np.dtype("<u1"),
+    2: np.dtype("<u2"),
+    4: np.dtype("<u4"),
+    8: np.dtype("<i8"),
+}
+_DTYPES = [
+    (column.dtype, column)
+    for rows in EMPTY
+    for name, column in zip(rows._fields, cast("tuple[NDArray[Any], ...]", rows), strict=True)
+    for _ in range(2 if name == "seen_ts" else 1)
+]
+"""Of each packed column, in order, its type and what it is when empty; of times there are two."""
 
 
 def read_hours(connection: Connection, room_row: int, first: int, after: int) -> dict[int, Block]:
@@ -84,22 +97,23 @@ def pack(block: Block) -> bytes:
 
 def unpack(packed: bytes) -> Block:
     """The block of what `pack` gave."""
-    parts = _unpack_columns(memoryview(packed)[len(_VERSION) :])
+    columns_ = iter(_unpack_columns(packed))
     return Block(
-        Claims(next(parts), _unpack_times(parts), *map(_int32, islice(parts, 3))),
-        Answers(
-            next(parts), _unpack_times(parts), _int32(next(parts)), _int32(next(parts)), next(parts)
-        ),
-        Losses(next(parts), _unpack_times(parts), _int32(next(parts))),
+        Claims(next(columns_), _times(columns_), *islice(columns_, 3)),
+        Answers(next(columns_), _times(columns_), *islice(columns_, 3)),
+        Losses(next(columns_), _times(columns_), next(columns_)),
     )
 
 
-def _unpack_times(parts: Iterator[NDArray[np.int64]]) -> NDArray[np.int64]:
-    return np.cumsum(np.concatenate([next(parts), next(parts)]))
-
-
-def _int32(values: NDArray[np.int64]) -> NDArray[np.int32]:
-    return values.astype(np.int32)
+def _times(parts: Iterator[NDArray[Any]]) -> NDArray[np.int64]:
+    first, steps = next(parts), next(parts)
+    if not len(first):
+        return first
+    times = np.empty(len(steps) + 1, np.int64)
+    times[0] = 0
+    np.cumsum(steps, out=times[1:])
+    times += first[0]
+    return times
 
 
 def _pack_column(column: NDArray[Any]) -> bytes:
@@ -111,14 +125,19 @@ def _pack_column(column: NDArray[Any]) -> bytes:
     return _HEADER.pack(least, len(values), size) + (values - least).astype(f"<i{size}").tobytes()
 
 
-def _unpack_columns(data: memoryview) -> Iterator[NDArray[np.int64]]:
-    position = 0
-    while position < len(data):
-        least, count, size = _HEADER.unpack_from(data, position)
-        kind = "<i8" if size == 8 else f"<u{size}"
-        values = np.frombuffer(data, kind, count, position + _HEADER.size)
-        yield values.astype(np.int64) + least
-        position += _HEADER.size + count * size
+def _unpack_columns(packed: bytes) -> Iterator[NDArray[Any]]:
+    position = len(_VERSION)
+    for dtype, nothing in _DTYPES:
+        least, count, size = _HEADER.unpack_from(packed, position)
+        position += _HEADER.size
+        if count:
+            stored = np.frombuffer(packed, _STORED[size], count, position)
+            column = stored.astype(dtype)
+            column += least
+            yield column
+            position += count * size
+        else:
+            yield nothing
 
 
 def _gaps(hours: Iterable[int], first: int, after: int) -> Iterator[tuple[int, int]]:

@@ -168,6 +168,16 @@ async def test_those_who_ask_at_the_same_time_wait_for_one_answer() -> None:
     assert (app.asked, len({answer.content for answer in answers})) == (1, 1)
 
 
+async def test_what_takes_long_is_made_anew_at_most_once_a_second() -> None:
+    app = Counting()
+    async with client(ByteCache(app, app.version, slow_s=0.0)) as http:
+        for _ in range(20):
+            app.data += 1
+            await http.get("/a")
+    # The first is not taken as slow: it may have been the first of all.
+    assert app.asked == 2
+
+
 class Failing(Counting):
     def answer(self, request: Request) -> Response:
         return PlainTextResponse(f"no {self.asked}", status_code=404)
