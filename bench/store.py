@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -114,12 +115,18 @@ def cold(ours: Path, theirs: Path, samples: int) -> Pair:
 
 
 def help_text() -> Pair:
-    """The start of the command line."""
+    """The start of the command line, against twice Python's own and a tenth of a second."""
+
+    def allowed() -> None:
+        for _ in range(2):
+            _run([sys.executable, "-c", "pass"], {})
+        time.sleep(0.1)
+
     return Pair(
-        "process `pingboard --help` / `python -c pass`",
+        "process `pingboard --help` / 2 x `python -c pass` + 100 ms",
         lambda: _run([sys.executable, "-m", "pingboard", "--help"], {}),
-        lambda: _run([sys.executable, "-c", "pass"], {}),
-        2,
+        allowed,
+        1,
     )
 
 
