@@ -47,8 +47,9 @@ def render_document(machine: str, groups: Iterable[tuple[str, str]], repeats: in
     return f"""\
 # Performance
 
-Written by `python -m bench --write`, never by hand. Each figure is a pair measured in turn within
-one run, {repeats} times each: trust the ratios, the times depend on the machine.
+Measured by `make bench`; `python -m bench --write` writes such a page. Each figure is a pair
+measured in turn within one run, {repeats} times each: trust the ratios, the times depend on the
+machine.
 
 {machine}{sections}"""
 
