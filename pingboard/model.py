@@ -130,6 +130,9 @@ class Rejection(StrEnum):
     FORGED_FROM = "forged_from"
     LATE = "late"
     DUPLICATE = "duplicate"
+    IMPLAUSIBLE = "implausible"
+    """It counts on `response`, where nothing that it claims matters; its one-way contradicts the
+    round trip, and on the other boards it is only as good as its clock."""
 
 
 class RoomState(StrEnum):

@@ -19,6 +19,7 @@ import contextlib
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -69,7 +70,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-database = typer.Typer(help="The database's tables.", no_args_is_help=True)
+database = typer.Typer(help="The database: its tables, a copy of it.", no_args_is_help=True)
 app.add_typer(database, name="db")
 app.command()(tables.table)
 app.command()(tables.section)
@@ -141,6 +142,18 @@ def upgrade() -> None:
     from pingboard.store.engine import migrate, open_engine
 
     migrate(open_engine(settings.database_url))
+
+
+@database.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The copy to make; it must not exist yet.")],
+) -> None:
+    """Copy the database to a file, also while pingboard runs (SQLite)."""
+    settings = start()
+    from pingboard.store.engine import back_up, open_engine
+
+    back_up(open_engine(settings.database_url, read_only=True), file)
+    say(f"copied to {file}")
 
 
 async def _run(settings: Settings) -> None:

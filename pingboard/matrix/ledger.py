@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pingboard.matrix.protocol import read_event, transaction_id
-from pingboard.matrix.verify import verify
+from pingboard.matrix.verify import is_implausible, verify
 from pingboard.model import (
     PONG_TIMEOUT_MS,
     Batch,
@@ -46,6 +46,8 @@ class KnownPing:
     ping: Ping
     sent: SentPing | None = None
     """for our own pings that this process sent"""
+    arrived_ns: int | None = None
+    """`time.monotonic_ns()` of its arrival, if it was seen to arrive"""
     answers: dict[str, str] = field(default_factory=dict)
     """pong server -> event ID of its first pong"""
 
@@ -79,6 +81,7 @@ class Ledger:
         self._vantage = vantage
         self._sent = sent
         self._known: OrderedDict[tuple[str, str], KnownPing] = OrderedDict()
+        self._no_pings: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._pending: dict[tuple[str, str], list[Pending]] = {}
         self._pending_of: dict[str, int] = {}
         self._unvoided: list[KnownPing] = []
@@ -107,12 +110,19 @@ class Ledger:
         """The pings that pongs name, and that are neither known nor among what arrived."""
         here = {ping.event_id for ping in arrived.pings}
         named = {pong.ping_event_id for pong in arrived.pongs} - here
-        return sorted(name for name in named if (arrived.room_id, name) not in self._known)
+        keys = [(arrived.room_id, name) for name in sorted(named)]
+        return [key[1] for key in keys if key not in self._known and key not in self._no_pings]
 
     def learn(self, pings: Iterable[Ping]) -> None:
         """Know these pings: from the store, or looked up at our homeserver."""
         for ping in pings:
             self._know(KnownPing(ping))
+
+    def learn_no_ping(self, room_id: str, event_id: str) -> None:
+        """Know that an event of the room is no ping, whatever a pong says."""
+        self._no_pings[room_id, event_id] = None
+        if len(self._no_pings) > MAX_PENDING:
+            self._no_pings.popitem(last=False)
 
     def judge(self, arrived: Arrived, members: Members | None = None) -> Batch:
         """What arrived, as it is to be stored; what now can be decided of earlier pongs too."""
@@ -127,6 +137,8 @@ class Ledger:
             verdict = self._decide(one, arrived)
             if isinstance(verdict, Sample):
                 samples.append(verdict)
+                if is_implausible(verdict):
+                    rejected.append(_reject(verdict.pong, Rejection.IMPLAUSIBLE))
             elif isinstance(verdict, Pending):
                 waiting.append(verdict)
             elif verdict is not None:
@@ -193,7 +205,7 @@ class Ledger:
                 sent.appear(arrived_ns)
             sent_ts = sent.sent_ts if sent is not None else None
             ping = dataclasses.replace(ping, vantage=self._vantage, sent_ts=sent_ts)
-        self._know(KnownPing(ping, sent))
+        self._know(KnownPing(ping, sent, arrived_ns))
         return ping
 
     def _know(self, known: KnownPing) -> None:
@@ -209,19 +221,25 @@ class Ledger:
         """A sample, a rejection, the same pong if it has to wait, None for it once more."""
         pong = one.pong
         known = self._known.get((pong.room_id, pong.ping_event_id))
+        if (pong.room_id, pong.ping_event_id) in self._no_pings:
+            return _reject(pong, Rejection.NOT_A_PING)
         if known is None:
             return one if self._wait(one) else _reject(pong, Rejection.UNKNOWN_PING)
         if one.provenance is Provenance.GAP_FILL:
             # Two claimed times can contradict each other; an answer never precedes its question.
             pong = dataclasses.replace(pong, seen_ts=max(pong.seen_ts, known.ping.seen_ts))
+        # A pong that had to wait came before its ping was seen: there is no send to count from.
+        arrived_ns = arrived.arrived_ns if pong.event_id in arrived.bots else None
+        if arrived_ns is not None and known.arrived_ns is not None:
+            # Both were seen to arrive, so a wall clock that was set in between does not matter.
+            since_ms = (arrived_ns - known.arrived_ns) // 1_000_000
+            pong = dataclasses.replace(pong, seen_ts=known.ping.seen_ts + since_ms)
         reason = verify(pong, known.ping)
         if reason is not None:
             return _reject(pong, reason)
         first = known.answers.setdefault(pong.server, pong.event_id)
         if first != pong.event_id:
             return _reject(pong, Rejection.DUPLICATE)
-        # A pong that had to wait came before its ping was seen: there is no send to count from.
-        arrived_ns = arrived.arrived_ns if pong.event_id in arrived.bots else None
         return Sample(known.ping, pong, _round_trip_ms(known.sent, arrived_ns), one.provenance)
 
     def _expect(self, arrived: Arrived, members: Members) -> list[tuple[Ping, list[str]]]:

@@ -6,7 +6,10 @@ pong for a ping is dropped is the store's key. What is left is what needs the pi
 
 from __future__ import annotations
 
-from pingboard.model import PONG_TIMEOUT_MS, Ping, Pong, Rejection
+from pingboard.model import PONG_TIMEOUT_MS, Ping, Pong, Rejection, Sample
+
+CLOCK_STEP_MS = 100
+"""How far two times of one homeserver, or of its bot beside it, may contradict each other."""
 
 
 def verify(pong: Pong, ping: Ping | None) -> Rejection | None:
@@ -22,3 +25,22 @@ def verify(pong: Pong, ping: Ping | None) -> Rejection | None:
     if pong.seen_ts - ping.seen_ts > PONG_TIMEOUT_MS:
         return Rejection.LATE
     return None
+
+
+def is_implausible(sample: Sample) -> bool:
+    """Whether the one-way that a pong claims contradicts what we measured ourselves.
+
+    A ping is not longer under way than there and back; a bot has not seen it after its homeserver
+    sent the answer; and one that says it saw it at once (in under a tenth of the round trip), and
+    then held the answer back for two fifths of it, has more likely a wrong clock, or a wish. False
+    where we measured nothing.
+    """
+    if sample.round_trip_ms is None:
+        return False
+    round_trip_ms, one_way_ms = sample.round_trip_ms, sample.pong.one_way_ms
+    held_ms = sample.pong.origin_server_ts - (sample.ping.origin_server_ts + one_way_ms)
+    return (
+        one_way_ms > round_trip_ms + CLOCK_STEP_MS
+        or held_ms < -CLOCK_STEP_MS
+        or (10 * one_way_ms < round_trip_ms and 5 * held_ms > 2 * round_trip_ms > 2 * CLOCK_STEP_MS)
+    )

@@ -239,22 +239,23 @@ class Worker:
         stored = await self._writer.find_pings(room_id, unknown)
         self._ledger.learn(stored.values())
         for event_id in [one for one in unknown if one not in stored][:MAX_LOOKUPS]:
-            ping = await self._look_up(room_id, event_id)
-            if ping is not None:
-                self._ledger.learn([ping])
+            await self._look_up(room_id, event_id)
 
-    async def _look_up(self, room_id: str, event_id: str) -> Ping | None:
+    async def _look_up(self, room_id: str, event_id: str) -> None:
         try:
             event = await self._session.event(room_id, event_id)
         except HomeserverError as error:
             log.warning("can't look a ping up", error=str(error))
-            return None
+            return
         origin_ts = (event or {}).get("origin_server_ts")
         if event is None or not isinstance(origin_ts, int):
-            return None
+            return
         # We did not see it arrive, so its own time stands for our receipt.
         ping = read_event(event, room_id, min(origin_ts, _now_ts()))
-        return ping if isinstance(ping, Ping) and ping.event_id == event_id else None
+        if isinstance(ping, Ping) and ping.event_id == event_id:
+            self._ledger.learn([ping])
+        else:
+            self._ledger.learn_no_ping(room_id, event_id)
 
     async def _follow_upgrades(self, sync: SyncBatch) -> None:
         for timeline in sync.timelines:

@@ -26,6 +26,12 @@ BUSY_TIMEOUT_S = 60
 
 _LASTING = ("readonly", "unable to open", "malformed", "not a database", "no such table")
 
+_DAMAGED = ("malformed", "not a database", "file is encrypted")
+_RESTORE = (
+    "; put the last copy that `pingboard db backup` made in its place, and remove the -wal and "
+    "-shm files beside it"
+)
+
 _EXAMPLE = "for example PINGBOARD_DATABASE_URL=sqlite:///pingboard.db"
 
 
@@ -118,6 +124,31 @@ def migrate(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
+def back_up(engine: Engine, target: Path) -> None:
+    """Copy a SQLite database to a new file, whole and consistent, also while it is written to.
+
+    Raises ConfigurationError for a file that is there already, or for PostgreSQL, which has its
+    own tool for this.
+    """
+    if engine.dialect.name != "sqlite":
+        raise ConfigurationError(
+            "PINGBOARD_DATABASE_URL is PostgreSQL; back it up with pg_dump, "
+            "for example pg_dump --format=custom --file=pingboard.dump URL"
+        )
+    if target.exists():
+        raise ConfigurationError(f"{target} is there already; name a new file")
+    # The driver's own connection: VACUUM takes a transaction of its own, and refuses ours.
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("VACUUM INTO ?", (str(target),))
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"PINGBOARD_DATABASE_URL: it can't be copied to {target}: {error}"
+        ) from None
+    finally:
+        connection.close()
+
+
 def is_current(engine: Engine) -> bool:
     """Whether the tables are those of this version; False also for an absent SQLite file."""
     if engine.dialect.name == "sqlite" and not _sqlite_exists(engine):
@@ -151,7 +182,9 @@ def explained() -> Iterator[None]:
         )
         lasting = any(word in reason for word in _LASTING)
         kind = PassingStoreError if passing and not lasting else StoreError
-        raise kind(f"PINGBOARD_DATABASE_URL: the database can't be used: {reason}") from error
+        remedy = _RESTORE if any(word in reason for word in _DAMAGED) else ""
+        text = f"PINGBOARD_DATABASE_URL: the database can't be used: {reason}{remedy}"
+        raise kind(text) from error
 
 
 def _alembic_config() -> Config:

@@ -27,6 +27,8 @@ EXPLANATIONS = {
     Rejection.NOT_A_PING: "the event that it names is not a ping",
     Rejection.FORGED_FROM: "`from` is not the homeserver that sent the ping",
     Rejection.LATE: "it came more than 10 minutes after the ping",
+    Rejection.DUPLICATE: "the homeserver had answered that ping before",
+    Rejection.IMPLAUSIBLE: "it counts by its round trip, but its `ms` contradicts that",
 }
 
 

@@ -164,6 +164,15 @@ def test_history_can_not_claim_to_be_of_the_future_nor_an_answer_before_its_ping
     assert batch.pings[1].seen_ts == now_ts
 
 
+@pytest.mark.parametrize("jump_s", [3600, -86_400])
+def test_a_wall_clock_that_is_set_makes_no_pong_late_or_early(ledger: Ledger, jump_s: int) -> None:
+    live(ledger, ping_event("$a"), after_s=1)
+    answer = pong_event("$b", "$a")
+    arrived = ledger.read_live([answer], ROOM, 3 * SECOND_NS, START_TS + (3 + jump_s) * 1000)
+    [sample] = ledger.judge(arrived).samples
+    assert sample.pong.seen_ts - sample.ping.seen_ts == 2000
+
+
 def test_a_redacted_pong_does_not_wait_any_more(ledger: Ledger) -> None:
     live(ledger, pong_event("$b", "$a"), pong_event("$c", "$a", server="three.example"))
     ledger.redact(ROOM, ["$b"])

@@ -13,7 +13,14 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from pingboard.model import Batch, ConfigurationError, StoreError
-from pingboard.store.engine import Engine, _alembic_config, is_current, migrate, open_engine
+from pingboard.store.engine import (
+    Engine,
+    _alembic_config,
+    back_up,
+    is_current,
+    migrate,
+    open_engine,
+)
 from pingboard.store.ingest import Ingest
 from pingboard.store.tables import metadata
 from tests.samples import make_sample
@@ -67,9 +74,9 @@ def test_sqlite_is_in_wal_mode(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_a_file_that_is_no_database_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused_with_the_way_to_restore(tmp_path: Path) -> None:
     (tmp_path / "a.db").write_text("Dear diary, " * 1000)
-    with pytest.raises(StoreError, match=r"^PINGBOARD_DATABASE_URL: .*not a database$"):
+    with pytest.raises(StoreError, match=r"^PINGBOARD_DATABASE_URL: .*not a database; .* backup"):
         migrate(open_engine(f"sqlite:///{tmp_path}/a.db"))
 
 
@@ -97,3 +104,23 @@ def test_the_hot_table_is_narrow(tmp_path: Path) -> None:
     connection.close()
     assert sql.rstrip().endswith("WITHOUT ROWID")
     assert "TEXT" not in sql
+
+
+def test_a_copy_made_while_writing_has_the_same_samples(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/a.db")
+    migrate(engine)
+    ingest = Ingest(engine, "x")
+    ingest.record(Batch([], [make_sample(1)]), "s1")
+    with engine.begin():  # a write under way
+        back_up(open_engine(f"sqlite:///{tmp_path}/a.db", read_only=True), tmp_path / "b.db")
+    ingest.record(Batch([], [make_sample(2)]), "s2")
+    copy = open_engine(f"sqlite:///{tmp_path}/b.db")
+    migrate(copy)
+    assert Ingest(copy, "x").saved_session().next_batch == "s1"
+    Ingest(copy, "x").record(Batch([], [make_sample(3)]))
+    with copy.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM sample")).scalar_one() == 2
+    with pytest.raises(ConfigurationError, match="there already"):
+        back_up(engine, tmp_path / "b.db")
+    copy.dispose()
+    engine.dispose()

@@ -15,7 +15,7 @@ from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.tables import ping, server, unanswered
 from pingboard.web.history import HISTORY_EXAMPLE
-from pingboard.web.homeservers import HOMESERVERS_EXAMPLE, PROFILE_EXAMPLE
+from pingboard.web.homeservers import EXPLANATIONS, HOMESERVERS_EXAMPLE, PROFILE_EXAMPLE
 from tests.samples import make_ping
 from tests.web.site import NOW, ROOM, make_answers, record, serve
 
@@ -176,3 +176,7 @@ def test_a_wrong_step_is_a_422_that_says_what_is_right(
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["loc"] == ["query", "step"]
     assert hint in answer.json()["detail"]
+
+
+def test_every_reason_is_explained() -> None:
+    assert EXPLANATIONS.keys() == set(Rejection)
