@@ -23,10 +23,11 @@ from pingboard.model import (
     UnknownRoomError,
     Window,
 )
-from pingboard.render.markdown import shortest_decimal
+from pingboard.render.markdown import shortest_decimal, table
 from pingboard.web.bars import draw_bars
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.parameters import BoardQuery
+from pingboard.web.middleware import HEADERS
+from pingboard.web.parameters import TABLE_ROWS, BoardQuery
 
 TAG = "pages"
 """Marks the paths whose errors are pages too (see problems)."""
@@ -99,6 +100,8 @@ def format_time(at: datetime) -> str:
     return at.strftime("%Y-%m-%d %H:%M UTC")
 
 
+_SCRIPTS = {"Content-Security-Policy": f"{HEADERS['Content-Security-Policy']}; script-src 'self'"}
+
 templates.env.globals["refresh_s"] = REFRESH_S
 templates.env.filters.update(decimal=format_decimal, range=format_range)
 
@@ -125,8 +128,9 @@ def show_board(
         "rows": list(zip(board.standings, draw_bars(board.standings), strict=True)),
         "summary": _summarise(board),
         "parameters": _encode(query),
+        "markdown": table(board.standings[: query.limit or TABLE_ROWS]),
     }
-    return templates.TemplateResponse(request, "board.html", context)
+    return templates.TemplateResponse(request, "board.html", context, headers=_SCRIPTS)
 
 
 def render_problem(

@@ -24,6 +24,8 @@ from pingboard.render.section import Style
 
 LONGEST_WINDOW = timedelta(days=366)
 MOST_STANDINGS = 10_000
+TABLE_ROWS = 10
+"""Rows of a table to paste, where nothing else is asked for."""
 MOST_SAMPLES = 1_000_000_000
 MOST_PAIRS = 100_000
 MOST_RAW_SAMPLES = 1_000_000
@@ -222,7 +224,7 @@ class TableQuery(BoardQuery):
     """As `BoardQuery`, for a table to paste."""
 
     limit: Annotated[int, Field(ge=1, le=MOST_STANDINGS)] | None = Field(
-        10, description="Most rows.", json_schema_extra=_forget_null
+        TABLE_ROWS, description="Most rows.", json_schema_extra=_forget_null
     )
 
 

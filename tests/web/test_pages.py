@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 
 import httpx
@@ -79,7 +79,7 @@ def test_a_hostile_alias_stays_text(tmp_path: Path) -> None:
             f"<bdi>{escape(HOSTILE).replace('&#x27;', '&#39;').replace('&quot;', '&#34;')}" in page
         )
     for page in (empty, full, wrong):
-        assert "<script" not in page
+        assert "<script" not in page.replace('<script src="/static/copy.js" defer></script>', "")
         assert "<b>" not in page
 
 
@@ -153,3 +153,14 @@ def test_a_room_id_stands_in_for_a_missing_alias(tmp_path: Path) -> None:
     with serve(engine) as client:
         assert f"<bdi>{ROOM}</bdi>" in client.get("/").text
     engine.dispose()
+
+
+@pytest.mark.parametrize("query", ["", "?limit=1", "?board=delivery&window=24h"])
+def test_the_copy_button_holds_the_markdown_table(site: httpx.Client, query: str) -> None:
+    page = site.get(f"/{query}")
+    found = re.search(r'<button type="button" data-copy="([^"]*)" hidden>', page.text)
+    assert found is not None
+    assert unescape(found[1]) == site.get(f"/rankings.md{query}").text
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    assert "'unsafe-inline'" not in page.headers["content-security-policy"]
+    assert site.get("/static/copy.js").status_code == 200

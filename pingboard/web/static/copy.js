@@ -1,0 +1,23 @@
+// Copies a table as Markdown. A file, because the page's policy forbids inline scripts.
+for (const button of document.querySelectorAll("button[data-copy]")) {
+  const label = button.textContent;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    button.textContent = (await copy(button.dataset.copy)) ? "Copied" : "Not copied";
+    setTimeout(() => { button.textContent = label; }, 2000);
+  });
+}
+
+async function copy(text) {
+  if (navigator.clipboard) {
+    return navigator.clipboard.writeText(text).then(() => true, () => false);
+  }
+  // Without https there is no clipboard to write to, only a selection to copy.
+  const area = document.createElement("textarea");
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const copied = document.execCommand("copy");
+  area.remove();
+  return copied;
+}

@@ -1,0 +1,87 @@
+"""pingstat's numbers on real pongs: of real echo bots, in a real room."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from pingboard.lab import Lab
+from tests import pingstat
+from tests.commands import account_settings, running
+
+BODY = re.compile(r'@.+:.+: Pong! \(ping (".+" )?took .+ to arrive\)')
+"""What pingstat counts (method: "pingstat")."""
+
+
+def as_pingstat_hears(events: list[dict[str, Any]], room_id: str) -> list[dict[str, Any]]:
+    """The rows that pingstat would have kept of a room's events, oldest first."""
+    return [
+        {
+            "room_id": room_id,
+            "ping_id": event["content"]["pong"]["ping"],
+            "pong_server": event["sender"].partition(":")[2],
+            "ping_server": event["content"]["pong"]["from"],
+            "receive_diff": event["content"]["pong"]["ms"],
+            "pong_timestamp": event["origin_server_ts"],
+        }
+        for event in events
+        if event["type"] == "m.room.message"
+        and BODY.fullmatch(event["content"].get("body", ""))
+        and "pong" in event["content"]
+    ]
+
+
+async def test_real_pongs_give_pingstats_numbers(lab: Lab, tmp_path: Path) -> None:
+    account = await lab.register(lab.homeservers[0], "statistician")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = int(taken.getsockname()[1])
+    settings = account_settings(account, lab.room_alias) | {"INTERVAL": "1s", "PORT": str(port)}
+    path = f"/_matrix/maubot/plugin/pingstat/{lab.room_id}"
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        async with running("run", settings, tmp_path):
+            async with asyncio.timeout(60):
+                while True:
+                    try:
+                        heard = (await client.get(f"{path}/stats.raw.json")).json()
+                    except httpx.TransportError:
+                        heard = []
+                    if len(heard) >= 12:
+                        break
+                    await asyncio.sleep(0.5)
+        async with running("serve", {"PORT": str(port)}, tmp_path):
+            async with asyncio.timeout(30):
+                while True:
+                    try:
+                        raw = (await client.get(f"{path}/stats.raw.json")).json()
+                        break
+                    except httpx.TransportError:
+                        await asyncio.sleep(0.2)
+            document = (await client.get(f"{path}/stats.json")).json()
+        url = f"{account.homeserver_url}/_matrix/client/v3/rooms/{lab.room_id}/messages"
+        headers = {"Authorization": f"Bearer {account.access_token}"}
+        page = await client.get(url, params={"dir": "b", "limit": "1000"}, headers=headers)
+
+    kept = {(row["ping_id"], row["pong_server"]) for row in raw}
+    rows = [
+        row
+        for row in as_pingstat_hears(page.json()["chunk"][::-1], lab.room_id)
+        if (row["ping_id"], row["pong_server"]) in kept
+    ]
+    assert len(rows) == len(raw) >= 12
+    expected = pingstat.stats(rows, time.time_ns() // 1_000_000)
+    document.pop("disclaimer")
+    for server in (document, expected):
+        for ping_server in server["pings"].values():
+            ping_server["pings"] = sorted(ping_server["pings"])
+    assert document == expected
+    medians = [one["median"] for one in document["pings"].values()]
+    assert medians == sorted(medians)
+    assert [type(one) for one in medians] == [
+        type(one["median"]) for one in expected["pings"].values()
+    ]
