@@ -123,6 +123,25 @@ class Settings(BaseSettings):
     port: int = Field(
         8080, ge=0, le=65535, description="port to serve on; 0 takes a free one", examples=["8080"]
     )
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="path prefix below which a reverse proxy shows the site",
+        examples=["/ping"],
+    )
+    forwarded_allow_ips: str = Field(
+        "127.0.0.1",
+        description="reverse proxies whose X-Forwarded-For is believed: addresses or networks, "
+        "separated by commas, or *",
+        examples=["10.0.0.0/8"],
+    )
+    rate_limit: int = Field(
+        120,
+        ge=0,
+        le=1_000_000,
+        description="costly requests a minute for each client; 0 for no limit",
+        examples=["120"],
+    )
     title: str | None = Field(
         None,
         description="heading of the section for This Week in Matrix",

@@ -357,10 +357,21 @@ def _server(settings: Settings, listener: socket.socket) -> Iterator[Server]:
         with writable(settings):
             pass
     boards = Boards(engine, next(iter(settings.rooms), None))
-    app = create_app(boards, wording=wording(settings), configured=settings.rooms)
+    app = create_app(
+        boards,
+        wording=wording(settings),
+        configured=settings.rooms,
+        per_minute=settings.rate_limit,
+    )
     try:
         cached = cache_answers(app, boards)
-        yield Server(cached, listener, before_stop=lambda: stop_streams(app))
+        yield Server(
+            cached,
+            listener,
+            before_stop=lambda: stop_streams(app),
+            root_path=settings.root_path,
+            trusted_proxies=settings.forwarded_allow_ips,
+        )
     finally:
         boards.close()
         engine.dispose()

@@ -27,6 +27,7 @@ from pingboard.web import (
     matrix,
     pages,
     pingstat,
+    problem_types,
     problems,
     rankings,
     rooms,
@@ -37,6 +38,7 @@ from pingboard.web.cache import ByteCache
 from pingboard.web.dependencies import Given
 from pingboard.web.feed import Feed
 from pingboard.web.freshness import Freshness
+from pingboard.web.limits import Limits
 from pingboard.web.middleware import CommonHeaders, HeadAsGet
 
 _DESCRIPTION = """\
@@ -71,6 +73,7 @@ def create_app(
     clock: Callable[[], datetime] = utc_now,
     wording: Wording = Wording(),  # noqa: B008 (frozen)
     configured: Sequence[str] = (),
+    per_minute: int = 120,
 ) -> FastAPI:
     """The app that answers from these boards; `clock` says the time of a request, aware UTC.
 
@@ -89,8 +92,13 @@ def create_app(
     )
     dependencies.provide(app, Given(boards, clock, wording, configured, Feed(boards, clock)))
     app.add_middleware(
-        CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "HEAD"], allow_headers=["*"]
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["GET", "HEAD"],
+        allow_headers=["*"],
+        expose_headers=["ETag", "Link", "Retry-After"],
     )
+    app.add_middleware(Limits, per_minute=per_minute)
     app.add_middleware(HeadAsGet)
     app.add_middleware(CommonHeaders)
     problems.install(app)
@@ -107,6 +115,7 @@ def create_app(
     app.include_router(pingstat.router)
     app.include_router(badges.router)
     app.include_router(health.router)
+    app.include_router(problem_types.router)
     docs.mount(app)
     pages.mount(app)
     return app

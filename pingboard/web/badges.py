@@ -23,7 +23,9 @@ from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages import templates
 from pingboard.web.parameters import BadgeQuery
 
-router = APIRouter(tags=["badges"], responses=problems.BAD_PARAMETER_RESPONSE)
+router = APIRouter(
+    tags=["badges"], responses=problems.BAD_PARAMETER_RESPONSE | problems.TOO_MANY_REQUESTS_RESPONSE
+)
 
 LABEL = "matrix ping"
 

@@ -17,7 +17,10 @@ from pingboard.web.answers import Answer, Loss, Milliseconds, describe
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.parameters import HistoryQuery, HomeserverName, refusal
 
-router = APIRouter(tags=["homeservers"], responses=problems.UNKNOWN_HOMESERVER_RESPONSE)
+router = APIRouter(
+    tags=["homeservers"],
+    responses=problems.UNKNOWN_HOMESERVER_RESPONSE | problems.TOO_MANY_REQUESTS_RESPONSE,
+)
 
 MOST_BUCKETS = 2000
 
@@ -106,7 +109,7 @@ class History(Answer):
     "/api/v1/homeservers/{name}/history",
     operation_id="get_homeserver_history",
     summary="One homeserver over time",
-    responses=problems.UNKNOWN_HOMESERVER_RESPONSE,
+    responses=problems.UNKNOWN_HOMESERVER_RESPONSE | problems.TOO_MANY_REQUESTS_RESPONSE,
 )
 def get_homeserver_history(
     boards: GivenBoards, now: Now, name: HomeserverName, query: Annotated[HistoryQuery, Query()]

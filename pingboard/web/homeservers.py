@@ -257,7 +257,7 @@ def list_homeservers(
     "/api/v1/homeservers/{name}",
     operation_id="get_homeserver",
     summary="One homeserver",
-    responses=problems.UNKNOWN_HOMESERVER_RESPONSE,
+    responses=problems.UNKNOWN_HOMESERVER_RESPONSE | problems.TOO_MANY_REQUESTS_RESPONSE,
 )
 def get_homeserver(
     boards: GivenBoards, now: Now, name: HomeserverName, query: Annotated[ProfileQuery, Query()]

@@ -18,7 +18,9 @@ from pingboard.web.middleware import is_head
 from pingboard.web.parameters import RoomQuery
 from pingboard.web.samples import describe_sample
 
-router = APIRouter(tags=["live"], responses=problems.UNKNOWN_ROOM_RESPONSE)
+router = APIRouter(
+    tags=["live"], responses=problems.UNKNOWN_ROOM_RESPONSE | problems.TOO_MANY_REQUESTS_RESPONSE
+)
 
 RETRY_MS = 2000
 """How soon a browser that was cut off comes back."""

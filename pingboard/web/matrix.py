@@ -17,7 +17,9 @@ from pingboard.web.cursors import link_next, read_cursor, write_cursor
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.parameters import MatrixQuery, refusal
 
-router = APIRouter(tags=["matrix"], responses=problems.UNKNOWN_ROOM_RESPONSE)
+router = APIRouter(
+    tags=["matrix"], responses=problems.UNKNOWN_ROOM_RESPONSE | problems.TOO_MANY_REQUESTS_RESPONSE
+)
 
 
 class PairSummary(BaseModel):

@@ -35,6 +35,23 @@ class CommonHeaders:
         await self.app(scope, receive, send_completed)
 
 
+class Prefix:
+    """Serves below a path prefix, whether a reverse proxy strips or keeps it."""
+
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        self._app = app
+        self._prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on as ASGI wants it: the prefix in `root_path`, and in `path` too."""
+        if scope["type"] == "http" and self._prefix:
+            path = scope["path"]
+            if not f"{path}/".startswith(f"{self._prefix}/"):
+                path = self._prefix + path
+            scope = {**scope, "root_path": self._prefix, "path": path}
+        await self._app(scope, receive, send)
+
+
 IS_HEAD = "pingboard.is_head"
 """Marks the scope of a GET that stands for a HEAD."""
 

@@ -37,14 +37,21 @@ REFRESH_S = 5
 
 router = APIRouter(tags=[TAG], include_in_schema=False)
 
+
+def _find_root(request: Request) -> dict[str, Any]:
+    """The prefix below which a reverse proxy shows this site: every link begins with it."""
+    return {"root": request.scope.get("root_path", "")}
+
+
 templates = Jinja2Templates(
+    context_processors=[_find_root],
     env=jinja2.Environment(
         loader=jinja2.PackageLoader("pingboard.web"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
+    ),
 )
 
 

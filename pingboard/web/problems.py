@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from fastapi_problem.error import NotFoundProblem, Problem, ServerProblem
+from fastapi_problem.error import NotFoundProblem, Problem, ServerProblem, StatusProblem
 from fastapi_problem.handler import ExceptionHandler, add_exception_handler, new_exception_handler
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -46,6 +46,28 @@ class TooBusyProblem(ServerProblem):
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+class AddressTooLongProblem(StatusProblem):
+    """Path and query are longer than any that makes sense."""
+
+    title = "Address too long"
+    type_ = "address-too-long"
+    status = 414
+
+
+class TooManyRequestsProblem(StatusProblem):
+    """A client asks faster than it may."""
+
+    title = "Too many requests"
+    type_ = "too-many-requests"
+    status = 429
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__(
+            f"Costly answers only so often for each client; please try again in {wait_s} s.",
+            headers={"Retry-After": str(wait_s)},
+        )
 
 
 class UnexpectedProblem(ServerProblem):
@@ -152,7 +174,14 @@ _handler = new_exception_handler(
     http_exception_handler=_explain_status,
     request_validation_handler=_explain_parameters,
     post_hooks=[_finish],
+    documentation_uri_template="/problems/{type}",
 )
+
+
+def respond(request: Request, problem: Problem) -> Response:
+    """The answer for a request that no path gets to see."""
+    return _handler(request, problem)
+
 
 BAD_PARAMETER_RESPONSE: dict[int | str, dict[str, Any]] = {
     422: {
@@ -161,7 +190,7 @@ BAD_PARAMETER_RESPONSE: dict[int | str, dict[str, Any]] = {
             "application/problem+json": {
                 "schema": {"$ref": "#/components/schemas/HTTPValidationError"},
                 "example": {
-                    "type": "bad-parameter",
+                    "type": "/problems/bad-parameter",
                     "title": "A parameter is wrong",
                     "status": 422,
                     "errors": [
@@ -195,6 +224,10 @@ UNKNOWN_HOMESERVER_RESPONSE: dict[int | str, dict[str, Any]] = {
     )
 }
 """For the description of a path that takes a homeserver (and a room: that is a 404 too)."""
+TOO_MANY_REQUESTS_RESPONSE: dict[int | str, dict[str, Any]] = {
+    429: _handler.generate_swagger_response(TooManyRequestsProblem(1))
+}
+"""For the description of a costly path (see limits)."""
 
 TOO_BUSY_RESPONSE: dict[int | str, dict[str, Any]] = {
     503: _handler.generate_swagger_response(

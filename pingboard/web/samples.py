@@ -30,7 +30,9 @@ from pingboard.web.parameters import (
 )
 from pingboard.web.samples_schema import RESPONSES, SAMPLE_EXAMPLE
 
-router = APIRouter(tags=["samples"], responses=problems.UNKNOWN_ROOM_RESPONSE)
+router = APIRouter(
+    tags=["samples"], responses=problems.UNKNOWN_ROOM_RESPONSE | problems.TOO_MANY_REQUESTS_RESPONSE
+)
 
 JSON_PAGE = 1000
 """How many samples a JSON page has where `limit` is left out; a stream has all."""

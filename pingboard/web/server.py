@@ -12,6 +12,7 @@ import structlog
 import uvicorn
 
 from pingboard.model import ConfigurationError
+from pingboard.web.middleware import Prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,9 @@ _STOP_TIMEOUT_S = 5
 class Server:
     """One listening socket and the app behind it. Stop it also if it was never started.
 
-    `before_stop` ends what the app would go on with for ever.
+    `before_stop` ends what the app would go on with for ever. `root_path` is the prefix below which
+    a reverse proxy shows it; `trusted_proxies` are those whose `X-Forwarded-For` is believed, as
+    uvicorn takes them: addresses and networks, separated by commas, or `*`.
     """
 
     def __init__(
@@ -36,6 +39,8 @@ class Server:
         listener: socket.socket,
         *,
         before_stop: Callable[[], None] = lambda: None,
+        root_path: str = "",
+        trusted_proxies: str = "127.0.0.1",
     ) -> None:
         self.url = _url_of(listener)
         """Where a browser on this machine finds it; ends in `/`."""
@@ -43,7 +48,8 @@ class Server:
         self._before_stop = before_stop
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
-                _cut_off_quietly(app),
+                Prefix(_cut_off_quietly(app), root_path),
+                forwarded_allow_ips=trusted_proxies,
                 loop="uvloop",
                 http="httptools",
                 ws="none",

@@ -77,7 +77,7 @@ def test_an_unknown_path_is_a_problem(site: httpx.Client, path: str) -> None:
     answer = site.get(path)
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["type"] == "not-found"
+    assert answer.json()["type"] == "/problems/not-found"
     assert path in answer.json()["detail"]
 
 
@@ -99,7 +99,7 @@ def test_an_unexpected_error_is_a_problem_that_tells_nothing_of_its_cause(tmp_pa
     assert answer.status_code == page.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["access-control-allow-origin"] == "*"
-    assert answer.json()["type"] == "unexpected-error"
+    assert answer.json()["type"] == "/problems/unexpected-error"
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     for text in (answer.text, page.text):
         assert not re.search(r"(?i)sql|no such table|traceback|sample", text)

@@ -60,7 +60,7 @@ def test_the_history_is_the_example_of_the_description(site: httpx.Client) -> No
 def test_an_unknown_homeserver_is_a_404_that_names_it(site: httpx.Client, path: str) -> None:
     answer = site.get(path)
     assert answer.status_code == 404
-    assert answer.json()["type"] == "unknown-homeserver"
+    assert answer.json()["type"] == "/problems/unknown-homeserver"
     assert repr(path.split("/")[4]) in answer.json()["detail"]
 
 

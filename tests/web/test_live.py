@@ -215,14 +215,14 @@ def test_what_can_be_refused_is_refused_before_the_stream(
     store: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serve(store) as client:
-        assert client.get(LIVE, params={"room": "#x:y"}).json()["type"] == "unknown-room"
+        assert client.get(LIVE, params={"room": "#x:y"}).json()["type"] == "/problems/unknown-room"
         assert client.get(LIVE, params={"rom": ROOM}).status_code == 422
         assert client.head(LIVE).status_code == 200
         monkeypatch.setattr(feed, "MOST_LISTENERS", 0)
         answer = client.get(LIVE)
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "30"
-    assert answer.json()["type"] == "too-busy"
+    assert answer.json()["type"] == "/problems/too-busy"
 
 
 async def test_a_slow_listener_is_cut_off_and_holds_up_nobody(

@@ -71,7 +71,7 @@ def test_an_unknown_room_is_a_404_that_names_the_known_ones(site: httpx.Client) 
     answer = site.get(RANKINGS, params={"room": "#pong:one.example"})
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["type"] == "unknown-room"
+    assert answer.json()["type"] == "/problems/unknown-room"
     assert "#pong:one.example" in answer.json()["detail"]
     assert ALIAS in answer.json()["detail"]
 
