@@ -41,6 +41,12 @@ def read_changed(connection: Connection, version: int) -> list[int] | None:
     return list(connection.execute(wanted.distinct()).scalars())
 
 
+def find_version(engine: Engine) -> int:
+    """`read_version`, on a connection of its own."""
+    with engine.connect() as connection:
+        return read_version(connection)
+
+
 def can_resume(engine: Engine, version: int) -> bool:
     """Whether all that came after a version is still known; also a version of the future is not."""
     with engine.connect() as connection:

@@ -25,6 +25,7 @@ from pingboard.web import (
     homeservers,
     live,
     matrix,
+    metrics,
     pages,
     pingstat,
     problem_types,
@@ -38,6 +39,7 @@ from pingboard.web.cache import ByteCache
 from pingboard.web.dependencies import Given
 from pingboard.web.feed import Feed
 from pingboard.web.freshness import Freshness
+from pingboard.web.gauges import Metrics, instrument
 from pingboard.web.limits import Limits
 from pingboard.web.middleware import CommonHeaders, HeadAsGet
 
@@ -90,7 +92,10 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    dependencies.provide(app, Given(boards, clock, wording, configured, Feed(boards, clock)))
+    feed = Feed(boards, clock)
+    gauges = Metrics(boards, feed)
+    dependencies.provide(app, Given(boards, clock, wording, configured, feed, gauges))
+    instrument(app, gauges)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],
@@ -115,6 +120,7 @@ def create_app(
     app.include_router(pingstat.router)
     app.include_router(badges.router)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     app.include_router(problem_types.router)
     docs.mount(app)
     pages.mount(app)

@@ -12,6 +12,7 @@ from fastapi import Depends, FastAPI, Request
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
 from pingboard.web.feed import Feed
+from pingboard.web.gauges import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Given:
     """those configured, aliases or IDs"""
     feed: Feed
     """what is new in the database"""
+    metrics: Metrics
 
 
 def provide(app: FastAPI, given: Given) -> None:

@@ -121,6 +121,11 @@ class Feed:
         self._stopped = False
 
     @property
+    def listeners(self) -> int:
+        """How many there are now."""
+        return len(self._listeners)
+
+    @property
     def is_full(self) -> bool:
         """Whether nobody else can listen."""
         return len(self._listeners) >= MOST_LISTENERS

@@ -1,16 +1,30 @@
-"""/healthz: whether this process serves. It asks nobody else, not even the database."""
+"""/healthz: whether this process serves. /readyz: whether there is something true to serve."""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from pingboard.model import WorkerState, from_ts
+from pingboard.store.health import Health as StoreHealth
+from pingboard.store.health import read_health
 from pingboard.web import problems
+from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.parameters import NoQuery
 
 router = APIRouter(tags=["operations"], responses=problems.BAD_PARAMETER_RESPONSE)
+
+STALE_AFTER = timedelta(minutes=3)
+"""A sync is answered at least twice a minute, also where nothing happens."""
+
+_REASONS = {
+    WorkerState.AUTH: "The homeserver does not accept the worker's account any more.",
+    WorkerState.UNREACHABLE: "The worker's homeserver does not answer.",
+    WorkerState.STOPPED: "The worker has stopped.",
+}
 
 
 class Health(BaseModel):
@@ -19,9 +33,57 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
+class Readiness(BaseModel):
+    """That the database answers and the worker syncs."""
+
+    status: Literal["ready"] = "ready"
+    last_sync_at: datetime = Field(description="When the homeserver last answered a sync, UTC.")
+    last_pong_at: datetime | None = Field(description="When a pong was last seen, UTC.")
+
+
 # A coroutine: it answers from the event loop, also while every thread of the pool is at work.
 @router.get("/healthz", operation_id="get_health", summary="Is the process serving?")
 async def get_health(_query: Annotated[NoQuery, Query()], response: Response) -> Health:
     """200 as long as the process serves; it does not look at the database or the worker."""
     response.headers["Cache-Control"] = "no-store"
     return Health()
+
+
+@router.get(
+    "/readyz",
+    operation_id="get_readiness",
+    summary="Is the data up to date?",
+    responses=problems.NOT_READY_RESPONSE,
+)
+def get_readiness(
+    boards: GivenBoards, now: Now, _query: Annotated[NoQuery, Query()], response: Response
+) -> Readiness:
+    """200 where the database answers and a worker syncs; 503 with the reason where not.
+
+    `reason` is one of `database`, `no-worker`, `auth`, `unreachable`, `stopped`, `stale`. The
+    boards are served in any case.
+    """
+    response.headers["Cache-Control"] = "no-store"
+    try:
+        health = read_health(boards.engine)
+    except Exception:  # noqa: BLE001 (whatever the driver says, it is not ready)
+        raise problems.NotReadyProblem("database", "The database can't be read.") from None
+    return Readiness(
+        last_sync_at=_require_sync(health, now),
+        last_pong_at=None if health.last_pong_ts is None else from_ts(health.last_pong_ts),
+    )
+
+
+def _require_sync(health: StoreHealth, now: datetime) -> datetime:
+    """When the worker last synced; a problem where that is not good enough."""
+    if not health.workers:
+        raise problems.NotReadyProblem("no-worker", "No worker has used this database yet.")
+    state, synced_ts = WorkerState(health.workers[0].state), health.workers[0].synced_ts
+    if state in _REASONS:
+        since = from_ts(health.workers[0].since_ts).isoformat()
+        raise problems.NotReadyProblem(str(state), f"{_REASONS[state]} Since {since}.")
+    if synced_ts is None or now - from_ts(synced_ts) > STALE_AFTER:
+        raise problems.NotReadyProblem(
+            "stale", f"The worker has not synced for {STALE_AFTER}; is it still running?"
+        )
+    return from_ts(synced_ts)

@@ -70,6 +70,21 @@ class TooManyRequestsProblem(StatusProblem):
         )
 
 
+class NotReadyProblem(ServerProblem):
+    """There is nothing true to serve, or soon there won't be."""
+
+    title = "Not ready"
+    type_ = "not-ready"
+    status = 503
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(
+            detail,
+            reason=reason,
+            headers={"Retry-After": str(RETRY_AFTER_S), "Cache-Control": "no-store"},
+        )
+
+
 class UnexpectedProblem(ServerProblem):
     """A mistake of ours. What went wrong stands in the log, never in the answer."""
 
@@ -228,6 +243,13 @@ TOO_MANY_REQUESTS_RESPONSE: dict[int | str, dict[str, Any]] = {
     429: _handler.generate_swagger_response(TooManyRequestsProblem(1))
 }
 """For the description of a costly path (see limits)."""
+
+NOT_READY_RESPONSE: dict[int | str, dict[str, Any]] = {
+    503: _handler.generate_swagger_response(
+        NotReadyProblem("stale", "The worker has not synced for 0:03:00; is it still running?")
+    )
+}
+"""For the description of /readyz."""
 
 TOO_BUSY_RESPONSE: dict[int | str, dict[str, Any]] = {
     503: _handler.generate_swagger_response(

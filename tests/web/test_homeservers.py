@@ -115,6 +115,15 @@ def test_rejected_pongs_are_counted_by_reason_with_an_explanation(store: Engine)
     assert rejected[0]["explanation"] == "`from` is not the homeserver that sent the ping"
 
 
+def test_every_reason_has_an_explanation(store: Engine) -> None:
+    for reason in Rejection:
+        reject(store, "two.example", reason, timedelta(hours=1))
+    with serve(store) as client:
+        rejected = client.get(TWO).json()["rejected"]
+    assert {one["reason"] for one in rejected} == set(Rejection)
+    assert all(one["explanation"] for one in rejected)
+
+
 def test_a_homeserver_of_which_only_rejected_pongs_are_known_has_a_profile(store: Engine) -> None:
     reject(store, "liar.example", Rejection.FORGED_FROM, timedelta(hours=1))
     with serve(store) as client:

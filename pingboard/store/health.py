@@ -1,0 +1,93 @@
+"""Reads: how the database and the worker are, for readiness and metrics. Cheap at any size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import func, select
+
+from pingboard.model import PONG_TIMEOUT_MS
+from pingboard.store.tables import gap, ping, rejection, sample, worker
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+
+class WorkerHealth(NamedTuple):
+    """What one worker last said of itself."""
+
+    vantage: str
+    state: str
+    """model.WorkerState"""
+    since_ts: int
+    synced_ts: int | None
+    """the last answered sync"""
+
+
+class Health(NamedTuple):
+    """What readiness looks at. Timestamps are Matrix timestamps."""
+
+    workers: list[WorkerHealth]
+    """the one that synced last comes first"""
+    last_pong_ts: int | None
+
+
+class Totals(NamedTuple):
+    """What only grows."""
+
+    pings: int
+    """of ours, behind the ping asked for"""
+    last_ping: int
+    """the row of the newest ping"""
+    rejected: dict[str, int]
+    """pongs by reason"""
+    gap_pongs: int
+    """pongs that were found in gaps"""
+    open_gaps: int
+    """this one falls too"""
+
+
+def read_health(engine: Engine) -> Health:
+    """How the worker is, and when a pong was last seen."""
+    with engine.connect() as connection:
+        rows = connection.execute(select(worker)).all()
+        workers = [WorkerHealth(*row) for row in rows]
+        workers.sort(key=lambda one: one.synced_ts or 0, reverse=True)
+        return Health(workers, _read_last_pong(connection))
+
+
+def _read_last_pong(connection: Connection) -> int | None:
+    """When the last pong was seen: it belongs to one of the last pings, so only these are read."""
+    newest = connection.execute(select(func.max(ping.c.seen_ts))).scalar_one()
+    if newest is None:
+        return None
+    seen_ts = select(func.max(ping.c.seen_ts + sample.c.delay_ms)).join_from(
+        ping, sample, sample.c.ping == ping.c.id
+    )
+    recent = ping.c.seen_ts >= newest - PONG_TIMEOUT_MS
+    for wanted in (seen_ts.where(recent), seen_ts):
+        last: int | None = connection.execute(wanted).scalar_one()
+        if last is not None:
+            return last
+    return None
+
+
+def read_totals(engine: Engine, after_ping: int) -> Totals:
+    """What was counted so far; of pings only those behind the row `after_ping`."""
+    with engine.connect() as connection:
+        last = connection.execute(select(func.max(ping.c.id))).scalar_one() or 0
+        ours = select(func.count()).where(
+            ping.c.id > after_ping, ping.c.id <= last, ping.c.vantage.is_not(None)
+        )
+        counted = func.sum(rejection.c.count)
+        by_reason = select(rejection.c.reason, counted).group_by(rejection.c.reason)
+        is_open = select(func.count()).where(gap.c.closed_ts.is_(None))
+        return Totals(
+            pings=connection.execute(ours).scalar_one(),
+            last_ping=last,
+            rejected={reason: int(count) for reason, count in connection.execute(by_reason)},
+            gap_pongs=connection.execute(
+                select(func.coalesce(func.sum(gap.c.pongs), 0))
+            ).scalar_one(),
+            open_gaps=connection.execute(is_open).scalar_one(),
+        )

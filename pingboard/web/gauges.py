@@ -1,0 +1,154 @@
+"""What Prometheus asks for, from the database, so that any process can be asked.
+
+Each scrape reads what the journal gained since the one before. All names and labels are bounded:
+homeservers beyond the first hundred are counted together as `other`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_fastapi_instrumentator import Instrumentator
+
+from pingboard.model import Provenance
+from pingboard.store.changes import can_resume, find_version
+from pingboard.store.health import read_health, read_totals
+from pingboard.store.samples import CHUNK_ROWS, RawSample, read_new
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from pingboard.boards import Boards
+    from pingboard.web.feed import Feed
+
+MOST_HOMESERVERS = 100
+OTHER = "other"
+MOST_BEHIND = 50
+"""Chunks that one scrape reads at most; the next goes on from there."""
+
+_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30, 60, 300, 600)
+
+
+class Metrics:
+    """The metrics of one app; `render` may be called from any thread."""
+
+    def __init__(self, boards: Boards, feed: Feed) -> None:
+        self._boards = boards
+        self._feed = feed
+        self._lock = threading.Lock()
+        self._version: int | None = None
+        self._last_ping = 0
+        self._rejected: dict[str, int] = {}
+        self._gap_pongs = 0
+        self._homeservers: set[str] = set()
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self._up = Gauge("pingboard_database_up", "Whether the database answers", registry=registry)
+        self._pongs = Counter(
+            "pingboard_pongs",
+            "Pongs by verdict: counted (since this process was first asked), or why not",
+            ["verdict"],
+            registry=registry,
+        )
+        self._pings = Counter("pingboard_pings", "Our own pings", registry=registry)
+        self._round_trip = Histogram(
+            "pingboard_round_trip_seconds",
+            "Round trips of our own pings by pong server",
+            ["homeserver"],
+            buckets=_BUCKETS_S,
+            registry=registry,
+        )
+        self._filled = Counter(
+            "pingboard_gap_pongs", "Pongs found in gaps of the timeline", registry=registry
+        )
+        self._gaps = Gauge("pingboard_gaps_open", "Gaps that are not filled yet", registry=registry)
+        self._last_pong = Gauge(
+            "pingboard_last_pong_timestamp_seconds", "When a pong was last seen", registry=registry
+        )
+        self._last_sync = Gauge(
+            "pingboard_last_sync_timestamp_seconds",
+            "When the homeserver last answered a sync",
+            ["vantage"],
+            registry=registry,
+        )
+        self._listeners = Gauge(
+            "pingboard_live_listeners", "Open streams of /api/v1/live", registry=registry
+        )
+
+    def render(self) -> bytes:
+        """Everything as of now, in Prometheus's text format."""
+        with self._lock:
+            try:
+                self._read()
+            except Exception:  # noqa: BLE001 (that the database is down is what is asked for)
+                self._up.set(0)
+            else:
+                self._up.set(1)
+            self._listeners.set(self._feed.listeners)
+            return generate_latest(self.registry)
+
+    def _read(self) -> None:
+        engine = self._boards.engine
+        health = read_health(engine)
+        self._last_pong.set((health.last_pong_ts or 0) / 1000)
+        for worker in health.workers:
+            self._last_sync.labels(worker.vantage).set((worker.synced_ts or 0) / 1000)
+        totals = read_totals(engine, self._last_ping)
+        self._last_ping = totals.last_ping
+        self._pings.inc(totals.pings)
+        self._gaps.set(totals.open_gaps)
+        # Both may fall when old rows are dropped, a counter must not.
+        self._filled.inc(max(totals.gap_pongs - self._gap_pongs, 0))
+        self._gap_pongs = totals.gap_pongs
+        for reason, count in totals.rejected.items():
+            self._pongs.labels(reason).inc(max(count - self._rejected.get(reason, 0), 0))
+        self._rejected = totals.rejected
+        for one in self._read_new():
+            self._count(one)
+
+    def _read_new(self) -> Iterator[RawSample]:
+        """What was stored since the last scrape; nothing at the first."""
+        engine = self._boards.engine
+        until = find_version(engine)
+        if self._version is None or not can_resume(engine, self._version):
+            self._version = until
+        for _ in range(MOST_BEHIND):
+            rows = read_new(engine, self._version, until)
+            self._version = rows[-1][0] if len(rows) == CHUNK_ROWS else until
+            yield from (one for _, one in rows)
+            if len(rows) < CHUNK_ROWS:
+                return
+
+    def _count(self, one: RawSample) -> None:
+        if one.provenance == Provenance.IMPORT:
+            return
+        self._pongs.labels("counted").inc()
+        if one.round_trip_ms is not None:
+            name = self._name(one.pong_server)
+            self._round_trip.labels(name).observe(one.round_trip_ms / 1000)
+
+    def _name(self, homeserver: str) -> str:
+        if homeserver not in self._homeservers:
+            if len(self._homeservers) >= MOST_HOMESERVERS:
+                return OTHER
+            self._homeservers.add(homeserver)
+        return homeserver
+
+
+def instrument(app: FastAPI, metrics: Metrics) -> None:
+    """Count the app's own requests, by path template and status."""
+    Instrumentator(
+        registry=metrics.registry, excluded_handlers=["/metrics", "/healthz", "/readyz"]
+    ).instrument(app, metric_namespace="pingboard")

@@ -1,0 +1,129 @@
+"""Readiness and metrics."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pingboard.model import Batch, Rejected, Rejection, WorkerState, to_ts
+from pingboard.store.engine import Engine, open_engine
+from pingboard.store.ingest import Ingest
+from pingboard.web import gauges
+from tests.web.site import NOW, ROOM, make_answers, record, serve
+
+
+def read(text: str) -> dict[str, float]:
+    """The samples of a scrape by name and labels."""
+    lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in lines}
+
+
+def say(store: Engine, state: WorkerState, *, synced_before: timedelta) -> None:
+    synced = to_ts(NOW - synced_before)
+    Ingest(store, "test").record_worker("main", state, synced, synced)
+
+
+def test_pongs_are_counted_from_scrape_to_scrape(store: Engine) -> None:
+    record(store, make_answers("old.example", [300]))
+    with serve(store) as client:
+        first = read(client.get("/metrics").text)
+        record(store, make_answers("one.example", [400, 2400]))
+        Ingest(store, "test").record(
+            Batch([], [], [Rejected(ROOM, "x.example", Rejection.LATE, to_ts(NOW))] * 3)
+        )
+        second = read(client.get("/metrics").text)
+    assert first["pingboard_database_up"] == 1
+    assert first["pingboard_pings_total"] == 1
+    assert 'pingboard_pongs_total{verdict="counted"}' not in first
+    assert second['pingboard_pongs_total{verdict="counted"}'] == 2
+    assert second['pingboard_pongs_total{verdict="late"}'] == 3
+    assert second["pingboard_pings_total"] == 2
+    buckets = 'pingboard_round_trip_seconds_bucket{homeserver="one.example",le="%s"}'
+    assert second[buckets % "0.5"] == 1
+    assert second[buckets % "2.5"] == 2
+    assert second['pingboard_round_trip_seconds_sum{homeserver="one.example"}'] == 2.8
+
+
+def test_homeservers_beyond_the_bound_are_counted_together(
+    store: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gauges, "MOST_HOMESERVERS", 2)
+    with serve(store) as client:
+        client.get("/metrics")
+        for number in range(5):
+            record(store, make_answers(f"hs{number}.example", [400]))
+        text = client.get("/metrics").text
+    names = set(re.findall(r'round_trip_seconds_count\{homeserver="([^"]+)"', text))
+    assert names == {"hs0.example", "hs1.example", "other"}
+    assert read(text)['pingboard_round_trip_seconds_count{homeserver="other"}'] == 3
+
+
+def test_requests_are_counted_by_path_template(store: Engine) -> None:
+    with serve(store) as client:
+        for path in ("/api/v1/homeservers/a", "/api/v1/homeservers/b", "/no/where", "/no/there"):
+            client.get(path)
+        text = client.get("/metrics").text
+    handlers = set(re.findall(r'http_requests_total\{handler="([^"]+)"', text))
+    assert "/api/v1/homeservers/{name}" in handlers
+    assert not any(name.startswith(("/no", "/api/v1/homeservers/a")) for name in handlers)
+
+
+def test_metrics_say_when_the_database_is_down(tmp_path: Path) -> None:
+    absent = open_engine(f"sqlite:///{tmp_path}/absent.db", read_only=True)
+    with serve(absent) as client:
+        answer = client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert read(answer.text)["pingboard_database_up"] == 0
+
+
+def test_a_worker_that_syncs_is_ready(store: Engine) -> None:
+    record(store, make_answers("one.example", [400]))
+    say(store, WorkerState.RUNNING, synced_before=timedelta(seconds=40))
+    with serve(store) as client:
+        answer = client.get("/readyz")
+        scrape = read(client.get("/metrics").text)
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.json() == {
+        "status": "ready",
+        "last_sync_at": "2026-10-11T23:59:20Z",
+        "last_pong_at": "2026-10-11T12:00:00.400000Z",
+    }
+    assert scrape['pingboard_last_sync_timestamp_seconds{vantage="main"}'] == to_ts(NOW) / 1000 - 40
+
+
+@pytest.mark.parametrize(
+    ("state", "synced_before", "reason"),
+    [
+        (WorkerState.AUTH, timedelta(seconds=5), "auth"),
+        (WorkerState.UNREACHABLE, timedelta(minutes=1), "unreachable"),
+        (WorkerState.STOPPED, timedelta(minutes=1), "stopped"),
+        (WorkerState.RUNNING, timedelta(hours=1), "stale"),
+    ],
+)
+def test_what_is_wrong_with_the_worker_is_said(
+    store: Engine, state: WorkerState, synced_before: timedelta, reason: str
+) -> None:
+    say(store, state, synced_before=synced_before)
+    with serve(store) as client:
+        answer = client.get("/readyz")
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/api/v1/rankings").status_code == 200
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "/problems/not-ready"
+    assert answer.json()["reason"] == reason
+
+
+def test_a_database_without_a_worker_is_not_ready(store: Engine, tmp_path: Path) -> None:
+    with serve(store) as client:
+        assert client.get("/readyz").json()["reason"] == "no-worker"
+    absent = open_engine(f"sqlite:///{tmp_path}/absent.db", read_only=True)
+    with serve(absent) as client:
+        answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["reason"] == "database"
