@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format bench faults clean
+.PHONY: help setup run test lint format openapi bench faults clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ lint: $(READY) ## ruff, mypy --strict and the import directions
 format: $(READY) ## let ruff format the code and mend what it can
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+openapi: $(READY) ## write openapi.json anew, after a change of the interface that is meant
+	$(BIN)/python -c 'from pingboard.web.app import describe; print(describe(), end="")' > openapi.json
 
 bench: $(READY) ## measure, as pairs within one run
 	$(BIN)/python -m bench $(ARGS)

@@ -5,6 +5,7 @@ It is read-only and needs no cookies; each group of paths is a module of its own
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp
 
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
+from pingboard.store.engine import open_engine
 from pingboard.web import (
     badges,
     dependencies,
@@ -91,6 +93,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        responses=problems.ADDRESS_TOO_LONG_RESPONSE,
     )
     feed = Feed(boards, clock)
     gauges = Metrics(boards, feed)
@@ -132,3 +135,9 @@ def cache_answers(
 ) -> ByteCache:
     """The app behind a memory of its answers, as it is served."""
     return ByteCache(app, Freshness(boards, clock))
+
+
+def describe() -> str:
+    """The OpenAPI description of this version, as `openapi.json` in the repository has it."""
+    boards = Boards(open_engine("sqlite:///never-opened.db", read_only=True))
+    return json.dumps(create_app(boards).openapi(), indent=1, ensure_ascii=False) + "\n"

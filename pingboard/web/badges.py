@@ -13,7 +13,6 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
-from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 
 from pingboard.model import Standing, UnknownRoomError
@@ -40,20 +39,6 @@ _WIDTHS = {"ijl|.,:;'!": 3.7, "ft()[] -/1": 5.0, "mwMW@%": 10.5}
 """Of a character in the badge's font, pixels; others are 7. The text is fitted to the sum, so that
 it is right with any font."""
 
-
-class _Anything(Convertor[str]):
-    """Starlette's `path` without its exception: a newline too is something to have a badge for."""
-
-    regex = r"[\s\S]+"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-register_url_convertor("anything", _Anything())
 
 BadgeName = Annotated[
     str,

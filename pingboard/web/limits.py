@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pingboard.web import problems
 
-LONGEST_ADDRESS = 8000
+LONGEST_ADDRESS = 16_000
 """Bytes of path and query; more than all parameters at their longest."""
 
 COSTLY = ("/api/v1/samples", "/api/v1/matrix", "/api/v1/homeservers/", "/api/v1/live", "/badge/")

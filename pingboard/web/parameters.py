@@ -15,6 +15,7 @@ from fastapi import Path
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
+from starlette.convertors import Convertor, register_url_convertor
 
 from pingboard.boards import Boards
 from pingboard.editions import with_movement
@@ -82,6 +83,20 @@ def _forget_null(schema: JsonDict) -> None:
     """None stands for a parameter that is left out; a URL has no null, so the schema has none."""
     schema.update(cast("list[JsonDict]", schema.pop("anyOf"))[0])
 
+
+class Anything(Convertor[str]):
+    """Starlette's `path` without its exception: a newline too may stand in an address."""
+
+    regex = r"[\s\S]+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("anything", Anything())
 
 HomeserverName = Annotated[
     str,

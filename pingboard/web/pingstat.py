@@ -51,6 +51,21 @@ _ROOM_ID: dict[str, Any] = {
     ]
 }
 
+_MISSING_ROOM: dict[int | str, dict[str, Any]] = {
+    302: {"description": "To the address with the room in its path"},
+    400: {
+        "description": "`room_id` is missing",
+        "content": {"application/problem+json": {"schema": {"type": "object"}}},
+    },
+}
+_STATISTICS: dict[str, Any] = {
+    "application/json": {"schema": {"type": "object", "required": ["pings", "mean"]}}
+}
+_PONGS: dict[str, Any] = {
+    "application/json": {"schema": {"type": "array", "items": {"type": "object"}}}
+}
+_PAGE: dict[str, Any] = {"text/html": {"schema": {"type": "string"}}}
+
 router = APIRouter(prefix=PREFIX, tags=["pingstat"])
 
 
@@ -70,6 +85,8 @@ class JsonText(Response):
     operation_id="redirect_pingstat",
     summary="Legacy address of the page",
     openapi_extra=_ROOM_ID,
+    response_class=RedirectResponse,
+    responses=_MISSING_ROOM,
 )
 def redirect_stats(request: Request) -> Response:
     """Redirects to the address with the room in its path."""
@@ -82,6 +99,8 @@ def redirect_stats(request: Request) -> Response:
     operation_id="redirect_pingstat_json",
     summary="Legacy address of the statistics",
     openapi_extra=_ROOM_ID,
+    response_class=RedirectResponse,
+    responses=_MISSING_ROOM,
 )
 def redirect_stats_json(request: Request) -> Response:
     """Redirects to the address with the room in its path."""
@@ -94,6 +113,8 @@ def redirect_stats_json(request: Request) -> Response:
     operation_id="redirect_pingstat_raw",
     summary="Legacy address of single pongs",
     openapi_extra=_ROOM_ID,
+    response_class=RedirectResponse,
+    responses=_MISSING_ROOM,
 )
 def redirect_stats_raw_json(request: Request) -> Response:
     """Redirects to the address with the room in its path."""
@@ -101,11 +122,12 @@ def redirect_stats_raw_json(request: Request) -> Response:
 
 
 @router.get(
-    "/{room:path}/stats.json",
+    "/{room:anything}/stats.json",
     operation_id="get_pingstat",
     summary="Statistics as pingstat gives them",
     response_class=JsonText,
     openapi_extra=_AGES,
+    responses={200: {"content": _STATISTICS}},
 )
 def get_stats_json(request: Request, room: str, boards: GivenBoards, now: Now) -> Response:
     """Ping servers by the median of their pongs; the order of the keys is the ranking."""
@@ -113,11 +135,12 @@ def get_stats_json(request: Request, room: str, boards: GivenBoards, now: Now) -
 
 
 @router.get(
-    "/{room:path}/stats.raw.json",
+    "/{room:anything}/stats.raw.json",
     operation_id="get_pingstat_raw",
     summary="Single pongs as pingstat gives them",
     response_class=JsonText,
     openapi_extra=_AGES,
+    responses={200: {"content": _PONGS}},
 )
 def get_stats_raw_json(request: Request, room: str, boards: GivenBoards, now: Now) -> Response:
     """Each pong, in order of first sight; here a window may be longer than a week."""
@@ -125,10 +148,12 @@ def get_stats_raw_json(request: Request, room: str, boards: GivenBoards, now: No
 
 
 @router.get(
-    "/{room:path}/stats",
+    "/{room:anything}/stats",
     operation_id="show_pingstat",
     summary="Statistics as a page, or as JSON",
     openapi_extra=_AGES,
+    response_class=Response,
+    responses={200: {"content": _STATISTICS | _PAGE}},
 )
 def show_stats(request: Request, room: str, boards: GivenBoards, now: Now) -> Response:
     """`stats.json` as a page; as JSON for who accepts that."""

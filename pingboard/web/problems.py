@@ -244,6 +244,11 @@ TOO_MANY_REQUESTS_RESPONSE: dict[int | str, dict[str, Any]] = {
 }
 """For the description of a costly path (see limits)."""
 
+ADDRESS_TOO_LONG_RESPONSE: dict[int | str, dict[str, Any]] = {
+    414: _handler.generate_swagger_response(AddressTooLongProblem("16000 bytes are the most."))
+}
+"""For the description of every path."""
+
 NOT_READY_RESPONSE: dict[int | str, dict[str, Any]] = {
     503: _handler.generate_swagger_response(
         NotReadyProblem("stale", "The worker has not synced for 0:03:00; is it still running?")
