@@ -43,7 +43,7 @@ from pingboard.web.feed import Feed
 from pingboard.web.freshness import Freshness
 from pingboard.web.gauges import Metrics, instrument
 from pingboard.web.limits import Limits
-from pingboard.web.middleware import CommonHeaders, HeadAsGet
+from pingboard.web.middleware import CacheHeaders, CommonHeaders, HeadAsGet
 
 _DESCRIPTION = """\
 The leaderboard of Matrix homeservers by message latency.
@@ -106,6 +106,7 @@ def create_app(
         allow_headers=["*"],
         expose_headers=["ETag", "Link", "Retry-After"],
     )
+    app.add_middleware(CacheHeaders, clock=clock)
     app.add_middleware(Limits, per_minute=per_minute)
     app.add_middleware(HeadAsGet)
     app.add_middleware(CommonHeaders)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+from email.utils import format_datetime
+
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -9,6 +13,7 @@ HEADERS = {
     # CORSMiddleware says it only where the request names an origin; a shared cache could then
     # keep the answer without it and give that to a browser.
     "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "ETag, Link, Retry-After",
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
@@ -33,6 +38,33 @@ class CommonHeaders:
             await send(message)
 
         await self.app(scope, receive, send_completed)
+
+
+CACHED = ("/api/", "/rankings.", "/section.", "/badge/")
+FRESH = "public, max-age=30, stale-while-revalidate=300"
+"""Half a minute old is fresh for who only reads; older is good enough while a new one comes."""
+
+
+class CacheHeaders:
+    """Says how long an answer is fresh and since when it is so, where the path has not said it."""
+
+    def __init__(self, app: ASGIApp, *, clock: Callable[[], datetime]) -> None:
+        self._app = app
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and complete the start of a good answer."""
+        path = str(scope.get("path", "")).removeprefix(scope.get("root_path", ""))
+
+        async def send_completed(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 200:
+                headers = MutableHeaders(scope=message)
+                if "cache-control" not in headers:
+                    headers["Cache-Control"] = FRESH
+                    headers["Last-Modified"] = format_datetime(self._clock(), usegmt=True)
+            await send(message)
+
+        await self._app(scope, receive, send_completed if path.startswith(CACHED) else send)
 
 
 class Prefix:

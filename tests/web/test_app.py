@@ -134,3 +134,21 @@ def test_the_documentation_loads_only_files_of_this_site(site: httpx.Client) -> 
     for address in loaded:
         assert address.startswith("/")
         assert site.get(address).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in PATHS if path.startswith(("/api", "/badge", "/r"))]
+)
+def test_answers_say_how_long_they_are_fresh_and_since_when(site: httpx.Client, path: str) -> None:
+    headers = site.get(path).headers
+    assert headers["cache-control"] == "public, max-age=30, stale-while-revalidate=300"
+    assert headers["last-modified"] == "Mon, 12 Oct 2026 00:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/metrics", "/api/v1/rankings?limit=0", "/x"]
+)
+def test_what_is_only_true_now_is_not_kept(site: httpx.Client, path: str) -> None:
+    headers = site.get(path).headers
+    assert headers.get("cache-control", "no-store") == "no-store"
+    assert "last-modified" not in headers
