@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import func, select
 
 from pingboard.model import PONG_TIMEOUT_MS
-from pingboard.store.tables import gap, ping, rejection, sample, worker
+from pingboard.store.tables import gap, ping, rejection, room, sample, worker
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -32,6 +32,15 @@ class Health(NamedTuple):
     last_pong_ts: int | None
 
 
+class RoomHealth(NamedTuple):
+    """Whether a room can be measured in, and where it came from."""
+
+    state: str | None
+    """model.RoomState; None where it was never joined, as after an import"""
+    predecessor: str | None
+    """the ID of the room that was upgraded to this one"""
+
+
 class Totals(NamedTuple):
     """What only grows."""
 
@@ -54,6 +63,16 @@ def read_health(engine: Engine) -> Health:
         workers = [WorkerHealth(*row) for row in rows]
         workers.sort(key=lambda one: one.synced_ts or 0, reverse=True)
         return Health(workers, _read_last_pong(connection))
+
+
+def read_rooms(engine: Engine) -> dict[str, RoomHealth]:
+    """Every room by its ID."""
+    before = room.alias()
+    wanted = select(room.c.room_id, room.c.state, before.c.room_id).outerjoin_from(
+        room, before, room.c.predecessor == before.c.id
+    )
+    with engine.connect() as connection:
+        return {room_id: RoomHealth(*rest) for room_id, *rest in connection.execute(wanted)}
 
 
 def _read_last_pong(connection: Connection) -> int | None:

@@ -20,6 +20,7 @@ from pingboard.store.engine import open_engine
 from pingboard.web import (
     badges,
     dependencies,
+    description,
     docs,
     editions,
     health,
@@ -128,6 +129,7 @@ def create_app(
     app.include_router(problem_types.router)
     docs.mount(app)
     pages.mount(app)
+    description.install(app)
     return app
 
 

@@ -78,7 +78,18 @@ def get_edition_markdown(
     return MarkdownResponse(_find(boards, name).markdown, headers=IMMUTABLE)
 
 
-@router.get("/feed.atom", operation_id="get_feed", summary="The editions as a feed (Atom)")
+@router.get(
+    "/feed.atom",
+    operation_id="get_feed",
+    summary="The editions as a feed (Atom)",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The feed",
+            "content": {"application/atom+xml": {"schema": {"type": "string"}}},
+        }
+    },
+)
 def get_feed(
     request: Request, boards: GivenBoards, _query: Annotated[NoQuery, Query()]
 ) -> Response:

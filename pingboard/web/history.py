@@ -15,7 +15,8 @@ from pingboard.ranking.history import STEPS, Bucket, choose_step, count_buckets
 from pingboard.web import problems
 from pingboard.web.answers import Answer, Loss, Milliseconds, describe
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.parameters import HistoryQuery, HomeserverName, refusal
+from pingboard.web.detail_parameters import HistoryQuery
+from pingboard.web.parameters import HomeserverName, refusal
 
 router = APIRouter(
     tags=["homeservers"],

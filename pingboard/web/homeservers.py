@@ -15,7 +15,8 @@ from pingboard.ranking.pairs import Pair
 from pingboard.web import problems
 from pingboard.web.answers import Answer, Loss, Milliseconds, describe
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.parameters import HomeserverName, ProfileQuery, WindowQuery
+from pingboard.web.detail_parameters import ProfileQuery
+from pingboard.web.parameters import HomeserverName, WindowQuery
 
 router = APIRouter(tags=["homeservers"])
 

@@ -15,7 +15,8 @@ from pingboard.web import problems
 from pingboard.web.answers import Answer, Milliseconds, describe
 from pingboard.web.cursors import link_next, read_cursor, write_cursor
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.parameters import MatrixQuery, refusal
+from pingboard.web.detail_parameters import MatrixQuery
+from pingboard.web.parameters import refusal
 
 router = APIRouter(
     tags=["matrix"], responses=problems.UNKNOWN_ROOM_RESPONSE | problems.TOO_MANY_REQUESTS_RESPONSE

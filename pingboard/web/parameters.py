@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Annotated, cast
 
 from fastapi import Path
@@ -20,7 +19,6 @@ from starlette.convertors import Convertor, register_url_convertor
 from pingboard.boards import Boards
 from pingboard.editions import with_movement
 from pingboard.model import DEFAULT_WINDOW, WINDOWS, Board, BoardName, Window
-from pingboard.ranking.history import AUTOMATIC_BUCKETS, STEPS
 from pingboard.render.section import Style
 
 LONGEST_WINDOW = timedelta(days=366)
@@ -28,8 +26,6 @@ MOST_STANDINGS = 10_000
 TABLE_ROWS = 10
 """Rows of a table to paste, where nothing else is asked for."""
 MOST_SAMPLES = 1_000_000_000
-MOST_PAIRS = 100_000
-MOST_RAW_SAMPLES = 1_000_000
 
 _RFC3339 = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
@@ -61,25 +57,13 @@ def _check_window(name: str) -> str:
     return name
 
 
-def _check_step(name: str) -> str:
-    if name not in STEPS:
-        raise ValueError(f"should be one of {', '.join(STEPS)}")
-    return name
-
-
 Instant = Annotated[datetime, BeforeValidator(parse_instant)]
 WindowName = Annotated[
     str, AfterValidator(_check_window), Field(json_schema_extra={"enum": list(WINDOWS)})
 ]
 
-StepName = Annotated[
-    str, AfterValidator(_check_step), Field(json_schema_extra={"enum": list(STEPS)})
-]
-Cursor = Annotated[str, Field(min_length=1, max_length=1000)]
-_Partner = Annotated[str, Field(min_length=1, max_length=255)] | None
 
-
-def _forget_null(schema: JsonDict) -> None:
+def forget_null(schema: JsonDict) -> None:
     """None stands for a parameter that is left out; a URL has no null, so the schema has none."""
     schema.update(cast("list[JsonDict]", schema.pop("anyOf"))[0])
 
@@ -123,7 +107,7 @@ class RoomQuery(NoQuery):
         description="Alias or room ID, URL-encoded (`#` is `%23`, `!` is `%21`). "
         "Left out: the first configured room.",
         examples=["#ping:maunium.net"],
-        json_schema_extra=_forget_null,
+        json_schema_extra=forget_null,
     )
 
 
@@ -136,7 +120,7 @@ class WindowQuery(RoomQuery):
         "say. Alone it ends now; with `to` it ends there, with `from` it begins there; with both "
         "it has to agree with them.",
         examples=[DEFAULT_WINDOW],
-        json_schema_extra=_forget_null,
+        json_schema_extra=forget_null,
     )
     from_: Instant | None = Field(
         None,
@@ -144,14 +128,14 @@ class WindowQuery(RoomQuery):
         description="First instant of the window, RFC 3339 with a timezone. Alone, the window runs "
         f"until now. A window is at most {LONGEST_WINDOW.days} days long.",
         examples=["2026-10-05T00:00:00Z"],
-        json_schema_extra=_forget_null,
+        json_schema_extra=forget_null,
     )
     to: Instant | None = Field(
         None,
         description="First instant after the window, RFC 3339 with a timezone. Alone, the window "
         f"begins {DEFAULT_WINDOW} before it.",
         examples=["2026-10-12T00:00:00Z"],
-        json_schema_extra=_forget_null,
+        json_schema_extra=forget_null,
     )
 
     def window_at(self, now: datetime) -> Window:
@@ -197,7 +181,7 @@ class BoardQuery(WindowQuery):
         None,
         description="Most standings to give. Left out: all.",
         examples=[10],
-        json_schema_extra=_forget_null,
+        json_schema_extra=forget_null,
     )
     min_samples: int = Field(
         1,
@@ -227,7 +211,7 @@ class BadgeQuery(WindowQuery):
         None,
         description="The words on the left. Left out: `matrix ping`.",
         examples=["ping"],
-        json_schema_extra=_forget_null,
+        json_schema_extra=forget_null,
     )
 
     def ask(self, boards: Boards, now: datetime) -> Board:
@@ -239,7 +223,7 @@ class TableQuery(BoardQuery):
     """As `BoardQuery`, for a table to paste."""
 
     limit: Annotated[int, Field(ge=1, le=MOST_STANDINGS)] | None = Field(
-        TABLE_ROWS, description="Most rows.", json_schema_extra=_forget_null
+        TABLE_ROWS, description="Most rows.", json_schema_extra=forget_null
     )
 
 
@@ -256,80 +240,6 @@ class SectionQuery(TableQuery):
         Style.CURRENT,
         description="`classic` is one paragraph and the table (as in 2020), `rooms` has a "
         "sub-heading for each room (2021), `current` an invitation for each room (2026).",
-    )
-
-
-class ProfileQuery(WindowQuery):
-    """One homeserver in which room and when."""
-
-    limit: int = Field(5, ge=1, le=100, description="Most partners to give at each end.")
-
-
-class HistoryQuery(WindowQuery):
-    """One homeserver's number on which board, in which room, when, and how finely."""
-
-    board: BoardName = Field(BoardName.RESPONSE, description="Whose number (see rankings).")
-    step: StepName | None = Field(
-        None,
-        description="Length of a bucket. Left out: the shortest with at most "
-        f"{AUTOMATIC_BUCKETS} buckets.",
-        examples=["6h"],
-        json_schema_extra=_forget_null,
-    )
-
-
-class MatrixQuery(WindowQuery):
-    """Which pairs of ping and pong server."""
-
-    ping_server: _Partner = Field(
-        None, description="Only the pings of this homeserver.", json_schema_extra=_forget_null
-    )
-    pong_server: _Partner = Field(
-        None, description="Only the pongs of this homeserver.", json_schema_extra=_forget_null
-    )
-    min_samples: int = Field(
-        1, ge=1, le=MOST_SAMPLES, description="Leave out pairs with fewer samples."
-    )
-    limit: int = Field(MOST_PAIRS, ge=1, le=MOST_PAIRS, description="Most pairs on a page.")
-    cursor: Cursor | None = Field(
-        None,
-        description="Where the page begins: `next_cursor` of the page before, unchanged.",
-        json_schema_extra=_forget_null,
-    )
-
-
-class SampleFormat(StrEnum):
-    """How samples are written."""
-
-    JSON = "json"
-    NDJSON = "ndjson"
-    CSV = "csv"
-
-
-class SamplesQuery(WindowQuery):
-    """Which samples, and in which form."""
-
-    ping_server: _Partner = Field(
-        None, description="Only the pings of this homeserver.", json_schema_extra=_forget_null
-    )
-    pong_server: _Partner = Field(
-        None, description="Only the pongs of this homeserver.", json_schema_extra=_forget_null
-    )
-    format: SampleFormat | None = Field(
-        None,
-        description="Left out: what `Accept` names first, else `json`.",
-        json_schema_extra=_forget_null,
-    )
-    limit: Annotated[int, Field(ge=1, le=MOST_RAW_SAMPLES)] | None = Field(
-        None,
-        description="Most samples on a page. Left out: 1000 for `json`, all for the others.",
-        examples=[1000],
-        json_schema_extra=_forget_null,
-    )
-    cursor: Cursor | None = Field(
-        None,
-        description="Where the page begins: `next_cursor` of the page before, unchanged.",
-        json_schema_extra=_forget_null,
     )
 
 

@@ -45,6 +45,9 @@ TYPES = {
         "Nothing was ever heard of a homeserver of that name. The name is case-sensitive, and a "
         "port belongs to it. /api/v1/homeservers lists those heard.",
     ),
+    "unknown-edition": ProblemType(
+        404, "Unknown edition", "No edition of that name was published; /editions lists them."
+    ),
     "method-not-allowed": ProblemType(
         405, "Method not allowed", "Everything here is read-only: use GET or HEAD."
     ),

@@ -21,13 +21,9 @@ from pingboard.web import problems
 from pingboard.web.answers import Answer, describe
 from pingboard.web.cursors import link_next, read_cursor, write_cursor
 from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.detail_parameters import SampleFormat, SamplesQuery
 from pingboard.web.middleware import is_head
-from pingboard.web.parameters import (
-    SampleFormat,
-    SamplesQuery,
-    refusal,
-    write_instant,
-)
+from pingboard.web.parameters import refusal, write_instant
 from pingboard.web.samples_schema import RESPONSES, SAMPLE_EXAMPLE
 
 router = APIRouter(

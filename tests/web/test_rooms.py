@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import httpx
+from datetime import timedelta
 
+import httpx
+import pytest
+
+from pingboard.model import WorkerState, to_ts
 from pingboard.store.engine import Engine
-from tests.web.site import ALIAS, ROOM, serve
+from pingboard.store.ingest import Ingest
+from tests.web.site import ALIAS, NOW, ROOM, serve
 
 
 def test_the_answer_is_the_example_of_the_description(site: httpx.Client) -> None:
@@ -16,7 +21,39 @@ def test_the_answer_is_the_example_of_the_description(site: httpx.Client) -> Non
 def test_a_room_without_pongs_is_listed_too(store: Engine) -> None:
     with serve(store) as client:
         rooms = client.get("/api/v1/rooms").json()["rooms"]
-    assert rooms == [{"id": ROOM, "alias": ALIAS, "samples": 0, "last_pong_at": None}]
+    assert rooms == [
+        {
+            "id": ROOM,
+            "alias": ALIAS,
+            "state": "joined",
+            "predecessor": None,
+            "samples": 0,
+            "last_pong_at": None,
+        }
+    ]
+
+
+def test_an_upgraded_room_is_named_by_its_successor(store: Engine) -> None:
+    Ingest(store, "test").record_room("!new", ALIAS, ROOM)
+    with serve(store) as client:
+        rooms = {one["id"]: one for one in client.get("/api/v1/rooms").json()["rooms"]}
+    assert (rooms["!new"]["alias"], rooms["!new"]["predecessor"]) == (ALIAS, ROOM)
+    assert (rooms[ROOM]["alias"], rooms[ROOM]["state"]) == (None, "upgraded")
+
+
+@pytest.mark.parametrize(
+    ("ago", "is_stale"), [(timedelta(minutes=1), False), (timedelta(hours=1), True)]
+)
+def test_with_the_worker_dead_all_is_served_and_called_stale(
+    store: Engine, ago: timedelta, is_stale: bool
+) -> None:
+    synced_ts = to_ts(NOW - ago)
+    Ingest(store, "test").record_worker("main", WorkerState.RUNNING, synced_ts, synced_ts)
+    with serve(store) as client:
+        answer = client.get("/api/v1/rooms").json()
+        assert client.get("/api/v1/rankings").status_code == 200
+    assert answer["is_stale"] is is_stale
+    assert answer["last_sync_at"] == (NOW - ago).isoformat().replace("+00:00", "Z")
 
 
 def test_it_takes_no_parameter(site: httpx.Client) -> None:
