@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import chain
 
 import numpy as np
@@ -105,3 +106,26 @@ def test_a_median_is_an_integer_or_ends_in_a_half(doubled: int) -> None:
     whole, half = divmod(abs(doubled), 2)
     sign = "-" if doubled < 0 else ""
     assert shortest_decimal(doubled / 2) == f"{sign}{whole}{'.5' if half else ''}"
+
+
+server_names = st.from_regex(
+    r"[a-z0-9.-]{1,40}(:[0-9]{1,4})?|\[[0-9a-f:]{2,20}\]:8448", fullmatch=True
+)
+medians = st.integers(-600_000, 1_200_000).map(lambda doubled: doubled / 2)
+
+
+@given(st.lists(st.tuples(server_names, medians), max_size=30))
+def test_every_table_parses_back_to_the_same_ranks_names_and_numbers(
+    rows: list[tuple[str, float]],
+) -> None:
+    standings = [
+        Standing(rank, name, median, median, median, median, median, median, 1)
+        for rank, (name, median) in enumerate(rows, 1)
+    ]
+    lines = table(standings).splitlines()
+    assert lines[:2] == ["|Rank|Hostname|Median MS|", "|:---:|:---:|:---:|"]
+    parsed = [line.strip("|").split("|") for line in lines[2:]]
+    assert [(int(rank), name, float(median)) for rank, name, median in parsed] == [
+        (one.rank, one.homeserver, one.median_ms) for one in standings
+    ]
+    assert not any(re.search(r"e|\.0$", median) for _, _, median in parsed)
