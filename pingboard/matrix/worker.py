@@ -155,7 +155,10 @@ class Worker:
                 self._pinger.void_all()
             for room_id in sync.left_rooms:
                 await self._leave(room_id)
-            await self._writer.record(await self._read_sync(sync), sync.next_batch)
+            batch = await self._read_sync(sync)
+            await self._writer.record(batch, sync.next_batch)
+            # Only now: told earlier, it could look for them before they are there.
+            self._filler.notice([gap.room_id for gap in batch.gaps])
             self._synced_ts = sync.arrived_ts
             await self._follow_upgrades(sync)
             await self._writer.record_if_any(
@@ -196,7 +199,6 @@ class Worker:
             batch = self._ledger.judge(arrived, members)
             for attendant, event in itertools.product(self._attendants, timeline.events):
                 attendant.hear(event, room_id, self._session.user_id)
-        self._filler.notice([gap.room_id for gap in gaps])
         return dataclasses.replace(batch, gaps=gaps, redacted=redacted)
 
     def _gaps_before(self, timeline: Timeline, sync: SyncBatch) -> list[Gap]:
