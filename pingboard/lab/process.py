@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +25,7 @@ LAST_LINES = 15
 OnProgress = Callable[[str], None]
 
 
-class LeashedProcess:
+class LeashedProcess(ABC):
     """A child process that ends with this one at the latest. Subclasses say when it is ready."""
 
     ready_timeout_s: float = 60.0
@@ -54,9 +55,9 @@ class LeashedProcess:
         """Its process ID; a `LabError` while it does not run."""
         return self._running().pid
 
+    @abstractmethod
     async def is_ready(self) -> bool:
         """Whether it does its work. Asked repeatedly after the start."""
-        raise NotImplementedError
 
     async def start(self) -> None:
         """Start it and wait until it is ready; nothing happens where it runs already."""
