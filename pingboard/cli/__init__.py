@@ -14,18 +14,23 @@ Exit codes: 0 ended as asked, 2 a setting, an argument or the homeserver at star
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import signal
-import socket
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from pingboard.cli import tables, transfer
-from pingboard.cli.start import say, set_up_logs, start, without_user_ids, wording, writable
+from pingboard.cli.start import (
+    configured,
+    say,
+    start,
+    without_user_ids,
+    wording,
+    writable,
+)
 from pingboard.model import (
     AccountError,
     AccountLostError,
@@ -34,24 +39,26 @@ from pingboard.model import (
     LeaseError,
     PingboardError,
 )
-from pingboard.settings import Settings, parse_duration
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Coroutine, Iterator
 
     from pingboard.matrix.session import Account
     from pingboard.matrix.worker import Attendant, Worker
     from pingboard.matrix.writer import Writer
+    from pingboard.settings import Settings
     from pingboard.store.engine import Engine
     from pingboard.store.lease import Lease
     from pingboard.web.server import Server
 
-# What a command needs is imported inside it: the whole stack takes 0.4 s, `--help` needs none.
+# What a command needs is imported inside it: the whole stack takes 0.4 s, `--help` needs none,
+# not even asyncio.
 
 LAB_DELAYS = {"hs2": 0.06, "hs3": 0.15}
 """Delays of the lab that `run` starts by itself, seconds each way: its ranks differ visibly."""
 
-LAB_INTERVAL = parse_duration("2s")
+LAB_INTERVAL = timedelta(seconds=2)
 
 EXIT_CODES: dict[type[PingboardError], int] = {
     ConfigurationError: 2,
@@ -69,6 +76,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich would take longer to load than all of `--help`
 )
 database = typer.Typer(help="The database: its tables, a copy of it.", no_args_is_help=True)
 app.add_typer(database, name="db")
@@ -131,6 +139,8 @@ def lab(
     ] = None,
 ) -> None:
     """Run a local network of real homeservers with a ping room and an echo bot on each."""
+    from pingboard.cli.logs import set_up_logs
+
     set_up_logs("WARNING")
     _until_stopped(_lab(servers, dict(_parse_delay(text) for text in delay or [])))
 
@@ -138,7 +148,7 @@ def lab(
 @database.command()
 def upgrade() -> None:
     """Bring the database's tables up to date, as every start does unless PINGBOARD_MIGRATE=0."""
-    settings = start()
+    settings = configured()
     from pingboard.store.engine import migrate, open_engine
 
     migrate(open_engine(settings.database_url))
@@ -149,7 +159,7 @@ def backup(
     file: Annotated[Path, typer.Argument(help="The copy to make; it must not exist yet.")],
 ) -> None:
     """Copy the database to a file, also while pingboard runs (SQLite)."""
-    settings = start()
+    settings = configured()
     from pingboard.store.engine import back_up, open_engine
 
     back_up(open_engine(settings.database_url, read_only=True), file)
@@ -185,6 +195,8 @@ async def _work(settings: Settings) -> None:
 
 
 async def _serve(server: Server) -> None:
+    import asyncio
+
     server.start()
     try:
         say(f"pingboard serves {server.url}")
@@ -215,6 +227,8 @@ async def _echo(settings: Settings) -> None:
 
 
 async def _lab(servers: int, delays: dict[str, float]) -> None:
+    import asyncio
+
     from pingboard.lab import Lab
 
     async with Lab(servers=servers, delays=delays, on_progress=say) as lab:
@@ -279,6 +293,8 @@ def _attendants(settings: Settings, writer: Writer) -> list[Attendant]:
 @contextlib.asynccontextmanager
 async def _leased(engine: Engine) -> AsyncIterator[Lease]:
     """The right to write to the database. On PostgreSQL a second worker stands by for it."""
+    import asyncio
+
     from pingboard.store.lease import take_lease
 
     is_told = False
@@ -303,6 +319,8 @@ async def _leased(engine: Engine) -> AsyncIterator[Lease]:
 async def _started_worker(
     settings: Settings, engine: Engine, lease: Lease
 ) -> AsyncIterator[Worker]:
+    import asyncio
+
     from sdnotify import SystemdNotifier
 
     from pingboard.matrix.worker import Worker
@@ -395,6 +413,8 @@ def _account_key(account: Account) -> str:
 
 def _until_stopped(work: Coroutine[None, None, None]) -> None:
     """Run to the end, or until Ctrl-C or SIGTERM; both end in order, with exit code 0."""
+    import asyncio
+    import signal
 
     async def stoppable() -> None:
         task = asyncio.ensure_future(work)
@@ -407,6 +427,8 @@ def _until_stopped(work: Coroutine[None, None, None]) -> None:
 
 
 def _parse_delay(text: str) -> tuple[str, float]:
+    from pingboard.settings import parse_duration
+
     name, _, duration = text.partition("=")
     try:
         return name, parse_duration(duration).total_seconds()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pingboard.cli.start import readable, start, wording
+from pingboard.cli.start import configured, readable, wording
 from pingboard.model import DEFAULT_WINDOW, WINDOWS, BoardName, ConfigurationError, Window
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def table(
     """Print a board: drawn on a terminal, as the Markdown table into a pipe."""
     from pingboard.render import markdown
 
-    settings = start()
+    settings = configured()
     with readable(settings) as boards:
         (found,) = _ask(boards, [room], board, window, limit, min_samples)
     if sys.stdout.isatty():
@@ -63,7 +63,7 @@ def section(
     """Print the section for This Week in Matrix: drawn on a terminal, Markdown into a pipe."""
     from pingboard.render.section import Style, section
 
-    settings = start()
+    settings = configured()
     if style not in [*Style]:
         raise ConfigurationError(f"--style {style!r} is none of {', '.join(Style)}")
     with readable(settings) as boards:

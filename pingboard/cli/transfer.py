@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import json
 import sys
 from datetime import UTC, datetime
 from itertools import islice
@@ -13,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Self, cast
 
 import typer
 
-from pingboard.cli.start import readable, say, start, writable
+from pingboard.cli.start import configured, readable, say, writable
 from pingboard.model import ConfigurationError, Window
 
 if TYPE_CHECKING:
@@ -73,7 +71,7 @@ def export(
     from pingboard.store.export import read_records
     from pingboard.store.figures import lineage
 
-    settings = start()
+    settings = configured()
     if form not in WRITERS:
         raise ConfigurationError(f"--format {form!r} is none of {', '.join(WRITERS)}")
     window = Window(
@@ -91,7 +89,7 @@ def _import(form: str, source: str, rejected: Path | None) -> None:
     from pingboard.cli.sources import READERS, Counted, open_source
     from pingboard.store.imports import Importer
 
-    settings = start()
+    settings = configured()
     with (
         writable(settings) as engine,
         _leased(engine),
@@ -204,11 +202,15 @@ def _written(output: Path | None) -> Iterator[IO[str]]:
 
 
 def _write_ndjson(records: Iterable[Record], file: IO[str]) -> None:
+    import json
+
     for record in records:
         file.write(json.dumps(record._asdict(), separators=(",", ":")) + "\n")
 
 
 def _write_csv(records: Iterable[Record], file: IO[str]) -> None:
+    import csv
+
     from pingboard.records import Record
     from pingboard.render.csv import harmless
 
@@ -219,6 +221,8 @@ def _write_csv(records: Iterable[Record], file: IO[str]) -> None:
 
 
 def _write_pingstat(records: Iterable[Record], file: IO[str]) -> None:
+    import json
+
     from pingboard.records import to_pingstat
 
     separator = "["

@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from pingboard.model import Batch, ConfigurationError, StoreError
 from pingboard.store.engine import (
     Engine,
-    _alembic_config,
+    _known_schemas,
+    _migrations,
     back_up,
     is_current,
     migrate,
@@ -32,9 +35,15 @@ def test_migrations_lead_to_the_tables_of_the_code(engine: Engine) -> None:
         assert compare_metadata(context, metadata) == []
 
 
+def test_migrations_are_named_in_their_order() -> None:
+    script = ScriptDirectory(str(_migrations()))
+    assert _known_schemas() == [one.revision for one in script.walk_revisions()][::-1]
+
+
 def test_migrations_lead_down_again(engine: Engine) -> None:
     with engine.begin() as connection:
-        config = _alembic_config()
+        config = Config()
+        config.set_main_option("script_location", str(_migrations()))
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
     assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
