@@ -142,7 +142,7 @@ def _membership(scene: Scene, change: str) -> Awaitable[object]:
     return scene.stage.owner.call("POST", path, {"user_id": scene.account.user_id})
 
 
-@case(20, "Rooms of versions 5, 10, 11, 12", "samples from each", short=False)
+@case(20, "Rooms of versions 5, 10, 11, 12", "samples from each")
 async def versions(scene: Scene) -> str:
     aliases = [scene.alias]
     for version in ("5", "10", "11", "12"):

@@ -11,8 +11,11 @@ PONG = "xyz.maubot.pong"
 TIMEOUT_MS = 600_000
 
 Event = dict[str, Any]
-Samples = dict[tuple[str, str], int]
-"""(event ID of the ping, pong server) -> one-way ms"""
+Key = tuple[str, str]
+"""(event ID of the ping, pong server)"""
+
+Samples = dict[Key, int]
+"""one-way ms of each"""
 
 
 def samples_of(events: list[Event]) -> Samples:
@@ -30,6 +33,17 @@ def samples_of(events: list[Event]) -> Samples:
             continue
         samples.setdefault((ping["event_id"], _server(event)), claim["ms"])
     return samples
+
+
+def differences(due: Samples, stored: Samples, truth: Samples) -> tuple[list[Key], list[Key]]:
+    """Which samples are wrong, and which are lost.
+
+    `due` is the truth of before, `stored` was read next, `truth` last: what was true when it was
+    stored still is, and only what was taken back since then may be missing of what was due.
+    """
+    wrong = [key for key, ms in stored.items() if truth.get(key) != ms]
+    lost = [key for key in due if key in truth and key not in stored]
+    return wrong, lost
 
 
 def _is_ping(event: Event) -> bool:

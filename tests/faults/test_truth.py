@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from faults.truth import Event, samples_of
+from faults.truth import Event, differences, samples_of
 from faults.user import pong
 
 PING = {
@@ -75,3 +75,22 @@ def test_lies_and_disguises_are_no_samples(content: Event) -> None:
 
 def test_a_pong_that_came_too_late_is_lost() -> None:
     assert samples_of([PING, answer(GOOD, origin_server_ts=601_001)]) == {}
+
+
+def test_what_was_due_and_is_not_stored_is_lost() -> None:
+    due = {("$a", "one"): 5, ("$b", "one"): 6}
+    assert differences(due, {("$a", "one"): 5}, due) == ([], [("$b", "one")])
+
+
+def test_what_arrives_while_the_room_is_read_is_not_lost() -> None:
+    before = {("$a", "one"): 5}
+    assert differences(before, before, {**before, ("$new", "one"): 7}) == ([], [])
+
+
+def test_what_was_taken_back_since_is_not_lost() -> None:
+    assert differences({("$a", "one"): 5}, {}, {}) == ([], [])
+
+
+def test_what_is_stored_and_not_true_is_wrong() -> None:
+    stored = {("$a", "one"): 5, ("$invented", "one"): 1}
+    assert differences({}, stored, {("$a", "one"): 4})[0] == list(stored)
