@@ -37,8 +37,8 @@ log = structlog.get_logger()
 class GapFiller:
     """Fills one gap after the other. `read` turns a page's events into what is to be stored.
 
-    `finish` is called when a room's last gap is closed, `store` commits, `latest_pings` are the
-    last ones of a room that are stored.
+    `finish` is called when a room's last gap is closed, and again later where it returns False;
+    `store` commits, `latest_pings` are the last ones of a room that are stored.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class GapFiller:
         open_gaps: Callable[[], Awaitable[list[Gap]]],
         read: Callable[[Sequence[Event], Gap], Awaitable[Batch]],
         store: Callable[[Batch], Awaitable[None]],
-        finish: Callable[[str], Awaitable[None]],
+        finish: Callable[[str], Awaitable[bool]],
         latest_pings: Callable[[str], Awaitable[list[str]]],
     ) -> None:
         self._session = session
@@ -77,10 +77,14 @@ class GapFiller:
             gaps = await self._open_gaps()
             for gap in gaps:
                 await self._fill(gap)
+            # A gap that is noticed while the store is asked is not among the answers.
+            filling = set(self._filling)
             still_open = {gap.room_id for gap in await self._open_gaps()}
-            for room_id in self._filling - still_open:
-                self._filling.discard(room_id)
-                await self._finish(room_id)
+            for room_id in filling - still_open:
+                if await self._finish(room_id):
+                    self._filling.discard(room_id)
+                else:
+                    still_open.add(room_id)
             await self._rest(LATER_S if still_open else None)
 
     async def _rest(self, seconds: float | None) -> None:

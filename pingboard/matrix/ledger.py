@@ -84,6 +84,7 @@ class Ledger:
         self._no_pings: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._pending: dict[tuple[str, str], list[Pending]] = {}
         self._pending_of: dict[str, int] = {}
+        self._found: dict[tuple[str, str], None] = {}
         self._unvoided: list[KnownPing] = []
         for one in pending:
             self._wait(one)
@@ -114,21 +115,21 @@ class Ledger:
         return [key[1] for key in keys if key not in self._known and key not in self._no_pings]
 
     def learn(self, pings: Iterable[Ping]) -> None:
-        """Know these pings: from the store, or looked up at our homeserver."""
+        """Know these pings, from the store. What waits for them is decided by the next `judge`."""
         for ping in pings:
             self._know(KnownPing(ping))
 
     def learn_no_ping(self, room_id: str, event_id: str) -> None:
         """Know that an event of the room is no ping, whatever a pong says."""
         self._no_pings[room_id, event_id] = None
+        self._find(room_id, event_id)
         if len(self._no_pings) > MAX_PENDING:
             self._no_pings.popitem(last=False)
 
     def judge(self, arrived: Arrived, members: Members | None = None) -> Batch:
         """What arrived, as it is to be stored; what now can be decided of earlier pongs too."""
-        released = [
-            one for ping in arrived.pings for one in self._release(ping.room_id, ping.event_id)
-        ]
+        released = [one for key in self._found for one in self._release(*key)]
+        self._found.clear()
         candidates = released + [Pending(pong, arrived.provenance) for pong in arrived.pongs]
         samples: list[Sample] = []
         rejected = list(arrived.rejected)
@@ -173,8 +174,17 @@ class Ledger:
         return Batch(rejected=rejected, settled=given_up)
 
     def waiting_for(self, room_id: str) -> list[str]:
-        """The pings (event IDs) of a room that pongs wait for."""
-        return [event_id for of_room, event_id in self._pending if of_room == room_id]
+        """The pings (event IDs) of a room that pongs wait for, those of most servers first."""
+        servers = {
+            event_id: {one.pong.server for one in waiting}
+            for (of_room, event_id), waiting in self._pending.items()
+            if of_room == room_id
+        }
+        return sorted(servers, key=lambda event_id: -len(servers[event_id]))
+
+    def waits(self, one: Pending) -> bool:
+        """Whether a pong still waits for its ping: it may have come in the meantime."""
+        return one in self._pending.get((one.pong.room_id, one.pong.ping_event_id), ())
 
     def redact(self, room_id: str, event_ids: Iterable[str]) -> None:
         """Forget pongs that were taken back while they waited for their ping."""
@@ -214,8 +224,14 @@ class Ledger:
         if key in self._known:
             return
         self._known[key] = known
+        self._find(*key)
         if len(self._known) > MAX_PINGS:
             self._known.popitem(last=False)
+
+    def _find(self, room_id: str, ping_event_id: str) -> None:
+        """What an event is has become known: what waits for it is to be decided."""
+        if (room_id, ping_event_id) in self._pending:
+            self._found[room_id, ping_event_id] = None
 
     def _decide(self, one: Pending, arrived: Arrived) -> Sample | Rejected | Pending | None:
         """A sample, a rejection, the same pong if it has to wait, None for it once more."""

@@ -18,7 +18,7 @@ from pingboard.matrix.gaps import GapFiller, events_since
 from pingboard.matrix.ledger import Ledger
 from pingboard.matrix.login import log_in
 from pingboard.matrix.pinger import Pinger
-from pingboard.matrix.protocol import read_event, read_membership, read_redaction
+from pingboard.matrix.protocol import read_membership, read_redaction
 from pingboard.matrix.rooms import Rooms
 from pingboard.model import (
     AccountError,
@@ -26,7 +26,6 @@ from pingboard.model import (
     Batch,
     Gap,
     HomeserverError,
-    Ping,
     PingboardError,
     RoomState,
     WorkerState,
@@ -43,6 +42,9 @@ if TYPE_CHECKING:
 MAX_LOOKUPS = 10
 """How many unknown pings one response makes us ask our homeserver for: whoever invents pings
 can't make us flood it. The others wait for theirs as pending."""
+
+MAX_LAST_LOOKUPS = 100
+"""The same once a gap is closed, when nothing else can bring them any more."""
 
 HOLD_MS = 30_000
 """How long our homeserver may hold a sync open."""
@@ -118,7 +120,10 @@ class Worker:
             finish=self._finish_history,
             latest_pings=self._writer.latest_pings,
         )
-        self._filler.notice([gap.room_id for gap in await self._writer.open_gaps()])
+        # What waits since an earlier run may wait for a ping that no gap brings any more.
+        unfinished = [one.pong.room_id for one in pending]
+        unfinished += [gap.room_id for gap in await self._writer.open_gaps()]
+        self._filler.notice(unfinished)
         self._with_history = await self._writer.rooms_with_history()
 
     async def run(self) -> None:
@@ -156,6 +161,9 @@ class Worker:
             for room_id in sync.left_rooms:
                 await self._leave(room_id)
             batch = await self._read_sync(sync)
+            # What the gap filler has found a ping for since it was read waits no more.
+            waiting = [one for one in batch.pending if self._ledger.waits(one)]
+            batch = dataclasses.replace(batch, pending=waiting)
             await self._writer.record(batch, sync.next_batch)
             # Only now: told earlier, it could look for them before they are there.
             self._filler.notice([gap.room_id for gap in batch.gaps])
@@ -195,7 +203,7 @@ class Worker:
             arrived = self._ledger.read_live(
                 timeline.events, room_id, sync.arrived_ns, sync.arrived_ts
             )
-            await self._find_pings(room_id, self._ledger.unknown_pings(arrived))
+            await self._find_pings(room_id, self._ledger.unknown_pings(arrived), MAX_LOOKUPS)
             batch = self._ledger.judge(arrived, members)
             for attendant, event in itertools.product(self._attendants, timeline.events):
                 attendant.hear(event, room_id, self._session.user_id)
@@ -230,34 +238,40 @@ class Worker:
             self._ledger.redact(room_id, found)
         return [(room_id, event_id) for event_id in found]
 
-    async def _finish_history(self, room_id: str) -> None:
-        """A room's gaps are closed: look up what pongs still wait for."""
-        await self._find_pings(room_id, self._ledger.waiting_for(room_id))
+    async def _finish_history(self, room_id: str) -> bool:
+        """A room's gaps are closed: look up what pongs still wait for, and decide them.
 
-    async def _find_pings(self, room_id: str, unknown: Sequence[str]) -> None:
-        """Know the pings that pongs name and we did not see: from the store, or by asking."""
+        False where our homeserver can't be asked just now.
+        """
+        wanted = self._ledger.waiting_for(room_id)
+        could_ask = await self._find_pings(room_id, wanted, MAX_LAST_LOOKUPS)
+        nothing_new = self._ledger.read_history([], room_id, _now_ts())
+        await self._writer.record_if_any(self._ledger.judge(nothing_new))
+        return could_ask
+
+    async def _find_pings(self, room_id: str, unknown: Sequence[str], most: int) -> bool:
+        """Know the pings that pongs name and we did not see: from the store, or by asking.
+
+        False where our homeserver could not be asked for all of the first `most`.
+        """
         if not unknown:
-            return
+            return True
         stored = await self._writer.find_pings(room_id, unknown)
         self._ledger.learn(stored.values())
-        for event_id in [one for one in unknown if one not in stored][:MAX_LOOKUPS]:
-            await self._look_up(room_id, event_id)
+        asked = [one for one in unknown if one not in stored][:most]
+        return all([await self._look_up(room_id, event_id) for event_id in asked])
 
-    async def _look_up(self, room_id: str, event_id: str) -> None:
+    async def _look_up(self, room_id: str, event_id: str) -> bool:
         try:
             event = await self._session.event(room_id, event_id)
         except HomeserverError as error:
             log.warning("can't look a ping up", error=str(error))
-            return
-        origin_ts = (event or {}).get("origin_server_ts")
-        if event is None or not isinstance(origin_ts, int):
-            return
-        # We did not see it arrive, so its own time stands for our receipt.
-        ping = read_event(event, room_id, min(origin_ts, _now_ts()))
-        if isinstance(ping, Ping) and ping.event_id == event_id:
-            self._ledger.learn([ping])
-        else:
-            self._ledger.learn_no_ping(room_id, event_id)
+            return False
+        if event is not None:
+            found = self._ledger.read_history([event], room_id, _now_ts())
+            if event_id not in [ping.event_id for ping in found.pings]:
+                self._ledger.learn_no_ping(room_id, event_id)
+        return True
 
     async def _follow_upgrades(self, sync: SyncBatch) -> None:
         for timeline in sync.timelines:

@@ -41,6 +41,7 @@ class Writer:
         self._engine = engine
         self.ingest = ingest
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pingboard-writer")
+        self._turn = asyncio.Lock()
 
     def close(self) -> None:
         """Finish the write under way."""
@@ -117,15 +118,17 @@ class Writer:
 
     async def _do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         call = functools.partial(_explained, functools.partial(work, *args, **kwargs))
-        async for attempt in stamina.retry_context(
-            on=PassingStoreError,
-            attempts=None,
-            timeout=None,
-            wait_initial=0.5,
-            wait_max=MAX_PAUSE_S,
-        ):
-            with attempt:
-                return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        # Also while it is repeated nobody overtakes: what settles a pong comes after what kept it.
+        async with self._turn:
+            async for attempt in stamina.retry_context(
+                on=PassingStoreError,
+                attempts=None,
+                timeout=None,
+                wait_initial=0.5,
+                wait_max=MAX_PAUSE_S,
+            ):
+                with attempt:
+                    return await asyncio.get_running_loop().run_in_executor(self._thread, call)
         raise AssertionError("attempts are unlimited")
 
 

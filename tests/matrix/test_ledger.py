@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pingboard.matrix.ledger import MAX_PENDING, MAX_PINGS, Ledger
 from pingboard.matrix.members import EXPECTED_WITHIN_MS, Members
 from pingboard.matrix.pinger import SentPing
-from pingboard.model import PONG_TIMEOUT_MS, Batch, Provenance, Rejection
+from pingboard.model import PONG_TIMEOUT_MS, Batch, Ping, Provenance, Rejection
 from tests.samples import START_TS
 
 ROOM = "!room"
@@ -112,6 +112,34 @@ def test_a_pong_before_its_ping_waits_and_then_counts(ledger: Ledger) -> None:
     second = live(ledger, ping_event("$a"), after_s=1)
     assert [one.pong.event_id for one in second.samples] == ["$b"]
     assert [pong.event_id for pong in second.settled] == ["$b"]
+
+
+def test_a_pong_whose_ping_is_looked_up_while_it_waits_counts(ledger: Ledger) -> None:
+    live(ledger, pong_event("$b", "$a"))
+    ledger.learn([Ping("$a", ROOM, "one.example", START_TS, START_TS)])
+    batch = live(ledger)
+    assert [one.pong.event_id for one in batch.samples] == ["$b"]
+    assert [pong.event_id for pong in batch.settled] == ["$b"]
+
+
+def test_a_pong_whose_ping_turns_out_to_be_none_while_it_waits_is_rejected(ledger: Ledger) -> None:
+    live(ledger, pong_event("$b", "$a"))
+    ledger.learn_no_ping(ROOM, "$a")
+    assert reasons(live(ledger)) == [Rejection.NOT_A_PING]
+
+
+def test_a_pong_waits_until_its_ping_is_there(ledger: Ledger) -> None:
+    [waiting] = live(ledger, pong_event("$b", "$a")).pending
+    assert ledger.waits(waiting)
+    history(ledger, ping_event("$a"))
+    assert not ledger.waits(waiting)
+
+
+def test_the_pings_that_most_servers_answered_are_looked_up_first(ledger: Ledger) -> None:
+    invented = [pong_event(f"$i{n}", f"${n}", server="liar.example") for n in range(20)]
+    answers = [pong_event(f"$b{n}", "$real", server=f"s{n}.example") for n in range(2)]
+    live(ledger, *invented, *answers)
+    assert ledger.waiting_for(ROOM)[0] == "$real"
 
 
 def test_a_pong_that_waited_has_no_round_trip(ledger: Ledger) -> None:

@@ -18,7 +18,7 @@ from pingboard.lab import Lab
 from pingboard.matrix.session import Account, Session
 from pingboard.matrix.worker import Worker
 from pingboard.matrix.writer import Writer
-from pingboard.model import AccountLostError, Batch, Gap, Provenance
+from pingboard.model import AccountLostError, Batch, Gap, Pending, Pong, Provenance
 from pingboard.store.engine import Engine, migrate, open_engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.tables import (
@@ -359,3 +359,21 @@ async def test_where_history_can_not_be_had_pongs_are_found_by_their_relation(
     faults = [fault for (fault,) in rows(engine, gap.c.fault) if fault]
     assert len(faults) == 1
     assert "M_" in faults[0]
+
+
+async def test_a_pong_that_waits_since_an_earlier_run_is_decided_without_a_gap(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
+    room_id = await owner.create_room()
+    question = await owner.ping(room_id)
+    account = await lab.register(lab.homeservers[0], "waiting")
+    async with listening(lab, engine, account, [room_id], backfill=timedelta(0)):
+        await until(lambda: all(row[0] for row in rows(engine, gap.c.closed_ts)) and synced(engine))
+    # Its ping is older than what is imported, and the run ended before it was looked up.
+    now_ts = time.time_ns() // 1_000_000
+    answer = Pong("$kept", room_id, "bot.example", question, None, 40, now_ts, now_ts)
+    position = Ingest(engine, account.user_id)
+    position.record(Batch(pending=[Pending(answer, Provenance.LIVE)]))
+    async with listening(lab, engine, account, [room_id]):
+        await until(lambda: (40,) in rows(engine, sample.c.one_way_ms))
+    assert count(engine, pending) == 0
