@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import functools
 import itertools
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -90,6 +91,8 @@ _Call = Callable[..., Awaitable[Any]]
 class _Listener:
     rooms: frozenset[str]
     room_id: str
+    since: float = math.inf
+    """the version behind which it is told from the queue; nothing before it is set"""
     queue: asyncio.Queue[Event | None] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
 
     def wants(self, event: Event | None) -> bool:
@@ -97,6 +100,12 @@ class _Listener:
         if isinstance(event, NewPong):
             return event.sample.room_id in self.rooms and _is_news(event.sample)
         return not isinstance(event, NewRank) or event.room_id == self.room_id
+
+    def has_had(self, event: Event | None) -> bool:
+        """Whether the database gives it to the listener, or it belongs to before."""
+        if isinstance(event, NewPong):
+            return event.id <= self.since
+        return isinstance(event, NewRank) and self.since == math.inf
 
     def tell(self, event: Event | None) -> None:
         """Without waiting: a slow listener must not hold up the others."""
@@ -134,14 +143,15 @@ class Feed:
         """A `Start`, and what is new in a room and its lineage since then, or since `after`."""
         names = await asyncio.to_thread(read_lineage_names, self._boards.engine, room_id)
         listener = _Listener(frozenset(names), room_id)
-        await self._start()
-        if (room_id, BoardName.RESPONSE) not in self._ranks:
-            # What the first change is a change from.
-            await asyncio.to_thread(self._compare_ranks, {room_id})
-        # From here on the queue has everything behind this version, the database all up to it.
-        version = self._version
+        # Before all else: the poller ends when there is nobody.
         self._listeners.add(listener)
         try:
+            await self._start()
+            if (room_id, BoardName.RESPONSE) not in self._ranks:
+                # What the first change is a change from.
+                await asyncio.to_thread(self._compare_ranks, {room_id})
+            # The queue gets everything behind this version, the database has all up to it.
+            listener.since = version = self._version
             yield Start(version if after is None else after)
             if after is not None:
                 async for missed in self._catch_up(listener, after, version):
@@ -203,8 +213,7 @@ class Feed:
 
     async def _poll_until_alone(self, watch: Watch, call: _Call) -> None:
         ranked, polls = -1, 0
-        # The one who started it comes to listen in a moment.
-        while (self._listeners or not polls) and not self._stopped:
+        while self._listeners and not self._stopped:
             try:
                 version = await call(watch.version)
                 await self._tell_pongs(version, call)
@@ -226,7 +235,7 @@ class Feed:
     def _tell_all(self, events: Iterable[Event | None]) -> None:
         for event in events:
             for listener in self._listeners:
-                if listener.wants(event):
+                if listener.wants(event) and not listener.has_had(event):
                     listener.tell(event)
 
     def _compare_ranks(self, rooms: Iterable[str]) -> list[Event]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -241,6 +242,23 @@ async def test_a_slow_listener_is_cut_off_and_holds_up_nobody(
             told += isinstance(await anext(quick), feed.NewPong)
     with pytest.raises(StopAsyncIteration):
         await anext(slow)
+    news.stop()
+    engine.dispose()
+
+
+async def test_who_takes_long_to_be_ready_is_told_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "POLL_S", 0)  # many polls pass until the first ranks are known
+    engine = open_store(tmp_path)
+    record(engine, make_answers("old.example", range(300, 320)))
+    news = feed.Feed(Boards(engine), lambda: NOW)
+    listener = news.listen(ROOM, None)
+    assert isinstance(await anext(listener), feed.Start)
+    record(engine, make_answers("new.example", [400]))
+    async with asyncio.timeout(30):
+        while not isinstance(await anext(listener), feed.NewPong):
+            pass
     news.stop()
     engine.dispose()
 
