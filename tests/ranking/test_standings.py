@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
-from math import comb, floor
+from math import floor
 from random import Random
 
 import numpy as np
@@ -74,10 +74,11 @@ def rank_plainly(rows: Rows, names: Sequence[str] = NAMES) -> list[Standing]:
 @cache
 def interval_position(count: int) -> int:
     """The largest k with P(fewer than k heads in `count` tosses) <= 2.5 %, in integers."""
-    below, k = 1, 0
+    ways, below, k = 1, 1, 0
     while 40 * below <= 2**count:
         k += 1
-        below += comb(count, k)
+        ways = ways * (count - k + 1) // k  # count over k, from the one before
+        below += ways
     return k
 
 

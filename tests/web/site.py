@@ -13,10 +13,11 @@ import httpx
 
 from pingboard.boards import Boards
 from pingboard.model import Batch, Sample, to_ts
-from pingboard.store.engine import Engine, migrate, open_engine
+from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.web.app import cache_answers, create_app, stop_streams
 from pingboard.web.server import Server, listen
+from tests.databases import open_migrated_file
 from tests.samples import make_ping, make_pong
 
 NOW = datetime(2026, 10, 12, tzinfo=UTC)
@@ -54,8 +55,7 @@ EXAMPLE_SAMPLES = [
 
 def open_store(folder: Path, *, alias: str | None = ALIAS, room: str = ROOM) -> Engine:
     """A new database with one room and nothing heard in it yet."""
-    engine = open_engine(f"sqlite:///{folder}/pingboard.db")
-    migrate(engine)
+    engine = open_migrated_file(folder / "pingboard.db")
     Ingest(engine, "test").record_room(room, alias)
     return engine
 

@@ -1,0 +1,62 @@
+"""Databases for tests: migrated once in a run and then copied, which takes a moment."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import create_engine, make_url, text
+
+from pingboard.store.engine import Engine, migrate, open_engine
+
+
+def open_migrated_file(path: Path) -> Engine:
+    """A new SQLite database with all tables, to be written to."""
+    path.write_bytes(_migrated_file())
+    return open_engine(f"sqlite:///{path}")
+
+
+@functools.cache
+def _migrated_file() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "template.db"
+        engine = open_engine(f"sqlite:///{file}")
+        migrate(engine)
+        engine.dispose()
+        return file.read_bytes()
+
+
+class PostgreSQL:
+    """Makes databases on one server; `close` it before the server ends."""
+
+    def __init__(self, server_url: str) -> None:
+        self._url = make_url(server_url).set(drivername="postgresql")
+        driver = self._url.set(drivername="postgresql+psycopg")
+        self._admin = create_engine(driver, isolation_level="AUTOCOMMIT")
+        self._template = ""
+
+    def create(self) -> str:
+        """The URL of a new database without tables."""
+        return self._create("template1")
+
+    def create_migrated(self) -> str:
+        """The URL of a new database with all tables."""
+        if not self._template:
+            url = self.create()
+            engine = open_engine(url)
+            migrate(engine)
+            engine.dispose()
+            self._template = make_url(url).database or ""
+        return self._create(self._template)
+
+    def close(self) -> None:
+        """Let go of the server."""
+        self._admin.dispose()
+
+    def _create(self, template: str) -> str:
+        name = f"test_{uuid4().hex}"
+        with self._admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        return self._url.set(database=name).render_as_string(hide_password=False)
