@@ -3,9 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+LOCALE := pingboard/web/locale
+EXTRACT := -F pyproject.toml -k mark -w 100 --no-location --omit-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format openapi bench faults clean
+.PHONY: help setup run test lint format openapi strings bench faults clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +41,11 @@ format: $(READY) ## let ruff format the code and mend what it can
 
 openapi: $(READY) ## write openapi.json anew, after a change of the interface that is meant
 	$(BIN)/python -c 'from pingboard.web.app import describe; print(describe(), end="")' > openapi.json
+
+strings: $(READY) ## bring the catalogue of strings in step with the pages; then translate
+	$(BIN)/pybabel -q extract $(EXTRACT) -o $(LOCALE)/messages.pot pingboard/web
+	$(BIN)/pybabel -q update -l de -i $(LOCALE)/messages.pot -o $(LOCALE)/de.po -w 100 \
+	  --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
 
 bench: $(READY) ## measure, as pairs within one run
 	$(BIN)/python -m bench $(ARGS)

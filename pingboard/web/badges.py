@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 from starlette.responses import Response
@@ -19,7 +19,7 @@ from pingboard.model import Standing, UnknownRoomError
 from pingboard.render.markdown import shortest_decimal
 from pingboard.web import problems
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.pages import templates
+from pingboard.web.frame import render_text
 from pingboard.web.parameters import BadgeQuery
 
 router = APIRouter(
@@ -106,7 +106,6 @@ class SvgResponse(Response):
     },
 )
 def get_badge(
-    request: Request,
     boards: GivenBoards,
     now: Now,
     name: BadgeName,
@@ -116,9 +115,7 @@ def get_badge(
     badge = Badge.of(_find(boards, now, name, query), query.label)
     sides = [_measure(badge.label), _measure(badge.message)]
     context = {"badge": badge, "widths": sides, "total": sum(sides)}
-    return templates.TemplateResponse(
-        request, "badge.svg", context, media_type=SvgResponse.media_type
-    )
+    return SvgResponse(render_text("badge.svg", context))
 
 
 @router.get(

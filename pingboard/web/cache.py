@@ -5,8 +5,9 @@ What the app has to know of it:
 
 * Kept is a 200 to GET or HEAD that says its length and whose `Cache-Control` does not say
   `no-store`. A stream (server-sent events, an export) passes untouched, as does all else.
-* The key is the path, the query parameters in any order, and `Accept`; so an answer may depend on
-  these and on nothing else of the request. `Vary` has to name `Accept` where it does.
+* The key is the path, the query parameters in any order, `Accept`, and which of our languages
+  `Accept-Language` prefers; so an answer may depend on these and on nothing else of the request.
+  `Vary` has to name the headers where it does.
 * An answer is as of a version of the data and a minute. The next request after either has changed
   is answered anew; so `Cache-Control` is the app's to say, and `no-cache` where it says nothing.
 * The ETag is the app's own where it sets one, else a digest of the body: an answer that comes out
@@ -30,6 +31,7 @@ from urllib.parse import parse_qsl
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pingboard.web.encodings import choose_encoding, encode
+from pingboard.web.language import DEFAULT, choose_language
 from pingboard.web.middleware import IS_HEAD
 from pingboard.web.recorder import Recorder
 
@@ -39,7 +41,7 @@ Key = tuple[object, ...]
 MAX_BYTES = 64 << 20
 MAX_SHORTCUTS = 2048
 LONGEST_REQUEST = 4096
-"""Bytes of query and Accept together; a longer request is not kept."""
+"""Bytes of query, Accept and Accept-Language together; a longer request is not kept."""
 
 SLOW_S = 0.25
 MOST_STALE_S = 1.0
@@ -107,26 +109,29 @@ class ByteCache:
         if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
             await self.app(scope, receive, send)
             return
-        accept = codings = matches = b""
+        accept = codings = matches = languages = b""
         for name, value in scope["headers"]:
             if name == b"accept-encoding":
                 codings = value
             elif name == b"accept":
                 accept = value
+            elif name == b"accept-language":
+                languages = value
             elif name == b"if-none-match":
                 matches = value
         path, query = scope["path"], scope["query_string"]
-        if path in self._uncacheable or len(query) + len(accept) > LONGEST_REQUEST:
+        if path in self._uncacheable or len(query) + len(accept) + len(languages) > LONGEST_REQUEST:
             await self.app(scope, receive, send)
             return
         version = await self._version()
         if version != self._shortcut_version:
             self._shortcuts.clear()
             self._shortcut_version = version
-        shortcut = (path, query, accept, codings)
+        language = choose_language(languages.decode("latin-1")) if languages else DEFAULT
+        shortcut = (path, query, accept, language, codings)
         answer = self._shortcuts.get(shortcut)
         if answer is None:
-            key = (path, _canonical(query), accept)
+            key = (path, _canonical(query), accept, language)
             entry = await self._find(key, version, scope, receive, send)
             if entry is None:
                 return

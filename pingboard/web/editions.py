@@ -13,7 +13,7 @@ from pingboard.model import from_ts
 from pingboard.store import editions
 from pingboard.web import problems
 from pingboard.web.dependencies import GivenBoards
-from pingboard.web.pages import TAG, templates
+from pingboard.web.frame import TAG, PageQuery, render, render_text
 from pingboard.web.parameters import NoQuery
 from pingboard.web.rankings import MarkdownResponse
 
@@ -45,11 +45,11 @@ page = APIRouter(tags=[TAG], include_in_schema=False)
 
 @page.get("/editions")
 def show_editions(
-    request: Request, boards: GivenBoards, _query: Annotated[NoQuery, Query()]
+    request: Request, boards: GivenBoards, _query: Annotated[PageQuery, Query()]
 ) -> Response:
     """Every edition, the newest first."""
     found = [(name, from_ts(ts)) for name, ts in editions.names(boards.engine).items()]
-    return templates.TemplateResponse(request, "editions.html", {"editions": found})
+    return render(request, "editions.html", {"editions": found})
 
 
 @router.get(
@@ -103,9 +103,8 @@ def get_feed(
     }
     # Its links are absolute, by the name that was asked: rendered answers are kept for all names.
     headers = {"Cache-Control": "no-store"}
-    return templates.TemplateResponse(
-        request, "feed.atom", context, headers=headers, media_type="application/atom+xml"
-    )
+    feed = render_text("feed.atom", context)
+    return Response(feed, headers=headers, media_type="application/atom+xml")
 
 
 def _find(boards: GivenBoards, name: str) -> editions.Edition:

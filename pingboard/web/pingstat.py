@@ -19,7 +19,7 @@ from pingboard.ranking import pingstat
 from pingboard.store import export
 from pingboard.store.figures import lineage
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.pages import templates
+from pingboard.web.frame import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,7 +162,7 @@ def show_stats(request: Request, room: str, boards: GivenBoards, now: Now) -> Re
     document = pingstat.summarise(_rows(request, room, boards, now, longest_ms=WEEK_MS))
     query = f"?{request.url.query}" if request.url.query else ""
     context = {**document, "room": room, "query": query}
-    return templates.TemplateResponse(request, "pingstat.html", context)
+    return render(request, "pingstat.html", context, headers={"Vary": "Accept, Accept-Language"})
 
 
 def _redirect(request: Request, target: str) -> Response:

@@ -9,8 +9,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from pingboard.web.pages import TAG, templates
-from pingboard.web.parameters import NoQuery
+from pingboard.web.frame import TAG, PageQuery, render
 
 router = APIRouter(tags=[TAG], include_in_schema=False)
 
@@ -84,9 +83,9 @@ TYPES = {
 
 @router.get("/problems/{kind}")
 async def show_problem_type(
-    request: Request, kind: Annotated[str, Path()], _query: Annotated[NoQuery, Query()]
+    request: Request, kind: Annotated[str, Path()], _query: Annotated[PageQuery, Query()]
 ) -> Response:
     """What a problem's `type` means."""
     if kind not in TYPES:
         raise HTTPException(404)
-    return templates.TemplateResponse(request, "problem_type.html", {"type": TYPES[kind]})
+    return render(request, "problem_type.html", {"type": TYPES[kind]})

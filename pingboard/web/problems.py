@@ -16,7 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from pingboard.model import UnknownHomeserverError, UnknownRoomError
-from pingboard.web import pages
+from pingboard.web import frame, pages
+from pingboard.web.language import mark
 from pingboard.web.middleware import HEADERS
 
 RETRY_AFTER_S = 30
@@ -26,21 +27,21 @@ RETRY_AFTER_S = 30
 class UnknownRoomProblem(NotFoundProblem):
     """The room that was asked for is not known."""
 
-    title = "Unknown room"
+    title = mark("Unknown room")
     type_ = "unknown-room"
 
 
 class UnknownHomeserverProblem(NotFoundProblem):
     """The homeserver that was asked for was never heard."""
 
-    title = "Unknown homeserver"
+    title = mark("Unknown homeserver")
     type_ = "unknown-homeserver"
 
 
 class TooBusyProblem(ServerProblem):
     """Everything that there is of something is in use; it passes."""
 
-    title = "Too busy"
+    title = mark("Too busy")
     type_ = "too-busy"
     status = 503
 
@@ -51,7 +52,7 @@ class TooBusyProblem(ServerProblem):
 class AddressTooLongProblem(StatusProblem):
     """Path and query are longer than any that makes sense."""
 
-    title = "Address too long"
+    title = mark("Address too long")
     type_ = "address-too-long"
     status = 414
 
@@ -59,7 +60,7 @@ class AddressTooLongProblem(StatusProblem):
 class TooManyRequestsProblem(StatusProblem):
     """A client asks faster than it may."""
 
-    title = "Too many requests"
+    title = mark("Too many requests")
     type_ = "too-many-requests"
     status = 429
 
@@ -73,7 +74,7 @@ class TooManyRequestsProblem(StatusProblem):
 class NotReadyProblem(ServerProblem):
     """There is nothing true to serve, or soon there won't be."""
 
-    title = "Not ready"
+    title = mark("Not ready")
     type_ = "not-ready"
     status = 503
 
@@ -88,7 +89,7 @@ class NotReadyProblem(ServerProblem):
 class UnexpectedProblem(ServerProblem):
     """A mistake of ours. What went wrong stands in the log, never in the answer."""
 
-    title = "Something went wrong in pingboard"
+    title = mark("Something went wrong in pingboard")
     type_ = "unexpected-error"
 
     def __init__(self, *_: object) -> None:
@@ -117,9 +118,9 @@ def _explain_status(_: ExceptionHandler, request: Request, error: HTTPException)
         headers["Allow"] = "GET, HEAD"
         detail = "Everything here is read-only: use GET or HEAD."
     title, kind = {
-        404: ("Not found", "not-found"),
-        405: ("Method not allowed", "method-not-allowed"),
-    }.get(error.status_code, ("Request refused", "http-error"))
+        404: (mark("Not found"), "not-found"),
+        405: (mark("Method not allowed"), "method-not-allowed"),
+    }.get(error.status_code, (mark("Request refused"), "http-error"))
     return Problem(title, type_=kind, detail=detail, status=error.status_code, headers=headers)
 
 
@@ -135,7 +136,7 @@ def _explain_parameters(
         for one in error.errors()
     ]
     return Problem(
-        "A parameter is wrong",
+        mark("A parameter is wrong"),
         type_="bad-parameter",
         detail="; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in errors),
         status=422,
@@ -179,7 +180,7 @@ def _wants_page(request: Request) -> bool:
     """A page's errors are pages; of a path that does not exist, a browser gets one."""
     route = request.scope.get("route")
     if isinstance(route, APIRoute):
-        return pages.TAG in route.tags
+        return frame.TAG in route.tags
     return "text/html" in request.headers.get("accept", "")
 
 

@@ -3,7 +3,8 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
   const label = button.textContent;
   button.hidden = false;
   button.addEventListener("click", async () => {
-    button.textContent = (await copy(button.dataset.copy)) ? "Copied" : "Not copied";
+    button.textContent = (await copy(button.dataset.copy)) 
+      ? button.dataset.copied : button.dataset.failed;
     setTimeout(() => { button.textContent = label; }, 2000);
   });
 }

@@ -1,0 +1,188 @@
+"""What every page has: a language, the navigation, the rooms to choose from, its policy.
+
+A page is a template below `templates/` that extends `base.html`, rendered by `render`. Templates
+have, besides what the page gives them:
+
+* `_()`, `ngettext()` and `{% trans %}`: the strings of the catalogue;
+* `language`: numbers and dates (`language.number(ms)`, `language.instant(at)`);
+* `url(path, **parameters)`: the address of another page, in the room and language of this one;
+* `root`: the prefix below which the site is shown; what is no page is `{{ root }}/rankings.md`;
+* `static(name)`: the address of a file of ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.resources import files
+from typing import Any, Literal, cast
+from urllib.parse import urlencode
+
+import jinja2
+from fastapi import Request
+from pydantic import Field
+from starlette.responses import HTMLResponse
+
+from pingboard.web.language import LANGUAGES, Language, find_language, get_language, mark
+from pingboard.web.parameters import RoomQuery
+
+TAG = "pages"
+"""Marks the paths whose errors are pages too (see problems)."""
+
+NAVIGATION = {
+    "/": mark("Board"),
+    "/editions": mark("Editions"),
+    "/docs": mark("API"),
+}
+"""The pages that every page leads to, in order."""
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+"""No style or script but from our own files: not in an attribute, not inline."""
+
+
+class PageQuery(RoomQuery):
+    """What every page takes, so that a choice of room and language goes along from page to page."""
+
+    lang: Literal["en", "de"] | None = Field(
+        None, description="Left out: what Accept-Language likes best."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One choice among several."""
+
+    text: str
+    href: str
+    is_current: bool = False
+
+
+def render(
+    request: Request,
+    template: str,
+    context: Mapping[str, Any],
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    room_id: str | None = None,
+    keeps_choice: bool = True,
+) -> HTMLResponse:
+    """A page. `room_id` is the room that it shows, where it shows one.
+
+    Its links keep the choice of room and language; not those of a page that says what is wrong,
+    for that choice may be it.
+    """
+    language = language_of(request)
+    html = (
+        get_environment(language.code)
+        .get_template(template)
+        .render({**describe_frame(request, language, room_id, keeps_choice), **context})
+    )
+    says = {"Content-Language": language.code, "Vary": "Accept-Language"}
+    return HTMLResponse(
+        html, status, {"Content-Security-Policy": POLICY, **says, **(headers or {})}
+    )
+
+
+def render_text(template: str, context: Mapping[str, Any]) -> str:
+    """What is no page and in no language: an image, a feed."""
+    return get_environment("en").get_template(template).render(context)
+
+
+def language_of(request: Request) -> Language:
+    """The language that a page answers in."""
+    return find_language(request.query_params, request.headers.get("accept-language", ""))
+
+
+def describe_frame(
+    request: Request, language: Language, room_id: str | None, keeps_choice: bool
+) -> dict[str, Any]:
+    """What `base.html` shows around a page."""
+    root = request.scope.get("root_path", "")
+    path = request.url.path.removeprefix(root)
+    asked = dict(request.query_params)
+    kept: dict[str, str] = {
+        name: asked[name] for name in ("room", "lang") if keeps_choice and name in asked
+    }
+    url = partial(_address, root, kept)
+    return {
+        "root": root,
+        "url": url,
+        "static": partial(_static, root),
+        "language": language,
+        "navigation": [
+            Link(
+                language.words.gettext(text),
+                url(there) if there != "/docs" else f"{root}/docs",
+                path == there,
+            )
+            for there, text in NAVIGATION.items()
+        ],
+        "rooms": _list_rooms(request, root + path, asked, room_id),
+        "languages": [
+            (Link(name, _query(root + path, {**asked, "lang": code}), code == language.code), code)
+            for code, (name, _) in LANGUAGES.items()
+        ],
+    }
+
+
+@cache
+def get_environment(code: str) -> jinja2.Environment:
+    """The templates in one language."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pingboard.web"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.policies["ext.i18n.trimmed"] = True
+    words = get_language(code).words
+    # The extension gives this method to the environment, which its type does not know.
+    cast("Any", environment).install_gettext_callables(words.gettext, words.ngettext, newstyle=True)
+    return environment
+
+
+def _address(root: str, kept: Mapping[str, str], path: str, **parameters: object) -> str:
+    return _query(root + path, {**kept, **parameters})
+
+
+def _query(path: str, parameters: Mapping[str, object]) -> str:
+    given = {name: value for name, value in parameters.items() if value is not None}
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+def _list_rooms(
+    request: Request, path: str, asked: Mapping[str, str], room_id: str | None
+) -> list[Link]:
+    """The rooms to choose from on a page that shows one; [] where there is no choice."""
+    if room_id is None:
+        return []
+    known = request.app.state.given.boards.rooms()
+    if len(known) < 2:
+        return []
+    return [
+        Link(
+            room.alias or room.room_id,
+            _query(path, {**asked, "room": room.alias or room.room_id}),
+            room.room_id == room_id,
+        )
+        for room in known
+    ]
+
+
+@cache
+def _digest(name: str) -> str:
+    content = files("pingboard.web").joinpath("static", name).read_bytes()
+    return hashlib.blake2b(content, digest_size=6).hexdigest()
+
+
+def _static(root: str, name: str) -> str:
+    """With a digest of the content, so that a browser may keep it for ever (see pages)."""
+    return f"{root}/static/{name}?v={_digest(name)}"

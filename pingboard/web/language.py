@@ -1,0 +1,116 @@
+"""The languages of the pages: a catalogue of strings -> words, numbers and dates of each.
+
+The English sentence is its own key; `locale/de.po` holds the German one, `make strings` brings the
+catalogue in step with code and templates. A further language is a further .po file and a line in
+`LANGUAGES`. The machine's forms (JSON, Markdown, CSV, badges) are in no language but their own.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache, lru_cache
+from gettext import GNUTranslations, NullTranslations
+from importlib.resources import files
+
+from babel import Locale, negotiate_locale
+from babel.dates import format_date, format_datetime
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import get_decimal_symbol, get_group_symbol
+
+from pingboard.render.markdown import shortest_decimal
+
+LANGUAGES = {"en": ("English", "en_GB"), "de": ("Deutsch", "de_DE")}
+"""By code: its own name, and whose numbers and dates it has. The first is the default."""
+
+DEFAULT = next(iter(LANGUAGES))
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """How a page speaks."""
+
+    code: str
+    name: str
+    locale: Locale
+    words: NullTranslations
+
+    def integer(self, number: float) -> str:
+        """With separators, rounded to a whole: `1,512`."""
+        # Babel takes 20 us for each, and a board has tens of thousands.
+        return f"{number:,.0f}".replace(",", get_group_symbol(self.locale))
+
+    def decimal(self, number: float) -> tuple[str, str]:
+        """What is before the decimal point and the rest, shortest: ("1,512", ".5"), ("403", "")."""
+        whole, _, fraction = shortest_decimal(abs(number)).partition(".")
+        point = get_decimal_symbol(self.locale) if fraction else ""
+        sign = "\N{MINUS SIGN}" if number < 0 else ""
+        return sign + self.integer(int(whole)), point + fraction
+
+    def number(self, number: float) -> str:
+        """As short as it goes: `1,512.5`."""
+        return "".join(self.decimal(number))
+
+    def percent(self, share: float) -> str:
+        """A share of 1, as exact as it is worth: `0 %`, `0.4 %`, `12 %`."""
+        digits = 1 if 0 < share < 0.0995 else 0
+        text = f"{share * 100:.{digits}f}".replace(".", get_decimal_symbol(self.locale))
+        return f"{text}\N{NARROW NO-BREAK SPACE}%"
+
+    def instant(self, at: datetime) -> str:
+        """An aware UTC datetime to the minute: `12 Oct 2026, 00:00 UTC`."""
+        pattern = {"de": "d. MMM y, HH:mm"}.get(self.code, "d MMM y, HH:mm")
+        return f"{format_datetime(at, pattern, locale=self.locale)} UTC"
+
+    def day(self, at: datetime) -> str:
+        """The date of an aware UTC datetime: `12 October 2026`."""
+        return format_date(at, "long", locale=self.locale)
+
+
+@cache
+def get_language(code: str) -> Language:
+    """The language of a code in `LANGUAGES`."""
+    name, locale = LANGUAGES[code]
+    return Language(code, name, Locale.parse(locale), _read_words(code))
+
+
+def _read_words(code: str) -> NullTranslations:
+    if code == DEFAULT:
+        return NullTranslations()
+    text = files("pingboard.web").joinpath("locale", f"{code}.po").read_bytes()
+    # Compiled here, so that no compiled file can be out of step with its source.
+    compiled = io.BytesIO()
+    write_mo(compiled, read_po(io.BytesIO(text), locale=code))
+    compiled.seek(0)
+    return GNUTranslations(compiled)
+
+
+@lru_cache(256)
+def choose_language(accepted: str) -> str:
+    """The code that an Accept-Language header likes best; the default where it likes none."""
+    wishes = sorted((_read_wish(part) for part in accepted.split(",")), key=lambda one: -one[1])
+    wanted = [tag for tag, weight in wishes if weight > 0]
+    return negotiate_locale(wanted, list(LANGUAGES), sep="-") or DEFAULT
+
+
+def _read_wish(part: str) -> tuple[str, float]:
+    tag, _, parameter = part.partition(";")
+    name, _, weight = parameter.strip().partition("=")
+    try:
+        return tag.strip(), float(weight) if name.strip() == "q" else 1.0
+    except ValueError:
+        return tag.strip(), 0.0
+
+
+def mark(text: str) -> str:
+    """The text itself: puts what is translated only later, by a page, into the catalogue."""
+    return text
+
+
+def find_language(query: Mapping[str, str], accepted: str) -> Language:
+    """The language of a request: what `lang` says, else what its Accept-Language likes best."""
+    code = query.get("lang", "")
+    return get_language(code if code in LANGUAGES else choose_language(accepted))

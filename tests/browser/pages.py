@@ -1,0 +1,24 @@
+"""Every page there is, each a line: what all pages must fulfil is checked on each of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class PageOfOurs(NamedTuple):
+    """One page."""
+
+    path: str
+    words: str
+    """what it says, also without JavaScript"""
+    status: int = 200
+
+
+PAGES = {
+    "board": PageOfOurs("/", "gottlieb.example"),
+    "board-delivery": PageOfOurs("/?board=delivery&window=30d", "tchncs.example"),
+    "board-german": PageOfOurs("/?lang=de", "Wer antwortet uns am schnellsten?"),
+    "board-empty": PageOfOurs("/?from=2026-01-01T00:00:00Z&window=1h", "No pongs here yet"),
+    "editions": PageOfOurs("/editions", "2026-W41"),
+    "problem": PageOfOurs("/?room=%23nowhere:one.example", "Unknown room", 404),
+}

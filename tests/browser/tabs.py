@@ -1,0 +1,48 @@
+"""Tabs that watch what happens in them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from playwright.async_api import Browser, ConsoleMessage, Page, Request
+
+NARROW, WIDE = 320, 1280
+
+
+@asynccontextmanager
+async def open_tab(
+    browser: Browser, address: str, *, width: int = WIDE, status: int = 200, **options: Any
+) -> AsyncIterator[Page]:
+    """A tab of its own at an address (an origin); `options` are those of a browser context.
+
+    On the way out it asserts that no exception was thrown, that its console has no error but that
+    the page has its `status`, and that nothing was asked of another site.
+    """
+    context = await browser.new_context(
+        base_url=address,
+        viewport={"width": width, "height": 800},
+        locale=options.pop("locale", "en-GB"),
+        **options,
+    )
+    page = await context.new_page()
+    faults: list[str] = []
+    excused = f"Failed to load resource: the server responded with a status of {status} "
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type == "error" and not message.text.startswith(excused):
+            faults.append(message.text)
+
+    def watch(request: Request) -> None:
+        if not request.url.startswith((f"{address}/", "data:", "blob:")):
+            faults.append(f"asked another site: {request.url}")
+
+    page.on("console", hear)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", watch)
+    try:
+        yield page
+        assert not faults, faults
+    finally:
+        await context.close()

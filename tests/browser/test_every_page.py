@@ -1,0 +1,84 @@
+"""What holds on every page."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.async_api import Browser, Page
+
+from tests.browser.pages import PAGES, PageOfOurs
+from tests.browser.tabs import NARROW, open_tab
+
+EVERY_PAGE = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES.keys())
+
+FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex='0']"
+
+LIST_FOCUSABLE = """(selector) => [...document.querySelectorAll(selector)]
+  .filter((one) => one.checkVisibility() && !one.disabled && one.type !== "hidden")
+  .map((one, number) => { one.dataset.number = number; return one.outerHTML.slice(0, 90); })"""
+
+SHOW_FOCUSED = """() => {
+  const one = document.activeElement, style = getComputedStyle(one);
+  const seen = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+  return [Number(one.dataset.number ?? -1), seen];
+}"""
+
+
+@EVERY_PAGE
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_a_page_has_no_accessibility_violation(
+    browser: Browser, address: str, page: PageOfOurs, scheme: str
+) -> None:
+    options: dict[str, Any] = {"color_scheme": scheme, "bypass_csp": True}
+    async with open_tab(browser, address, status=page.status, **options) as tab:
+        await visit(tab, page)
+        await tab.evaluate(AXE_SCRIPT)
+        found = await tab.evaluate("axe.run({resultTypes: ['violations']})")
+    said = {one["id"]: [node["html"] for node in one["nodes"]][:3] for one in found["violations"]}
+    assert said == {}, json.dumps(said, indent=1)
+    assert len(found["passes"]) > 10
+
+
+@EVERY_PAGE
+async def test_a_page_fits_into_320_pixels(
+    browser: Browser, address: str, page: PageOfOurs
+) -> None:
+    async with open_tab(browser, address, status=page.status, width=NARROW) as tab:
+        await visit(tab, page)
+        assert await tab.evaluate("document.documentElement.scrollWidth") <= NARROW
+
+
+@EVERY_PAGE
+async def test_a_page_says_what_it_has_to_say_without_javascript(
+    browser: Browser, address: str, page: PageOfOurs
+) -> None:
+    async with open_tab(browser, address, status=page.status, java_script_enabled=False) as tab:
+        await visit(tab, page)
+        assert page.words in await tab.locator("main").inner_text()
+
+
+@EVERY_PAGE
+async def test_a_keyboard_reaches_everything_and_one_sees_where_it_is(
+    browser: Browser, address: str, page: PageOfOurs
+) -> None:
+    async with open_tab(browser, address, status=page.status) as tab:
+        await visit(tab, page)
+        wanted: list[str] = await tab.evaluate(LIST_FOCUSABLE, FOCUSABLE)
+        assert len(wanted) > 5
+        unseen = dict(enumerate(wanted))
+        for _ in wanted:
+            await tab.keyboard.press("Tab")
+            number, is_seen = await tab.evaluate(SHOW_FOCUSED)
+            assert is_seen, f"no visible focus: {wanted[number]}"
+            unseen.pop(number, None)
+        assert unseen == {}
+
+
+async def visit(tab: Page, page: PageOfOurs) -> None:
+    """Open it."""
+    answer = await tab.goto(page.path)
+    assert answer is not None
+    assert answer.status == page.status
