@@ -64,7 +64,14 @@ async def _arrive(
         await asyncio.sleep(due - clock())
         await direction.released.wait()
         if not chunk:
-            writer.write_eof()
+            _end(writer)
             return
         writer.write(chunk)
         await writer.drain()
+
+
+def _end(writer: asyncio.StreamWriter) -> None:
+    try:
+        writer.write_eof()
+    except OSError as error:  # not connected: reset, which asyncio has not read yet
+        raise ConnectionResetError(str(error)) from error

@@ -1,12 +1,15 @@
 """The proxy and the links, between plain TCP servers instead of homeservers."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import pytest
 
 from pingboard.lab import LabError, Network
+from pingboard.lab.link import Direction, carry
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -174,6 +177,21 @@ async def test_an_abort_by_one_end_reaches_the_other(servers: Servers) -> None:
             writer.transport.abort()
             async with asyncio.timeout(5):
                 await ended.wait()
+
+
+async def test_a_reset_that_is_not_read_yet_is_a_reset_too() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        _, writer = await asyncio.open_connection(*server.getsockname())
+        far, _ = server.accept()
+        ended = asyncio.StreamReader()
+        ended.feed_eof()
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        far.close()  # with a reset, because it does not linger
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        with pytest.raises(ExceptionGroup) as raised:
+            await carry(ended, writer, Direction())
+        writer.transport.abort()
+    assert raised.group_contains(ConnectionError)
 
 
 @pytest.mark.parametrize("server_name", ["matrix.org:8448", "hs2.localhost:1", "hs2", ""])
