@@ -32,7 +32,7 @@ from faults.database import Database
 from faults.model_homeserver import ROOM_ID, USER_ID, ModelHomeserver, make_event
 from faults.truth import samples_of
 from faults.user import pong
-from pingboard.matrix.session import Account
+from pingboard.matrix.account import Account
 from pingboard.matrix.worker import Worker
 from pingboard.matrix.writer import Writer
 from pingboard.store.engine import Engine, migrate, open_engine

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Coroutine, Iterator
 
-    from pingboard.matrix.session import Account
+    from pingboard.matrix.account import Account
     from pingboard.matrix.worker import Attendant, Worker
     from pingboard.matrix.writer import Writer
     from pingboard.settings import Settings
@@ -209,6 +209,7 @@ async def _echo(settings: Settings) -> None:
     from pingboard.matrix.echo import EchoBot
     from pingboard.matrix.login import log_in
     from pingboard.matrix.session import Session
+    from pingboard.matrix.writer import Writer
     from pingboard.store.ingest import Ingest
 
     account = _account(settings)
@@ -216,7 +217,8 @@ async def _echo(settings: Settings) -> None:
         session = await Session.open(account)
     else:
         with writable(settings) as engine:
-            session = await log_in(account, Ingest(engine, _account_key(account)))
+            writer = Writer(engine, Ingest(engine, _account_key(account)))
+            session = await log_in(account, writer)
     async with contextlib.aclosing(session):
         bot = EchoBot(session, settings.rooms)
         await bot.start()
@@ -396,7 +398,7 @@ def _server(settings: Settings, listener: socket.socket) -> Iterator[Server]:
 
 
 def _account(settings: Settings) -> Account:
-    from pingboard.matrix.session import Account
+    from pingboard.matrix.account import Account
 
     token, password = settings.access_token, settings.password
     return Account(

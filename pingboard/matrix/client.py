@@ -33,6 +33,9 @@ from pingboard.model import AccountError, HomeserverError, RateLimitedError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
+CALL_TIMEOUT_S = 30.0
+"""What a call may take that the homeserver answers at once."""
+
 MAX_RETRY_AFTER_S = 600.0
 """The longest wait that a homeserver can impose: beyond it we ask again, whatever it said."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pingboard.matrix.protocol import Event, pong_content, read_answerable
+from pingboard.matrix.stream import batches, position
 from pingboard.model import HomeserverError, RateLimitedError
 
 if TYPE_CHECKING:
@@ -41,14 +42,14 @@ class EchoBot:
     async def start(self) -> None:
         """Join the rooms; what was said in them before is not answered."""
         # The position comes first: a ping sent right after we are seen to join is answered.
-        self._since = await self._session.position()
+        self._since = await position(self._session)
         for room in self._wanted_rooms:
             self._rooms.append(await self._session.join(room))
             log.info("answering pings", room=room)
 
     async def run(self) -> None:
         """Answer until cancelled; AccountError where the homeserver turns us away."""
-        async for sync in self._session.batches(self._since, self._rooms, lambda: HOLD_MS):
+        async for sync in batches(self._session, self._since, self._rooms, lambda: HOLD_MS):
             for timeline in sync.timelines:
                 for event in timeline.events:
                     self._answer(event, timeline.room_id, sync.arrived_ts)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pingboard.matrix.protocol import read_event, transaction_id
 from pingboard.matrix.verify import is_implausible, verify
+from pingboard.matrix.waiting import Waiting
 from pingboard.model import (
     PONG_TIMEOUT_MS,
     Batch,
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 MAX_PINGS = 20_000
 """Pings remembered; older ones are looked up in the store."""
 
-MAX_PENDING = 1_000
-"""Pongs of one server that wait for their ping; a server that invents pings can't take more."""
+MAX_NO_PINGS = 1_000
+"""Events remembered that are no pings, whatever pongs say."""
 
 
 @dataclass(slots=True)
@@ -82,12 +83,10 @@ class Ledger:
         self._sent = sent
         self._known: OrderedDict[tuple[str, str], KnownPing] = OrderedDict()
         self._no_pings: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._pending: dict[tuple[str, str], list[Pending]] = {}
-        self._pending_of: dict[str, int] = {}
-        self._found: dict[tuple[str, str], None] = {}
+        self._waiting = Waiting()
         self._unvoided: list[KnownPing] = []
         for one in pending:
-            self._wait(one)
+            self._waiting.add(one)
 
     def read_live(
         self, events: Iterable[Event], room_id: str, arrived_ns: int, arrived_ts: int
@@ -122,14 +121,13 @@ class Ledger:
     def learn_no_ping(self, room_id: str, event_id: str) -> None:
         """Know that an event of the room is no ping, whatever a pong says."""
         self._no_pings[room_id, event_id] = None
-        self._find(room_id, event_id)
-        if len(self._no_pings) > MAX_PENDING:
+        self._waiting.find((room_id, event_id))
+        if len(self._no_pings) > MAX_NO_PINGS:
             self._no_pings.popitem(last=False)
 
     def judge(self, arrived: Arrived, members: Members | None = None) -> Batch:
         """What arrived, as it is to be stored; what now can be decided of earlier pongs too."""
-        released = [one for key in self._found for one in self._release(*key)]
-        self._found.clear()
+        released = self._waiting.take_found()
         candidates = released + [Pending(pong, arrived.provenance) for pong in arrived.pongs]
         samples: list[Sample] = []
         rejected = list(arrived.rejected)
@@ -161,39 +159,23 @@ class Ledger:
 
     def expire(self, now_ts: int, is_filling: Callable[[str], bool]) -> Batch:
         """Give up on pongs whose ping did not come: after 10 min, or once history is filled."""
-        given_up: list[Pong] = []
-        for room_id, ping_event_id in list(self._pending):
-            if is_filling(room_id):
-                continue
-            for one in self._release(room_id, ping_event_id):
-                if now_ts - one.pong.seen_ts > PONG_TIMEOUT_MS:
-                    given_up.append(one.pong)
-                else:
-                    self._wait(one)
+        rooms = [room_id for room_id in self._waiting.rooms() if not is_filling(room_id)]
+        old = self._waiting.take_older(now_ts - PONG_TIMEOUT_MS, rooms)
+        given_up = [one.pong for one in old]
         rejected = [_reject(pong, Rejection.UNKNOWN_PING) for pong in given_up]
         return Batch(rejected=rejected, settled=given_up)
 
     def waiting_for(self, room_id: str) -> list[str]:
         """The pings (event IDs) of a room that pongs wait for, those of most servers first."""
-        servers = {
-            event_id: {one.pong.server for one in waiting}
-            for (of_room, event_id), waiting in self._pending.items()
-            if of_room == room_id
-        }
-        return sorted(servers, key=lambda event_id: -len(servers[event_id]))
+        return self._waiting.pings(room_id)
 
     def waits(self, one: Pending) -> bool:
         """Whether a pong still waits for its ping: it may have come in the meantime."""
-        return one in self._pending.get((one.pong.room_id, one.pong.ping_event_id), ())
+        return one in self._waiting
 
     def redact(self, room_id: str, event_ids: Iterable[str]) -> None:
         """Forget pongs that were taken back while they waited for their ping."""
-        gone = set(event_ids)
-        for key, waiting in list(self._pending.items()):
-            if key[0] == room_id and any(one.pong.event_id in gone for one in waiting):
-                kept = [one for one in self._release(*key) if one.pong.event_id not in gone]
-                for one in kept:
-                    self._wait(one)
+        self._waiting.redact(room_id, event_ids)
 
     def _read(self, event: Event, arrived: Arrived, seen_ts: int) -> None:
         read = read_event(event, arrived.room_id, seen_ts)
@@ -224,14 +206,9 @@ class Ledger:
         if key in self._known:
             return
         self._known[key] = known
-        self._find(*key)
+        self._waiting.find(key)
         if len(self._known) > MAX_PINGS:
             self._known.popitem(last=False)
-
-    def _find(self, room_id: str, ping_event_id: str) -> None:
-        """What an event is has become known: what waits for it is to be decided."""
-        if (room_id, ping_event_id) in self._pending:
-            self._found[room_id, ping_event_id] = None
 
     def _decide(self, one: Pending, arrived: Arrived) -> Sample | Rejected | Pending | None:
         """A sample, a rejection, the same pong if it has to wait, None for it once more."""
@@ -240,7 +217,7 @@ class Ledger:
         if (pong.room_id, pong.ping_event_id) in self._no_pings:
             return _reject(pong, Rejection.NOT_A_PING)
         if known is None:
-            return one if self._wait(one) else _reject(pong, Rejection.UNKNOWN_PING)
+            return one if self._waiting.add(one) else _reject(pong, Rejection.UNKNOWN_PING)
         if one.provenance is Provenance.GAP_FILL:
             # Two claimed times can contradict each other; an answer never precedes its question.
             pong = dataclasses.replace(pong, seen_ts=max(pong.seen_ts, known.ping.seen_ts))
@@ -250,6 +227,8 @@ class Ledger:
             # Both were seen to arrive, so a wall clock that was set in between does not matter.
             since_ms = (arrived_ns - known.arrived_ns) // 1_000_000
             pong = dataclasses.replace(pong, seen_ts=known.ping.seen_ts + since_ms)
+        elif arrived_ns is not None:
+            pong = _without_clock_step(pong, known.ping)
         reason = verify(pong, known.ping)
         if reason is not None:
             return _reject(pong, reason)
@@ -281,20 +260,18 @@ class Ledger:
         ]
         return void
 
-    def _wait(self, one: Pending) -> bool:
-        """Keep a pong until its ping is known; False where its server has too many waiting."""
-        server = one.pong.server
-        if self._pending_of.get(server, 0) >= MAX_PENDING:
-            return False
-        self._pending_of[server] = self._pending_of.get(server, 0) + 1
-        self._pending.setdefault((one.pong.room_id, one.pong.ping_event_id), []).append(one)
-        return True
 
-    def _release(self, room_id: str, ping_event_id: str) -> list[Pending]:
-        waiting = self._pending.pop((room_id, ping_event_id), [])
-        for one in waiting:
-            self._pending_of[one.pong.server] -= 1
-        return waiting
+def _without_clock_step(pong: Pong, ping: Ping) -> Pong:
+    """A pong that came before its ping or too late by our clock alone: it was set in between.
+
+    The ping was not seen to arrive by this process, so there are only the events' own times to
+    tell; where they contradict each other too, ours stands.
+    """
+    claimed_ms = pong.origin_server_ts - ping.origin_server_ts
+    is_ours_odd = not 0 <= pong.seen_ts - ping.seen_ts <= PONG_TIMEOUT_MS
+    if is_ours_odd and 0 <= claimed_ms <= PONG_TIMEOUT_MS:
+        return dataclasses.replace(pong, seen_ts=ping.seen_ts + claimed_ms)
+    return pong
 
 
 def _reject(pong: Pong, reason: Rejection) -> Rejected:

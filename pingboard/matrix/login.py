@@ -7,30 +7,28 @@ for the same device, because transaction IDs are counted by device.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from typing import TYPE_CHECKING
 
-from pingboard.matrix.session import Account, Session
+from pingboard.matrix.account import Account
+from pingboard.matrix.session import Session
 from pingboard.model import AccountError
 
 if TYPE_CHECKING:
-    from pingboard.store.ingest import Ingest
+    from pingboard.matrix.writer import Writer
 
 
-async def log_in(account: Account, ingest: Ingest) -> Session:
+async def log_in(account: Account, writer: Writer) -> Session:
     """A session of the account; raises AccountError and HomeserverError, both name the variable."""
-
-    async def keep(device_id: str, access_token: str) -> None:
-        await asyncio.to_thread(ingest.save_login, device_id, access_token)
 
     if account.access_token is not None:
         return await Session.open(account)
-    saved = await asyncio.to_thread(ingest.saved_session)
+    saved = await writer.saved_session()
     if saved.access_token is not None:
         try:
             kept = dataclasses.replace(account, access_token=saved.access_token)
-            return await Session.open(kept, keep)
+            return await Session.open(kept, writer.save_login)
         except AccountError:
             pass  # logged out elsewhere, or expired: the password is asked for below
-    return await Session.open(dataclasses.replace(account, device_id=saved.device_id), keep)
+    same_device = dataclasses.replace(account, device_id=saved.device_id)
+    return await Session.open(same_device, writer.save_login)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pingboard.matrix.protocol import ping_content
-from pingboard.matrix.session import STALL_S
+from pingboard.matrix.stream import STALL_S
 from pingboard.model import PONG_TIMEOUT_MS, HomeserverError, RateLimitedError, RoomState
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ class Writer:
 
     def __init__(self, engine: Engine, ingest: Ingest) -> None:
         self._engine = engine
-        self.ingest = ingest
+        self._ingest = ingest
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pingboard-writer")
         self._turn = asyncio.Lock()
 
@@ -49,7 +49,7 @@ class Writer:
 
     async def record(self, batch: Batch, next_batch: str | None = None) -> None:
         """Commit a batch, with the sync token that it leads up to."""
-        await self._do(self.ingest.record, batch, next_batch)
+        await self._do(self._ingest.record, batch, next_batch)
 
     async def record_if_any(self, batch: Batch) -> None:
         """Commit a batch if there is anything in it."""
@@ -64,17 +64,17 @@ class Writer:
         self, room_id: str, alias: str | None = None, predecessor: str | None = None
     ) -> None:
         """Remember a joined room."""
-        await self._do(self.ingest.record_room, room_id, alias, predecessor)
+        await self._do(self._ingest.record_room, room_id, alias, predecessor)
 
     async def record_room_state(self, room_id: str, state: RoomState) -> None:
         """Remember whether a room can be measured in."""
-        await self._do(self.ingest.record_room_state, room_id, state)
+        await self._do(self._ingest.record_room_state, room_id, state)
 
     async def record_worker(
         self, vantage: str, state: WorkerState, since_ts: int, synced_ts: int | None
     ) -> None:
         """Remember how the worker is."""
-        await self._do(self.ingest.record_worker, vantage, state, since_ts, synced_ts)
+        await self._do(self._ingest.record_worker, vantage, state, since_ts, synced_ts)
 
     async def seal(self, now_ts: int) -> int:
         """Pack some past hours; 0 when there is nothing left to do."""
@@ -82,7 +82,11 @@ class Writer:
 
     async def saved_session(self) -> SavedSession:
         """What the last run of this account left behind."""
-        return await self._do(self.ingest.saved_session)
+        return await self._do(self._ingest.saved_session)
+
+    async def save_login(self, device_id: str, access_token: str) -> None:
+        """Keep a login."""
+        await self._do(self._ingest.save_login, device_id, access_token)
 
     async def find_pings(self, room_id: str, event_ids: Sequence[str]) -> dict[str, Ping]:
         """The stored pings among these events of a room."""

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pingboard.matrix.ledger import MAX_PENDING, MAX_PINGS, Ledger
+from pingboard.matrix.ledger import MAX_PINGS, Ledger
 from pingboard.matrix.members import EXPECTED_WITHIN_MS, Members
 from pingboard.matrix.pinger import SentPing
+from pingboard.matrix.waiting import MAX_PENDING
 from pingboard.model import PONG_TIMEOUT_MS, Batch, Ping, Provenance, Rejection
 from tests.samples import START_TS
 
@@ -199,6 +200,19 @@ def test_a_wall_clock_that_is_set_makes_no_pong_late_or_early(ledger: Ledger, ju
     arrived = ledger.read_live([answer], ROOM, 3 * SECOND_NS, START_TS + (3 + jump_s) * 1000)
     [sample] = ledger.judge(arrived).samples
     assert sample.pong.seen_ts - sample.ping.seen_ts == 2000
+
+
+@pytest.mark.parametrize("jump_s", [3600, -86_400])
+def test_nor_does_it_where_the_ping_is_known_from_history(ledger: Ledger, jump_s: int) -> None:
+    history(ledger, ping_event("$a"))
+    [sample] = live(ledger, pong_event("$b", "$a"), after_s=jump_s).samples
+    assert sample.pong.seen_ts - sample.ping.seen_ts == 100
+
+
+def test_a_pong_that_is_late_by_its_own_time_too_is_late(ledger: Ledger) -> None:
+    history(ledger, ping_event("$a"))
+    late = pong_event("$b", "$a", ms=PONG_TIMEOUT_MS + 1)
+    assert reasons(live(ledger, late, after_s=700)) == [Rejection.LATE]
 
 
 def test_a_redacted_pong_does_not_wait_any_more(ledger: Ledger) -> None:

@@ -1,0 +1,126 @@
+"""One faithful stream of room events.
+
+In: a session and the sync token up to which everything is stored. Out: one `SyncBatch` after the
+other. The next is asked for only when the consumer comes back, so what it has not yet committed
+is sent again after a crash.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pingboard.matrix.patience import patiently
+from pingboard.matrix.session import EVENT_TYPES, Session, Synced
+
+if TYPE_CHECKING:
+    from nio import RoomInfo
+
+    from pingboard.matrix.protocol import Event
+
+STALL_S = 2.0
+"""Our own homeserver answers within this when it is well. What comes later was held up there, and
+says nothing about the servers that answered."""
+
+TIMELINE_LIMIT = 1000
+"""Events asked for at once; Synapse gives at most 100 in a sync."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """New events of a joined room, oldest first."""
+
+    room_id: str
+    events: list[Event]
+    state: list[Event]
+    """state that changed among the events left out"""
+    limited: bool
+    """whether events before these were left out"""
+    prev_batch: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncBatch:
+    """One sync response: what happened between two tokens."""
+
+    since: str | None
+    next_batch: str
+    arrived_ns: int
+    """`time.monotonic_ns()` of its arrival"""
+    arrived_ts: int
+    stalled: bool
+    """whether our homeserver held it up, or failed before it: no arrival in it is a measurement"""
+    timelines: list[Timeline]
+    left_rooms: list[str]
+    """rooms that we were kicked or banned from, or left"""
+
+
+async def position(session: Session) -> str:
+    """The sync token of now: where a stream without a past begins."""
+    first = await patiently(functools.partial(session.sync, None, _filter([], 1), 0))
+    return str(first.response.next_batch)
+
+
+async def batches(
+    session: Session, since: str | None, rooms: list[str], hold_ms: Callable[[], int]
+) -> AsyncIterator[SyncBatch]:
+    """Everything that happens in these rooms (IDs) after `since`, without end.
+
+    Without `since`, the first batch is the present state, every timeline limited. `rooms` may be
+    changed on the way; `hold_ms` is asked each time how long our homeserver may hold the next sync
+    open while nothing happens. Faults of the homeserver are logged and backed off from;
+    AccountError ends the stream.
+    """
+    while True:
+        limit, held_ms = (TIMELINE_LIMIT, hold_ms()) if since else (1, 0)
+        asked_ns = time.monotonic_ns()
+        sync = functools.partial(session.sync, since, _filter(rooms, limit), held_ms)
+        synced = await patiently(sync)
+        took_ns = synced.arrived_ns - asked_ns
+        batch = _read(synced, since, rooms, stalled=took_ns > (held_ms / 1000 + STALL_S) * 1e9)
+        yield batch
+        since = batch.next_batch
+
+
+def _read(synced: Synced, since: str | None, rooms: list[str], *, stalled: bool) -> SyncBatch:
+    changed = synced.response.rooms
+    return SyncBatch(
+        since=since,
+        next_batch=str(synced.response.next_batch),
+        arrived_ns=synced.arrived_ns,
+        arrived_ts=synced.arrived_ts,
+        stalled=stalled,
+        timelines=[
+            _timeline(room_id, info) for room_id, info in changed.join.items() if room_id in rooms
+        ],
+        left_rooms=[room_id for room_id in changed.leave if room_id in rooms],
+    )
+
+
+def _timeline(room_id: str, info: RoomInfo) -> Timeline:
+    return Timeline(
+        room_id,
+        [event.source for event in info.timeline.events],
+        [event.source for event in info.state],
+        info.timeline.limited,
+        info.timeline.prev_batch,
+    )
+
+
+def _filter(rooms: list[str], limit: int) -> Event:
+    """A tight filter: whatever else a homeserver can send costs time, and can break the parser."""
+    nothing: Event = {"types": []}
+    return {
+        "presence": nothing,
+        "account_data": nothing,
+        "room": {
+            "rooms": rooms,
+            "account_data": nothing,
+            "ephemeral": nothing,
+            "state": {"types": ["m.room.tombstone"], "lazy_load_members": True},
+            "timeline": {"limit": limit, "types": EVENT_TYPES},
+        },
+    }

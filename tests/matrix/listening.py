@@ -1,0 +1,80 @@
+"""A worker that listens in a real room, and what it has stored."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from pingboard.lab import Lab
+from pingboard.matrix.account import Account
+from pingboard.matrix.worker import Worker
+from pingboard.matrix.writer import Writer
+from pingboard.store.engine import Engine
+from pingboard.store.ingest import Ingest
+from pingboard.store.tables import (
+    ping,
+    rejection,
+    server,
+    session,
+)
+
+
+@asynccontextmanager
+async def listening(
+    lab: Lab, engine: Engine, account: Any, rooms: list[str], **options: Any
+) -> AsyncIterator[asyncio.Task[None]]:
+    """A worker while it runs, pinging once an hour unless told otherwise."""
+
+    async def nothing() -> None:
+        pass
+
+    writer = Writer(engine, Ingest(engine, account.user_id))
+    timing = {"interval": timedelta(hours=1), "backfill": timedelta(days=7), **options}
+    credentials = Account(
+        account.homeserver_url,
+        account.user_id,
+        timing.pop("access_token", account.access_token),
+        timing.pop("password", None),
+    )
+    running = Worker(writer, credentials, rooms, vantage="test", on_alive=nothing, **timing)
+    await running.start()
+    task = asyncio.create_task(running.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await running.close()
+        writer.close()
+
+
+def rows(engine: Engine, *columns: Any) -> list[Any]:
+    with engine.connect() as connection:
+        return list(connection.execute(select(*columns)).all())
+
+
+def count(engine: Engine, table: Any) -> int:
+    return len(rows(engine, *table.primary_key.columns))
+
+
+def synced(engine: Engine) -> bool:
+    """Whether the worker has stored a first sync."""
+    return bool([row for row in rows(engine, session.c.next_batch) if row[0]])
+
+
+def ping_servers(engine: Engine) -> set[str]:
+    joined = select(server.c.name).join(ping, ping.c.server == server.c.id)
+    with engine.connect() as connection:
+        return set(connection.execute(joined).scalars())
+
+
+def rejections(engine: Engine) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for reason, number in rows(engine, rejection.c.reason, rejection.c.count):
+        found[reason] = found.get(reason, 0) + number
+    return found

@@ -1,0 +1,157 @@
+"""What happens in a real room is recorded, once, and lies are not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+
+import aiohttp
+
+from pingboard.lab import Lab
+from pingboard.matrix.account import Account
+from pingboard.matrix.session import Session
+from pingboard.matrix.stream import position
+from pingboard.model import Batch, Gap, Pending, Pong, Provenance
+from pingboard.store.engine import Engine
+from pingboard.store.ingest import Ingest
+from pingboard.store.tables import (
+    gap,
+    pending,
+    ping,
+    sample,
+)
+from tests.matrix.listening import count, listening, ping_servers, rejections, rows, synced
+from tests.matrix.room_client import Member, new_member, until
+
+
+async def test_history_before_the_first_start_is_imported_and_nothing_in_it_is_pinged_twice(
+    lab: Lab, http: aiohttp.ClientSession, engine: Engine, owner: Member
+) -> None:
+    room_id = await owner.create_room()
+    bot = await new_member(http, lab, lab.homeservers[1])
+    await bot.join(f"{room_id}?via={owner.server}")
+    pings = [await owner.ping(room_id) for _ in range(3)]
+    for one in pings:
+        await bot.pong(room_id, one, **{"from": owner.server})
+        await owner.pong(room_id, one)
+    account = await lab.register(lab.homeservers[0], "historian")
+    async with listening(lab, engine, account, [room_id]):
+        await until(lambda: count(engine, sample) == 6)
+        await until(lambda: all(row[0] for row in rows(engine, gap.c.closed_ts)))
+    assert {row[0] for row in rows(engine, sample.c.provenance)} == {Provenance.GAP_FILL}
+    assert {row[0] for row in rows(engine, sample.c.round_trip_ms)} == {None}
+    assert count(engine, pending) == 0
+    assert rejections(engine) == {}
+
+
+async def test_what_happens_while_the_worker_is_down_is_filled_in_once(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "sleeper")
+    async with listening(lab, engine, account, [room_id]):
+        first = await owner.ping(room_id)
+        await owner.pong(room_id, first)
+        await until(lambda: count(engine, sample) == 1)
+    # More than a sync gives at once, so that its timeline is limited.
+    for _ in range(40):
+        for one in [await owner.ping(room_id)]:
+            await asyncio.gather(*(owner.pong(room_id, one, ms) for ms in (100, 200)))
+    async with listening(lab, engine, account, [room_id]):
+        await until(lambda: count(engine, sample) == 41)
+        await until(lambda: all(row[0] for row in rows(engine, gap.c.closed_ts)))
+    assert count(engine, sample) == 41
+    assert rejections(engine) == {"duplicate": 40}
+    assert count(engine, pending) == 0
+
+
+async def test_lies_are_rejected_and_counted(lab: Lab, engine: Engine, owner: Member) -> None:
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "judge")
+    async with listening(lab, engine, account, [room_id]):
+        await until(lambda: synced(engine))
+        question = await owner.ping(room_id)
+        no_ping = await owner.send(room_id, {"msgtype": "m.text", "body": "hello"})
+        await owner.pong(room_id, question, **{"from": "winner.example"})
+        await owner.pong(room_id, question, ms=True)
+        await owner.pong(room_id, no_ping)
+        await owner.pong(room_id, "$invented")
+        await owner.pong(room_id, question, ms=120)
+        await owner.pong(room_id, question, ms=1)
+        await until(lambda: count(engine, sample) == 1 and len(rejections(engine)) >= 4)
+    assert rows(engine, sample.c.one_way_ms) == [(120,)]
+    assert rejections(engine) == {
+        "forged_from": 1,
+        "invalid_ms": 1,
+        "duplicate": 1,
+        "not_a_ping": 1,
+    }
+    assert {row[0] for row in rows(engine, pending.c.ping_event)} == {"$invented"}
+    assert ping_servers(engine) == {owner.server}
+
+
+async def test_a_redacted_pong_is_gone_and_stays_gone(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "forgetting")
+    async with listening(lab, engine, account, [room_id]):
+        question = await owner.ping(room_id)
+        answer = await owner.pong(room_id, question)
+        await until(lambda: count(engine, sample) == 1)
+        await owner.redact(room_id, answer)
+        await until(lambda: count(engine, sample) == 0)
+    second = await owner.ping(room_id)
+    taken_back = await owner.pong(room_id, second)
+    await owner.redact(room_id, taken_back)
+    last = await owner.ping(room_id)
+    await owner.pong(room_id, last)
+    async with listening(lab, engine, account, [room_id]):
+        await until(lambda: count(engine, sample) == 1)
+    theirs = [event for event, vantage in rows(engine, ping.c.event, ping.c.vantage) if not vantage]
+    assert sorted(theirs) == sorted([question, second, last])
+
+
+async def test_where_history_can_not_be_had_pongs_are_found_by_their_relation(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "relating")
+    async with listening(lab, engine, account, [room_id]):
+        question = await owner.ping(room_id)
+        await until(lambda: owner.server in ping_servers(engine) and count(engine, ping) == 2)
+    claims = {"event_id": question, "ms": 70, "from": owner.server}
+    relation = {"rel_type": "xyz.maubot.pong", **claims}
+    await owner.send(room_id, {"msgtype": "m.notice", "body": "x", "m.relates_to": relation})
+    # A gap whose token our homeserver does not understand, and no other way to that pong.
+    gone = Gap(room_id, "no-such-token", "no-such-token", None, time.time_ns() // 1_000_000)
+    ingest = Ingest(engine, account.user_id)
+    credentials = Account(account.homeserver_url, account.user_id, account.access_token)
+    session_now = await Session.open(credentials)
+    ingest.record(Batch(gaps=[gone]), await position(session_now))
+    await session_now.aclose()
+    async with listening(lab, engine, account, [room_id]):
+        await until(lambda: count(engine, sample) == 1)
+    assert rows(engine, sample.c.one_way_ms) == [(70,)]
+    faults = [fault for (fault,) in rows(engine, gap.c.fault) if fault]
+    assert len(faults) == 1
+    assert "M_" in faults[0]
+
+
+async def test_a_pong_that_waits_since_an_earlier_run_is_decided_without_a_gap(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
+    room_id = await owner.create_room()
+    question = await owner.ping(room_id)
+    account = await lab.register(lab.homeservers[0], "waiting")
+    async with listening(lab, engine, account, [room_id], backfill=timedelta(0)):
+        await until(lambda: all(row[0] for row in rows(engine, gap.c.closed_ts)) and synced(engine))
+    # Its ping is older than what is imported, and the run ended before it was looked up.
+    now_ts = time.time_ns() // 1_000_000
+    answer = Pong("$kept", room_id, "bot.example", question, None, 40, now_ts, now_ts)
+    ingest = Ingest(engine, account.user_id)
+    ingest.record(Batch(pending=[Pending(answer, Provenance.LIVE)]))
+    async with listening(lab, engine, account, [room_id]):
+        await until(lambda: (40,) in rows(engine, sample.c.one_way_ms))
+    assert count(engine, pending) == 0

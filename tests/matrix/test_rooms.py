@@ -1,0 +1,96 @@
+"""Real rooms: of every version, upgraded, taken away from us."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from pingboard.lab import Lab
+from pingboard.store.engine import Engine
+from pingboard.store.tables import (
+    ping,
+    room,
+    sample,
+)
+from tests.matrix.listening import count, listening, rows, synced
+from tests.matrix.room_client import Member, until
+
+
+async def test_an_upgrade_is_followed_and_a_false_tombstone_is_not(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
+    room_id = await owner.create_room()
+    stranger = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "follower")
+    async with listening(lab, engine, account, [room_id], interval=timedelta(seconds=1)):
+        await until(lambda: count(engine, ping) >= 1)
+        await owner.state(room_id, "m.room.tombstone", body="moved", replacement_room=stranger)
+        upgraded = await owner.call("POST", f"rooms/{room_id}/upgrade", new_version="12")
+        successor = str(upgraded["replacement_room"])
+        known = select(room.c.room_id).join(ping, ping.c.room == room.c.id)
+
+        def pinged() -> set[str]:
+            with engine.connect() as connection:
+                return set(connection.execute(known).scalars())
+
+        await until(lambda: successor in pinged())
+    assert {row[0] for row in rows(engine, room.c.room_id)} == {room_id, successor}
+    ids = dict(rows(engine, room.c.room_id, room.c.id))
+    assert dict(rows(engine, room.c.room_id, room.c.predecessor))[successor] == ids[room_id]
+    states = dict(rows(engine, room.c.room_id, room.c.state))
+    assert states == {room_id: "upgraded", successor: "joined"}
+
+
+@pytest.mark.parametrize("version", ["5", "10", "11", "12"])
+async def test_rooms_of_every_version_are_measured(
+    lab: Lab, engine: Engine, owner: Member, version: str
+) -> None:
+    room_id = await owner.create_room(room_version=version)
+    account = await lab.register(lab.homeservers[1], f"version{version}")
+    alias = f"#v{version}:{owner.server}"
+    await owner.call("PUT", f"directory/room/{alias.replace('#', '%23')}", room_id=room_id)
+    async with listening(lab, engine, account, [alias]):
+        await until(lambda: synced(engine))
+        kept = await owner.ping(room_id)
+        taken_back = await owner.pong(room_id, kept)
+        await owner.pong(room_id, await owner.ping(room_id))
+        await until(lambda: count(engine, sample) == 2)
+        await owner.redact(room_id, taken_back)
+        await until(lambda: count(engine, sample) == 1)
+    assert rows(engine, room.c.room_id, room.c.alias) == [(room_id, alias)]
+
+
+async def test_pinging_stops_while_kicked_and_while_denied(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
+    kicks, denies = await owner.create_room(), await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "unwanted")
+    second = {"interval": timedelta(seconds=1)}
+    async with listening(lab, engine, account, [kicks, denies], **second):
+        await until(lambda: count(engine, ping) >= 2)
+        await owner.call("POST", f"rooms/{kicks}/kick", user_id=account.user_id)
+        powers = await owner.call("GET", f"rooms/{denies}/state/m.room.power_levels/")
+        await owner.state(denies, "m.room.power_levels", **{**powers, "events_default": 50})
+
+        def states() -> dict[str, str]:
+            return dict(rows(engine, room.c.room_id, room.c.state))
+
+        await until(lambda: states() == {kicks: "left", denies: "denied"})
+        number = count(engine, ping)
+        await asyncio.sleep(2.5)
+        assert count(engine, ping) == number
+
+
+async def test_invites_are_not_accepted(lab: Lab, engine: Engine, owner: Member) -> None:
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "popular")
+    async with listening(lab, engine, account, [room_id]):
+        for _ in range(3):
+            await owner.create_room(invite=[account.user_id])
+        await owner.pong(room_id, await owner.ping(room_id))
+        await until(lambda: count(engine, sample) == 1)
+    joined = await Member(owner._http, account).call("GET", "joined_rooms")
+    assert joined["joined_rooms"] == [room_id]
