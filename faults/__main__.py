@@ -24,15 +24,15 @@ def main() -> int:
         and (case.short or not options.short)
     ]
     print(HEAD, flush=True)
-    failed = asyncio.run(_play_all(cases, options.short, options.at_once))
+    failed = asyncio.run(_play_all(cases, options))
     print(f"\n{len(cases) - failed} of {len(cases)} cases passed")
     return int(failed > 0)
 
 
-async def _play_all(cases: list[Case], short: bool, at_once: int) -> int:
+async def _play_all(cases: list[Case], options: argparse.Namespace) -> int:
     failed = 0
-    async with Stage(short=short) as stage:
-        async for outcome in play_all(stage, cases, at_once):
+    async with Stage(short=options.short, patience=options.patience) as stage:
+        async for outcome in play_all(stage, cases, options.at_once):
             failed += bool(outcome.fault)
             print(_render(outcome), flush=True)
     return failed
@@ -61,6 +61,9 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
     parser.add_argument("--short", action="store_true", help="the cases that take seconds, so")
     parser.add_argument("--at-once", type=int, default=1, help="how many (figures suffer)")
+    parser.add_argument(
+        "--patience", type=float, default=1.0, help="widens bounds of time on a busy machine"
+    )
     parser.add_argument("numbers", nargs="*", type=int, help="of the cases; all without")
     return parser.parse_args()
 

@@ -14,6 +14,12 @@ from pingboard.lab.faultproxy import changed_json
 FAKE_PING = "$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 
+async def _listen(scene: Scene) -> None:
+    """Start a worker that hardly pings, in a room without echo bots: what we send is the first."""
+    scene.silence()
+    await scene.start(INTERVAL="1h")
+
+
 async def _hostile(scene: Scene, count: int = 1) -> list[User]:
     """Bots of hs1 in the room, to do as told."""
     first = scene.homeservers[0]
@@ -25,8 +31,7 @@ async def _hostile(scene: Scene, count: int = 1) -> list[User]:
 
 @case(38, "ms of 0, -1, true, '5', null, 2^53-1, huge", "rejected or bounded, counted by reason")
 async def strange_ms(scene: Scene) -> str:
-    scene.silence()  # so that the hostile pong is the first
-    await scene.start(INTERVAL="1h")
+    await _listen(scene)
     [bot] = await _hostile(scene)
     values: list[Any] = [0, -1, 2**31 - 1, 2**31, 2**53 - 1, -(2**53) + 1]
     values += [True, False, "5", "NaN", None, [], {}]
@@ -55,8 +60,7 @@ async def modest_liar(scene: Scene) -> str:
 
 @case(40, "Forged `from`, unknown ping, relation against block", "rejected, each counted")
 async def forged(scene: Scene) -> str:
-    scene.silence()  # so that the hostile pong is the first
-    await scene.start(INTERVAL="1h")
+    await _listen(scene)
     [bot] = await _hostile(scene)
     ping = await scene.here.ping(scene.room_id)
     other = await scene.here.ping(scene.room_id)
@@ -145,8 +149,7 @@ async def prepared(scene: Scene) -> str:
 
 @case(44, "Edits, reactions and replies that carry a pong", "ignored")
 async def disguised(scene: Scene) -> str:
-    scene.silence()  # so that the hostile pong is the first
-    await scene.start(INTERVAL="1h")
+    await _listen(scene)
     [bot] = await _hostile(scene)
     ping = await scene.here.ping(scene.room_id)
     block = {"pong": {"ms": 12, "from": scene.here.server, "ping": ping}}
@@ -167,8 +170,7 @@ async def disguised(scene: Scene) -> str:
 
 @case(45, "Redaction after the pong was stored", "sample gone, stays gone")
 async def redacted(scene: Scene) -> str:
-    scene.silence()  # so that the hostile pong is the first
-    await scene.start(INTERVAL="1h")
+    await _listen(scene)
     taken_back = await _pongs(scene, 3)
     await _until_stored(scene, 3)
     for event_id in taken_back[:2]:
@@ -182,8 +184,7 @@ async def redacted(scene: Scene) -> str:
 
 @case(45, "Redaction while the worker is down", "sample gone, stays gone")
 async def redacted_meanwhile(scene: Scene) -> str:
-    scene.silence()  # so that the hostile pong is the first
-    await scene.start(INTERVAL="1h")
+    await _listen(scene)
     stored = await _pongs(scene, 2)
     await _until_stored(scene, 2)
     await scene.worker.terminate()
@@ -197,8 +198,7 @@ async def redacted_meanwhile(scene: Scene) -> str:
 
 @case(49, "Pongs that are not notices, and a server's pong to itself", "kept")
 async def plain_pongs(scene: Scene) -> str:
-    scene.silence()  # so that the hostile pong is the first
-    await scene.start(INTERVAL="1h")
+    await _listen(scene)
     ping = await scene.here.ping(scene.room_id)
     for user in (scene.here, scene.there):
         content = pong(ping, scene.here.server, 30) | {"msgtype": "m.text"}

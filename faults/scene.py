@@ -7,13 +7,14 @@ import random
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Self
 from uuid import uuid4
 
 from faults.bot import Manner
 from faults.case import expect, until
 from faults.database import Database, Stored
+from faults.lasting import Lasting
 from faults.stage import Stage
 from faults.truth import Samples, samples_of
 from faults.user import User
@@ -22,7 +23,7 @@ from pingboard.lab import Homeserver
 from pingboard.lab.faultproxy import FaultProxy
 
 
-class Scene:
+class Scene(Lasting):
     """Made by `async with`; it ends the worker, and the homeservers are as before."""
 
     proxy: FaultProxy
@@ -51,7 +52,7 @@ class Scene:
         self.invented: Samples = {}
         """samples of events that the proxy made up, which the room itself does not have"""
         self.settle_s = self.within(30)
-        self._lifetime = AsyncExitStack()
+        super().__init__()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as lifetime:
@@ -67,14 +68,6 @@ class Scene:
             lifetime.push_async_callback(self._kill)
             self._lifetime = lifetime.pop_all()
         return self
-
-    async def __aexit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._lifetime.__aexit__(error_type, error, traceback)
 
     @property
     def homeservers(self) -> tuple[Homeserver, ...]:

@@ -7,18 +7,18 @@ import shutil
 import tempfile
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
 import aiohttp
 
 from faults.bot import Bot
+from faults.lasting import Lasting
 from faults.user import User
 from pingboard.lab import Homeserver, Lab
 
 
-class Stage:
+class Stage(Lasting):
     """Made by `async with`. Cases may stop, freeze and kill the homeservers: `mend` after each.
 
     `short` tells the cases to take seconds; `patience` widens their bounds of time on a machine
@@ -41,7 +41,7 @@ class Stage:
         self.short = short
         self.patience = patience
         self.users: list[User] = []
-        self._lifetime = AsyncExitStack()
+        super().__init__()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as lifetime:
@@ -64,14 +64,6 @@ class Stage:
                 lifetime.push_async_callback(_end, asyncio.create_task(bot.run()))
             self._lifetime = lifetime.pop_all()
         return self
-
-    async def __aexit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._lifetime.__aexit__(error_type, error, traceback)
 
     async def register(self, homeserver: Homeserver, role: str) -> User:
         """A new account with the role in its name."""

@@ -155,7 +155,7 @@ async def truncated(scene: Scene) -> str:
     await scene.worker.launch()
     code = await scene.worker.end(scene.within(20))
     line = scene.worker.log.splitlines()[-1]
-    expect("restore" in scene.worker.log, f"no way to restore: {line}")
+    expect("db backup" in line, f"no way to restore: {line}")
     return f"code {code}: {line}"
 
 
