@@ -6,28 +6,68 @@ In: a room, a board's name, a window. Out: a `Board`, exact, from the store's sa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pingboard.blocks import answers_inside, count, losses_inside
 from pingboard.memory import Memory, Snapshot
-from pingboard.model import (
-    PONG_TIMEOUT_MS,
-    Board,
-    BoardName,
-    Room,
-    Standing,
-    UnknownRoomError,
-    Window,
-    to_ts,
-)
-from pingboard.ranking.clocks import Clock, estimate_clocks
+from pingboard.model import Board, BoardName, Room, Standing, UnknownRoomError, Window, to_ts
+from pingboard.ranking.answers import add_answers
+from pingboard.ranking.following import follow
 from pingboard.ranking.samples import standings
+from pingboard.ranking.sliding import Span
+from pingboard.running import Key, Running
 from pingboard.store import figures, queries
 from pingboard.store.changes import Watch
 
 if TYPE_CHECKING:
     from pingboard.store.engine import Engine
+
+
+MOST_AT_ONCE = 100
+"""Changes that are followed on an event loop: some 5 us each."""
+
+END_OF_TIME = 1 << 52
+
+_LONGEST = timedelta(days=31)
+"""Of the windows whose boards are kept in order: all of it is in memory."""
+
+_SHORTEST = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which board, and which part of it."""
+
+    name: BoardName
+    window: Window
+    now: datetime
+    room: str | None = None
+    min_samples: int = 1
+    limit: int | None = None
+
+    @property
+    def span(self) -> Span:
+        """Where the window is."""
+        return Span.of(self.window, to_ts(self.now))
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether the same may be asked again, a while later, of a window a while later."""
+        length = self.window.end - self.window.start
+        return self.window.end == self.now and _SHORTEST <= length <= _LONGEST
+
+    def key(self, rooms: Sequence[int]) -> Key:
+        """What stays the same when it is asked again."""
+        length = self.window.end - self.window.start
+        return Key(tuple(rooms), self.name, length)
+
+    def answer(
+        self, names: tuple[str, str | None], rows: Sequence[Standing], samples: int
+    ) -> Board:
+        """The board of these standings."""
+        room_id, room_alias = names
+        return Board(room_id, room_alias, self.name, self.window, self.now, samples, rows)
 
 
 class Boards:
@@ -40,7 +80,8 @@ class Boards:
     def __init__(self, engine: Engine, default_room: str | None = None) -> None:
         self.engine = engine
         self.default_room = default_room
-        self._memory = Memory(engine)
+        self._running = Running()
+        self._memory = Memory(engine, self._running)
         self._watch = Watch(engine)
 
     @property
@@ -50,6 +91,13 @@ class Boards:
 
     def version(self) -> int:
         """The version of the data, for one thread: boards change only if it does, or with time."""
+        if self.version_is_cheap and self._memory.lock.acquire(blocking=False):
+            try:
+                # What is new is then here already when it is asked for.
+                if self._memory.follow(MOST_AT_ONCE):
+                    return self._memory.version
+            finally:
+                self._memory.lock.release()
         return self._watch.version()
 
     def close(self) -> None:
@@ -98,56 +146,68 @@ class Boards:
         limit: int | None = None,
     ) -> Board:
         """The board of a room and window; raises UnknownRoomError."""
-        room_id, alias = self.find_room(room)
-        taken = self.snapshot(room_id, window)
-        ranked, samples = standings(
-            taken.blocks, taken.names, name, window, min_samples=min_samples, limit=limit
+        question = Question(name, window, now, room, min_samples, limit)
+        with self._memory.lock:
+            known = self._read(question) if self._memory.follow() else None
+        return known or self._keep(question) or self._rank(question)
+
+    def board_at_once(self, question: Question) -> Board | None:
+        """The same where it takes well under a millisecond and waits for nobody, else None."""
+        if not self._memory.lock.acquire(blocking=False):
+            return None
+        try:
+            return self._read(question) if self._memory.follow(MOST_AT_ONCE) else None
+        finally:
+            self._memory.lock.release()
+
+    def _read(self, question: Question) -> Board | None:
+        """A board that is kept in order; under the lock."""
+        names = self._find_room(question.room)
+        if names is None:
+            return None
+        key, span = question.key(self._memory.rooms.lineage(names[0])), question.span
+        following = self._running.find(key, span, self._memory)
+        if following is None:
+            return None
+        try:
+            rows = following.standings(min_samples=question.min_samples, limit=question.limit)
+        except LookupError:
+            self._running.drop(key)
+            return None
+        return question.answer(names, rows, following.samples)
+
+    def _keep(self, question: Question) -> Board | None:
+        """Keep a board in order from now on, if it is worth it; then read it."""
+        if not question.may_repeat:
+            return None
+        key = question.key(figures.lineage(self.engine, self.find_room(question.room)[0]))
+        with self._memory.lock:
+            if not self._running.is_wanted(key):
+                return None
+            taken = self._memory.take(key.rooms, question.span.start_ts, END_OF_TIME)
+            entry = self._running.begin(key)
+        # Without the lock: it is a sort.
+        following = follow(key.board, question.span, taken.blocks, taken.names)
+        with self._memory.lock:
+            self._running.finish(key, entry, following)
+            return self._read(question) if self._memory.follow() else None
+
+    def _rank(self, question: Question) -> Board:
+        """Any board, from all its samples."""
+        names = self.find_room(question.room)
+        taken, window = self.snapshot(names[0], question.window), question.window
+        rows, samples = standings(
+            taken.blocks,
+            taken.names,
+            question.name,
+            window,
+            min_samples=question.min_samples,
+            limit=question.limit,
         )
-        if name is BoardName.RESPONSE:
-            ranked = _add_answers(ranked, taken, window, to_ts(now))
-        return Board(
-            room_id=room_id,
-            room_alias=alias,
-            name=name,
-            window=window,
-            generated_at=now,
-            samples=samples,
-            standings=ranked,
-        )
+        if question.name is BoardName.RESPONSE:
+            rows = add_answers(rows, taken.blocks, taken.names, window, to_ts(question.now))
+        return question.answer(names, rows, samples)
 
-
-def _add_answers(
-    ranked: list[Standing], taken: Snapshot, window: Window, now_ts: int
-) -> list[Standing]:
-    """The standings with loss and clock of each pong server.
-
-    A pong is lost once `now_ts` is 10 minutes after its ping.
-    """
-    answers = answers_inside(taken.blocks, window.start_ts, window.end_ts)
-    given_up_ts = min(window.end_ts, now_ts - PONG_TIMEOUT_MS)
-    losses = losses_inside(taken.blocks, window.start_ts, given_up_ts)
-    servers = len(taken.names)
-    answered = dict(zip(taken.names, count(answers.pong_server, servers), strict=True))
-    lost = dict(zip(taken.names, count(losses.pong_server, servers), strict=True))
-    clocks = {
-        taken.names[server]: clock
-        for server, clock in estimate_clocks(
-            answers.pong_server, answers.ms, answers.offset_x2_ms
-        ).items()
-    }
-    return [
-        _add_answer(row, answered[name], lost[name], clocks.get(name))
-        for row in ranked
-        for name in [row.homeserver]
-    ]
-
-
-def _add_answer(row: Standing, answered: int, lost: int, clock: Clock | None) -> Standing:
-    sent = answered + lost
-    return row._replace(
-        sent=sent,
-        lost=lost,
-        loss=lost / sent if sent else None,
-        clock_offset_ms=clock.offset_ms if clock else None,
-        clock_uncertainty_ms=clock.uncertainty_ms if clock else None,
-    )
+    def _find_room(self, room: str | None) -> tuple[str, str | None] | None:
+        """`find_room` without asking the database; None where it has to be asked."""
+        return self._memory.rooms.find(room or self.default_room)

@@ -1,8 +1,8 @@
 """The store's samples, kept in memory in step with it: what the boards are ranked from.
 
 In: rooms and a window. Out: blocks that hold it, as of one version of the store. What has changed
-since the last time is read again, ping by ping; hours are loaded when a window first needs them
-and dropped when no window has needed them for a while.
+since the last time is read again, pong by pong, and told to who follows; hours are loaded when a
+window first needs them and dropped when no window has needed them for a while.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from pingboard.blocks import EMPTY, HOUR_MS, Block, replace
+from pingboard.blocks import HOUR_MS, Block
+from pingboard.hours import Difference, Hour, Pongs
+from pingboard.lineage import Rooms
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.store import changes, columns, sealed
 from pingboard.store.engine import read_snapshot
+from pingboard.store.news import Changed, Cursor, News, cursor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pingboard.store.engine import Connection, Engine
 
@@ -29,7 +32,7 @@ FORGET_S = 3600.0
 """How long hours stay that no window needs."""
 
 MOST_CHANGED = 5_000
-"""Beyond so many changed pings, as by an import, all is read again."""
+"""Beyond so many changes, as by an import, all is read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +45,26 @@ class Snapshot:
     """the server of each row ID"""
 
 
+class Follower(Protocol):
+    """Who is told of each difference, under the memory's lock."""
+
+    def change(self, room: int, difference: Difference) -> None:
+        """A room (row ID) gained or lost these."""
+
+    def rename(self, names: Sequence[str]) -> None:
+        """There are more servers."""
+
+    def reset(self) -> None:
+        """What has changed is not known: begin again from a snapshot."""
+
+
 @dataclass(slots=True)
 class _Kept:
     """The hours of one room that are in memory: all from `first` on, to the end of time."""
 
     first: int
     latest: int
-    blocks: dict[int, Block] = field(default_factory=dict)
+    hours: dict[int, Hour] = field(default_factory=dict)
     needed: list[tuple[float, int]] = field(default_factory=list)
     """when a window was asked for, and its first hour"""
 
@@ -56,57 +72,140 @@ class _Kept:
 class Memory:
     """Keeps the samples of one database. Any thread may ask."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, follower: Follower) -> None:
         self._engine = engine
-        self._lock = threading.Lock()
-        self._version = -1
-        self._names: list[str] = []
-        self._rooms: dict[int, _Kept] = {}
+        self._follower = follower
+        self._news = News(engine)
+        self.lock = threading.RLock()
+        self.version = -1
+        """of the store: at least so new is what is here"""
+        self._is_behind = True
+        self._kept: dict[int, _Kept] = {}
+        self.names: Sequence[str] = []
+        """the server of each row ID"""
+        self.rooms = Rooms()
 
     def take(self, rooms: Sequence[int], start_ts: int, end_ts: int) -> Snapshot:
         """The blocks that hold what these rooms (row IDs) heard in [start, end)."""
-        first = (start_ts - PONG_TIMEOUT_MS) // HOUR_MS
-        after = (end_ts + PONG_TIMEOUT_MS) // HOUR_MS + 1
-        with self._lock, read_snapshot(self._engine) as connection:
+        first, after = _hours(start_ts, end_ts)
+        with self.lock, read_snapshot(self._engine) as connection:
             self._catch_up(connection)
             blocks = [
                 block for room in rooms for block in self._take_room(connection, room, first, after)
             ]
-            return Snapshot(self._version, blocks, self._names)
+            return Snapshot(self.version, blocks, self.names)
+
+    def follow(self, most: int = MOST_CHANGED) -> bool:
+        """Tell the follower all that is new; False where a snapshot has to be taken first.
+
+        Under the lock. It takes microseconds for each change.
+        """
+        if not self._news.is_due() and not self._is_behind:
+            return True
+        with self._news.cursor() as cursor:
+            changed = self._news.read(cursor, self.version, most)
+            if changed is not None:
+                self._apply(cursor, changed)
+        self._is_behind = changed is None
+        return not self._is_behind
+
+    def find(self, rooms: Sequence[int], start_ts: int, end_ts: int) -> list[Block] | None:
+        """The blocks that hold [start, end), None where not all are in memory; under the lock."""
+        first, after = _hours(start_ts, end_ts)
+        found = []
+        for room in rooms:
+            kept = self._kept.get(room)
+            if kept is None or first < kept.first:
+                return None
+            hours = (kept.hours.get(hour) for hour in range(first, after))
+            found += [hour.block() for hour in hours if hour is not None]
+        return found
 
     def _catch_up(self, connection: Connection) -> None:
         version = changes.read_version(connection)
-        if version == self._version:
+        if version == self.version:
             return
-        changed = changes.read_changed(connection, self._version)
-        if changed is None or len(changed) > MOST_CHANGED:
-            self._rooms.clear()
-        elif changed:
-            self._apply(connection, changed)
-        self._names = columns.read_names(connection)
-        self._version = version
+        cursor = cursor_of(connection)
+        changed = self._news.read(cursor, self.version, MOST_CHANGED)
+        if changed is None:
+            self._kept.clear()
+            self.names = self._news.read_names(cursor)
+            self.rooms = self._news.read_rooms(cursor)
+            self.version = version
+            self._follower.reset()
+        else:
+            self._apply(cursor, changed)
+        self._is_behind = False
 
-    def _apply(self, connection: Connection, changed: Sequence[int]) -> None:
-        for (room, hour), pings in columns.locate(connection, changed).items():
-            kept = self._rooms.get(room)
-            if kept is not None and hour >= kept.first:
-                fresh = columns.read_pings(connection, pings).get((room, hour), EMPTY)
-                kept.latest = max(kept.latest, hour)
-                kept.blocks[hour] = replace(kept.blocks.get(hour, EMPTY), pings, fresh)
+    def _apply(self, cursor: Cursor, changed: Sequence[Changed]) -> None:
+        if not changed:
+            return
+        unclear = {one.ping for one in changed if one.is_unclear and one.ping is not None}
+        pings = self._news.read_pings(cursor, unclear) if unclear else {}
+        if any(one.ping is None for one in changed):
+            self.rooms = self._news.read_rooms(cursor)
+        self._learn_names(cursor, changed, pings)
+        # What fails in the middle of it is read again from the beginning.
+        self.version = -1
+        for one in changed:
+            hour = self._hour_of(one)
+            if hour is None or one.ping is None or one.room is None:
+                continue
+            if one.ping in pings:
+                self._follower.change(one.room, hour.put(one.ping, pings.pop(one.ping)))
+            elif one.pong is not None and one.ping not in unclear:
+                self._follower.change(one.room, hour.add(one.pong))
+        self.version = changed[-1].version
+
+    def _hour_of(self, one: Changed) -> Hour | None:
+        """Where a change belongs; None where that is not in memory."""
+        kept = None if one.room is None else self._kept.get(one.room)
+        if kept is None or one.hour is None or one.hour < kept.first:
+            return None
+        kept.latest = max(kept.latest, one.hour)
+        found = kept.hours.get(one.hour)
+        if found is None:
+            found = kept.hours[one.hour] = Hour()
+        return found
+
+    def _learn_names(
+        self, cursor: Cursor, changed: Iterable[Changed], pings: Mapping[int, Pongs]
+    ) -> None:
+        names = self.names
+
+        def is_known(server: int) -> bool:
+            return server < len(names) and names[server] != ""
+
+        pongs = [one.pong for one in changed if one.pong is not None]
+        pongs += [pong for one in pings.values() for pong in one.samples.values()]
+        lost = [server for one in pings.values() for server in one.losses]
+        if not (
+            all(is_known(one.ping_server) and is_known(one.pong_server) for one in pongs)
+            and all(map(is_known, lost))
+        ):
+            self.names = self._news.read_names(cursor)
+            self._follower.rename(self.names)
 
     def _take_room(self, connection: Connection, room: int, first: int, after: int) -> list[Block]:
-        kept = self._rooms.get(room)
+        kept = self._kept.get(room)
         if kept is None:
             latest = columns.latest_hour(connection, room)
-            kept = self._rooms[room] = _Kept(latest + 1, latest)
+            kept = self._kept[room] = _Kept(latest + 1, latest)
         keep_from = max(first, kept.latest - KEEP_HOURS)
         if keep_from < kept.first:
-            kept.blocks.update(sealed.read_hours(connection, room, keep_from, kept.first))
+            loaded = sealed.read_hours(connection, room, keep_from, kept.first)
+            kept.hours.update({hour: Hour(block) for hour, block in loaded.items()})
             kept.first = keep_from
         older = sealed.read_hours(connection, room, first, min(kept.first, after))
-        hours = {**older, **kept.blocks}
         _forget(kept, keep_from)
-        return [hours[hour] for hour in sorted(hours) if first <= hour < after]
+        recent = [(number, hour) for number, hour in kept.hours.items() if first <= number < after]
+        blocks = older | {number: hour.block() for number, hour in recent}
+        return [blocks[number] for number in sorted(blocks)]
+
+
+def _hours(start_ts: int, end_ts: int) -> tuple[int, int]:
+    """The first hour of pings that can have a pong in [start, end), and the first after them."""
+    return (start_ts - PONG_TIMEOUT_MS) // HOUR_MS, (end_ts + PONG_TIMEOUT_MS) // HOUR_MS + 1
 
 
 def _forget(kept: _Kept, first: int) -> None:
@@ -115,5 +214,5 @@ def _forget(kept: _Kept, first: int) -> None:
     kept.needed = [(at, hour) for at, hour in kept.needed if now - at < FORGET_S and hour < first]
     kept.needed.append((now, first))
     kept.first = max(kept.first, min(hour for _, hour in kept.needed))
-    for hour in [hour for hour in kept.blocks if hour < kept.first]:
-        del kept.blocks[hour]
+    for hour in [hour for hour in kept.hours if hour < kept.first]:
+        del kept.hours[hour]

@@ -370,7 +370,8 @@ def to_ts(at: datetime) -> int:
 
     Up, so that `ts >= to_ts(start)` selects no millisecond before a `start` between two.
     """
-    return -((_EPOCH - at) // timedelta(milliseconds=1))
+    since = at - _EPOCH
+    return since.days * 86_400_000 + since.seconds * 1000 - -since.microseconds // 1000
 
 
 def from_ts(ts: int) -> datetime:

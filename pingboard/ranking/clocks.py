@@ -8,6 +8,7 @@ filter, section 10).
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from statistics import median
 from typing import NamedTuple
 
@@ -52,3 +53,55 @@ def estimate_clocks(
         server: Clock(median(each) / 2, int(lowest[server]) / 2)
         for server, each in sorted(offsets.items())
     }
+
+
+class Lowest:
+    """The samples of the lowest round trips of one server, as they come and go.
+
+    Of others than the lowest `KEEP` round trips it knows only that there are some; where the
+    lowest have all gone it says so, and has to be made anew.
+    """
+
+    KEEP = 16
+
+    def __init__(self) -> None:
+        self._round_trips: list[int] = []
+        self._offsets: dict[int, list[int]] = {}
+        self._has_forgotten = False
+
+    def add(self, round_trip_ms: int, offset_x2_ms: int) -> None:
+        """A sample that came; its offset is known."""
+        offsets = self._offsets.get(round_trip_ms)
+        if offsets is not None:
+            insort(offsets, offset_x2_ms)
+        elif self._is_kept(round_trip_ms):
+            insort(self._round_trips, round_trip_ms)
+            self._offsets[round_trip_ms] = [offset_x2_ms]
+            if len(self._round_trips) > self.KEEP:
+                del self._offsets[self._round_trips.pop()]
+                self._has_forgotten = True
+
+    def remove(self, round_trip_ms: int, offset_x2_ms: int) -> None:
+        """A sample that went."""
+        offsets = self._offsets.get(round_trip_ms)
+        if offsets is None:
+            return
+        del offsets[bisect_left(offsets, offset_x2_ms)]
+        if not offsets:
+            del self._offsets[round_trip_ms]
+            del self._round_trips[bisect_left(self._round_trips, round_trip_ms)]
+
+    def clock(self) -> Clock | None:
+        """As `estimate_clocks`; None where no sample tells, LookupError where it has forgotten."""
+        if not self._round_trips:
+            if self._has_forgotten:
+                raise LookupError("all of the lowest round trips have gone")
+            return None
+        lowest = self._round_trips[0]
+        return Clock(median(self._offsets[lowest]) / 2, lowest / 2)
+
+    def _is_kept(self, round_trip_ms: int) -> bool:
+        """Whether nothing lower or equal was forgotten: then it belongs to the lowest."""
+        if not self._has_forgotten:
+            return True
+        return bool(self._round_trips) and round_trip_ms < self._round_trips[-1]

@@ -8,7 +8,7 @@ division, so each number is the exact one, rounded once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,23 @@ def rank(
     ranks = range(1, len(sizes) + 1)
     columns = (ranks, homeservers, median, mean, p5, p25, p75, p95, sizes, ci95, tied)
     return list(map(Standing, *columns))
+
+
+def sort_runs(
+    servers: Column, ms: Column, names: Sequence[str]
+) -> Iterator[tuple[int, Column, int]]:
+    """Each server with samples, its latencies in order, (k,) int32, and their sum; as `rank`."""
+    if not len(ms):
+        return
+    layout = _choose_layout(servers, ms)
+    keys = _build_keys(servers, ms, layout)
+    keys.sort()
+    codes, starts, counts = _find_runs(keys, layout, len(names))
+    sums = _sum_runs(keys, starts, counts, layout)
+    runs = zip(codes.tolist(), starts.tolist(), counts.tolist(), sums.tolist(), strict=True)
+    for code, start, count, total in runs:
+        run = keys[start : start + count] & ((1 << layout.ms_bits) - 1)
+        yield code, (run.astype(np.int64) - layout.bias).astype(np.int32), total
 
 
 def _choose_layout(servers: Column, ms: Column) -> _Layout:

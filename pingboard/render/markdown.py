@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import lru_cache
 
 from pingboard.model import Standing
 
@@ -15,7 +16,7 @@ def table(standings: Iterable[Standing]) -> str:
 
     Exactly the bytes of method: "The Markdown table".
     """
-    return _HEAD + "".join(map(_row, standings))
+    return _HEAD + "".join([_row(one.rank, one.homeserver, one.median_ms) for one in standings])
 
 
 def shortest_decimal(number: float) -> str:
@@ -26,7 +27,9 @@ def shortest_decimal(number: float) -> str:
     return format(Decimal(repr(number)), "f").removesuffix(".0")
 
 
-def _row(standing: Standing) -> str:
+# Of a new pong most rows are as before.
+@lru_cache(maxsize=10_000)
+def _row(rank: int, homeserver: str, median_ms: float) -> str:
     # A valid server name has no pipe; the row must hold together all the same.
-    homeserver = standing.homeserver.replace("|", r"\|")
-    return f"|{standing.rank}|{homeserver}|{shortest_decimal(standing.median_ms)}|\n"
+    homeserver = homeserver.replace("|", r"\|")
+    return f"|{rank}|{homeserver}|{shortest_decimal(median_ms)}|\n"

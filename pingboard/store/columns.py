@@ -1,4 +1,4 @@
-"""Reads: the hours of a room, or single pings -> blocks of columns for the ranking."""
+"""Reads: the hours of a room -> blocks of columns for the ranking."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from sqlalchemy import func, select
 
 from pingboard.blocks import HOUR_MS, LOSS, SAMPLE, Block, build
 from pingboard.model import PONG_TIMEOUT_MS
-from pingboard.store.tables import ping, room, sample, server, unanswered
+from pingboard.store.tables import ping, room, sample, unanswered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
     from sqlalchemy import ColumnElement, Connection, Select
@@ -21,11 +21,8 @@ if TYPE_CHECKING:
 Key = tuple[int, int]
 """A room's row ID and an hour since the epoch: which block."""
 
-_NO_OFFSET = np.iinfo(np.int64).min
+NO_OFFSET = np.iinfo(np.int64).min
 _KEY = [("room", "i4"), ("hour", "i4")]
-_CHUNK = 500
-"""Pings in one IN list: far below the bound parameters that either database takes."""
-
 _HOUR = ping.c.seen_ts.op("/")(HOUR_MS)
 
 _SAMPLES = (
@@ -40,7 +37,7 @@ _SAMPLES = (
         func.coalesce(sample.c.round_trip_ms, -1),
         func.coalesce(
             ping.c.origin_server_ts + sample.c.one_way_ms - ping.c.sent_ts - sample.c.lag_ms,
-            _NO_OFFSET,
+            NO_OFFSET,
         ),
         ping.c.vantage.is_not(None),
     )
@@ -63,35 +60,10 @@ def read_hours(connection: Connection, room_row: int, first: int, after: int) ->
     )
 
 
-def read_pings(connection: Connection, pings: Sequence[int]) -> dict[Key, Block]:
-    """What belongs to these pings, as blocks of them alone."""
-    return _read(connection, ping.c.id.in_(pings))
-
-
-def locate(connection: Connection, pings: Sequence[int]) -> dict[Key, list[int]]:
-    """The pings that there are among these, by block."""
-    found: dict[Key, list[int]] = {}
-    for start in range(0, len(pings), _CHUNK):
-        chunk = pings[start : start + _CHUNK]
-        wanted = select(ping.c.room, _HOUR, ping.c.id).where(ping.c.id.in_(chunk))
-        for room_row, hour, id_ in connection.execute(wanted):
-            found.setdefault((room_row, hour), []).append(id_)
-    return found
-
-
 def latest_hour(connection: Connection, room_row: int) -> int:
     """The hour of a room's last ping; 0 without any."""
     wanted = select(func.max(ping.c.seen_ts)).where(ping.c.room == room_row)
     return int(connection.execute(wanted).scalar_one() or 0) // HOUR_MS
-
-
-def read_names(connection: Connection) -> list[str]:
-    """The server of each row ID; empty for an ID that is none."""
-    rows = connection.execute(select(server.c.id, server.c.name)).all()
-    names = [""] * (max((id_ for id_, _ in rows), default=-1) + 1)
-    for id_, name in rows:
-        names[id_] = name
-    return names
 
 
 def read_rooms(connection: Connection) -> list[tuple[int, str, int | None]]:

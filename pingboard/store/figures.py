@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sqlalchemy import ColumnElement, Select, func, select
 
+from pingboard.lineage import RoomRow, Rooms
 from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, BoardName, to_ts
 from pingboard.store.tables import ping, rejection, room, sample, server, unanswered
 
@@ -32,15 +33,10 @@ class Answers(NamedTuple):
 def lineage(engine: Engine, room_id: str) -> list[int]:
     """The rows of a room and of all that it was upgraded from or to; [] for an unknown room."""
     with engine.connect() as connection:
-        rows = connection.execute(select(room.c.id, room.c.room_id, room.c.predecessor)).all()
-    found = {row.id for row in rows if row.room_id == room_id}
-    while True:
-        before = len(found)
-        for row in rows:
-            if row.predecessor in found or row.id in found:
-                found |= {row.id, row.predecessor} - {None}
-        if len(found) == before:
-            return sorted(found)
+        rows = connection.execute(
+            select(room.c.id, room.c.room_id, room.c.alias, room.c.predecessor)
+        )
+        return list(Rooms([RoomRow(*row) for row in rows]).lineage(room_id))
 
 
 def read_lineage_names(engine: Engine, room_id: str) -> list[str]:

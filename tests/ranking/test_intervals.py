@@ -7,7 +7,12 @@ from math import comb
 
 import numpy as np
 
-from pingboard.ranking.intervals import LEAST_SAMPLES, expand, find_low_positions
+from pingboard.ranking.intervals import (
+    LEAST_SAMPLES,
+    expand,
+    find_low_position,
+    find_low_positions,
+)
 
 _PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494")
 
@@ -62,3 +67,9 @@ def ln_factorial(n: int) -> Decimal:
     x = Decimal(n + 1)
     series = 1 / (12 * x) - 1 / (360 * x**3) + 1 / (1260 * x**5) - 1 / (1680 * x**7)
     return (x - Decimal("0.5")) * x.ln() - x + (2 * _PI).ln() / 2 + series
+
+
+def test_one_count_has_the_position_that_many_counts_have() -> None:
+    counts = np.concatenate([np.arange(20_000), np.arange(10**8 - 2000, 10**8)])
+    expected = find_low_positions(counts).tolist()
+    assert [find_low_position(count) for count in counts.tolist()] == expected
