@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from pingboard import years
 from pingboard.memory import Memory, Snapshot
 from pingboard.model import Board, BoardName, Room, Standing, UnknownRoomError, Window, to_ts
 from pingboard.ranking.answers import add_answers
@@ -195,7 +196,10 @@ class Boards:
     def _rank(self, question: Question) -> Board:
         """Any board, from all its samples."""
         names = self.find_room(question.room)
-        taken, window = self.snapshot(names[0], question.window), question.window
+        window = question.window
+        if window.end - window.start > _LONGEST:
+            return question.answer(names, *self._rank_long(names[0], question))
+        taken = self.snapshot(names[0], window)
         rows, samples = standings(
             taken.blocks,
             taken.names,
@@ -207,6 +211,18 @@ class Boards:
         if question.name is BoardName.RESPONSE:
             rows = add_answers(rows, taken.blocks, taken.names, window, to_ts(question.now))
         return question.answer(names, rows, samples)
+
+    def _rank_long(self, room_id: str, question: Question) -> tuple[list[Standing], int]:
+        """The standings of a window with whole months in it, which are counted already."""
+        return years.read_board(
+            self.engine,
+            figures.lineage(self.engine, room_id),
+            question.name,
+            question.window,
+            now_ts=to_ts(question.now),
+            min_samples=question.min_samples,
+            limit=question.limit,
+        )
 
     def _find_room(self, room: str | None) -> tuple[str, str | None] | None:
         """`find_room` without asking the database; None where it has to be asked."""

@@ -377,3 +377,14 @@ def to_ts(at: datetime) -> int:
 def from_ts(ts: int) -> datetime:
     """A Matrix timestamp as an aware UTC datetime; OverflowError beyond the year 9999."""
     return _EPOCH + timedelta(milliseconds=ts)
+
+
+def month_of(ts: int) -> int:
+    """The UTC month of a Matrix timestamp, counted from the year 0: 12 x year + month - 1."""
+    at = from_ts(ts)
+    return 12 * at.year + at.month - 1
+
+
+def month_start_ts(month: int) -> int:
+    """The first timestamp of a month as `month_of` counts them."""
+    return to_ts(datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC))

@@ -213,9 +213,11 @@ class Worker:
             await asyncio.sleep(REPORT_S)
 
     async def _seal(self) -> None:
-        """Pack past hours; a batch at a time, so that what arrives is written in between."""
+        """Pack past hours and months, bit by bit: what arrives is written in between."""
         while True:
             while await self._writer.seal(_now_ts()):
+                pass
+            while await self._writer.count_month(_now_ts()):
                 pass
             await asyncio.sleep(SEAL_PAUSE_S)
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import stamina
 
-from pingboard.store import editions, recall, sealed
+from pingboard.store import editions, months, recall, sealed
 from pingboard.store.engine import PassingStoreError, explained
 
 if TYPE_CHECKING:
@@ -77,8 +77,18 @@ class Writer:
         await self._do(self._ingest.record_worker, vantage, state, since_ts, synced_ts)
 
     async def seal(self, now_ts: int) -> int:
-        """Pack some past hours; 0 when there is nothing left to do."""
-        return await self._do(sealed.seal, self._engine, now_ts)
+        """Pack some past hours; 0 when there is nothing left to do.
+
+        What takes long only reads, and in a thread of its own: writing goes on meanwhile.
+        """
+        await self._do(sealed.mark, self._engine)
+        prepared = await self._read(sealed.prepare, self._engine, now_ts)
+        return await self._do(sealed.keep, self._engine, prepared)
+
+    async def count_month(self, now_ts: int) -> bool:
+        """Count a past month, in the same way; False when there is nothing left to do."""
+        prepared = await self._read(months.prepare, self._engine, now_ts)
+        return prepared is not None and await self._do(months.keep, self._engine, prepared)
 
     async def saved_session(self) -> SavedSession:
         """What the last run of this account left behind."""
@@ -121,19 +131,26 @@ class Writer:
         return await self._do(recall.answered_since, self._engine, room_id, since_ts)
 
     async def _do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        call = functools.partial(_explained, functools.partial(work, *args, **kwargs))
         # Also while it is repeated nobody overtakes: what settles a pong comes after what kept it.
         async with self._turn:
-            async for attempt in stamina.retry_context(
-                on=PassingStoreError,
-                attempts=None,
-                timeout=None,
-                wait_initial=0.5,
-                wait_max=MAX_PAUSE_S,
-            ):
-                with attempt:
-                    return await asyncio.get_running_loop().run_in_executor(self._thread, call)
-        raise AssertionError("attempts are unlimited")
+            return await _until_done(self._thread, functools.partial(work, *args, **kwargs))
+
+    async def _read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await _until_done(None, functools.partial(work, *args, **kwargs))
+
+
+async def _until_done(thread: Executor | None, work: Callable[[], T]) -> T:
+    call = functools.partial(_explained, work)
+    async for attempt in stamina.retry_context(
+        on=PassingStoreError,
+        attempts=None,
+        timeout=None,
+        wait_initial=0.5,
+        wait_max=MAX_PAUSE_S,
+    ):
+        with attempt:
+            return await asyncio.get_running_loop().run_in_executor(thread, call)
+    raise AssertionError("attempts are unlimited")
 
 
 def _explained(call: Callable[[], T]) -> T:

@@ -4,6 +4,10 @@ Triggers write the journal `change` whenever samples, expected answers or rooms 
 writes (the worker, a gap fill, a redaction, an import), no change can be forgotten. Its numbers
 become visible in order, so the largest one is the version of all data that boards are made of.
 A reader keeps the version that it has seen, asks what came after it, and reads those pings again.
+
+What is packed of the past (`sealed`, `months`) is such a reader too: an hour that a change touches
+is stale from that moment on, *pending*; now and then the writer marks it so in the tables. Until
+then each reader looks the pending hours up, which costs a write nothing.
 """
 
 from __future__ import annotations
@@ -11,14 +15,15 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, cast
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from pingboard.model import StoreError
-from pingboard.store.tables import change
+from pingboard.blocks import HOUR_MS
+from pingboard.model import PONG_TIMEOUT_MS, StoreError, month_of
+from pingboard.store.tables import change, month, ping, sealed, sealing
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Select
 
 _LOCK = 7369621740115
 """The advisory lock that the triggers take on PostgreSQL."""
@@ -54,8 +59,57 @@ def can_resume(engine: Engine, version: int) -> bool:
         return (first or 1) <= version + 1 and version <= read_version(connection)
 
 
+def read_pending(connection: Connection) -> set[tuple[int, int]]:
+    """The room (row) and hour of each ping that changed, where nothing is marked stale yet."""
+    since = select(sealing.c.version).scalar_subquery()
+    changed = select(change.c.ping).where(change.c.id > since)
+    return _hours_of(connection, changed)
+
+
+def read_touched(connection: Connection, version: int) -> set[tuple[int, int]] | None:
+    """The same of all that changed after a version; None where the journal forgot."""
+    first = connection.execute(select(func.min(change.c.id))).scalar_one()
+    if first is not None and first > version + 1:
+        return None
+    return _hours_of(connection, select(change.c.ping).where(change.c.id > version))
+
+
+def read_known(connection: Connection) -> set[tuple[int, int]]:
+    """The room (row) and hour of each ping that the journal still speaks of."""
+    return _hours_of(connection, select(change.c.ping))
+
+
+def _hours_of(connection: Connection, pings: Select[int | None]) -> set[tuple[int, int]]:
+    hour = ping.c.seen_ts.op("/")(HOUR_MS)
+    wanted = select(ping.c.room, hour).where(ping.c.id.in_(pings)).distinct()
+    return {(room_row, hour) for room_row, hour in connection.execute(wanted)}
+
+
+def touched_months(hour: int) -> set[int]:
+    """The months (`model.month_of`) in which pongs to pings of an hour can have been seen."""
+    start_ts = hour * HOUR_MS
+    return {
+        month_of(max(0, start_ts - PONG_TIMEOUT_MS)),
+        month_of(start_ts + HOUR_MS + PONG_TIMEOUT_MS),
+    }
+
+
+def mark_stale(connection: Connection) -> None:
+    """Mark the packed hours and months that have changed since this was last done."""
+    hold_back_others(connection)
+    pending = read_pending(connection)
+    for room_row, hour in pending:
+        same = (sealed.c.room == room_row) & (sealed.c.hour == hour)
+        connection.execute(update(sealed).where(same).values(is_stale=True))
+    for room_row, number in {(room, one) for room, hour in pending for one in touched_months(hour)}:
+        same = (month.c.room == room_row) & (month.c.month == number)
+        connection.execute(update(month).where(same).values(is_stale=True))
+    connection.execute(update(sealing).values(version=read_version(connection)))
+
+
 def prune(connection: Connection, keep: int = KEEP) -> None:
-    """Forget all but the last changes."""
+    """Mark what is stale by now, then forget all but the last changes."""
+    mark_stale(connection)
     connection.execute(delete(change).where(change.c.id <= read_version(connection) - keep))
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from pingboard.blocks import HOUR_MS, LOSS, SAMPLE, Block, build
 from pingboard.model import PONG_TIMEOUT_MS
-from pingboard.store.tables import ping, room, sample, unanswered
+from pingboard.store.tables import ping, room, sample, server, unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -70,6 +70,15 @@ def read_rooms(connection: Connection) -> list[tuple[int, str, int | None]]:
     """Row ID, room ID and predecessor's row ID of every room."""
     wanted = select(room.c.id, room.c.room_id, room.c.predecessor)
     return [(id_, room_id, before) for id_, room_id, before in connection.execute(wanted)]
+
+
+def read_names(connection: Connection) -> list[str]:
+    """The server of each row ID; empty for an ID that is none."""
+    rows = connection.execute(select(server.c.id, server.c.name)).all()
+    names = [""] * (max((id_ for id_, _ in rows), default=-1) + 1)
+    for id_, name in rows:
+        names[id_] = name
+    return names
 
 
 def _read(connection: Connection, which: ColumnElement[bool]) -> dict[Key, Block]:

@@ -87,7 +87,8 @@ def _open_sqlite(database: str | None, *, read_only: bool) -> Engine:
     def begin(connection: Connection) -> None:
         # IMMEDIATE, because a transaction that reads and then writes may otherwise fail at once,
         # without waiting, when another one wrote in between.
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+        only_reads = read_only or connection.get_execution_options().get("only_reads", False)
+        connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
 
     event.listen(engine, "connect", set_up)
     event.listen(engine, "begin", begin)
@@ -96,11 +97,14 @@ def _open_sqlite(database: str | None, *, read_only: bool) -> Engine:
 
 @contextmanager
 def read_snapshot(engine: Engine) -> Iterator[Connection]:
-    """A connection whose reads all see the same moment, as any transaction of SQLite does."""
+    """A connection whose reads all see the same moment; nobody waits for it.
+
+    As any transaction of SQLite does, once it does not ask for the right to write.
+    """
     with engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             connection = connection.execution_options(isolation_level="REPEATABLE READ")
-        yield connection
+        yield connection.execution_options(only_reads=True)
 
 
 def migrate(engine: Engine) -> None:

@@ -9,6 +9,9 @@ from sqlalchemy import exists, func, select
 
 from pingboard.blocks import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS, Room, from_ts
+from pingboard.store import changes
+from pingboard.store.engine import read_snapshot
+from pingboard.store.sealed import count_rows, read_last_pong
 from pingboard.store.tables import ping, room, sample, sealed
 
 if TYPE_CHECKING:
@@ -41,10 +44,17 @@ def rooms(engine: Engine) -> list[Room]:
         .group_by(ping.c.room)
     )
     counts: Counter[int] = Counter()
-    with engine.connect() as connection:
+    with read_snapshot(engine) as connection:
         for counted in (packed, others):
             for room_row, samples in connection.execute(counted):
                 counts[room_row] += int(samples)
+        for room_row, hour in changes.read_pending(connection):
+            same = select(sealed.c.samples).where(
+                sealed.c.room == room_row, sealed.c.hour == hour, fresh
+            )
+            before = connection.execute(same).scalar_one_or_none()
+            if before is not None:
+                counts[room_row] += count_rows(connection, room_row, hour) - before
         known = connection.execute(select(room.c.id, room.c.room_id)).all()
         rows = {room_id: room_row for room_row, room_id in known}
         last = {room_id: _last_pong_ts(connection, row) for room_id, row in rows.items()}
@@ -62,7 +72,7 @@ def _last_pong_ts(connection: Connection, room_row: int) -> int | None:
     latest = select(ping.c.seen_ts).where(of_room, answered).order_by(ping.c.seen_ts.desc())
     last_ts = connection.execute(latest.limit(1)).scalar_one_or_none()
     if last_ts is None:
-        return None
+        return read_last_pong(connection, room_row)
     seen_ts = func.max(ping.c.seen_ts + sample.c.delay_ms)
     recent = select(seen_ts).join_from(ping, sample, sample.c.ping == ping.c.id)
     near = recent.where(of_room, ping.c.seen_ts >= last_ts - PONG_TIMEOUT_MS)

@@ -1,19 +1,17 @@
 """Past hours, packed: a room and hour -> one row that loads fifty times as fast as its samples.
 
-The hour is that of the pings. A trigger marks a packed hour stale when a late pong, a redaction or
-an import changes it; then its rows are read instead until it is packed anew. So what is read here
-is always what the rows say.
+The hour is that of the pings. A late pong, a redaction or an import that changes a packed hour
+makes it stale (see `changes`); then its rows are read instead until it is packed anew. So what is
+read here is always what the rows say, or what they said before `retention` dropped them.
 
-The format: the columns of a block (`pingboard.blocks`) one after the other. Each is a header (least
-value, count, bytes a value) and the values less the least, in as few bytes as they need; of times,
-the differences between neighbours. Some 7 bytes a sample.
+The format: the columns of a block (`pingboard.blocks`) one after the other, as `packing` packs
+them; of times, the differences between neighbours. Some 7 bytes a sample.
 """
 
 from __future__ import annotations
 
-import struct
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from sqlalchemy import delete, func, insert, select
@@ -21,30 +19,38 @@ from sqlalchemy import delete, func, insert, select
 from pingboard.blocks import EMPTY, HOUR_MS, Answers, Block, Claims, Losses
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.store import changes, columns
+from pingboard.store.engine import read_snapshot
+from pingboard.store.packing import pack_column, unpack_columns
 from pingboard.store.tables import ping, sample, sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from sqlalchemy import Connection, Engine
 
-_HEADER = struct.Struct("<qIB")
 _VERSION = b"\x01"
-_BYTES = (1, 2, 4, 8)
-_STORED: dict[int, np.dtype[Any]] = {
-    1: np.dtype("<u1"),
-    2: np.dtype("<u2"),
-    4: np.dtype("<u4"),
-    8: np.dtype("<i8"),
-}
-_DTYPES = [
-    (column.dtype, column)
+_EMPTY_COLUMNS = [
+    column
     for rows in EMPTY
     for name, column in zip(rows._fields, cast("tuple[NDArray[Any], ...]", rows), strict=True)
     for _ in range(2 if name == "seen_ts" else 1)
 ]
-"""Of each packed column, in order, its type and what it is when empty; of times there are two."""
+"""Each packed column, in order, as it is when empty; of times there are two."""
+
+
+class _Hour(NamedTuple):
+    room: int
+    hour: int
+    samples: int
+    packed: bytes
+
+
+class Prepared(NamedTuple):
+    """Hours packed as of a version, not kept yet."""
+
+    version: int
+    hours: Sequence[_Hour]
 
 
 def read_hours(connection: Connection, room_row: int, first: int, after: int) -> dict[int, Block]:
@@ -55,7 +61,12 @@ def read_hours(connection: Connection, room_row: int, first: int, after: int) ->
         sealed.c.hour < after,
         sealed.c.is_stale.is_(False),
     )
-    found = {hour: unpack(packed) for hour, packed in connection.execute(wanted)}
+    pending = changes.read_pending(connection)
+    found = {
+        hour: unpack(packed)
+        for hour, packed in connection.execute(wanted)
+        if (room_row, hour) not in pending
+    }
     for start, end in _gaps(sorted(found), first, after):
         read = columns.read_hours(connection, room_row, start, end)
         found.update({hour: block for (_, hour), block in read.items()})
@@ -63,23 +74,50 @@ def read_hours(connection: Connection, room_row: int, first: int, after: int) ->
 
 
 def seal(engine: Engine, now_ts: int, most: int = 24) -> int:
-    """Pack past hours that are not packed or are stale, at most so many in one transaction.
+    """Pack past hours that are not packed or are stale, at most so many.
 
-    Returns how many; 0 when there is nothing left to do. For the one writer. An hour is past once
-    no pong to its pings can count any more.
+    Returns how many; 0 when there is nothing left to do. For the one writer, which can also do the
+    three steps by itself and write other things in between.
+    """
+    mark(engine)
+    return keep(engine, prepare(engine, now_ts, most))
+
+
+def mark(engine: Engine) -> None:
+    """The first step, a short write: what has changed is marked stale."""
+    with engine.begin() as connection:
+        changes.prune(connection)
+
+
+def prepare(engine: Engine, now_ts: int, most: int = 24) -> Prepared:
+    """The second, which only reads and packs: nobody waits for it.
+
+    An hour is past once no pong to its pings can count any more.
     """
     before = (now_ts - PONG_TIMEOUT_MS) // HOUR_MS
-    with engine.begin() as connection:
-        changes.hold_back_others(connection)
+    with read_snapshot(engine) as connection:
+        version = changes.read_version(connection)
         wanted = [
             (room_row, hour)
             for room_row, _, _ in columns.read_rooms(connection)
             for hour in _unsealed(connection, room_row, before)
         ][:most]
-        for room_row, hour in wanted:
-            _seal_hour(connection, room_row, hour)
-        changes.prune(connection)
-    return len(wanted)
+        return Prepared(version, [_pack_hour(connection, *key) for key in wanted])
+
+
+def keep(engine: Engine, prepared: Prepared) -> int:
+    """The third, a short write: keep those that have not changed meanwhile; returns how many."""
+    with engine.begin() as connection:
+        changes.hold_back_others(connection)
+        stale = changes.read_touched(connection, prepared.version)
+        if stale is None:
+            return 0
+        fresh = [one for one in prepared.hours if (one.room, one.hour) not in stale]
+        for one in fresh:
+            same = (sealed.c.room == one.room) & (sealed.c.hour == one.hour)
+            connection.execute(delete(sealed).where(same))
+            connection.execute(insert(sealed).values(**one._asdict(), is_stale=False))
+    return len(fresh)
 
 
 def pack(block: Block) -> bytes:
@@ -89,15 +127,15 @@ def pack(block: Block) -> bytes:
         named: Iterator[tuple[str, Any]] = zip(rows._fields, rows, strict=True)
         for name, column in named:
             if name == "seen_ts":
-                packed += [_pack_column(column[:1]), _pack_column(np.diff(column))]
+                packed += [pack_column(column[:1]), pack_column(np.diff(column))]
             else:
-                packed.append(_pack_column(column))
+                packed.append(pack_column(column))
     return b"".join(packed)
 
 
 def unpack(packed: bytes) -> Block:
     """The block of what `pack` gave."""
-    columns_ = iter(_unpack_columns(packed))
+    columns_ = unpack_columns(packed, _EMPTY_COLUMNS, len(_VERSION))
     return Block(
         Claims(next(columns_), _times(columns_), *islice(columns_, 3)),
         Answers(next(columns_), _times(columns_), *islice(columns_, 3)),
@@ -114,30 +152,6 @@ def _times(parts: Iterator[NDArray[Any]]) -> NDArray[np.int64]:
     np.cumsum(steps, out=times[1:])
     times += first[0]
     return times
-
-
-def _pack_column(column: NDArray[Any]) -> bytes:
-    values = column.astype(np.int64)
-    least, most = (int(values.min()), int(values.max())) if len(values) else (0, 0)
-    size = next(size for size in _BYTES if size == 8 or most - least < 1 << (8 * size))
-    if size == 8:
-        least = 0
-    return _HEADER.pack(least, len(values), size) + (values - least).astype(f"<i{size}").tobytes()
-
-
-def _unpack_columns(packed: bytes) -> Iterator[NDArray[Any]]:
-    position = len(_VERSION)
-    for dtype, nothing in _DTYPES:
-        least, count, size = _HEADER.unpack_from(packed, position)
-        position += _HEADER.size
-        if count:
-            stored = np.frombuffer(packed, _STORED[size], count, position)
-            column = stored.astype(dtype)
-            column += least
-            yield column
-            position += count * size
-        else:
-            yield nothing
 
 
 def _gaps(hours: Iterable[int], first: int, after: int) -> Iterator[tuple[int, int]]:
@@ -164,16 +178,25 @@ def _unsealed(connection: Connection, room_row: int, before: int) -> list[int]:
     return [hour for hour in range(first // HOUR_MS, end) if hour not in fresh]
 
 
-def _seal_hour(connection: Connection, room_row: int, hour: int) -> None:
+def _pack_hour(connection: Connection, room_row: int, hour: int) -> _Hour:
     block = columns.read_hours(connection, room_row, hour, hour + 1).get((room_row, hour), EMPTY)
-    inside = (
-        (ping.c.room == room_row)
-        & (ping.c.seen_ts >= hour * HOUR_MS)
-        & (ping.c.seen_ts < (hour + 1) * HOUR_MS)
-    )
-    counted = select(func.count()).join_from(ping, sample, sample.c.ping == ping.c.id).where(inside)
-    samples = connection.execute(counted).scalar_one()
-    same = (sealed.c.room == room_row) & (sealed.c.hour == hour)
-    connection.execute(delete(sealed).where(same))
-    row = {"room": room_row, "hour": hour, "is_stale": False, "samples": samples}
-    connection.execute(insert(sealed).values(**row, packed=pack(block)))
+    return _Hour(room_row, hour, count_rows(connection, room_row, hour), pack(block))
+
+
+def count_rows(connection: Connection, room_row: int, hour: int) -> int:
+    """The samples of an hour as its rows say, also those that no board takes."""
+    counted = select(func.count()).join_from(ping, sample, sample.c.ping == ping.c.id)
+    of_room = counted.where(ping.c.room == room_row, ping.c.seen_ts >= hour * HOUR_MS)
+    inside = of_room.where(ping.c.seen_ts < (hour + 1) * HOUR_MS)
+    return int(connection.execute(inside).scalar_one())
+
+
+def read_last_pong(connection: Connection, room_row: int) -> int | None:
+    """When the last pong was seen that a packed hour of a room has; None without any."""
+    has_any = (sealed.c.room == room_row) & (sealed.c.samples > 0)
+    latest = select(sealed.c.packed).where(has_any).order_by(sealed.c.hour.desc())
+    packed = connection.execute(latest.limit(1)).scalar_one_or_none()
+    if packed is None:
+        return None
+    block = unpack(packed)
+    return max((int(rows.seen_ts[-1]) for rows in block[:2] if len(rows.seen_ts)), default=None)

@@ -202,6 +202,35 @@ sealed = Table(
     comment="past hours, packed",
 )
 
+month = Table(
+    "month",
+    metadata,
+    Column("room", ForeignKey(room.c.id), primary_key=True),
+    Column("month", Integer, primary_key=True, comment="of the pongs: 12 x year + month"),
+    Column("is_stale", Boolean, nullable=False, comment="an hour has changed since"),
+    Column("samples", BigInteger, nullable=False),
+    Column("delivery", LargeBinary, nullable=False, comment="see store/months.py"),
+    Column("reception", LargeBinary, nullable=False),
+    Column("response", LargeBinary, nullable=False),
+    comment="past months: how often each latency of each server was",
+)
+
+sealing = Table(
+    "sealing",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version", BigInteger, nullable=False, comment="see store/changes.py"),
+    comment="one row: up to which change sealed hours and months are marked stale",
+)
+
+closed = Table(
+    "closed",
+    metadata,
+    Column("room", ForeignKey(room.c.id), primary_key=True),
+    Column("before_ts", BigInteger, nullable=False, comment="of the pings"),
+    comment="rooms whose raw rows before a time are dropped: nothing is added there any more",
+)
+
 edition = Table(
     "edition",
     metadata,

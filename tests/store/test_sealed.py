@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 from pingboard.blocks import EMPTY, HOUR_MS, Answers, Block, Claims, Losses, sort
 from pingboard.model import Batch
 from pingboard.store import columns, sealed, tables
-from pingboard.store.engine import Engine
+from pingboard.store.engine import Engine, read_snapshot
 from pingboard.store.ingest import Ingest
 from tests.samples import START_TS, make_ping, make_pong, make_sample
 
@@ -113,14 +113,43 @@ def test_a_late_pong_and_a_redaction_make_their_hour_stale_until_it_is_sealed_an
     sealed.seal(engine, NOW_TS)
     late = make_ping(5000, "three.example", event_id="$late")
     ingest.record(Batch([], [replace(make_sample(), ping=late, pong=make_pong(late))]))
+    mixed, plain = read_both(engine)
+    assert mixed == plain
+    sealed.mark(engine)
     assert count_sealed(engine, stale=True) == 1
     with engine.begin() as connection:
         first = select(tables.ping.c.id).where(tables.ping.c.event == "$ping1").scalar_subquery()
         connection.execute(delete(tables.sample).where(tables.sample.c.ping == first))
-    assert count_sealed(engine, stale=True) == 2
-    for resealed in (0, 2):
+    for is_sealed in (False, True):
         mixed, plain = read_both(engine)
         assert mixed == plain
         assert len(plain) == 2
-        if not resealed:
-            assert sealed.seal(engine, NOW_TS) == 2
+        sealed.mark(engine)
+        assert count_sealed(engine, stale=True) == (0 if is_sealed else 2)
+        assert sealed.seal(engine, NOW_TS) == (0 if is_sealed else 2)
+
+
+def test_an_hour_that_changes_while_it_is_packed_is_packed_again(engine: Engine) -> None:
+    ingest = Ingest(engine, "test")
+    ingest.record(Batch([], [make_sample(number) for number in (1, 5000, 9000)]))
+    sealed.mark(engine)
+    prepared = sealed.prepare(engine, NOW_TS)
+    late = make_ping(5000, "three.example", event_id="$late")
+    ingest.record(Batch([], [replace(make_sample(), ping=late, pong=make_pong(late))]))
+    assert len(prepared.hours) == 3
+    assert sealed.keep(engine, prepared) == 2
+    mixed, plain = read_both(engine)
+    assert mixed == plain
+    assert sealed.seal(engine, NOW_TS) == 1
+
+
+def test_packing_only_reads_so_that_writing_goes_on(engine: Engine) -> None:
+    ingest = Ingest(engine, "test")
+    ingest.record(Batch([], [make_sample(1)]))
+    with read_snapshot(engine) as connection:
+        before = sealed.read_hours(connection, 1, 0, NOW_TS // HOUR_MS)
+        ingest.record(Batch([], [make_sample(2)]))
+        after = sealed.read_hours(connection, 1, 0, NOW_TS // HOUR_MS)
+    assert [listed(block) for block in before.values()] == [
+        listed(block) for block in after.values()
+    ]

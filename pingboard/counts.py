@@ -1,0 +1,89 @@
+"""How often each latency of each server was: what a month's millions of samples come down to.
+
+As exact as the samples themselves for whatever depends on their order alone, which is all that a
+board shows, and months add up: a year is twelve of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
+Column = NDArray[np.int32]
+
+MS_BITS = 32
+_DENSE_CELLS = 1 << 23
+_DENSE_BITS = 13
+"""Latencies below 8 s, nearly all, are added up in an array with a cell for each: no sort."""
+
+
+class Counted(NamedTuple):
+    """Each latency of each server that there was, and how often; both (n,)."""
+
+    keys: Integers
+    """server << MS_BITS | ms, ascending, each once; no latency is negative"""
+    counts: Integers
+
+
+NOTHING = Counted(np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+def build_keys(servers: Column, ms: Column) -> Integers:
+    """The key of each sample."""
+    keys: Integers = (servers.astype(np.int64) << MS_BITS) | ms
+    return keys
+
+
+def add_up(parts: Sequence[Counted], servers: Column, ms: Column) -> Counted:
+    """All of the parts and, (n,) both, single samples."""
+    parts = [one for one in parts if len(one.keys)]
+    last = max([int(one.keys[-1] >> MS_BITS) for one in parts] + [int(servers.max(initial=-1))])
+    bits = _DENSE_BITS
+    while bits and (last + 1) << bits > _DENSE_CELLS:
+        bits -= 1
+    cells = np.zeros((last + 1) << bits, np.int64)
+    rest: list[Counted] = []
+    for keys, counts in parts:
+        is_dense = (keys & ((1 << MS_BITS) - 1)) < 1 << bits
+        # Each key is there once, so the sum of the cells that it names is well-defined.
+        cells[_to_cells(keys[is_dense], bits)] += counts[is_dense]
+        rest.append(Counted(keys[~is_dense], counts[~is_dense]))
+    is_dense = ms < 1 << bits
+    single = (servers[is_dense].astype(np.int64) << bits) | ms[is_dense]
+    cells += np.bincount(single, minlength=len(cells))
+    slow = build_keys(servers[~is_dense], ms[~is_dense])
+    rest.append(Counted(slow, np.ones(len(slow), np.int64)))
+    return _join(_read_cells(cells, bits), _sort_out(rest))
+
+
+def _to_cells(keys: Integers, bits: int) -> Integers:
+    cells: Integers = (keys >> MS_BITS << bits) | (keys & ((1 << bits) - 1))
+    return cells
+
+
+def _read_cells(cells: Integers, bits: int) -> Counted:
+    found = np.flatnonzero(cells)
+    return Counted((found >> bits << MS_BITS) | (found & ((1 << bits) - 1)), cells[found])
+
+
+def _sort_out(parts: Sequence[Counted]) -> Counted:
+    keys = np.concatenate([one.keys for one in parts])
+    counts = np.concatenate([one.counts for one in parts])
+    if not len(keys):
+        return NOTHING
+    order = np.argsort(keys, kind="stable")
+    keys, counts = keys[order], counts[order]
+    starts = np.flatnonzero(np.diff(keys, prepend=-1))
+    return Counted(keys[starts], np.add.reduceat(counts, starts))
+
+
+def _join(one: Counted, other: Counted) -> Counted:
+    """Two that have no key in common."""
+    places = np.searchsorted(one.keys, other.keys)
+    return Counted(
+        np.insert(one.keys, places, other.keys), np.insert(one.counts, places, other.counts)
+    )

@@ -1,0 +1,71 @@
+"""Columns of integers as few bytes.
+
+A packed column is a header (least value, count, bytes a value) and the values less the least, each
+in as few bytes as they need. A column of which few are large, such as steps, is better packed in
+two: a byte for each value, and the large ones in a column of their own.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+_HEADER = struct.Struct("<qIB")
+_BYTES = (1, 2, 4, 8)
+_STORED: dict[int, np.dtype[Any]] = {
+    1: np.dtype("<u1"),
+    2: np.dtype("<u2"),
+    4: np.dtype("<u4"),
+    8: np.dtype("<i8"),
+}
+_LARGE = 255
+
+
+def pack_column(column: NDArray[Any]) -> bytes:
+    """(n,) integers as bytes."""
+    values = column.astype(np.int64)
+    least, most = (int(values.min()), int(values.max())) if len(values) else (0, 0)
+    size = next(size for size in _BYTES if size == 8 or most - least < 1 << (8 * size))
+    if size == 8:
+        least = 0
+    return _HEADER.pack(least, len(values), size) + (values - least).astype(f"<i{size}").tobytes()
+
+
+def unpack_columns(
+    packed: bytes, empty: Iterable[NDArray[Any]], position: int = 0
+) -> Iterator[NDArray[Any]]:
+    """The columns that lie one after the other from a position on.
+
+    `empty` tells of each what it is without values, and so its type.
+    """
+    for nothing in empty:
+        least, count, size = _HEADER.unpack_from(packed, position)
+        position += _HEADER.size
+        if count:
+            stored = np.frombuffer(packed, _STORED[size], count, position)
+            column = stored.astype(nothing.dtype)
+            column += least
+            yield column
+            position += count * size
+        else:
+            yield nothing
+
+
+def pack_small(column: NDArray[np.int64]) -> bytes:
+    """(n,) integers from 0 on, most of them small, as bytes: two columns."""
+    small = np.minimum(column, _LARGE)
+    return pack_column(small) + pack_column(column[small == _LARGE])
+
+
+def unpack_small(parts: Iterator[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """What `pack_small` packed, from its two unpacked columns."""
+    small, large = next(parts), next(parts)
+    small[small == _LARGE] = large
+    return small
