@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import stamina
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from pingboard.store.engine import open_engine
 
@@ -18,6 +20,10 @@ _SAMPLES = """
     JOIN server ON server.id = sample.pong_server
     WHERE room.room_id = :room
 """
+
+
+def _is_recovering(error: Exception) -> bool:
+    return isinstance(error, OperationalError) and "sqlite" not in str(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,13 @@ class Database:
         self.url = url
 
     def query(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        """All rows of a statement."""
+        """All rows of a statement; a PostgreSQL that is just recovering is waited for."""
+        for attempt in stamina.retry_context(on=_is_recovering, timeout=30, wait_max=1.0):
+            with attempt:
+                return self._query(statement, parameters)
+        raise AssertionError("the last attempt raises")
+
+    def _query(self, statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         engine = open_engine(self.url, read_only=True)
         try:
             with engine.connect() as connection:

@@ -6,16 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-import aiohttp
-
 from faults.case import Case, CaseError
 from faults.invariants import check_invariants
 from faults.scene import Scene
 from faults.stage import Stage
 from pingboard.lab import LabError
-
-TOLD = (CaseError, LabError, aiohttp.ClientError, TimeoutError, OSError)
-"""What a case can fail with: the worker's doing, or the stage's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +34,10 @@ async def play(stage: Stage, case: Case) -> Outcome:
                 figure = await step(scene) or figure
             except ExceptionGroup as group:
                 faults.append(str(group.exceptions[0]))
-            except TOLD as error:
-                faults.append(str(error) or type(error).__name__)
+            except (CaseError, LabError) as error:
+                faults.append(str(error))
+            except Exception as error:  # noqa: BLE001 (one case's end is not the others')
+                faults.append(f"{type(error).__name__}: {error}")
     return Outcome(case, figure, "; ".join(faults), clock() - begin)
 
 
