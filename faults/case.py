@@ -6,6 +6,7 @@ A case raises `CaseError` where the worker did not do what it should.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -58,6 +59,11 @@ def expect(claim: object, otherwise: str) -> None:
     """Raise `CaseError` unless the claim holds."""
     if not claim:
         raise CaseError(otherwise)
+
+
+def now_ts() -> int:
+    """The wall clock, ms since the epoch, as the worker's samples have it."""
+    return time.time_ns() // 1_000_000
 
 
 async def until(

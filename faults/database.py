@@ -13,7 +13,7 @@ from pingboard.store.engine import open_engine
 
 _SAMPLES = """
     SELECT ping.event, server.name, sample.one_way_ms, sample.round_trip_ms, sample.provenance,
-           ping.vantage IS NOT NULL
+           ping.vantage IS NOT NULL, ping.sent_ts
     FROM sample
     JOIN ping ON ping.id = sample.ping
     JOIN room ON room.id = ping.room
@@ -36,6 +36,7 @@ class Stored:
     round_trip_ms: int | None
     provenance: int
     is_ours: bool
+    sent_ts: int | None
 
 
 class Database:

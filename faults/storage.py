@@ -131,7 +131,7 @@ async def postgresql_killed(scene: Scene) -> str:
         await scene.has_more(1, scene.within(20))
         for _ in range(int(scene.long(2, 20))):
             await scene.flood(20)
-            os.kill(_backend(scene), signal.SIGKILL)
+            os.kill(await _backend(scene), signal.SIGKILL)
         await scene.flood(5)
         seconds = await scene.has_more(2, scene.within(65))
         await _settle(scene)
@@ -225,11 +225,14 @@ async def _postgresql(scene: Scene) -> AsyncIterator[None]:
         await asyncio.to_thread(server.cleanup)
 
 
-def _backend(scene: Scene) -> int:
-    """The process ID of the server process that serves the worker."""
-    rows = scene.database.query(
-        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' "
-        "AND pid <> pg_backend_pid() ORDER BY state_change DESC"
-    )
-    expect(rows, "the worker has no connection")
-    return int(rows[0][0])
+async def _backend(scene: Scene) -> int:
+    """The process ID of the server process that serves the worker, once there is one."""
+
+    async def found() -> int:
+        rows = scene.database.query(
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' "
+            "AND pid <> pg_backend_pid() ORDER BY state_change DESC"
+        )
+        return int(rows[0][0]) if rows else 0
+
+    return await until(found, scene.within(40), "the worker has no connection")

@@ -19,7 +19,7 @@ from pingboard.model import Batch, Gap, HomeserverError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pingboard.matrix.ledger import Ledger
+    from pingboard.matrix.ledger import Arrived, Ledger
     from pingboard.matrix.protocol import Event
     from pingboard.matrix.rooms import Rooms
     from pingboard.matrix.session import Session
@@ -80,12 +80,16 @@ class Intake:
             # Part of what we did not see arrive: its newest end.
             batch = await self.read_page(timeline.events, gaps[0])
         else:
-            arrived = self._ledger.read_live(
-                timeline.events, room_id, sync.arrived_ns, sync.arrived_ts
-            )
+            arrived = self._read_new(timeline, sync)
             await self._find_pings(room_id, self._ledger.unknown_pings(arrived), MAX_LOOKUPS)
             batch = self._ledger.judge(arrived, members)
         return dataclasses.replace(batch, gaps=gaps, redacted=redacted)
+
+    def _read_new(self, timeline: Timeline, sync: SyncBatch) -> Arrived:
+        room_id, arrived_ts = timeline.room_id, sync.arrived_ts
+        if sync.is_past:
+            return self._ledger.read_history(timeline.events, room_id, arrived_ts)
+        return self._ledger.read_live(timeline.events, room_id, sync.arrived_ns, arrived_ts)
 
     def _gaps_before(self, timeline: Timeline, sync: SyncBatch) -> list[Gap]:
         """The gap that a timeline leaves before it: events left out, or a room's whole past."""

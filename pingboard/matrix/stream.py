@@ -7,6 +7,7 @@ is sent again after a crash.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from collections.abc import AsyncIterator, Callable
@@ -53,6 +54,8 @@ class SyncBatch:
     arrived_ts: int
     stalled: bool
     """whether our homeserver held it up, or failed before it: no arrival in it is a measurement"""
+    is_past: bool
+    """whether it brings what happened while we were down, asleep or held up, not as it arrived"""
     timelines: list[Timeline]
     left_rooms: list[str]
     """rooms that we were kicked or banned from, or left"""
@@ -74,25 +77,27 @@ async def batches(
     open while nothing happens. Faults of the homeserver are logged and backed off from;
     AccountError ends the stream.
     """
+    is_first = True
     while True:
         limit, held_ms = (TIMELINE_LIMIT, hold_ms()) if since else (1, 0)
         asked_ns = time.monotonic_ns()
         sync = functools.partial(session.sync, since, _filter(rooms, limit), held_ms)
         synced = await patiently(sync)
-        took_ns = synced.arrived_ns - asked_ns
-        batch = _read(synced, since, rooms, stalled=took_ns > (held_ms / 1000 + STALL_S) * 1e9)
-        yield batch
-        since = batch.next_batch
+        stalled = synced.arrived_ns - asked_ns > (held_ms / 1000 + STALL_S) * 1e9
+        batch = _read(synced, since, rooms)
+        yield dataclasses.replace(batch, stalled=stalled, is_past=stalled or is_first)
+        since, is_first = batch.next_batch, False
 
 
-def _read(synced: Synced, since: str | None, rooms: list[str], *, stalled: bool) -> SyncBatch:
+def _read(synced: Synced, since: str | None, rooms: list[str]) -> SyncBatch:
     changed = synced.response.rooms
     return SyncBatch(
         since=since,
         next_batch=str(synced.response.next_batch),
         arrived_ns=synced.arrived_ns,
         arrived_ts=synced.arrived_ts,
-        stalled=stalled,
+        stalled=False,
+        is_past=False,
         timelines=[
             _timeline(room_id, info) for room_id, info in changed.join.items() if room_id in rooms
         ],

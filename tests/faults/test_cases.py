@@ -12,7 +12,7 @@ from faults.stage import Stage
 PATIENCE = 4.0
 """Bounds of time are for an idle machine; tests don't depend on its speed."""
 
-AT_ONCE = 4
+AT_ONCE = 8
 """Most of a case is waiting."""
 
 SHORT = [case for case in chapters.cases() if case.short]

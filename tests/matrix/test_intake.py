@@ -66,6 +66,22 @@ async def test_what_happens_while_the_worker_is_down_is_filled_in_once(
     assert count(engine, pending) == 0
 
 
+async def test_what_a_first_sync_brings_was_not_seen_to_arrive(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "napping")
+    async with listening(lab, engine, account, [room_id]):
+        await until(lambda: synced(engine))
+    await owner.pong(room_id, await owner.ping(room_id), 100)
+    async with listening(lab, engine, account, [room_id]):
+        await until(lambda: count(engine, sample) == 1)
+        await owner.pong(room_id, await owner.ping(room_id), 200)
+        await until(lambda: count(engine, sample) == 2)
+    came = dict(rows(engine, sample.c.one_way_ms, sample.c.provenance))
+    assert came == {100: Provenance.GAP_FILL, 200: Provenance.LIVE}
+
+
 async def test_lies_are_rejected_and_counted(lab: Lab, engine: Engine, owner: Member) -> None:
     room_id = await owner.create_room()
     account = await lab.register(lab.homeservers[0], "judge")
