@@ -10,15 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from pingboard.model import BoardName, Standing, UnknownHomeserverError, Window
-from pingboard.ranking import history, pairs
+from pingboard.model import Board, BoardName, Standing, UnknownHomeserverError, Window
+from pingboard.ranking import history, pairs, trends
 from pingboard.ranking.samples import pair_columns
 from pingboard.store import figures
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from pingboard.boards import Boards
+
+
+MOST_TREND_SAMPLES = 5_000_000
+LONGEST_TREND = timedelta(days=31)
+"""Longer windows are ranked from counts of whole months, which know no course."""
 
 
 class Homeserver(NamedTuple):
@@ -68,6 +73,21 @@ def read_pairs(boards: Boards, room_id: str, window: Window) -> list[pairs.Pair]
     """The ping x pong matrix by one-way latency, by the names of ping and pong server."""
     snapshot = boards.snapshot(room_id, window)
     return pairs.pair(*pair_columns(snapshot.blocks, window), snapshot.names)
+
+
+def read_trends(
+    boards: Boards, board: Board, names: Collection[str], parts: int
+) -> dict[str, trends.Trend]:
+    """How the median of these homeservers of a board ran over its window, cut into `parts`.
+
+    {} where drawing them would cost far more than ranking them: of many samples or a long window.
+    """
+    length = board.window.end - board.window.start
+    if board.samples > MOST_TREND_SAMPLES or length > LONGEST_TREND:
+        return {}
+    snapshot = boards.snapshot(board.room_id, board.window)
+    wanted = {number: name for number, name in enumerate(snapshot.names) if name in names}
+    return trends.find_trends(snapshot.blocks, board.name, board.window, wanted, parts)
 
 
 def read_profile(

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from pingboard.model import Board, UnknownRoomError
-from pingboard.render.markdown import shortest_decimal, table
+from pingboard.boards import Boards
+from pingboard.model import Board, UnknownRoomError, from_ts
+from pingboard.store.health import read_health
 from pingboard.web import choices
-from pingboard.web.bars import draw_bars
+from pingboard.web.board_view import MEDALS, BoardPageQuery, view
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.frame import TAG, PageQuery, language_of, render
-from pingboard.web.parameters import TABLE_ROWS, BoardQuery
+from pingboard.web.frame import TAG, language_of, render
+from pingboard.web.health import STALE_AFTER
 
 REFRESH_S = 5
-"""How often a page that waits for its first pongs looks again."""
+"""How often a page without JavaScript that waits for its first pongs looks again."""
 
 router = APIRouter(tags=[TAG], include_in_schema=False)
 
 
-class BoardPageQuery(BoardQuery, PageQuery):
-    """Which board, in which language."""
+class Age(NamedTuple):
+    """As of when the data is."""
+
+    synced_at: datetime | None
+    """when the worker last heard from its homeserver; None where no worker ever did"""
+    is_stale: bool
 
 
 @router.get("/")
@@ -36,30 +42,38 @@ def show_board(
         "refresh_s": REFRESH_S,
     }
     try:
-        board = query.ask(boards, now)
+        # All of it: the page searches and sorts before it cuts.
+        board = query.model_copy(update={"limit": None}).ask(boards, now)
     except UnknownRoomError:
         if query.room is not None:
             raise
         # The default room has not been joined yet: nobody's mistake, and it passes.
         return render(request, "waiting.html", context)
-    path, language = f"{request.scope.get('root_path', '')}/", language_of(request)
-    context |= {
-        "board": board,
+    context |= {"view": view(boards, board, query), "medals": MEDALS, "age": read_age(boards, now)}
+    context |= describe_choices(request, query, board)
+    return render(request, "board.html", context, room_id=board.room_id)
+
+
+def describe_choices(request: Request, query: BoardPageQuery, board: Board) -> dict[str, Any]:
+    """What can be chosen on the page, each a link that can be shared."""
+    path, language = request.url.path, language_of(request)
+    asked = query.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return {
+        "path": path,
         "room": board.room_alias or board.room_id,
         "window": choices.describe_window(query, board.window, language),
         "boards": choices.link_boards(path, query, query.board, language),
         "windows": choices.link_windows(path, query),
-        "rows": list(zip(board.standings, draw_bars(board.standings), strict=True)),
-        "summary": _summarise(board),
-        "parameters": choices.encode(query, leave_out=frozenset({"lang"})),
-        "markdown": table(board.standings[: query.limit or TABLE_ROWS]),
+        "whole": path + choices.encode(query, limit=len(board.standings)),
+        "hidden": {name: one for name, one in asked.items() if name not in ("q", "sort")},
+        # A window that ended in the past hears nothing new.
+        "is_live": query.to is None and not (query.from_ and query.window),
     }
-    return render(request, "board.html", context, room_id=board.room_id)
 
 
-def _summarise(board: Board) -> str:
-    """The first three in one line, for whoever shares the link."""
-    return ", ".join(
-        f"{row.rank}. {row.homeserver} {shortest_decimal(row.median_ms)} ms"
-        for row in board.standings[:3]
-    )
+def read_age(boards: Boards, now: datetime) -> Age:
+    """As of when the data is, and whether that is longer ago than it should be."""
+    workers = read_health(boards.engine).workers
+    synced_ts = workers[0].synced_ts if workers else None
+    synced_at = None if synced_ts is None else from_ts(synced_ts)
+    return Age(synced_at, synced_at is None or now - synced_at > STALE_AFTER)

@@ -34,6 +34,8 @@ TAG = "pages"
 NAVIGATION = {
     "/": mark("Board"),
     "/editions": mark("Editions"),
+    "/join": mark("Join"),
+    "/method": mark("Method"),
     "/docs": mark("API"),
 }
 """The pages that every page leads to, in order."""
@@ -86,6 +88,20 @@ def render(
     says = {"Content-Language": language.code, "Vary": "Accept-Language"}
     return HTMLResponse(
         html, status, {"Content-Security-Policy": POLICY, **says, **(headers or {})}
+    )
+
+
+def render_problem(
+    request: Request, problem: Mapping[str, Any], headers: Mapping[str, str]
+) -> HTMLResponse:
+    """A problem (RFC 9457) as a page, with its status."""
+    return render(
+        request,
+        "problem.html",
+        {"problem": problem},
+        status=problem["status"],
+        headers=headers,
+        keeps_choice=False,
     )
 
 

@@ -1,17 +1,13 @@
-"""The pages for people together: their files, and what is wrong where one can't be shown."""
+"""The pages for people together, and their files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from pingboard.web import board_page
-from pingboard.web.frame import render
+from pingboard.web import board_page, join_page
 
 
 class PageFiles(StaticFiles):
@@ -25,21 +21,8 @@ class PageFiles(StaticFiles):
         return response
 
 
-def render_problem(
-    request: Request, problem: Mapping[str, Any], headers: Mapping[str, str]
-) -> Response:
-    """A problem (RFC 9457) as a page, with its status."""
-    return render(
-        request,
-        "problem.html",
-        {"problem": problem},
-        status=problem["status"],
-        headers=headers,
-        keeps_choice=False,
-    )
-
-
 def mount(app: FastAPI) -> None:
     """Serve the pages and their files."""
     app.include_router(board_page.router)
+    app.include_router(join_page.router)
     app.mount("/static", PageFiles(packages=[("pingboard.web", "static")]), name="static")

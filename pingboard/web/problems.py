@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from pingboard.model import UnknownHomeserverError, UnknownRoomError
-from pingboard.web import frame, pages
+from pingboard.web import frame
 from pingboard.web.language import mark
 from pingboard.web.middleware import HEADERS
 
@@ -169,7 +169,7 @@ def _finish(
     """Make it a page for a person, and give it the headers that every answer has."""
     if _wants_page(request):
         kept = {name: response.headers[name] for name in _KEPT if name in response.headers}
-        response = pages.render_problem(request, content, headers=kept)
+        response = frame.render_problem(request, content, headers=kept)
     # The middleware does it too, but an unexpected error is answered outside of it.
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pingboard import editions
 from pingboard.boards import Boards
-from pingboard.model import Batch, Ping, Rejected, Rejection, Sample, WorkerState, to_ts
+from pingboard.model import Batch, Ping, Rejected, Rejection, Sample, WorkerState, from_ts, to_ts
 from pingboard.schedule import Schedule
 from pingboard.store.editions import insert_edition
 from pingboard.store.engine import Engine
@@ -36,22 +36,24 @@ class Homeserver:
     """of its users"""
     slow_since: timedelta | None = None
     """before now; from then on it takes twice as long"""
+    weeks: tuple[float, float, float] = (1, 1, 1)
+    """how much longer it took in each week"""
 
 
 HOMESERVERS = [
-    Homeserver("gottlieb.example", 96, 88, pings_a_day=3),
+    Homeserver("gottlieb.example", 96, 88, pings_a_day=3, weeks=(1.3, 1.25, 1)),
     Homeserver("nerds.example", 104, 140, pings_a_day=2),
     Homeserver("envs.example", 108, 118, 0.004),
-    Homeserver("maescool.example", 142, 190, pings_a_day=2),
+    Homeserver("maescool.example", 142, 190, pings_a_day=2, weeks=(0.6, 1, 1)),
     Homeserver("tchncs.example", 171, 150, pings_a_day=3),
     Homeserver("pc.koesters.example:6167", 175, 160, 0.01),
     Homeserver("aria.example", 203, 240, clock_ahead_ms=900, pings_a_day=1),
-    Homeserver("kde.example", 228, 206),
+    Homeserver("kde.example", 228, 206, weeks=(1.4, 0.8, 1)),
     Homeserver("fachschaften.example", 230, 310, pings_a_day=1),
     Homeserver("asra.example", 262, 254, slow_since=timedelta(days=1, hours=18)),
     Homeserver("[2001:db8::25]:8448", 290, 290),
     Homeserver("chat.a-homeserver-with-a-rather-long-name.example", 355, 402, 0.02, pings_a_day=1),
-    Homeserver("midov.example", 401, 380),
+    Homeserver("midov.example", 401, 380, weeks=(1, 0.7, 1)),
     Homeserver("halogen.example", 480, 520, 0.03),
     Homeserver("xn--mnchen-3ya.example", 640, 610),
     Homeserver("raspberry.example", 1450, 1300, 0.09),
@@ -127,15 +129,16 @@ def _batch(pings: Sequence[Ping], homeservers: Sequence[Homeserver] = HOMESERVER
 def _answer(choose: random.Random, ping: Ping, one: Homeserver) -> Sample | None:
     if choose.random() < one.loss:
         return None
-    age = NOW - timedelta(milliseconds=to_ts(NOW) - ping.seen_ts)
-    is_slow = one.slow_since is not None and age > NOW - one.slow_since
-    busy = 1.15 if 16 <= age.hour < 22 else 1.0
+    at = from_ts(ping.seen_ts)
+    is_slow = one.slow_since is not None and at > NOW - one.slow_since
+    week = one.weeks[min(WEEKS - 1 - (NOW - at).days // 7, WEEKS - 1)]
+    busy = week * (1.3 if 16 <= at.hour < 22 else 1.0)
     spike = 4 if choose.random() < 0.02 else 1
     sends_ms = next((other.sends_ms for other in HOMESERVERS if other.name == ping.server), 90)
 
     def vary(ms: float) -> int:
         return max(
-            11, round(ms * busy * spike * (2 if is_slow else 1) * choose.lognormvariate(0, 0.16))
+            11, round(ms * busy * spike * (2 if is_slow else 1) * choose.lognormvariate(0, 0.35))
         )
 
     forward, back = vary((sends_ms + one.receives_ms) / 2), vary(one.receives_ms)

@@ -18,7 +18,13 @@ PAGES = {
     "board": PageOfOurs("/", "gottlieb.example"),
     "board-delivery": PageOfOurs("/?board=delivery&window=30d", "tchncs.example"),
     "board-german": PageOfOurs("/?lang=de", "Wer antwortet uns am schnellsten?"),
+    "board-found": PageOfOurs("/?q=example:&sort=-loss", "pc.koesters.example:6167"),
+    "board-nobody": PageOfOurs("/?q=nobody", "No homeserver of that name"),
     "board-empty": PageOfOurs("/?from=2026-01-01T00:00:00Z&window=1h", "No pongs here yet"),
+    "join": PageOfOurs("/join", "pingboard echo"),
+    "join-counts": PageOfOurs("/join?homeserver=@bot:aria.example", "its pongs count"),
+    "join-unknown": PageOfOurs("/join?homeserver=matrix.envs.example", "Nothing was ever heard"),
+    "method": PageOfOurs("/method", "Latency is mostly geography"),
     "editions": PageOfOurs("/editions", "2026-W41"),
     "problem": PageOfOurs("/?room=%23nowhere:one.example", "Unknown room", 404),
 }

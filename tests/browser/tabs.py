@@ -13,12 +13,19 @@ NARROW, WIDE = 320, 1280
 
 @asynccontextmanager
 async def open_tab(
-    browser: Browser, address: str, *, width: int = WIDE, status: int = 200, **options: Any
+    browser: Browser,
+    address: str,
+    *,
+    width: int = WIDE,
+    status: int = 200,
+    is_cut_off: bool = False,
+    **options: Any,
 ) -> AsyncIterator[Page]:
     """A tab of its own at an address (an origin); `options` are those of a browser context.
 
-    On the way out it asserts that no exception was thrown, that its console has no error but that
-    the page has its `status`, and that nothing was asked of another site.
+    On the way out it asserts that no exception was thrown, that nothing was asked of another site,
+    and that its console has no error, but that the page has its `status`, or that the server was
+    away for a while where it `is_cut_off`.
     """
     context = await browser.new_context(
         base_url=address,
@@ -28,7 +35,8 @@ async def open_tab(
     )
     page = await context.new_page()
     faults: list[str] = []
-    excused = f"Failed to load resource: the server responded with a status of {status} "
+    excused = "Failed to load resource: "
+    excused += "net::" if is_cut_off else f"the server responded with a status of {status} "
 
     def hear(message: ConsoleMessage) -> None:
         if message.type == "error" and not message.text.startswith(excused):

@@ -67,14 +67,19 @@ def record(engine: Engine, samples: list[Sample]) -> None:
 
 @contextmanager
 def serve(
-    engine: Engine, *, default_room: str | None = None, root_path: str = "", **options: Any
+    engine: Engine,
+    *,
+    default_room: str | None = None,
+    root_path: str = "",
+    port: int = 0,
+    **options: Any,
 ) -> Iterator[httpx.Client]:
     """A client of a running server, for which it is always `NOW`."""
     boards = Boards(engine, default_room)
     app = create_app(boards, clock=lambda: NOW, **options)
     server = Server(
         cache_answers(app, boards, clock=lambda: NOW),
-        listen("127.0.0.1", 0),
+        listen("127.0.0.1", port),
         before_stop=lambda: stop_streams(app),
         root_path=root_path,
     )

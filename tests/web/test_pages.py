@@ -10,21 +10,36 @@ from pathlib import Path
 import httpx
 import pytest
 
+from pingboard.model import WorkerState, to_ts
 from pingboard.store.engine import Engine
-from tests.web.site import ALIAS, ROOM, make_answers, open_store, record, serve
+from pingboard.store.ingest import Ingest
+from tests.web.site import ALIAS, NOW, ROOM, make_answers, open_store, record, serve
 
-OUR_SCRIPT = r'<script src="/static/\w+\.js\?v=[0-9a-f]{12}" defer( data-\w+="\w+")*></script>'
+OUR_SCRIPT = r'<script src="/static/\w+\.js\?v=[0-9a-f]{12}" [^<>]*></script>'
 HOSTILE = "#<script>alert(1)</script>\"'&\u202e:one.example"
+
+
+def summary(page: str) -> str:
+    """The words over the table."""
+    caption = re.search("<caption>(.*?)</caption>", page, re.DOTALL)
+    assert caption is not None
+    return " ".join(caption[1].split())
+
+
+def names(page: str) -> list[str]:
+    """The homeservers of the table, from its top."""
+    found = re.findall(r'scope="row">.*?<bdi>(.*?)</bdi>', page, re.DOTALL)
+    return [one.replace("<wbr>", "") for one in found]
 
 
 def test_the_leaderboard_has_an_accessible_table(site: httpx.Client) -> None:
     page = site.get("/").text
-    assert "Last 7 days · 8 pongs" in page
-    assert '<th scope="row">\n<bdi>one.example</bdi>' in page
+    assert summary(page) == "Last 7 days · 2 homeservers · 8 pongs"
+    assert ">one.<wbr>example</bdi>" in page
     assert page.count('scope="row"') == 2
     assert page.count("<caption>") == 1
     assert '<td class="number median">403<span' in page
-    assert "383 \N{EN DASH} 442" in page
+    assert page.count('aria-sort="ascending"') == 1
 
 
 def test_the_leaderboard_says_when_it_was_made_and_where_else_it_is(site: httpx.Client) -> None:
@@ -33,6 +48,7 @@ def test_the_leaderboard_says_when_it_was_made_and_where_else_it_is(site: httpx.
     assert 'href="/rankings.md?window=24h&amp;board=delivery"' in page
     assert 'href="/api/v1/rankings?window=24h&amp;board=delivery"' in page
     assert 'href="/docs"' in page
+    assert 'href="/rankings.csv?window=24h&amp;board=delivery"' in page
 
 
 @pytest.mark.parametrize(
@@ -162,9 +178,74 @@ def test_a_room_id_stands_in_for_a_missing_alias(tmp_path: Path) -> None:
 @pytest.mark.parametrize("query", ["", "?limit=1", "?board=delivery&window=24h"])
 def test_the_copy_button_holds_the_markdown_table(site: httpx.Client, query: str) -> None:
     page = site.get(f"/{query}")
-    found = re.search(r'<button type="button" data-copy="([^"]*)" [^>]*hidden>', page.text)
+    found = re.search(r'<pre tabindex="0" id="markdown"[^>]*>([^<]*)</pre>', page.text)
     assert found is not None
     assert unescape(found[1]) == site.get(f"/rankings.md{query}").text
     assert "script-src 'self'" in page.headers["content-security-policy"]
     assert "'unsafe-inline'" not in page.headers["content-security-policy"]
     assert site.get("/static/copy.js").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("sort", "expected", "order"),
+    [
+        ("rank", ["one.example", "two.example"], "ascending"),
+        ("-homeserver", ["two.example", "one.example"], "descending"),
+        ("samples", ["two.example", "one.example"], "ascending"),
+        ("-samples", ["one.example", "two.example"], "descending"),
+    ],
+)
+def test_rows_are_sorted_by_what_the_address_says(
+    site: httpx.Client, sort: str, expected: list[str], order: str
+) -> None:
+    page = site.get("/", params={"sort": sort}).text
+    assert names(page) == expected
+    head = re.search(rf'aria-sort="{order}">\s*<button[^>]*id="sort-{sort.strip("-")}"', page)
+    assert head is not None
+
+
+def test_a_search_finds_parts_of_names_and_keeps_their_ranks(site: httpx.Client) -> None:
+    page = site.get("/?q=TWO&sort=-rank&window=24h").text
+    assert names(page) == ["two.example"]
+    assert '<span class="medal silver"' in page
+    assert '<input type="hidden" name="window" value="24h">' in page
+    assert '<button type="submit" name="sort" value="-rank">' in page
+    nobody = site.get("/", params={"q": "<b>nobody"}).text
+    assert "No homeserver of that name" in nobody
+    assert "<b>" not in nobody
+
+
+def test_a_page_shows_the_first_of_many_and_leads_to_all(store: Engine) -> None:
+    samples = [one for ms in range(300) for one in make_answers(f"s{ms}.example", [400 + ms])]
+    record(store, samples)
+    with serve(store) as client:
+        page, whole = client.get("/").text, client.get("/?limit=300").text
+        found = client.get("/?q=s299.").text
+    assert (len(names(page)), len(names(whole)), names(found)) == (250, 300, ["s299.example"])
+    assert "These are 250 of 300." in page
+    assert '<a href="/?limit=300">Show all</a>' in page
+    assert "Show all" not in whole
+
+
+def test_a_page_says_that_its_data_is_old_and_since_when(store: Engine) -> None:
+    record(store, make_answers("one.example", [400]))
+    worker = Ingest(store, "test")
+    with serve(store) as client:
+        assert "No worker has run here yet" in client.get("/").text
+    worker.record_worker("main", WorkerState.RUNNING, 0, to_ts(NOW) - 3_600_000)
+    with serve(store) as client:
+        old = client.get("/").text
+    assert "last heard from its homeserver at 11 Oct 2026, 23:00 UTC" in old
+    worker.record_worker("main", WorkerState.RUNNING, 0, to_ts(NOW))
+    with serve(store) as client:
+        assert 'class="notice' not in client.get("/").text
+
+
+def test_ties_and_medals_are_said_in_words_too(store: Engine) -> None:
+    record(store, make_answers("one.example", range(400, 420)))
+    record(store, make_answers("two.example", range(405, 425), first=30))
+    with serve(store) as client:
+        page = client.get("/").text
+    assert page.count("tied with the rank before") == 1
+    assert '<span class="sr"> Gold</span>' in page
+    assert '<span class="sr"> Bronze</span>' not in page

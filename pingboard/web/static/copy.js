@@ -1,10 +1,12 @@
-// Copies a table as Markdown. A file, because the page's policy forbids inline scripts.
-for (const button of document.querySelectorAll("button[data-copy]")) {
+// Copies what `data-copy` holds, or the text of the element whose id `data-copy-from` names. A file,
+// because the page's policy forbids inline scripts.
+for (const button of document.querySelectorAll("button[data-copy], button[data-copy-from]")) {
   const label = button.textContent;
   button.hidden = false;
   button.addEventListener("click", async () => {
-    button.textContent = (await copy(button.dataset.copy)) 
-      ? button.dataset.copied : button.dataset.failed;
+    const { copy: text, copyFrom, copied, failed } = button.dataset;
+    const isCopied = await copy(text ?? document.getElementById(copyFrom).textContent);
+    button.textContent = isCopied ? copied : failed;
     setTimeout(() => { button.textContent = label; }, 2000);
   });
 }

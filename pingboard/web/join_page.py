@@ -1,0 +1,137 @@
+"""/join and /method: how a homeserver comes onto the board, whether it did, and what it means."""
+
+from __future__ import annotations
+
+import difflib
+from enum import StrEnum
+from typing import Annotated, Any, NamedTuple
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
+from starlette.responses import Response
+
+from pingboard import profiles
+from pingboard.boards import Boards
+from pingboard.model import (
+    DEFAULT_WINDOW,
+    BoardName,
+    UnknownHomeserverError,
+    UnknownRoomError,
+    Window,
+)
+from pingboard.profiles import Profile
+from pingboard.servername import is_server_name, server_of
+from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.frame import TAG, PageQuery, render
+
+router = APIRouter(tags=[TAG], include_in_schema=False)
+
+
+class JoinQuery(PageQuery):
+    """Which homeserver to look for."""
+
+    homeserver: Annotated[str, Field(max_length=255)] = Field(
+        "", description="Matrix server name, or a user ID on it, to look for."
+    )
+
+
+class Verdict(StrEnum):
+    """What is known of a homeserver's bot."""
+
+    INVALID = "invalid"
+    """no server name"""
+    UNKNOWN = "unknown"
+    """never heard"""
+    SILENT = "silent"
+    """heard once, not in the last days"""
+    ONLY_PINGS = "only-pings"
+    """its users ping, but no bot of it answers"""
+    REJECTED = "rejected"
+    """its bot answers, and none of it counts"""
+    COUNTS = "counts"
+
+
+class Check(NamedTuple):
+    """The answer of the form."""
+
+    asked: str
+    verdict: Verdict
+    profile: Profile | None
+    """None where nothing was ever heard"""
+    similar: list[str]
+    """names that may have been meant"""
+
+
+class Room(NamedTuple):
+    """Where to bring a bot."""
+
+    name: str
+    link: str
+    uri: str
+    """for a Matrix client on the same device (MSC2312)"""
+
+
+@router.get("/join")
+def show_join(
+    request: Request, boards: GivenBoards, now: Now, query: Annotated[JoinQuery, Query()]
+) -> Response:
+    """Three ways to bring a homeserver, and whether one is heard."""
+    context: dict[str, Any] = {"query": query, "check": None, "room": None, "days": 7}
+    try:
+        room_id, alias = boards.find_room(query.room)
+    except UnknownRoomError:
+        if query.room is not None:
+            raise
+        return render(request, "join.html", context)
+    context["room"] = describe_room(alias or room_id)
+    if query.homeserver.strip():
+        window = Window.named(DEFAULT_WINDOW, now)
+        context["check"] = check(boards, room_id, window, query.homeserver.strip())
+    return render(request, "join.html", context, room_id=room_id)
+
+
+@router.get("/method")
+def show_method(request: Request, _query: Annotated[PageQuery, Query()]) -> Response:
+    """What is measured, and what it does not say."""
+    return render(request, "method.html", {})
+
+
+def describe_room(name: str) -> Room:
+    """The links of a room's alias or ID.
+
+    https://spec.matrix.org/v1.16/appendices/#uris
+    """
+    kind, rest = ("r", name[1:]) if name.startswith("#") else ("roomid", name[1:])
+    uri = f"matrix:{kind}/{quote(rest, safe=':')}?action=join"
+    return Room(name, f"https://matrix.to/#/{quote(name, safe='!:')}", uri)
+
+
+def check(boards: Boards, room_id: str, window: Window, asked: str) -> Check:
+    """Whether the bot of a homeserver was heard in a window, and whether its pongs count."""
+    name = server_of(asked) or asked
+    if not is_server_name(name):
+        return Check(asked, Verdict.INVALID, None, [])
+    try:
+        profile = profiles.read_profile(boards, room_id, window, name, now=window.end)
+    except UnknownHomeserverError:
+        known = [one.name for one in profiles.list_homeservers(boards, room_id, window)]
+        return Check(name, Verdict.UNKNOWN, None, _find_similar(name, known))
+    return Check(name, _judge(profile), profile, [])
+
+
+def _judge(profile: Profile) -> Verdict:
+    places = profile.places
+    if places[BoardName.RESPONSE] or places[BoardName.RECEPTION]:
+        return Verdict.COUNTS
+    if profile.rejected:
+        return Verdict.REJECTED
+    return Verdict.ONLY_PINGS if places[BoardName.DELIVERY] else Verdict.SILENT
+
+
+def _find_similar(name: str, known: list[str]) -> list[str]:
+    """Names that differ by case, by a part such as `matrix.` or a port, or by a typo."""
+    lower = name.lower()
+    parts = [one for one in known if lower in one.lower() or one.lower() in lower]
+    close = difflib.get_close_matches(lower, [one.lower() for one in known], 3, 0.75)
+    return list(dict.fromkeys([*parts, *(one for one in known if one.lower() in close)]))[:3]

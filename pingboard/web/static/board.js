@@ -1,0 +1,163 @@
+// The board, alive: sorts, searches, and follows new pongs. The server renders all that is shown;
+// this asks for the same page again and puts what has changed into this one, row by row.
+const find = (id, page = document) => page.getElementById(id);
+const live = find("live");
+const form = find("look");
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+const SOON_MS = 1000;
+const MANY = 1000;
+// However many pongs come; a page of thousands of rows costs more.
+const PAUSE_MS = document.querySelectorAll("#board tbody tr").length > MANY ? 30_000 : 5000;
+
+let updatedAt = performance.now();
+let asking = null;
+
+async function refresh() {
+  asking?.abort();
+  asking = new AbortController();
+  try {
+    const answer = await fetch(location.href, { signal: asking.signal });
+    if (!answer.ok) return;
+    show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    updatedAt = performance.now();
+    tick();
+  } catch (error) {
+    if (error.name !== "AbortError") console.info("no new board:", error.message);
+  }
+}
+
+function show(page) {
+  // From waiting to a board, or back: too much is different.
+  if (!find("look", page) !== !form) return location.reload();
+  const table = find("board"), fresh = find("board", page);
+  if (table && fresh) {
+    replace(table.caption, fresh.caption);
+    replace(table.tHead, fresh.tHead);
+    showRows(table.tBodies[0], fresh.tBodies[0]);
+  } else {
+    replace(find("rows"), find("rows", page));
+  }
+  for (const id of ["choices", "markdown"]) replace(find(id), find(id, page));
+  if (form) find("said").dataset.found = find("said", page).dataset.found;
+  form?.querySelector("button").replaceWith(form && find("look", page).querySelector("button"));
+}
+
+function replace(old, fresh) {
+  if (!old || !fresh || old.innerHTML === fresh.innerHTML) return;
+  const focused = old.contains(document.activeElement) && document.activeElement.id;
+  old.replaceChildren(...fresh.childNodes);
+  if (focused) find(focused)?.focus({ preventScroll: true });
+}
+
+const nameOf = (row) => row.querySelector("bdi").textContent;
+
+function showRows(body, fresh) {
+  const old = new Map([...body.rows].map((row) => [nameOf(row), row]));
+  const tops = new Map([...body.rows].map((row) => [row, row.getBoundingClientRect().top]));
+  const focused = document.activeElement.closest("#board tbody tr");
+  const changed = new Set();
+  const rows = [...fresh.rows].map((row) => {
+    const known = old.get(nameOf(row));
+    if (!known || known.innerHTML === row.innerHTML) return known ?? row;
+    known.replaceChildren(...row.childNodes);
+    changed.add(known);
+    return known;
+  });
+  if (rows.length !== body.rows.length || rows.some((row, number) => row !== body.rows[number])) {
+    body.replaceChildren(...rows);
+  }
+  if (focused?.isConnected) focused.querySelector("a")?.focus({ preventScroll: true });
+  if (!calm.matches) rows.forEach((row) => move(row, tops.get(row), changed.has(row)));
+}
+
+// From where it was to where it is; what is new or changed lights up for a moment.
+function move(row, before, isChanged) {
+  const { top } = row.getBoundingClientRect();
+  if (top > innerHeight && !(before < innerHeight)) return;
+  if (before !== undefined && before !== top) {
+    const steps = [{ transform: `translateY(${before - top}px)` }, { transform: "none" }];
+    row.animate(steps, { duration: 400, easing: "ease-out" });
+  }
+  if (isChanged || before === undefined) {
+    const light = getComputedStyle(document.documentElement).getPropertyValue("--band");
+    row.animate({ backgroundColor: [light, "transparent"] }, { duration: 1500 });
+  }
+}
+
+// Looking: what is chosen stands in the address, so that it can be shared and stays while it lives.
+async function look(submitter) {
+  const chosen = [...new FormData(form, submitter)].filter(([name, value]) => name !== "q" || value);
+  const query = new URLSearchParams(chosen).toString();
+  history.replaceState(null, "", form.getAttribute("action") + (query && `?${query}`));
+  await refresh();
+}
+
+let typing = null;
+form?.addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(async () => {
+    await look(form.querySelector("button"));
+    find("said").textContent = find("said").dataset.found;
+  }, 200);
+});
+form?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  look(event.submitter);
+});
+
+// Following
+let heard = 0;
+let due = null;
+let isConnected = null;
+
+function soon() {
+  if (due !== null || document.hidden) return;
+  const wait = Math.max(SOON_MS, updatedAt + PAUSE_MS - performance.now());
+  due = setTimeout(() => { due = null; refresh(); }, wait);
+}
+
+function tick() {
+  const ago = live?.querySelector(".ago");
+  if (!ago || isConnected === null) return;
+  const { live: on, lost, updated, heard: pongs } = live.dataset;
+  const seconds = Math.round((performance.now() - updatedAt) / 1000);
+  live.classList.toggle("on", isConnected);
+  live.querySelector(".state").textContent = isConnected ? on : lost;
+  ago.textContent = `· ${updated.replace("{ago}", say(seconds))}`;
+  live.querySelector(".heard").textContent = heard ? ` · ${pongs.replace("{count}", heard)}` : "";
+}
+
+const relative = new Intl.RelativeTimeFormat(document.documentElement.lang);
+function say(seconds) {
+  if (seconds < 60) return relative.format(-seconds, "second");
+  return relative.format(-Math.floor(seconds / 60), "minute");
+}
+
+function follow() {
+  const source = new EventSource(
+    `${live.dataset.address}?room=${encodeURIComponent(live.dataset.room)}`,
+  );
+  const connect = (is) => {
+    // What came meanwhile comes now; what changed otherwise is in the page.
+    if (is && isConnected === false) soon();
+    isConnected = is;
+    tick();
+  };
+  source.addEventListener("open", () => connect(true));
+  source.addEventListener("pong", () => { heard += 1; tick(); soon(); });
+  source.addEventListener("rank", soon);
+  source.addEventListener("reset", soon);
+  source.addEventListener("error", () => {
+    connect(false);
+    // Cut off it comes back by itself; refused, as by a proxy whose server is away, it does not.
+    if (source.readyState === EventSource.CLOSED) setTimeout(follow, 10_000);
+  });
+}
+
+if (live) {
+  follow();
+  setInterval(tick, 1000);
+  // Nobody looked, nothing was asked; now somebody does.
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+}

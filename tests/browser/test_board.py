@@ -1,0 +1,221 @@
+"""The board in a browser: sorted, searched, copied, and alive."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from pingboard.store.engine import Engine
+from tests.browser.conftest import origin_of
+from tests.browser.tabs import open_tab
+from tests.web.site import make_answers, open_store, record, serve
+
+COLLECT_PONGS = """() => {
+  window.seen = [];
+  const source = new EventSource("/api/v1/live");
+  source.addEventListener("pong", (event) => window.seen.push(event.lastEventId));
+  return new Promise((open) => source.addEventListener("open", () => open()));
+}"""
+LIST_NAMES = "rows => rows.map(row => row.querySelector('bdi').textContent)"
+
+
+async def names(tab: Page) -> list[str]:
+    """The homeservers of the table, from its top."""
+    found: list[str] = await tab.locator("#board tbody tr").evaluate_all(LIST_NAMES)
+    return found
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Engine]:
+    """A database of the test's own: three homeservers, to be written to."""
+    engine = open_store(tmp_path)
+    for first, (name, ms) in enumerate([("fast", 200), ("middle", 400), ("slow", 800)]):
+        record(engine, make_answers(f"{name}.example", [ms] * (first + 1), first=first * 10))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+async def live_tab(browser: Browser, store: Engine) -> AsyncIterator[Page]:
+    """A tab on its board, connected."""
+    with serve(store) as client:
+        async with open_tab(browser, origin_of(client)) as tab:
+            await tab.goto("/")
+            await expect(tab.locator("#live .state")).to_have_text("Live")
+            yield tab
+
+
+async def test_a_pong_moves_a_row_while_one_looks(live_tab: Page, store: Engine) -> None:
+    assert await names(live_tab) == ["fast.example", "middle.example", "slow.example"]
+    await live_tab.evaluate("window.stays = document.querySelectorAll('#board tbody tr')[2]")
+    record(store, make_answers("slow.example", [100] * 4, first=50))
+    first = live_tab.locator("#board tbody tr").first
+    await expect(first.locator("bdi")).to_have_text("slow.example", timeout=15_000)
+    await expect(first.locator(".median")).to_contain_text("100")
+    await expect(live_tab.locator("#live .heard")).to_contain_text("new pongs: 4")
+    await expect(live_tab.locator("#live .ago")).to_contain_text("ago")
+    # It is the same row, not a new table.
+    assert await live_tab.evaluate("window.stays === document.querySelector('#board tbody tr')")
+
+
+async def test_the_order_that_was_chosen_stays_while_pongs_come(
+    live_tab: Page, store: Engine
+) -> None:
+    await live_tab.get_by_role("button", name="Samples").click()
+    await expect(live_tab.locator("th[aria-sort] button")).to_have_text("Samples")
+    assert await names(live_tab) == ["slow.example", "middle.example", "fast.example"]
+    assert live_tab.url.endswith("/?sort=-samples")
+    record(store, make_answers("fast.example", [210] * 9, first=50))
+    await expect(live_tab.locator("#board tbody tr").first).to_contain_text(
+        "fast.example", timeout=15_000
+    )
+    assert await names(live_tab) == ["fast.example", "slow.example", "middle.example"]
+    assert await live_tab.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
+    await live_tab.reload()
+    assert await names(live_tab) == ["fast.example", "slow.example", "middle.example"]
+
+
+async def test_reduced_motion_is_honoured(browser: Browser, store: Engine) -> None:
+    with serve(store) as client:
+        for motion, moves in (("reduce", False), ("no-preference", True)):
+            async with open_tab(browser, origin_of(client), reduced_motion=motion) as tab:
+                await tab.goto("/")
+                await tab.evaluate(
+                    """() => { window.moved = 0; const animate = Element.prototype.animate;
+                    Element.prototype.animate = function (...a) {
+                      window.moved += 1; return animate.apply(this, a); }; }"""
+                )
+                await tab.get_by_role("button", name="Samples").click()
+                await expect(tab.locator("#board tbody tr").first).to_contain_text("slow.example")
+                assert bool(await tab.evaluate("window.moved")) is moves
+
+
+async def test_a_board_that_was_empty_shows_its_first_pong(
+    browser: Browser, tmp_path: Path
+) -> None:
+    engine = open_store(tmp_path)
+    with serve(engine) as client:
+        async with open_tab(browser, origin_of(client)) as tab:
+            await tab.goto("/")
+            await expect(tab.get_by_text("No pongs here yet")).to_be_visible()
+            record(engine, make_answers("first.example", [300]))
+            await expect(tab.locator("#board bdi")).to_have_text("first.example", timeout=15_000)
+    engine.dispose()
+
+
+async def test_no_pong_is_missed_or_doubled_when_the_server_restarts(
+    browser: Browser, store: Engine
+) -> None:
+    with serve(store) as client:
+        address = origin_of(client)
+        context = open_tab(browser, address, is_cut_off=True)
+        tab = await context.__aenter__()
+        await tab.goto("/")
+        await expect(tab.locator("#live .state")).to_have_text("Live")
+        await tab.evaluate(COLLECT_PONGS)
+        record(store, make_answers("before.example", [300] * 3, first=100))
+        await expect(tab.locator("#live .heard")).to_contain_text("new pongs: 3", timeout=15_000)
+    await expect(tab.locator("#live .state")).to_have_text("Not connected, trying again")
+    record(store, make_answers("meanwhile.example", [300] * 5, first=200))
+    with serve(store, port=int(address.rpartition(":")[2])):
+        record(store, make_answers("after.example", [300] * 2, first=300))
+        await expect(tab.locator("#live .heard")).to_contain_text("new pongs: 10", timeout=30_000)
+        await expect(tab.locator("#board")).to_contain_text("after.example", timeout=15_000)
+        seen = await tab.evaluate("window.seen")
+        await context.__aexit__(None, None, None)
+    assert len(seen) == len(set(seen)) == 10
+
+
+async def test_a_search_is_as_quick_as_typing_and_can_be_shared(tab: Page) -> None:
+    await tab.goto("/")
+    await tab.get_by_role("searchbox").fill("KOESTERS")
+    await expect(tab.locator("#board tbody tr")).to_have_count(1)
+    assert await names(tab) == ["pc.koesters.example:6167"]
+    assert tab.url.endswith("/?q=KOESTERS")
+    await expect(tab.locator("#said")).to_have_text("1 homeserver found")
+    await expect(tab.get_by_role("link", name="Delivery")).to_have_attribute(
+        "href", "/?board=delivery&q=KOESTERS"
+    )
+    await tab.get_by_role("searchbox").fill("")
+    await expect(tab.locator("#board tbody tr")).to_have_count(17)
+    await tab.get_by_role("searchbox").fill("nobody")
+    await expect(tab.get_by_text("No homeserver of that name")).to_be_visible()
+
+
+async def test_columns_are_sorted_both_ways_and_by_keyboard(tab: Page) -> None:
+    await tab.goto("/")
+    ranked = await names(tab)
+    loss = tab.get_by_role("button", name="Loss")
+    await loss.focus()
+    await tab.keyboard.press("Enter")
+    await expect(tab.locator("#board tbody tr").first).to_contain_text("tor.example")
+    await expect(loss).to_be_focused()
+    await tab.keyboard.press("Enter")
+    await expect(tab.locator("th[aria-sort=ascending] button")).to_have_text("Loss")
+    await expect(tab.locator("#board tbody tr").last).to_contain_text("tor.example")
+    await tab.get_by_role("button", name="Rank").click()
+    await expect(tab.locator("th[aria-sort=ascending] button")).to_have_text("Rank")
+    assert await names(tab) == ranked
+
+
+async def test_sorting_and_searching_need_no_javascript(browser: Browser, address: str) -> None:
+    async with open_tab(browser, address, java_script_enabled=False) as tab:
+        await tab.goto("/?window=30d")
+        await tab.get_by_role("searchbox").fill("e.example")
+        await tab.get_by_role("button", name="Find", exact=True).click()
+        await tab.get_by_role("button", name="Loss").click()
+        assert tab.url.endswith("/?window=30d&q=e.example&sort=-loss")
+        assert await tab.locator("th[aria-sort=descending] button").inner_text() == "Loss"
+        assert await tab.locator("#board tbody tr").count() == 2
+
+
+@pytest.mark.parametrize("path", ["/", "/?board=delivery&window=24h&limit=3"])
+async def test_the_copy_button_copies_what_the_markdown_address_gives(
+    browser: Browser, address: str, path: str
+) -> None:
+    async with open_tab(browser, address) as tab:
+        await tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        await tab.goto(path)
+        await tab.get_by_role("button", name="Copy").click()
+        await expect(tab.get_by_role("button", name="Copied")).to_be_visible()
+        copied = await tab.evaluate("navigator.clipboard.readText()")
+        there = await tab.get_by_role("link", name="Markdown").get_attribute("href")
+        given = await (await tab.context.request.get(f"{address}{there}")).text()
+    assert copied == given
+    assert copied.startswith("|Rank|Hostname|Median MS|\n")
+
+
+async def test_dark_is_dark_and_light_is_light(browser: Browser, address: str) -> None:
+    shades = {}
+    for scheme in ("light", "dark"):
+        async with open_tab(browser, address, color_scheme=scheme) as tab:
+            await tab.goto("/")
+            colour = await tab.evaluate("getComputedStyle(document.body).backgroundColor")
+            shades[scheme] = sum(map(int, colour.strip("rgb()").split(",")))
+    assert shades["dark"] < 100 < 700 < shades["light"]
+
+
+async def test_the_language_is_the_browsers_and_can_be_switched(
+    browser: Browser, address: str
+) -> None:
+    async with open_tab(browser, address, locale="de-DE") as tab:
+        await tab.goto("/?window=24h")
+        await expect(tab.locator("h1")).to_have_text("Wer antwortet uns am schnellsten?")
+        await expect(tab.locator("#live .ago")).to_contain_text("vor")
+        await tab.get_by_role("link", name="English").click()
+        await expect(tab.locator("h1")).to_have_text("Who answers us fastest?")
+        await tab.get_by_role("link", name="Method").click()
+        await expect(tab.locator("h1")).to_have_text("What is measured, and what is not")
+        assert await tab.evaluate("document.documentElement.lang") == "en"
+
+
+async def test_the_room_can_be_switched_and_the_board_stays(tab: Page) -> None:
+    await tab.goto("/?board=reception")
+    await tab.locator(".rooms summary").click()
+    await tab.get_by_role("link", name="#slow-ping:two.example").click()
+    await expect(tab.locator("main .room")).to_have_text("#slow-ping:two.example")
+    await expect(tab.locator("h1")).to_have_text("Who receives fastest?")
+    assert len(await names(tab)) == 6

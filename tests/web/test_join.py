@@ -1,0 +1,82 @@
+"""/join and /method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from pingboard.model import Batch, Rejected, Rejection, to_ts
+from pingboard.store.engine import Engine
+from pingboard.store.ingest import Ingest
+from pingboard.web.join_page import describe_room
+from tests.samples import make_sample
+from tests.web.site import NOW, ROOM, make_answers, open_store, record, serve
+
+
+@pytest.fixture(scope="module")
+def joined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A room in which one answers, one is turned away, one fell silent, and one only pings."""
+    engine = open_store(tmp_path_factory.mktemp("join"))
+    record(engine, make_answers("one.example", range(400, 410)))
+    rejected = [Rejected(ROOM, "liar.example", Rejection.FORGED_FROM, to_ts(NOW) - 5000)] * 3
+    Ingest(engine, "test").record(Batch(rejected=rejected))
+    record(engine, [make_sample(1, "gone.example", "gone.example")])
+    with serve(engine) as client:
+        yield client
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("one.example", "its pongs count"),
+        ("@echo:one.example", "its pongs count"),
+        ("ours.example", "but no bot of it answers"),
+        ("liar.example", "Heard, but nothing counts"),
+        ("gone.example", "not in the last seven days"),
+        ("One.example", "Nothing was ever heard"),
+        ("https://one.example/", "is no name of a homeserver"),
+        ("<script>", "is no name of a homeserver"),
+    ],
+)
+def test_a_check_says_whether_a_bot_is_heard_and_counts(
+    joined: httpx.Client, asked: str, words: str
+) -> None:
+    page = joined.get("/join", params={"homeserver": asked})
+    assert page.status_code == 200
+    assert words in page.text
+    assert "<script>" not in page.text
+
+
+@pytest.mark.parametrize("asked", ["One.example", "matrix.one.example", "one.exmaple"])
+def test_a_check_guesses_what_was_meant(joined: httpx.Client, asked: str) -> None:
+    page = joined.get("/join", params={"homeserver": asked}).text
+    assert '<a href="/join?homeserver=one.example#check">' in page
+
+
+def test_a_check_says_the_rank(joined: httpx.Client) -> None:
+    page = joined.get("/join?homeserver=one.example").text
+    assert "Rank 1 of 1 by response, with a median of 404.5 ms over 10 pongs" in page
+
+
+def test_the_room_has_links_for_every_client() -> None:
+    alias, by_id = describe_room("#ping:one.example:8448"), describe_room("!a/b:one.example")
+    assert alias.link == "https://matrix.to/#/%23ping:one.example:8448"
+    assert alias.uri == "matrix:r/ping:one.example:8448?action=join"
+    assert by_id.link == "https://matrix.to/#/!a%2Fb:one.example"
+    assert by_id.uri == "matrix:roomid/a%2Fb:one.example?action=join"
+
+
+def test_without_a_room_one_can_still_read_how_to_join(store: Engine) -> None:
+    with serve(store, default_room="#not-joined:one.example") as client:
+        page = client.get("/join")
+        assert client.get("/join?room=%23no:one.example").status_code == 404
+    assert page.status_code == 200
+    assert "pingboard echo" in page.text
+
+
+def test_the_method_is_told_in_both_languages(joined: httpx.Client) -> None:
+    assert "Latency is mostly geography" in joined.get("/method").text
+    assert "Latenz ist vor allem Geografie" in joined.get("/method?lang=de").text
