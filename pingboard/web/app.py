@@ -9,10 +9,10 @@ import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
 
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
@@ -61,6 +61,38 @@ can't pass silently.
 """
 
 
+_ABOUT: dict[str, Any] = {
+    "title": "pingboard",
+    "summary": "Matrix homeservers by message latency",
+    "description": _DESCRIPTION,
+    "version": version("pingboard"),
+    "license_info": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    "docs_url": None,
+    "redoc_url": None,
+    "redirect_slashes": False,
+    "responses": problems.ADDRESS_TOO_LONG_RESPONSE,
+}
+
+_ROUTERS = (
+    rankings.router,
+    section.router,
+    editions.router,
+    editions.page,
+    rooms.router,
+    homeservers.router,
+    history.router,
+    matrix.router,
+    samples.router,
+    live.router,
+    pingstat.router,
+    badges.router,
+    health.router,
+    metrics.router,
+    problem_types.router,
+)
+"""In the order in which the description lists them."""
+
+
 def utc_now() -> datetime:
     """The time, aware UTC."""
     return datetime.now(UTC)
@@ -82,24 +114,26 @@ def create_app(
 ) -> FastAPI:
     """The app that answers from these boards; `clock` says the time of a request, aware UTC.
 
-    `wording` is that of the section, `configured` are the rooms that
-    were configured, aliases or IDs.
+    `wording` is that of the section; `configured` are the rooms that were configured, aliases or
+    IDs; `per_minute` limits each client's costly requests, 0 for no limit.
     """
-    app = FastAPI(
-        title="pingboard",
-        summary="Matrix homeservers by message latency",
-        description=_DESCRIPTION,
-        version=version("pingboard"),
-        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        responses=problems.ADDRESS_TOO_LONG_RESPONSE,
-    )
+    app = FastAPI(**_ABOUT)
     feed = Feed(boards, clock)
     gauges = Metrics(boards, feed)
     dependencies.provide(app, Given(boards, clock, wording, configured, feed, gauges))
     instrument(app, gauges)
+    _add_layers(app, clock, per_minute)
+    problems.install(app)
+    for router in _ROUTERS:
+        app.include_router(router)
+    docs.mount(app)
+    pages.mount(app)
+    description.install(app)
+    return app
+
+
+def _add_layers(app: FastAPI, clock: Callable[[], datetime], per_minute: int) -> None:
+    """What every request goes through, the innermost first."""
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],
@@ -111,33 +145,14 @@ def create_app(
     app.add_middleware(Limits, per_minute=per_minute)
     app.add_middleware(HeadAsGet)
     app.add_middleware(CommonHeaders)
-    problems.install(app)
-    app.include_router(rankings.router)
-    app.include_router(section.router)
-    app.include_router(editions.router)
-    app.include_router(editions.page)
-    app.include_router(rooms.router)
-    app.include_router(homeservers.router)
-    app.include_router(history.router)
-    app.include_router(matrix.router)
-    app.include_router(samples.router)
-    app.include_router(live.router)
-    app.include_router(pingstat.router)
-    app.include_router(badges.router)
-    app.include_router(health.router)
-    app.include_router(metrics.router)
-    app.include_router(problem_types.router)
-    docs.mount(app)
-    pages.mount(app)
-    description.install(app)
-    return app
 
 
 def cache_answers(
-    app: ASGIApp, boards: Boards, *, clock: Callable[[], datetime] = utc_now
+    app: FastAPI, boards: Boards, *, clock: Callable[[], datetime] = utc_now
 ) -> ByteCache:
     """The app behind a memory of its answers, as it is served."""
-    return ByteCache(app, Freshness(boards, clock))
+    given: Given = app.state.given
+    return ByteCache(app, Freshness(boards, clock), tally=given.metrics.tally)
 
 
 def describe() -> str:

@@ -34,6 +34,7 @@ from pingboard.web.encodings import choose_encoding, encode
 from pingboard.web.language import DEFAULT, choose_language
 from pingboard.web.middleware import IS_HEAD
 from pingboard.web.recorder import Recorder
+from pingboard.web.tally import APP, CACHE, Note, Tally, take_notes
 
 Headers = list[tuple[bytes, bytes]]
 Key = tuple[object, ...]
@@ -65,6 +66,8 @@ class _Entry:
     etag: bytes
     body: bytes
     is_text: bool
+    handler: str
+    """the template of its path"""
     codings: dict[bytes, _Answer] = field(default_factory=dict)
 
     @property
@@ -80,6 +83,7 @@ class _Answer:
     body: bytes
     not_modified: Message
     etag: bytes
+    handler: str
 
 
 class ByteCache:
@@ -92,8 +96,10 @@ class ByteCache:
         *,
         max_bytes: int = MAX_BYTES,
         slow_s: float = SLOW_S,
+        tally: Tally | None = None,
     ) -> None:
         self.app = app
+        self._tally = tally or Tally()
         self._version = version
         self._max_bytes = max_bytes
         self._slow_s = slow_s
@@ -107,7 +113,7 @@ class ByteCache:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer from memory, or let the app answer and remember it."""
         if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
-            await self.app(scope, receive, send)
+            await self._tally.pass_on(self.app, scope, receive, send)
             return
         accept = codings = matches = languages = b""
         for name, value in scope["headers"]:
@@ -121,7 +127,7 @@ class ByteCache:
                 matches = value
         path, query = scope["path"], scope["query_string"]
         if path in self._uncacheable or len(query) + len(accept) + len(languages) > LONGEST_REQUEST:
-            await self.app(scope, receive, send)
+            await self._tally.pass_on(self.app, scope, receive, send)
             return
         version = await self._version()
         if version != self._shortcut_version:
@@ -129,33 +135,34 @@ class ByteCache:
             self._shortcut_version = version
         language = choose_language(languages.decode("latin-1")) if languages else DEFAULT
         shortcut = (path, query, accept, language, codings)
-        answer = self._shortcuts.get(shortcut)
+        answer, source = self._shortcuts.get(shortcut), CACHE
         if answer is None:
             key = (path, _canonical(query), accept, language)
-            entry = await self._find(key, version, scope, receive, send)
+            entry, source = await self._find(key, version, scope, receive, send)
             if entry is None:
                 return
             answer = self._encoded(key, entry, codings)
             if entry.version == version and len(self._shortcuts) < MAX_SHORTCUTS:
                 self._shortcuts[shortcut] = answer
-        await _send_answer(answer, scope["method"], matches, send)
+        status = await _send_answer(answer, scope["method"], matches, send)
+        self._tally.counts[answer.handler, scope["method"], status, source] += 1
 
     async def _find(
         self, key: Key, version: object, scope: Scope, receive: Receive, send: Send
-    ) -> _Entry | None:
-        """A fresh entry; None where the app has answered by itself."""
+    ) -> tuple[_Entry | None, str]:
+        """A fresh entry and who made it; None where the app has answered by itself."""
         while True:
             entry = self._entries.get(key)
             if entry is not None and (entry.version == version or self._is_good_enough(entry)):
                 self._entries.move_to_end(key)
-                return entry
+                return entry, CACHE
             flight = self._flights.get(key)
             if flight is None:
-                return await self._fly(key, version, scope, receive, send)
+                return await self._fly(key, version, scope, receive, send), APP
             await flight
             if key not in self._entries:
-                await self.app(scope, receive, send)
-                return None
+                await self._tally.pass_on(self.app, scope, receive, send)
+                return None, APP
 
     async def _fly(
         self, key: Key, version: object, scope: Scope, receive: Receive, send: Send
@@ -171,7 +178,7 @@ class ByteCache:
         started = time.monotonic()
         recorder = Recorder(send, scope["method"], land)
         try:
-            asked = {**scope, "method": "GET"}
+            asked, note = take_notes({**scope, "method": "GET"})
             if scope["method"] == "HEAD":
                 asked[IS_HEAD] = True
             await self.app(asked, receive, recorder)
@@ -181,9 +188,10 @@ class ByteCache:
             if recorder.passed_on:
                 if recorder.is_uncacheable and len(self._uncacheable) < MAX_SHORTCUTS:
                     self._uncacheable.add(scope["path"])
+                self._tally.count(note, scope["method"], recorder.start["status"])
                 return None
             took_s = time.monotonic() - started
-            entry = _make_entry(recorder, version, took_s, is_made_anew=key in self._entries)
+            entry = _make_entry(recorder, version, took_s, note, is_made_anew=key in self._entries)
             self._keep(key, entry)
             return entry
         finally:
@@ -218,7 +226,7 @@ class ByteCache:
 
 
 def _make_entry(
-    recorder: Recorder, version: object, took_s: float, *, is_made_anew: bool
+    recorder: Recorder, version: object, took_s: float, note: Note, *, is_made_anew: bool
 ) -> _Entry:
     headers = {name.lower(): value for name, value in recorder.start["headers"]}
     kind = headers.get(b"content-type", b"")
@@ -239,6 +247,7 @@ def _make_entry(
         etag,
         recorder.body,
         is_text and b"content-encoding" not in headers,
+        note.handler,
     )
 
 
@@ -256,17 +265,20 @@ def _make_answer(entry: _Entry, coding: bytes) -> _Answer:
         body,
         {"type": "http.response.start", "status": 304, "headers": unchanged},
         etag,
+        entry.handler,
     )
 
 
-async def _send_answer(answer: _Answer, method: str, matches: bytes, send: Send) -> None:
+async def _send_answer(answer: _Answer, method: str, matches: bytes, send: Send) -> int:
+    """Send it; the status that it had."""
     if matches and _matches(matches, answer.etag):
         await send(answer.not_modified)
         await send({"type": "http.response.body", "body": b""})
-        return
+        return 304
     await send(answer.start)
     body = answer.body if method == "GET" else b""
     await send({"type": "http.response.body", "body": body})
+    return 200
 
 
 def _matches(given: bytes, etag: bytes) -> bool:

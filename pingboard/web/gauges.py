@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
@@ -20,11 +21,13 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_fastapi_instrumentator import Instrumentator
+from prometheus_fastapi_instrumentator.metrics import latency
 
-from pingboard.model import Provenance
+from pingboard.model import Provenance, WorkerState
 from pingboard.store.changes import can_resume, find_version
 from pingboard.store.health import read_health, read_totals
 from pingboard.store.samples import CHUNK_ROWS, RawSample, read_new
+from pingboard.web.tally import Tally, note_handler
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -37,7 +40,46 @@ OTHER = "other"
 MOST_BEHIND = 50
 """Chunks that one scrape reads at most; the next goes on from there."""
 
+_HTTP_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30, 60, 300, 600)
+
+
+class _Families:
+    """The metrics that the database tells, each with its help text."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        gauge = partial(Gauge, registry=registry)
+        counter = partial(Counter, registry=registry)
+        self.up = gauge("pingboard_database_up", "Whether the database answers")
+        self.pongs = counter(
+            "pingboard_pongs",
+            "Pongs by verdict: counted (since this process was first asked), or why not",
+            ["verdict"],
+        )
+        self.pings = counter("pingboard_pings", "Our own pings: rounds")
+        self.round_trip = Histogram(
+            "pingboard_round_trip_seconds",
+            "Round trips of our own pings by pong server",
+            ["homeserver"],
+            buckets=_BUCKETS_S,
+            registry=registry,
+        )
+        self.filled = counter("pingboard_gap_pongs", "Pongs found in gaps of the timeline")
+        self.gaps = gauge("pingboard_gaps_open", "Gaps that are not filled yet")
+        self.last_pong = gauge(
+            "pingboard_last_pong_timestamp_seconds", "When a pong was last seen; 0 for never"
+        )
+        self.last_sync = gauge(
+            "pingboard_last_sync_timestamp_seconds",
+            "When the homeserver last answered a sync",
+            ["vantage"],
+        )
+        self.running = gauge(
+            "pingboard_worker_running",
+            "Whether the worker last said that it is well; if not, /readyz says why",
+            ["vantage"],
+        )
+        self.listeners = gauge("pingboard_live_listeners", "Open streams of /api/v1/live")
 
 
 class Metrics:
@@ -52,40 +94,12 @@ class Metrics:
         self._rejected: dict[str, int] = {}
         self._gap_pongs = 0
         self._homeservers: set[str] = set()
-        self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        self._up = Gauge("pingboard_database_up", "Whether the database answers", registry=registry)
-        self._pongs = Counter(
-            "pingboard_pongs",
-            "Pongs by verdict: counted (since this process was first asked), or why not",
-            ["verdict"],
-            registry=registry,
-        )
-        self._pings = Counter("pingboard_pings", "Our own pings", registry=registry)
-        self._round_trip = Histogram(
-            "pingboard_round_trip_seconds",
-            "Round trips of our own pings by pong server",
-            ["homeserver"],
-            buckets=_BUCKETS_S,
-            registry=registry,
-        )
-        self._filled = Counter(
-            "pingboard_gap_pongs", "Pongs found in gaps of the timeline", registry=registry
-        )
-        self._gaps = Gauge("pingboard_gaps_open", "Gaps that are not filled yet", registry=registry)
-        self._last_pong = Gauge(
-            "pingboard_last_pong_timestamp_seconds", "When a pong was last seen", registry=registry
-        )
-        self._last_sync = Gauge(
-            "pingboard_last_sync_timestamp_seconds",
-            "When the homeserver last answered a sync",
-            ["vantage"],
-            registry=registry,
-        )
-        self._listeners = Gauge(
-            "pingboard_live_listeners", "Open streams of /api/v1/live", registry=registry
-        )
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._families = _Families(self.registry)
+        self.tally = Tally()
+        self.registry.register(self.tally)
 
     def render(self) -> bytes:
         """Everything as of now, in Prometheus's text format."""
@@ -93,27 +107,29 @@ class Metrics:
             try:
                 self._read()
             except Exception:  # noqa: BLE001 (that the database is down is what is asked for)
-                self._up.set(0)
+                self._families.up.set(0)
             else:
-                self._up.set(1)
-            self._listeners.set(self._feed.listeners)
+                self._families.up.set(1)
+            self._families.listeners.set(self._feed.listeners)
             return generate_latest(self.registry)
 
     def _read(self) -> None:
         engine = self._boards.engine
         health = read_health(engine)
-        self._last_pong.set((health.last_pong_ts or 0) / 1000)
+        self._families.last_pong.set((health.last_pong_ts or 0) / 1000)
         for worker in health.workers:
-            self._last_sync.labels(worker.vantage).set((worker.synced_ts or 0) / 1000)
+            self._families.last_sync.labels(worker.vantage).set((worker.synced_ts or 0) / 1000)
+            is_well = worker.state == WorkerState.RUNNING
+            self._families.running.labels(worker.vantage).set(is_well)
         totals = read_totals(engine, self._last_ping)
         self._last_ping = totals.last_ping
-        self._pings.inc(totals.pings)
-        self._gaps.set(totals.open_gaps)
+        self._families.pings.inc(totals.pings)
+        self._families.gaps.set(totals.open_gaps)
         # Both may fall when old rows are dropped, a counter must not.
-        self._filled.inc(max(totals.gap_pongs - self._gap_pongs, 0))
+        self._families.filled.inc(max(totals.gap_pongs - self._gap_pongs, 0))
         self._gap_pongs = totals.gap_pongs
         for reason, count in totals.rejected.items():
-            self._pongs.labels(reason).inc(max(count - self._rejected.get(reason, 0), 0))
+            self._families.pongs.labels(reason).inc(max(count - self._rejected.get(reason, 0), 0))
         self._rejected = totals.rejected
         for one in self._read_new():
             self._count(one)
@@ -134,10 +150,10 @@ class Metrics:
     def _count(self, one: RawSample) -> None:
         if one.provenance == Provenance.IMPORT:
             return
-        self._pongs.labels("counted").inc()
+        self._families.pongs.labels("counted").inc()
         if one.round_trip_ms is not None:
             name = self._name(one.pong_server)
-            self._round_trip.labels(name).observe(one.round_trip_ms / 1000)
+            self._families.round_trip.labels(name).observe(one.round_trip_ms / 1000)
 
     def _name(self, homeserver: str) -> str:
         if homeserver not in self._homeservers:
@@ -148,7 +164,16 @@ class Metrics:
 
 
 def instrument(app: FastAPI, metrics: Metrics) -> None:
-    """Count the app's own requests, by path template and status."""
-    Instrumentator(
-        registry=metrics.registry, excluded_handlers=["/metrics", "/healthz", "/readyz"]
-    ).instrument(app, metric_namespace="pingboard")
+    """Time what the app itself answers, by path template; `Tally` counts all requests."""
+    timing = latency(
+        "http_request_duration_seconds",
+        "How long the app took to answer, with the stream where it is one; the cache takes no time",
+        "pingboard",
+        should_include_status=False,
+        buckets=_HTTP_BUCKETS_S,
+        registry=metrics.registry,
+    )
+    instrumentator = Instrumentator(registry=metrics.registry).add(note_handler)
+    if timing is not None:
+        instrumentator.add(timing)
+    instrumentator.instrument(app)

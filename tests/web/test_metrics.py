@@ -71,6 +71,42 @@ def test_requests_are_counted_by_path_template(store: Engine) -> None:
     assert not any(name.startswith(("/no", "/api/v1/homeservers/a")) for name in handlers)
 
 
+def test_every_request_is_counted_once_whoever_answers_it(store: Engine) -> None:
+    with serve(store) as client:
+        etag = client.get("/rankings.md").headers["etag"]
+        for headers in ({}, {}, {"If-None-Match": etag}):
+            client.get("/rankings.md", headers=headers)
+        client.head("/rankings.md")
+        client.get("/rankings.md", params={"board": "delivery"}, headers={"If-None-Match": etag})
+        client.get("/rankings.md", params={"board": "deliver"})
+        client.post("/rankings.md")
+        client.request("PROPFIND", "/rankings.md")
+        client.head("/healthz")
+        client.get("/healthz")
+        client.get("/no/where")
+        counts = re.findall(
+            r'^pingboard_http_requests_total\{handler="([^"]+)",method="([^"]+)",source="(\w+)",'
+            r'status="(\d+)"\} (\S+)',
+            client.get("/metrics").text,
+            re.MULTILINE,
+        )
+    found = {tuple(labels): float(count) for *labels, count in counts}
+    assert found == {
+        ("/rankings.md", "GET", "app", "200"): 1,
+        ("/rankings.md", "GET", "cache", "200"): 2,
+        ("/rankings.md", "GET", "cache", "304"): 1,
+        ("/rankings.md", "HEAD", "cache", "200"): 1,
+        # Another board, with the same table: made anew, and not sent again.
+        ("/rankings.md", "GET", "app", "304"): 1,
+        ("/rankings.md", "GET", "app", "422"): 1,
+        ("/rankings.md", "POST", "app", "405"): 1,
+        ("/rankings.md", "other", "app", "405"): 1,
+        ("/healthz", "HEAD", "app", "200"): 1,
+        ("/healthz", "GET", "app", "200"): 1,
+        ("none", "GET", "app", "404"): 1,
+    }
+
+
 def test_metrics_say_when_the_database_is_down(tmp_path: Path) -> None:
     absent = open_engine(f"sqlite:///{tmp_path}/absent.db", read_only=True)
     with serve(absent) as client:
@@ -94,6 +130,7 @@ def test_a_worker_that_syncs_is_ready(store: Engine) -> None:
         "last_pong_at": "2026-10-11T12:00:00.400000Z",
     }
     assert scrape['pingboard_last_sync_timestamp_seconds{vantage="main"}'] == to_ts(NOW) / 1000 - 40
+    assert scrape['pingboard_worker_running{vantage="main"}'] == 1
 
 
 @pytest.mark.parametrize(
@@ -113,6 +150,8 @@ def test_what_is_wrong_with_the_worker_is_said(
         answer = client.get("/readyz")
         assert client.get("/healthz").status_code == 200
         assert client.get("/api/v1/rankings").status_code == 200
+        scrape = read(client.get("/metrics").text)
+    assert scrape['pingboard_worker_running{vantage="main"}'] == (state == WorkerState.RUNNING)
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["type"] == "/problems/not-ready"

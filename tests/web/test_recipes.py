@@ -81,11 +81,19 @@ def test_the_badges_of_the_recipes_are_there(site: httpx.Client) -> None:
         assert site.get(path).status_code == 200
 
 
-def test_the_dashboard_asks_only_for_metrics_that_there_are(site: httpx.Client) -> None:
+def test_the_dashboard_asks_only_for_metrics_and_labels_that_there_are(site: httpx.Client) -> None:
     site.get("/api/v1/rankings")
-    exposed = set(re.findall(r"^# TYPE (\S+)", site.get("/metrics").text, re.MULTILINE))
-    text = Path("docs/grafana.json").read_text(encoding="utf-8")
-    asked = set(re.findall(r"(?:pingboard|process)_\w+", text))
-    assert asked
-    for name in asked:
-        assert {name, name.removesuffix("_bucket")} & exposed, name
+    text = site.get("/metrics").text
+    exposed = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+    labels = set(re.findall(r'[{,](\w+)="', text)) | {"homeserver", "verdict", "vantage"}
+    dashboard = json.loads(Path("docs/grafana.json").read_text(encoding="utf-8"))
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    assert len(queries) > 12
+    for query in queries:
+        names = re.findall(r"(?:pingboard|process)_\w+", query)
+        assert names
+        assert all({name, name.removesuffix("_bucket")} & exposed for name in names), query
+        grouped = re.findall(r"by \(([^)]*)\)", query)
+        asked = {label for group in grouped for label in group.split(", ")}
+        asked |= set(re.findall(r"[{,](\w+)!?=", query))
+        assert asked <= labels, query
