@@ -27,7 +27,7 @@ run: $(READY) ## run pingboard; with nothing configured on a local network of it
 	@$(BIN)/pingboard run
 
 test: $(READY) ## run the tests, end to end against real homeservers included
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY) ## ruff, mypy --strict and the import directions
 	$(BIN)/ruff check
