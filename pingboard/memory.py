@@ -17,7 +17,7 @@ from pingboard.hours import Difference, Hour, Pongs
 from pingboard.lineage import Rooms
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.store import changes, columns, sealed
-from pingboard.store.engine import read_snapshot
+from pingboard.store.engine import explained, read_snapshot
 from pingboard.store.news import Changed, Cursor, News, cursor_of
 
 if TYPE_CHECKING:
@@ -100,12 +100,13 @@ class Memory:
 
         Under the lock. It takes microseconds for each change.
         """
-        if not self._news.is_due() and not self._is_behind:
-            return True
-        with self._news.cursor() as cursor:
-            changed = self._news.read(cursor, self.version, most)
-            if changed is not None:
-                self._apply(cursor, changed)
+        with explained():
+            if not self._news.is_due() and not self._is_behind:
+                return True
+            with self._news.cursor() as cursor:
+                changed = self._news.read(cursor, self.version, most)
+                if changed is not None:
+                    self._apply(cursor, changed)
         self._is_behind = changed is None
         return not self._is_behind
 

@@ -194,11 +194,10 @@ def explained() -> Iterator[None]:
     """
     try:
         yield
-    except DBAPIError as error:
-        reason = str(error.orig).strip().splitlines()[0]
-        passing = isinstance(error, OperationalError | InterfaceError) or (
-            error.connection_invalidated
-        )
+    except (DBAPIError, sqlite3.Error) as error:  # the driver's own, where it is asked directly
+        reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+        passing = isinstance(error, OperationalError | InterfaceError | sqlite3.OperationalError)
+        passing |= getattr(error, "connection_invalidated", False)
         lasting = any(word in reason for word in _LASTING)
         kind = PassingStoreError if passing and not lasting else StoreError
         remedy = _RESTORE if any(word in reason for word in _DAMAGED) else ""
