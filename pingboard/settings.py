@@ -116,6 +116,12 @@ class Settings(BaseSettings):
     database_url_file: Path | None = Field(
         None, description="a file that holds it", examples=["/run/secrets/database_url"]
     )
+    retention: Annotated[timedelta | None, BeforeValidator(_duration)] = Field(
+        None,
+        ge=timedelta(days=14),
+        description="how long raw samples are kept, boards stay exact without; left out, for ever",
+        examples=["400d"],
+    )
     migrate: bool = Field(
         True, description="bring the database's tables up to date at start", examples=["true"]
     )

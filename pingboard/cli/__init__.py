@@ -345,6 +345,7 @@ async def _started_worker(
         interval=settings.interval,
         vantage=settings.vantage,
         backfill=settings.backfill,
+        retention=settings.retention,
         on_alive=on_alive,
         attendants=_attendants(settings, writer),
     )

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Self, cast
 import typer
 
 from pingboard.cli.start import configured, readable, say, writable
-from pingboard.model import ConfigurationError, Window
+from pingboard.model import ConfigurationError, Window, from_ts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -70,6 +70,7 @@ def export(
     """Write every sample: ndjson and csv keep all that boards are made of."""
     from pingboard.store.export import read_records
     from pingboard.store.figures import lineage
+    from pingboard.store.retention import find_kept_from
 
     settings = configured()
     if form not in WRITERS:
@@ -80,6 +81,9 @@ def export(
     )
     with readable(settings) as boards, _written(output) as file:
         rooms = None if room is None else lineage(boards.engine, boards.find_room(room)[0])
+        kept_from = find_kept_from(boards.engine, rooms)
+        if kept_from is not None and kept_from > window.start_ts:
+            say(f"samples before {from_ts(kept_from):%Y-%m-%dT%H:%MZ} are not kept any more")
         WRITERS[form](read_records(boards.engine, rooms, window), file)
 
 

@@ -81,6 +81,7 @@ class Worker:
         vantage: str,
         backfill: timedelta,
         on_alive: Callable[[], Awaitable[None]],
+        retention: timedelta | None = None,
         attendants: Sequence[Attendant] = (),
     ) -> None:
         self._writer = writer
@@ -89,6 +90,7 @@ class Worker:
         self._interval = interval
         self._vantage = vantage
         self._backfill_ms = round(backfill.total_seconds() * 1000)
+        self._retention = retention
         self._on_alive = on_alive
         self._attendants = attendants
         self._pinging: dict[str, asyncio.Task[None]] = {}
@@ -219,6 +221,10 @@ class Worker:
                 pass
             while await self._writer.count_month(_now_ts()):
                 pass
+            if self._retention is not None:
+                kept_ms = round(self._retention.total_seconds() * 1000)
+                while await self._writer.retire(_now_ts() - kept_ms):
+                    pass
             await asyncio.sleep(SEAL_PAUSE_S)
 
     async def _tell(self, state: WorkerState) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import stamina
 
-from pingboard.store import editions, months, recall, sealed
+from pingboard.store import editions, months, recall, retention, sealed
 from pingboard.store.engine import PassingStoreError, explained
 
 if TYPE_CHECKING:
@@ -89,6 +89,10 @@ class Writer:
         """Count a past month, in the same way; False when there is nothing left to do."""
         prepared = await self._read(months.prepare, self._engine, now_ts)
         return prepared is not None and await self._do(months.keep, self._engine, prepared)
+
+    async def retire(self, before_ts: int) -> bool:
+        """Drop an hour's raw rows from before a time; False when there is nothing left to do."""
+        return await self._do(retention.retire, self._engine, before_ts)
 
     async def saved_session(self) -> SavedSession:
         """What the last run of this account left behind."""

@@ -74,11 +74,6 @@ def read_touched(connection: Connection, version: int) -> set[tuple[int, int]] |
     return _hours_of(connection, select(change.c.ping).where(change.c.id > version))
 
 
-def read_known(connection: Connection) -> set[tuple[int, int]]:
-    """The room (row) and hour of each ping that the journal still speaks of."""
-    return _hours_of(connection, select(change.c.ping))
-
-
 def _hours_of(connection: Connection, pings: Select[int | None]) -> set[tuple[int, int]]:
     hour = ping.c.seen_ts.op("/")(HOUR_MS)
     wanted = select(ping.c.room, hour).where(ping.c.id.in_(pings)).distinct()

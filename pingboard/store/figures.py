@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sqlalchemy import ColumnElement, Select, func, select
 
+from pingboard.blocks import answers_inside, claims_inside, losses_inside
 from pingboard.lineage import RoomRow, Rooms
 from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, BoardName, to_ts
+from pingboard.store.engine import read_snapshot
+from pingboard.store.retention import read_closed_hours
 from pingboard.store.tables import ping, rejection, room, sample, server, unanswered
 
 if TYPE_CHECKING:
@@ -72,15 +75,30 @@ def read_samples(
             else ms.between(ONE_WAY_MIN_MS, PONG_TIMEOUT_MS)
         )
     )
-    with engine.connect() as connection:
+    with read_snapshot(engine) as connection:
         rows = np.fromiter(map(tuple, connection.execute(wanted)), dtype="i8,i4")
-    return rows["f0"], rows["f1"]
+        number = connection.scalar(select(_id_of(homeserver)))
+        closed = read_closed_hours(connection, rooms, window)
+    parts = [(rows["f0"], rows["f1"])]
+    if board is BoardName.RESPONSE:
+        answers = answers_inside(closed, window.start_ts, window.end_ts)
+        taken = (answers.pong_server == number) & (answers.ms >= 0)
+        parts.append((answers.seen_ts[taken], answers.ms[taken]))
+    else:
+        for claims in claims_inside(closed, window.start_ts, window.end_ts):
+            by_ping = board is BoardName.DELIVERY
+            taken = (claims.ping_server if by_ping else claims.pong_server) == number
+            parts.append((claims.seen_ts[taken], claims.ms[taken]))
+    return np.concatenate([seen for seen, _ in parts]), np.concatenate([ms for _, ms in parts])
 
 
 def read_answers(
     engine: Engine, rooms: list[int], window: Window, homeserver: str, now: datetime
 ) -> Answers:
-    """Which of our pings inside the window a homeserver answered, and which it did not in time."""
+    """Which of our pings inside the window a homeserver answered, and which it did not in time.
+
+    Where raw rows are dropped, an answer stands at the time of the pong: the ping's is not kept.
+    """
 
     def times(answers: FromClause, last_ts: int) -> Select[int]:
         return (
@@ -97,11 +115,17 @@ def read_answers(
 
     # A pong that is not there yet may still come.
     given_up_ts = min(window.end_ts, to_ts(now) - PONG_TIMEOUT_MS)
-    with engine.connect() as connection:
-        return Answers(
-            np.fromiter(connection.scalars(times(sample, window.end_ts)), np.int64),
-            np.fromiter(connection.scalars(times(unanswered, given_up_ts)), np.int64),
-        )
+    with read_snapshot(engine) as connection:
+        answered_ts = np.fromiter(connection.scalars(times(sample, window.end_ts)), np.int64)
+        lost_ts = np.fromiter(connection.scalars(times(unanswered, given_up_ts)), np.int64)
+        number = connection.scalar(select(_id_of(homeserver)))
+        closed = read_closed_hours(connection, rooms, window)
+    answers = answers_inside(closed, window.start_ts, window.end_ts)
+    losses = losses_inside(closed, window.start_ts, given_up_ts)
+    return Answers(
+        np.concatenate([answered_ts, answers.seen_ts[answers.pong_server == number]]),
+        np.concatenate([lost_ts, losses.seen_ts[losses.pong_server == number]]),
+    )
 
 
 def read_rejections(

@@ -13,6 +13,7 @@ from sqlalchemy import func, select, update
 
 from pingboard.model import PONG_TIMEOUT_MS, Provenance
 from pingboard.store import changes
+from pingboard.store.retention import read_closed
 from pingboard.store.rows import chunks, ids_of, insert_new
 from pingboard.store.tables import ping, room, sample, server, unanswered, vantage
 
@@ -54,12 +55,16 @@ class Importer:
             rooms = self._record_rooms(connection, records)
             names = {name for one in records for name in (one.ping_server, one.pong_server)}
             servers = ids_of(connection, server.c.name, names)
-            pings = _record_pings(connection, records, rooms, servers)
+            closed = read_closed(connection)
+            open_ = [one for one in records if one.ping_seen_ts >= closed.get(one.room_id, 0)]
+            pings = _record_pings(connection, open_, rooms, servers)
             rows, missed = [], []
             faults: list[tuple[int, str]] = []
             for index, one in enumerate(records):
-                found = pings[rooms[one.room_id], one.ping_event_id]
-                if found.server != servers[one.ping_server]:
+                found = pings.get((rooms[one.room_id], one.ping_event_id))
+                if found is None:
+                    faults.append((index, "is older than the raw samples that this database keeps"))
+                elif found.server != servers[one.ping_server]:
                     faults.append((index, f"its ping was not sent from {one.ping_server}"))
                 elif one.one_way_ms is None:
                     missed.append((found.id, servers[one.pong_server]))

@@ -22,6 +22,7 @@ from pingboard.store.corrections import (
     void,
     without_redacted,
 )
+from pingboard.store.retention import read_closed_about
 from pingboard.store.rows import hash_event_id, ids_of, insert_new, ping_ids
 from pingboard.store.tables import (
     ping,
@@ -137,10 +138,14 @@ class Ingest:
     def _record_pings(
         self, connection: Connection, pings: Iterable[Ping]
     ) -> dict[tuple[str, str], int]:
-        """Insert what is new; return the row ID of each (room ID, event ID)."""
+        """Insert what is new; return the row ID of each (room ID, event ID).
+
+        Pings of closed hours are not inserted (see `retention`), so they may have none.
+        """
         unique = {(one.room_id, one.event_id): one for one in pings}
         if not unique:
             return {}
+        closed = read_closed_about(connection, min(one.seen_ts for one in unique.values()))
         rooms = ids_of(connection, room.c.room_id, {one.room_id for one in unique.values()})
         names = ids_of(connection, server.c.name, {one.server for one in unique.values()})
         vantages = {
@@ -159,6 +164,7 @@ class Ingest:
                 "sent_ts": one.sent_ts,
             }
             for one in unique.values()
+            if one.seen_ts >= closed.get(one.room_id, 0)
         ]
         insert_new(connection, ping, rows)
         return ping_ids(connection, unique, rooms)
@@ -182,6 +188,7 @@ class Ingest:
         rows = [
             {"ping": pings[one.room_id, one.event_id], "pong_server": names[name]}
             for one, servers in expected
+            if (one.room_id, one.event_id) in pings
             for name in servers
         ]
         insert_new(connection, unanswered, rows)
@@ -192,6 +199,7 @@ class Ingest:
         samples: Sequence[Sample],
         pings: dict[tuple[str, str], int],
     ) -> None:
+        samples = [one for one in samples if (one.ping.room_id, one.ping.event_id) in pings]
         samples = without_redacted(connection, samples)
         names = ids_of(connection, server.c.name, {one.pong.server for one in samples})
         rows = [

@@ -54,7 +54,7 @@ def rooms(engine: Engine) -> list[Room]:
             )
             before = connection.execute(same).scalar_one_or_none()
             if before is not None:
-                counts[room_row] += count_rows(connection, room_row, hour) - before
+                counts[room_row] += count_rows(connection, room_row, hour, hour + 1)[hour] - before
         known = connection.execute(select(room.c.id, room.c.room_id)).all()
         rows = {room_id: room_row for room_row, room_id in known}
         last = {room_id: _last_pong_ts(connection, row) for room_id, row in rows.items()}

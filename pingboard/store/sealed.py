@@ -10,18 +10,19 @@ them; of times, the differences between neighbours. Some 7 bytes a sample.
 
 from __future__ import annotations
 
-from itertools import islice
+from collections import Counter
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select
 
 from pingboard.blocks import EMPTY, HOUR_MS, Answers, Block, Claims, Losses
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.store import changes, columns
 from pingboard.store.engine import read_snapshot
 from pingboard.store.packing import pack_column, unpack_columns
-from pingboard.store.tables import ping, sample, sealed
+from pingboard.store.tables import ping, room, sample, sealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -97,12 +98,12 @@ def prepare(engine: Engine, now_ts: int, most: int = 24) -> Prepared:
     before = (now_ts - PONG_TIMEOUT_MS) // HOUR_MS
     with read_snapshot(engine) as connection:
         version = changes.read_version(connection)
-        wanted = [
-            (room_row, hour)
-            for room_row, _, _ in columns.read_rooms(connection)
-            for hour in _unsealed(connection, room_row, before)
-        ][:most]
-        return Prepared(version, [_pack_hour(connection, *key) for key in wanted])
+        hours: list[_Hour] = []
+        for room_row in connection.execute(select(room.c.id)).scalars().all():
+            wanted = _unsealed(connection, room_row, before)[: most - len(hours)]
+            for first, after in _stretches(wanted):
+                hours += _pack_hours(connection, room_row, first, after)
+        return Prepared(version, hours)
 
 
 def keep(engine: Engine, prepared: Prepared) -> int:
@@ -113,10 +114,12 @@ def keep(engine: Engine, prepared: Prepared) -> int:
         if stale is None:
             return 0
         fresh = [one for one in prepared.hours if (one.room, one.hour) not in stale]
-        for one in fresh:
-            same = (sealed.c.room == one.room) & (sealed.c.hour == one.hour)
-            connection.execute(delete(sealed).where(same))
-            connection.execute(insert(sealed).values(**one._asdict(), is_stale=False))
+        if fresh:
+            same = (sealed.c.room == bindparam("room_row")) & (sealed.c.hour == bindparam("at"))
+            keys = [{"room_row": one.room, "at": one.hour} for one in fresh]
+            connection.execute(delete(sealed).where(same), keys)
+            rows = [{**one._asdict(), "is_stale": False} for one in fresh]
+            connection.execute(insert(sealed), rows)
     return len(fresh)
 
 
@@ -178,17 +181,28 @@ def _unsealed(connection: Connection, room_row: int, before: int) -> list[int]:
     return [hour for hour in range(first // HOUR_MS, end) if hour not in fresh]
 
 
-def _pack_hour(connection: Connection, room_row: int, hour: int) -> _Hour:
-    block = columns.read_hours(connection, room_row, hour, hour + 1).get((room_row, hour), EMPTY)
-    return _Hour(room_row, hour, count_rows(connection, room_row, hour), pack(block))
+def _stretches(hours: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The hours, in order, as stretches [first, after) without a gap."""
+    starts = [n for n, hour in enumerate(hours) if n == 0 or hours[n - 1] != hour - 1]
+    for start, end in pairwise([*starts, len(hours)]):
+        yield hours[start], hours[end - 1] + 1
 
 
-def count_rows(connection: Connection, room_row: int, hour: int) -> int:
-    """The samples of an hour as its rows say, also those that no board takes."""
-    counted = select(func.count()).join_from(ping, sample, sample.c.ping == ping.c.id)
-    of_room = counted.where(ping.c.room == room_row, ping.c.seen_ts >= hour * HOUR_MS)
-    inside = of_room.where(ping.c.seen_ts < (hour + 1) * HOUR_MS)
-    return int(connection.execute(inside).scalar_one())
+def _pack_hours(connection: Connection, room_row: int, first: int, after: int) -> Iterator[_Hour]:
+    blocks = columns.read_hours(connection, room_row, first, after)
+    samples = count_rows(connection, room_row, first, after)
+    for hour in range(first, after):
+        block = blocks.get((room_row, hour), EMPTY)
+        yield _Hour(room_row, hour, samples[hour], pack(block))
+
+
+def count_rows(connection: Connection, room_row: int, first: int, after: int) -> Counter[int]:
+    """The samples of each hour as its rows say, also those that no board takes."""
+    hour = ping.c.seen_ts.op("/")(HOUR_MS)
+    counted = select(hour, func.count()).join_from(ping, sample, sample.c.ping == ping.c.id)
+    of_room = counted.where(ping.c.room == room_row, ping.c.seen_ts >= first * HOUR_MS)
+    inside = of_room.where(ping.c.seen_ts < after * HOUR_MS).group_by(hour)
+    return Counter({number: samples for number, samples in connection.execute(inside)})  # noqa: C416
 
 
 def read_last_pong(connection: Connection, room_row: int) -> int | None:

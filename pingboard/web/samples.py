@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 
 from pingboard.model import Provenance, from_ts
 from pingboard.store.figures import lineage
+from pingboard.store.retention import find_kept_from
 from pingboard.store.samples import Key, RawSample, Selection, find_page_end, stream
 from pingboard.web import problems
 from pingboard.web.answers import Answer, describe
@@ -69,11 +70,11 @@ def list_samples(
         last, has_more = find_page_end(boards.engine, selection, after, limit)
         cursor = write_cursor(list(last), binding) if last and has_more else None
     chunks = iter(()) if is_head(request.scope) else stream(boards.engine, selection, after, last)
-    rows = ([describe_sample(one) for one in chunk] for chunk in chunks)
+    described = ([describe_sample(one) for one in chunk] for chunk in chunks)
     if chosen is SampleFormat.JSON:
-        body = _write_json(rows, answer, cursor)
+        body = _write_json(described, answer, find_kept_from(boards.engine, rooms), cursor)
     else:
-        body = _write_ndjson(rows) if chosen is SampleFormat.NDJSON else _write_csv(rows)
+        body = _write_ndjson(described) if chosen is SampleFormat.NDJSON else _write_csv(described)
     response = StreamingResponse(body, media_type=MEDIA_TYPES[chosen])
     response.headers["Vary"] = "Accept"
     if cursor is not None:
@@ -118,10 +119,14 @@ def describe_sample(one: RawSample) -> Row:
     }
 
 
-def _write_json(chunks: Iterator[list[Row]], answer: Answer, cursor: str | None) -> Iterator[str]:
-    """One object, as if it were written at once: what precedes the samples, they, the cursor."""
-    head = json.dumps(answer.model_dump(mode="json", by_alias=True), separators=(",", ":"))
-    yield f'{head[:-1]},"next_cursor":{json.dumps(cursor)},"samples":['
+def _write_json(
+    chunks: Iterator[list[Row]], answer: Answer, kept_from: int | None, cursor: str | None
+) -> Iterator[str]:
+    """One object, as if it were written at once: what precedes the samples, and they."""
+    head = answer.model_dump(mode="json", by_alias=True)
+    head["kept_from"] = None if kept_from is None else write_instant(from_ts(kept_from))
+    head["next_cursor"] = cursor
+    yield f'{_dump(head)[:-1]},"samples":['
     separator = ""
     for chunk in chunks:
         yield separator + ",".join(map(_dump, chunk))

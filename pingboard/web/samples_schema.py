@@ -29,6 +29,7 @@ SAMPLES_EXAMPLE: JsonDict = {
     "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
     "unit": "ms",
     "window": {"from": "2026-10-05T00:00:00Z", "to": "2026-10-12T00:00:00Z"},
+    "kept_from": None,
     "next_cursor": "WzEsIDJd1Q6tI5v4",
     "samples": [SAMPLE_EXAMPLE],
 }
@@ -82,6 +83,10 @@ class Samples(Answer):
 
     model_config = ConfigDict(json_schema_extra={"examples": [SAMPLES_EXAMPLE]})
 
+    kept_from: datetime | None = Field(
+        description="Single samples of before are not kept here any more, though boards still have "
+        "them; null where all are."
+    )
     next_cursor: str | None = Field(description="For the next page; null on the last.")
     samples: list[RawSample]
 
