@@ -8,15 +8,19 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from difflib import get_close_matches
+from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from pingboard.model import Board, BoardName, Standing, UnknownHomeserverError, Window
 from pingboard.ranking import history, pairs, trends
-from pingboard.ranking.samples import pair_columns
+from pingboard.ranking.histogram import Histogram, count_bins
+from pingboard.ranking.samples import board_columns, pair_columns
+from pingboard.servername import is_server_name
 from pingboard.store import figures
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from pingboard.boards import Boards
 
@@ -35,10 +39,13 @@ class Homeserver(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A homeserver's standing, and how many others there are."""
+    """A homeserver's standing, and those that it stands among."""
 
     standing: Standing
     homeservers: int
+    """how many the board ranks, with itself"""
+    others_ms: Sequence[float]
+    """the medians of the others, the fastest first"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,11 @@ class Profile:
     """it as the ping server: how fast each pong server got its pings, the fastest first"""
     pings_from: Sequence[pairs.Pair]
     """it as the pong server: how fast it got the pings of each ping server, the fastest first"""
+    usual_to_ms: Mapping[str, float]
+    """for each pong server in `pongs_to`, the middle of how fast the pings of all others reach it;
+    without those that nobody else pings"""
+    usual_from_ms: Mapping[str, float]
+    """for each ping server in `pings_from`, the middle of how fast its pings reach all others"""
 
 
 def list_homeservers(boards: Boards, room_id: str, window: Window) -> list[Homeserver]:
@@ -108,6 +120,12 @@ def read_profile(
         rejected=figures.read_rejections(boards.engine, rooms, window, name),
         pongs_to=[one for one in by_speed if one.ping_server == name],
         pings_from=[one for one in by_speed if one.pong_server == name],
+        usual_to_ms=_take_middles(
+            (one.pong_server, one.median_ms) for one in by_speed if one.ping_server != name
+        ),
+        usual_from_ms=_take_middles(
+            (one.ping_server, one.median_ms) for one in by_speed if one.pong_server != name
+        ),
     )
 
 
@@ -129,8 +147,37 @@ def read_history(
     return history.cut(window, step, seen_ts, ms, *answers)
 
 
+def read_histogram(
+    boards: Boards, room_id: str, window: Window, name: str, board: BoardName
+) -> Histogram | None:
+    """How a homeserver's latencies on a board are spread; None where it has none."""
+    taken = boards.snapshot(room_id, window)
+    servers, ms = board_columns(taken.blocks, board, window)
+    return count_bins(ms[servers == taken.names.index(name)]) if name in taken.names else None
+
+
+def find_similar(boards: Boards, name: str, limit: int) -> list[str]:
+    """The homeservers whose names are most like one that is not there, the likest first.
+
+    A name that is a part of another is like it, however much longer that is.
+    """
+    known = [one for one in figures.read_homeservers(boards.engine) if one]
+    lower = name.lower()
+    parts = [one for one in known if len(lower) > 3 and lower in one.lower()]
+    return list(dict.fromkeys([*get_close_matches(lower, known, limit), *parts]))[:limit]
+
+
+def _take_middles(named: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """The median of the numbers of each name."""
+    by_name: dict[str, list[float]] = {}
+    for name, number in named:
+        by_name.setdefault(name, []).append(number)
+    return {name: median(numbers) for name, numbers in by_name.items()}
+
+
 def _require(boards: Boards, name: str) -> None:
-    if not figures.has_homeserver(boards.engine, name):
+    # What can't be a name is not asked for: PostgreSQL takes no NUL.
+    if not is_server_name(name) or not figures.has_homeserver(boards.engine, name):
         raise UnknownHomeserverError(
             f"nothing was heard of a homeserver {name!r}; /api/v1/homeservers lists those heard"
         )
@@ -142,5 +189,6 @@ def _find_place(
     standings = boards.board(name, window, now=now, room=room_id).standings
     for row in standings:
         if row.homeserver == homeserver:
-            return Place(row, len(standings))
+            others = [one.median_ms for one in standings if one is not row]
+            return Place(row, len(standings), others)
     return None

@@ -57,6 +57,12 @@ def has_homeserver(engine: Engine, name: str) -> bool:
         )
 
 
+def read_homeservers(engine: Engine) -> list[str]:
+    """Every homeserver of which anything was ever heard, in whichever room, by name."""
+    with engine.connect() as connection:
+        return list(connection.scalars(select(server.c.name).order_by(server.c.name)))
+
+
 def read_samples(
     engine: Engine, rooms: list[int], window: Window, board: BoardName, homeserver: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

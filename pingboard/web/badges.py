@@ -46,6 +46,11 @@ BadgeName = Annotated[
 ]
 
 
+def clean_xml(text: str) -> str:
+    """The text as any XML document may hold it."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 @dataclass(frozen=True, slots=True)
 class Badge:
     """What a badge says."""
@@ -58,7 +63,7 @@ class Badge:
     @classmethod
     def of(cls, standing: Standing | None, label: str | None) -> Badge:
         """The badge of a standing; None is a homeserver that the board does not have."""
-        label = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", label or LABEL)
+        label = clean_xml(label or LABEL)
         if standing is None:
             return cls(label, "no pongs", _UNKNOWN)
         median = standing.median_ms

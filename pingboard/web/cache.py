@@ -5,9 +5,9 @@ What the app has to know of it:
 
 * Kept is a 200 to GET or HEAD that says its length and whose `Cache-Control` does not say
   `no-store`. A stream (server-sent events, an export) passes untouched, as does all else.
-* The key is the path, the query parameters in any order, `Accept`, and which of our languages
-  `Accept-Language` prefers; so an answer may depend on these and on nothing else of the request.
-  `Vary` has to name the headers where it does.
+* The key is the name that the site was asked by, the path, the query parameters in any order,
+  `Accept`, and which of our languages `Accept-Language` prefers; so an answer may depend on these
+  and on nothing else of the request. `Vary` has to name the headers where it does.
 * An answer is as of a version of the data and a minute. The next request after either has changed
   is answered anew; so `Cache-Control` is the app's to say, and `no-cache` where it says nothing.
 * The ETag is the app's own where it sets one, else a digest of the body: an answer that comes out
@@ -42,7 +42,7 @@ Key = tuple[object, ...]
 MAX_BYTES = 64 << 20
 MAX_SHORTCUTS = 2048
 LONGEST_REQUEST = 4096
-"""Bytes of query, Accept and Accept-Language together; a longer request is not kept."""
+"""Bytes of query, Host, Accept and Accept-Language together; a longer request is not kept."""
 
 SLOW_S = 0.25
 MOST_STALE_S = 1.0
@@ -115,7 +115,7 @@ class ByteCache:
         if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
             await self._tally.pass_on(self.app, scope, receive, send)
             return
-        accept = codings = matches = languages = b""
+        accept = codings = matches = languages = host = b""
         for name, value in scope["headers"]:
             if name == b"accept-encoding":
                 codings = value
@@ -125,8 +125,11 @@ class ByteCache:
                 languages = value
             elif name == b"if-none-match":
                 matches = value
+            elif name == b"host":
+                host = value
         path, query = scope["path"], scope["query_string"]
-        if path in self._uncacheable or len(query) + len(accept) + len(languages) > LONGEST_REQUEST:
+        length = len(query) + len(accept) + len(languages) + len(host)
+        if path in self._uncacheable or length > LONGEST_REQUEST:
             await self._tally.pass_on(self.app, scope, receive, send)
             return
         version = await self._version()
@@ -134,10 +137,11 @@ class ByteCache:
             self._shortcuts.clear()
             self._shortcut_version = version
         language = choose_language(languages.decode("latin-1")) if languages else DEFAULT
-        shortcut = (path, query, accept, language, codings)
+        site = (scope.get("scheme"), host)
+        shortcut = (site, path, query, accept, language, codings)
         answer, source = self._shortcuts.get(shortcut), CACHE
         if answer is None:
-            key = (path, _canonical(query), accept, language)
+            key = (site, path, _canonical(query), accept, language)
             entry, source = await self._find(key, version, scope, receive, send)
             if entry is None:
                 return

@@ -101,10 +101,7 @@ def get_feed(
         # A feed must say it, also before there is an entry.
         "updated": found[0]["window"]["to"] if found else "1970-01-01T00:00:00Z",
     }
-    # Its links are absolute, by the name that was asked: rendered answers are kept for all names.
-    headers = {"Cache-Control": "no-store"}
-    feed = render_text("feed.atom", context)
-    return Response(feed, headers=headers, media_type="application/atom+xml")
+    return Response(render_text("feed.atom", context), media_type="application/atom+xml")
 
 
 def _find(boards: GivenBoards, name: str) -> editions.Edition:

@@ -65,6 +65,12 @@ class Language:
         pattern = {"de": "d. MMM y, HH:mm"}.get(self.code, "d MMM y, HH:mm")
         return f"{format_datetime(at, pattern, locale=self.locale)} UTC"
 
+    def moment(self, at: datetime, is_time: bool | None) -> str:
+        """An aware UTC datetime, short: time of day, day, or (None) both, `12 Oct 14:00`."""
+        day = {"de": "d. MMM"}.get(self.code, "d MMM")
+        pattern = {True: "HH:mm", False: day, None: f"{day} HH:mm"}[is_time]
+        return format_datetime(at, pattern, locale=self.locale)
+
     def day(self, at: datetime) -> str:
         """The date of an aware UTC datetime: `12 October 2026`."""
         return format_date(at, "long", locale=self.locale)

@@ -22,7 +22,15 @@ from pingboard.web import problems
 LONGEST_ADDRESS = 16_000
 """Bytes of path and query; more than all parameters at their longest."""
 
-COSTLY = ("/api/v1/samples", "/api/v1/matrix", "/api/v1/homeservers/", "/api/v1/live", "/badge/")
+COSTLY = (
+    "/api/v1/samples",
+    "/api/v1/matrix",
+    "/api/v1/homeservers/",
+    "/api/v1/live",
+    "/badge/",
+    "/homeservers/",
+    "/matrix",
+)
 BURST = 60
 MOST_CLIENTS = 10_000
 """Buckets in memory; the one that was used longest ago makes room, and it is full by then."""

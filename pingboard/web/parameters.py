@@ -203,20 +203,25 @@ class BoardQuery(WindowQuery):
         return with_movement(boards.engine, board)
 
 
-class BadgeQuery(WindowQuery):
-    """A place on which board, and the words beside it."""
+class ImageQuery(WindowQuery):
+    """What an image shows: which board, in which room and when."""
 
     board: BoardName = Field(BoardName.RESPONSE, description="On which board (see rankings).")
+
+    def ask(self, boards: Boards, now: datetime) -> Board:
+        """The board that is asked for, as of now; raises UnknownRoomError."""
+        return boards.board(self.board, self.window_at(now), now=now, room=self.room)
+
+
+class BadgeQuery(ImageQuery):
+    """A place on which board, and the words beside it."""
+
     label: Annotated[str, Field(min_length=1, max_length=60)] | None = Field(
         None,
         description="The words on the left. Left out: `matrix ping`.",
         examples=["ping"],
         json_schema_extra=forget_null,
     )
-
-    def ask(self, boards: Boards, now: datetime) -> Board:
-        """The board that is asked for, as of now; raises UnknownRoomError."""
-        return boards.board(self.board, self.window_at(now), now=now, room=self.room)
 
 
 class TableQuery(BoardQuery):

@@ -25,6 +25,13 @@ PAGES = {
     "join-counts": PageOfOurs("/join?homeserver=@bot:aria.example", "its pongs count"),
     "join-unknown": PageOfOurs("/join?homeserver=matrix.envs.example", "Nothing was ever heard"),
     "method": PageOfOurs("/method", "Latency is mostly geography"),
+    "homeserver": PageOfOurs("/homeservers/asra.example", "Is it my server, or theirs?"),
+    "homeserver-clock": PageOfOurs("/homeservers/aria.example?board=reception", "Set it by NTP"),
+    "homeserver-german": PageOfOurs("/homeservers/tor.example?lang=de", "an meinem Server"),
+    "homeserver-silent": PageOfOurs(
+        "/homeservers/kde.example?window=1h&to=2026-01-01T00:00:00Z", "Nothing heard"
+    ),
+    "homeserver-unknown": PageOfOurs("/homeservers/kdee.example", "Did you mean", 404),
     "editions": PageOfOurs("/editions", "2026-W41"),
     "problem": PageOfOurs("/?room=%23nowhere:one.example", "Unknown room", 404),
 }

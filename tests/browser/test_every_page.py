@@ -82,3 +82,4 @@ async def visit(tab: Page, page: PageOfOurs) -> None:
     answer = await tab.goto(page.path)
     assert answer is not None
     assert answer.status == page.status
+    await tab.wait_for_selector("[aria-busy=true]", state="detached")

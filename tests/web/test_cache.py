@@ -57,6 +57,19 @@ async def test_what_has_not_changed_is_answered_without_the_app() -> None:
     assert app.asked == 2
 
 
+async def test_a_site_of_two_names_answers_by_the_name_that_it_is_asked_by() -> None:
+    class Linking(Counting):
+        def answer(self, request: Request) -> Response:
+            return PlainTextResponse(str(request.base_url))
+
+    app = Linking()
+    async with client(ByteCache(app, app.version)) as http:
+        for name in ("one.example", "two.example:8080", "one.example"):
+            answer = await http.get("/a", headers={"Host": name})
+            assert answer.text == f"http://{name}/"
+    assert app.asked == 2
+
+
 async def test_the_order_of_parameters_makes_no_difference_but_their_values_and_accept_do() -> None:
     app = Counting()
     async with client(ByteCache(app, app.version)) as http:

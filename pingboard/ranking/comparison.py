@@ -1,0 +1,158 @@
+"""One homeserver against the others of its room: is it my server, or theirs?
+
+In: its median on a board with its interval, the medians of the others, and its clock. Out: what can
+be said of the difference, and what can't. Pure; every number is in ms.
+
+A one-way number is made with two clocks. Where the homeserver's is ahead, what it receives looks
+slower and what it sends looks faster by as much; and it is known only to within its uncertainty. So
+a difference is worth no more than what is left of it without the clock. Round trips are by our own
+clock alone.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from statistics import median, quantiles
+from typing import TYPE_CHECKING, NamedTuple
+
+from pingboard.model import BoardName
+from pingboard.ranking.clocks import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pingboard.model import Standing
+
+LEAST_OTHERS = 3
+"""Fewer have no middle that one could be beside of."""
+
+_SIGNS = {BoardName.DELIVERY: -1, BoardName.RECEPTION: 1, BoardName.RESPONSE: 0}
+"""Of what a clock that is ahead adds to a board's number."""
+
+
+class Verdict(StrEnum):
+    """What the difference from the median of the others says."""
+
+    FEW_SAMPLES = "few_samples"
+    """its median has no interval yet"""
+    FEW_OTHERS = "few_others"
+    EVEN = "even"
+    """the median of the others lies in the interval of its own: it may be chance"""
+    CLOCK = "clock"
+    """its clock, as far as it is known, may be all of it"""
+    ORDINARY = "ordinary"
+    """another than the median, but like the middle half of the others"""
+    SLOW = "slow"
+    """slower than three quarters of the others"""
+    FAST = "fast"
+    """faster than three quarters of them"""
+
+
+class Comparison(NamedTuple):
+    """One homeserver's number on one board beside the others'."""
+
+    board: BoardName
+    median_ms: float
+    others: int
+    others_median_ms: float | None
+    """None where there are no others"""
+    middle_ms: tuple[float, float] | None
+    """the middle half of the others' medians; None below `LEAST_OTHERS`"""
+    clock_ms: float
+    """by how much a clock that is known to be wrong makes this number larger; 0 without one"""
+    verdict: Verdict
+
+    @property
+    def difference_ms(self) -> float:
+        """By how much it is slower than the others' median; negative where it is faster."""
+        return self.median_ms - (self.others_median_ms or 0.0)
+
+
+class Diagnosis(StrEnum):
+    """Sending and receiving together."""
+
+    UNKNOWN = "unknown"
+    """neither has enough samples"""
+    NO_SENDING = "no_sending"
+    """only receiving is measured, and does not stand out"""
+    NO_RECEIVING = "no_receiving"
+    CLOCK = "clock"
+    """they differ as its wrong clock makes them differ"""
+    UNSURE = "unsure"
+    """they differ by no more than its clock is unsure"""
+    EITHER = "either"
+    """it is slow there and back, and no clock can tell which way"""
+    ORDINARY = "ordinary"
+    FAST = "fast"
+    SENDING = "sending"
+    """slow is what it sends, not what it receives"""
+    RECEIVING = "receiving"
+    BOTH = "both"
+
+
+def compare(
+    board: BoardName, row: Standing, others_ms: Sequence[float], clock: Clock | None
+) -> Comparison:
+    """A standing beside the medians of the others on its board, in any order."""
+    sign = _SIGNS[board]
+    known = clock if sign else None
+    found = Comparison(
+        board=board,
+        median_ms=row.median_ms,
+        others=len(others_ms),
+        others_median_ms=median(others_ms) if others_ms else None,
+        middle_ms=_find_middle(others_ms),
+        clock_ms=sign * known.offset_ms if known and known.is_wrong else 0.0,
+        verdict=Verdict.EVEN,
+    )
+    return found._replace(verdict=_judge(found, row, known))
+
+
+def diagnose(places: dict[BoardName, Comparison], clock: Clock | None) -> Diagnosis:
+    """What all directions say together."""
+    decided = {
+        board: found.verdict
+        for board, found in places.items()
+        if found.verdict not in (Verdict.FEW_SAMPLES, Verdict.FEW_OTHERS)
+    }
+    sent, received = decided.get(BoardName.DELIVERY), decided.get(BoardName.RECEPTION)
+    if Verdict.SLOW in (sent, received):
+        if sent is received:
+            return Diagnosis.BOTH
+        return Diagnosis.SENDING if sent is Verdict.SLOW else Diagnosis.RECEIVING
+    if Verdict.CLOCK in (sent, received):
+        if decided.get(BoardName.RESPONSE) is Verdict.SLOW:
+            return Diagnosis.EITHER
+        return Diagnosis.CLOCK if clock and clock.is_wrong else Diagnosis.UNSURE
+    if sent is None or received is None:
+        return _diagnose_one(sent, received)
+    return Diagnosis.FAST if sent is received is Verdict.FAST else Diagnosis.ORDINARY
+
+
+def _diagnose_one(sent: Verdict | None, received: Verdict | None) -> Diagnosis:
+    if sent is received:
+        return Diagnosis.UNKNOWN
+    return Diagnosis.NO_SENDING if sent is None else Diagnosis.NO_RECEIVING
+
+
+def _judge(found: Comparison, row: Standing, clock: Clock | None) -> Verdict:
+    if found.middle_ms is None or found.others_median_ms is None:
+        return Verdict.FEW_OTHERS
+    if row.ci95_ms is None:
+        return Verdict.FEW_SAMPLES
+    left_ms = found.difference_ms - found.clock_ms
+    if row.ci95_ms[0] <= found.others_median_ms <= row.ci95_ms[1] and not found.clock_ms:
+        return Verdict.EVEN
+    if clock and abs(left_ms) <= clock.uncertainty_ms:
+        return Verdict.CLOCK
+    low_ms, high_ms = (end - found.others_median_ms for end in found.middle_ms)
+    if left_ms > high_ms:
+        return Verdict.SLOW
+    return Verdict.FAST if left_ms < low_ms else Verdict.ORDINARY
+
+
+def _find_middle(others_ms: Sequence[float]) -> tuple[float, float] | None:
+    if len(others_ms) < LEAST_OTHERS:
+        return None
+    low, _, high = quantiles(others_ms, n=4, method="inclusive")
+    return low, high

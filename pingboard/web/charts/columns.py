@@ -1,0 +1,62 @@
+"""A histogram as columns, as high as their share of the highest."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pingboard.ranking.histogram import Bin, Histogram
+from pingboard.web.charts.scale import Mark, Scale
+
+MOST_MARKS = 6
+ROOM = 4.0
+"""Per cent that a mark keeps from either end, for its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One bin; positions are per cent of the drawing."""
+
+    x: float
+    width: float
+    height: float
+    bin: Bin
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """A drawing of a histogram. All columns are of one width, also where the bins aren't: then the
+    scale is logarithmic, and its marks say so."""
+
+    columns: Sequence[Column]
+    marks: Sequence[Mark]
+    median: float
+    """where the median lies"""
+
+
+def draw(histogram: Histogram, median_ms: float) -> Columns:
+    """The drawing of a histogram that has samples."""
+    bins = histogram.bins
+    width = 100 / len(bins)
+    highest = max(one.samples for one in bins)
+    inner = [one for one in bins if not one.is_rest] or bins
+    first = max(inner[0].low_ms, 1)
+    marks = Scale(first, max(inner[-1].high_ms, first + 1)).marks(MOST_MARKS)
+    placed = [Mark(_place(bins, mark.ms), mark.ms) for mark in marks]
+    return Columns(
+        [
+            Column(round(number * width, 3), round(width, 3), one.samples / highest * 100, one)
+            for number, one in enumerate(bins)
+        ],
+        [mark for mark in placed if ROOM <= mark.at <= 100 - ROOM],
+        _place(bins, median_ms),
+    )
+
+
+def _place(bins: Sequence[Bin], ms: float) -> float:
+    """Where a latency lies, per cent: within its bin as between the bin's edges."""
+    number = max(bisect_right([one.low_ms for one in bins], ms) - 1, 0)
+    low, high = bins[number].low_ms, bins[number].high_ms
+    within = min((ms - low) / (high - low), 1.0)
+    return round((number + within) / len(bins) * 100, 2)

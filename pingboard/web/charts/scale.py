@@ -1,0 +1,111 @@
+"""Scales: latencies on a logarithmic one, instants on a linear one, and where their marks are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+WIDTH, HEIGHT = 4000, 1000
+"""Of the plane that curves lie in; so fine that whole numbers do."""
+
+LEAST_RATIO = 1.5
+"""Of the ends of a scale: so that what hardly varies doesn't look as if it did."""
+
+_ROUND = ((1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
+"""What a mark may begin with, the roundest first."""
+
+_LEAST_MARKS = 3
+_TIME_STEPS = (
+    timedelta(minutes=10),
+    timedelta(hours=1),
+    timedelta(hours=4),
+    timedelta(days=1),
+    timedelta(days=7),
+    timedelta(days=14),
+    timedelta(days=61),
+)
+
+
+class Mark(NamedTuple):
+    """A mark on a scale of latencies."""
+
+    at: float
+    """per cent of its length"""
+    ms: float
+
+
+class TimeMark(NamedTuple):
+    """A mark on a scale of time."""
+
+    at: float
+    """per cent of its length"""
+    instant: datetime
+    is_time: bool
+    """it is to be written as a time of day"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A logarithmic scale of latencies: a room really holds 400 ms and 4 minutes side by side."""
+
+    low_ms: float
+    high_ms: float
+
+    @classmethod
+    def over(cls, ms: Iterable[float]) -> Scale:
+        """The scale that has all of these on it, with a little room at its ends."""
+        known = [max(one, 1.0) for one in ms] or [1.0]
+        low, high = min(known), max(known)
+        widen = max(math.sqrt(LEAST_RATIO / (high / low)), 1.04)
+        return cls(max(low / widen, 1.0), high * widen)
+
+    def share(self, ms: float) -> float:
+        """Where a latency lies, 0 to 1; those beyond the ends lie at them."""
+        place = math.log(max(ms, 1.0) / self.low_ms) / math.log(self.high_ms / self.low_ms)
+        return min(max(place, 0.0), 1.0)
+
+    def percent(self, ms: float) -> float:
+        """Where a latency lies, 0 to 100."""
+        return round(self.share(ms) * 100, 2)
+
+    def marks(self, most: int) -> Sequence[Mark]:
+        """At most so many round latencies, spread over the scale."""
+        for heads in _ROUND:
+            inside = self._list_round(heads)
+            if len(inside) >= _LEAST_MARKS:
+                break
+        else:
+            inside = self._mark_evenly(most)
+        every = math.ceil(len(inside) / most) or 1
+        return [Mark(self.percent(ms), ms) for ms in inside[::every]]
+
+    def _list_round(self, heads: Sequence[float]) -> list[float]:
+        decades = range(math.floor(math.log10(self.low_ms)), math.ceil(math.log10(self.high_ms)))
+        marks = [head * 10**decade for decade in decades for head in heads]
+        return [ms for ms in marks if self.low_ms <= ms <= self.high_ms]
+
+    def _mark_evenly(self, most: int) -> list[float]:
+        """Multiples of one round number, for a scale within a decade."""
+        least = (self.high_ms - self.low_ms) / most
+        power = 10.0 ** math.floor(math.log10(least))
+        step = next(one * power for one in (1, 2, 5, 10) if one * power >= least)
+        first, last = math.ceil(self.low_ms / step), math.floor(self.high_ms / step)
+        return [round(number * step, 6) for number in range(first, last + 1)]
+
+
+def mark_time(start: datetime, end: datetime, most: int = 7) -> Sequence[TimeMark]:
+    """Round instants, UTC, at most so many; none so near an end that its text had no room."""
+    length = end - start
+    step = next((one for one in _TIME_STEPS if length / one <= most), _TIME_STEPS[-1])
+    midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
+    instant = midnight + math.ceil((start - midnight) / step) * step
+    marks = []
+    while instant < end:
+        at = (instant - start) / length * 100
+        if 4 <= at <= 96:
+            marks.append(TimeMark(round(at, 2), instant, step < timedelta(days=1)))
+        instant += step
+    return marks

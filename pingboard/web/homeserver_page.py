@@ -1,0 +1,200 @@
+"""/homeservers/{name}: one homeserver, for whoever runs it; and its history as an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from pingboard import profiles
+from pingboard.boards import Boards
+from pingboard.model import BoardName, Rejection, UnknownHomeserverError, Window, from_ts
+from pingboard.profiles import Place, Profile
+from pingboard.ranking.clocks import Clock
+from pingboard.ranking.comparison import Comparison, compare, diagnose
+from pingboard.ranking.history import STEPS
+from pingboard.ranking.pairs import Pair
+from pingboard.web import choices
+from pingboard.web.charts import columns, smoke, strip
+from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.frame import TAG, PageQuery, language_of, render
+from pingboard.web.parameters import WindowQuery
+from pingboard.web.remedies import REMEDIES
+
+SHOWN_PARTNERS = 5
+LEAST_SAMPLES = 6
+"""For the interval of a median, and so for a partner to be among the fastest or slowest."""
+SIMILAR = 5
+
+router = APIRouter(tags=[TAG], include_in_schema=False)
+
+AnyName = Annotated[str, Path(min_length=1)]
+
+
+class HomeserverPageQuery(WindowQuery, PageQuery):
+    """Which room and when, and the board whose number is shown over time."""
+
+    board: BoardName = BoardName.RESPONSE
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A place on one board, beside the others."""
+
+    place: Place
+    comparison: Comparison
+    strip: strip.Strip
+
+
+class Partner(NamedTuple):
+    """Another homeserver as this one sees it."""
+
+    homeserver: str
+    median_ms: float
+    samples: int
+    usual_ms: float | None
+    """the middle of what it has with all others; None where it has no others"""
+
+
+@dataclass(frozen=True, slots=True)
+class Partners:
+    """The two ends of a list by speed; without overlap, so the slow end may be empty."""
+
+    fastest: Sequence[Partner]
+    slowest: Sequence[Partner]
+    between: int
+    """how many are left out as neither"""
+    too_few: int
+    """how many have too few samples to be compared"""
+
+
+@router.get("/homeservers/{name:anything}")
+def show_homeserver(
+    request: Request,
+    boards: GivenBoards,
+    now: Now,
+    name: AnyName,
+    query: Annotated[HomeserverPageQuery, Query()],
+) -> Response:
+    """A homeserver's page; of an unknown one, the names that are like it."""
+    room_id, alias = boards.find_room(query.room)
+    window = query.window_at(now)
+    try:
+        profile = profiles.read_profile(boards, room_id, window, name, now=now)
+    except UnknownHomeserverError:
+        similar = profiles.find_similar(boards, name[:255], SIMILAR)
+        unknown = {"name": name, "similar": similar}
+        return render(request, "homeserver_unknown.html", unknown, status=404)
+    path, language = request.url.path, language_of(request)
+    context: dict[str, Any] = {
+        "name": name,
+        "query": query,
+        "now": now,
+        "room": alias or room_id,
+        "window": choices.describe_window(query, window, language),
+        "windows": choices.link_windows(path, query),
+        "boards": choices.link_boards(path, query, query.board, language),
+        "meanings": choices.MEANINGS,
+        "parameters": choices.encode(query, leave_out=frozenset({"lang", "board"})),
+        "base": str(request.base_url).rstrip("/"),
+        "badge": choices.encode(query, leave_out=frozenset({"lang", "board", "window"})),
+        "explanations": REMEDIES,
+        **_describe(profile),
+        **_draw_over_time(boards, room_id, window, name, query.board, now, profile),
+    }
+    return render(request, "homeserver.html", context, room_id=room_id)
+
+
+def _describe(profile: Profile) -> Mapping[str, Any]:
+    clock = _find_clock(profile)
+    rows = _compare(profile, clock)
+    return {
+        "profile": profile,
+        "rows": rows,
+        "clock": clock,
+        "diagnosis": diagnose({board: row.comparison for board, row in rows.items()}, clock),
+        "sending": _cut_partners(
+            [
+                Partner(one.pong_server, *_numbers(one), profile.usual_to_ms.get(one.pong_server))
+                for one in profile.pongs_to
+            ]
+        ),
+        "receiving": _cut_partners(
+            [
+                Partner(one.ping_server, *_numbers(one), profile.usual_from_ms.get(one.ping_server))
+                for one in profile.pings_from
+            ]
+        ),
+        "rejected": [(Rejection(reason), pongs) for reason, pongs in profile.rejected.items()],
+    }
+
+
+def _find_clock(profile: Profile) -> Clock | None:
+    """The clock as the `response` board knows it; None where it does not."""
+    place = profile.places[BoardName.RESPONSE]
+    row = place and place.standing
+    if row is None or row.clock_offset_ms is None or row.clock_uncertainty_ms is None:
+        return None
+    return Clock(row.clock_offset_ms, row.clock_uncertainty_ms)
+
+
+def _compare(profile: Profile, clock: Clock | None) -> dict[BoardName, Row]:
+    """A row for each board that it is on, all strips on one scale."""
+    places = {board: place for board, place in profile.places.items() if place}
+    scale = strip.share_scale(
+        ms
+        for place in places.values()
+        for ms in (*place.others_ms, place.standing.median_ms, *(place.standing.ci95_ms or ()))
+    )
+    rows = {}
+    for board, place in places.items():
+        found = compare(board, place.standing, place.others_ms, clock)
+        row = place.standing
+        drawn = strip.draw(
+            scale,
+            row.median_ms,
+            row.ci95_ms,
+            place.others_ms,
+            found.others_median_ms,
+            found.middle_ms,
+        )
+        rows[board] = Row(place, found, drawn)
+    return rows
+
+
+def _draw_over_time(
+    boards: Boards,
+    room_id: str,
+    window: Window,
+    name: str,
+    board: BoardName,
+    now: Any,
+    profile: Profile,
+) -> Mapping[str, Any]:
+    place = profile.places[board]
+    step = smoke.choose_step(window, place.standing.samples if place else 0)
+    buckets = profiles.read_history(boards, room_id, window, name, board, STEPS[step], now=now)
+    histogram = profiles.read_histogram(boards, room_id, window, name, board)
+    return {
+        "step": step,
+        "buckets": [(one, from_ts(one.start_ts)) for one in buckets],
+        "smoke": smoke.draw(buckets, window, STEPS[step]),
+        "shown": window,
+        "histogram": histogram,
+        "columns": histogram and place and columns.draw(histogram, place.standing.median_ms),
+    }
+
+
+def _cut_partners(partners: Sequence[Partner]) -> Partners:
+    # A single lucky sample would be the fastest of all; where there are only such, they are shown.
+    known = [one for one in partners if one.samples >= LEAST_SAMPLES] or partners
+    fastest, rest = known[:SHOWN_PARTNERS], known[SHOWN_PARTNERS:]
+    slowest = rest[-SHOWN_PARTNERS:]
+    return Partners(fastest, slowest, len(rest) - len(slowest), len(partners) - len(known))
+
+
+def _numbers(pair: Pair) -> tuple[float, int]:
+    return pair.median_ms, pair.samples

@@ -1,0 +1,1 @@
+"""Where numbers lie in the drawings."""

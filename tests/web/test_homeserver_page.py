@@ -1,0 +1,193 @@
+"""The page of one homeserver, as it is without a script; how it looks is for tests/browser."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html import unescape
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from pingboard.model import Batch, Rejected, Rejection, Sample, to_ts
+from pingboard.store.engine import Engine
+from pingboard.store.ingest import Ingest
+from pingboard.web.language import get_language
+from pingboard.web.remedies import REMEDIES
+from tests.web.site import NOW, ROOM, make_answers, record, serve
+from tests.web.test_badges import HOSTILE
+
+PAGE = "/homeservers/two.example"
+
+
+def text_of(answer: httpx.Response) -> str:
+    """What a page says, without its tags and with single spaces."""
+    body = re.sub(r"<(style|script)\b.*?</\1>|<[^>]+>", " ", answer.text, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", unescape(body))
+
+
+def delay(samples: list[Sample], ms: int) -> list[Sample]:
+    """The same samples with bots that claim as much more."""
+    return [
+        replace(one, pong=replace(one.pong, one_way_ms=one.pong.one_way_ms + ms)) for one in samples
+    ]
+
+
+def test_the_page_says_where_the_homeserver_stands(site: httpx.Client) -> None:
+    page = text_of(site.get(PAGE))
+    assert "#2 of 2 512 ms" in page
+    assert "Not on this board No answered ping was sent from here." in page
+    assert "0 of 3 pings of ours were not answered" in page
+    assert "There are too few other homeservers to compare with." in page
+
+
+def test_a_homeserver_beside_others_is_told_whose_fault_it_is(store: Engine) -> None:
+    for number in range(5):
+        record(store, make_answers(f"hs{number}.example", range(390, 410)))
+    record(store, make_answers("slow.example", range(900, 920)))
+    with serve(store) as client:
+        slow = text_of(client.get("/homeservers/slow.example"))
+        usual = text_of(client.get("/homeservers/hs1.example"))
+    assert "It looks like yours, and like its receiving" in slow
+    assert "Of what it sends nothing sure is known" in slow
+    assert "510 ms slower than the others’ median of 399.5 ms: slower than three quarters" in slow
+    assert "What it receives does not stand out." in usual
+    assert "No difference that could not be chance" in usual
+
+
+def test_a_wrong_clock_is_named_and_explains_what_it_explains(store: Engine) -> None:
+    ahead = [
+        replace(
+            one,
+            ping=replace(one.ping, sent_ts=one.ping.seen_ts),
+            pong=replace(one.pong, origin_server_ts=one.pong.seen_ts + 600),
+        )
+        for one in delay(make_answers("ahead.example", range(390, 410)), 800)
+    ]
+    record(store, ahead)
+    for number in range(5):
+        record(store, make_answers(f"hs{number}.example", range(390, 410)))
+    with serve(store) as client:
+        page = text_of(client.get("/homeservers/ahead.example"))
+        picture = client.get("/api/v1/homeservers/ahead.example").json()["clock"]
+    assert picture["is_wrong"]
+    assert "Neither, as far as can be told" in page
+    assert "that is what its wrong clock does to this number" in page
+    assert "Its clock is wrong:" in page
+    assert "ahead of ours" in page
+
+
+def test_rejected_pongs_have_a_reason_and_a_remedy(store: Engine) -> None:
+    record(store, make_answers("two.example", [400]))
+    seen_ts = to_ts(NOW) - 1000
+    rejected = [Rejected(ROOM, "two.example", Rejection.LATE, seen_ts)] * 3
+    Ingest(store, "test").record(Batch([], [], rejected))
+    with serve(store) as client:
+        page = text_of(client.get(PAGE))
+        german = text_of(client.get(PAGE, params={"lang": "de"}))
+    late = REMEDIES[Rejection.LATE]
+    assert f"3× {late.explanation} {late.remedy}" in page
+    assert get_language("de").words.gettext(late.remedy) in german
+
+
+def test_every_reason_has_a_remedy() -> None:
+    assert REMEDIES.keys() == set(Rejection)
+
+
+def test_partners_say_whether_they_are_slow_with_everybody(store: Engine) -> None:
+    for number in range(12):
+        record(store, make_answers(f"hs{number}.example", [200 + 20 * number] * 6))
+    record(store, make_answers("lucky.example", [50]))
+    with serve(store) as client:
+        page = text_of(client.get("/homeservers/ours.example"))
+    rows = re.findall(r"(\S+\.example) ([\d,.]+) (–|[\d,.]+) (\d+)", page)
+    assert [name for name, *_ in rows] == [
+        *(f"hs{number}.example" for number in range(5)),
+        *(f"hs{number}.example" for number in range(7, 12)),
+    ]
+    assert "2 homeservers between" in page
+    assert "1 more with too few samples" in page
+
+
+@pytest.mark.parametrize("board", ["response", "reception"])
+def test_history_and_distribution_have_a_table_with_the_numbers_of_the_api(
+    site: httpx.Client, board: str
+) -> None:
+    page = text_of(site.get(PAGE, params={"board": board, "window": "24h"}))
+    median = site.get("/api/v1/rankings", params={"board": board}).json()["standings"][1]
+    assert f"half of 3 samples took less than {median['median_ms']} ms" in page
+    assert "11 Oct 12:00" in page
+
+
+def test_the_snippets_lead_to_the_site_by_its_own_name(site: httpx.Client) -> None:
+    page = site.get(PAGE, headers={"Host": "ping.example"}).text
+    texts = [unescape(text) for text in re.findall(r'data-copy="([^"]*)"', page)]
+    badge, link = (
+        "http://ping.example/badge/two.example.svg",
+        "http://ping.example/homeservers/two.example",
+    )
+    assert texts == [
+        f"[![ping]({badge})]({link})",
+        f'<a href="{link}"><img src="{badge}" alt="ping"></a>',
+        f"[![ping]({link}/history.svg)]({link})",
+    ]
+    for address in (badge, link, f"{link}/history.svg"):
+        assert site.get(address.removeprefix("http://ping.example")).status_code == 200
+
+
+def test_a_choice_of_room_goes_along_into_the_snippets(site: httpx.Client) -> None:
+    page = site.get(PAGE, params={"room": ROOM, "window": "24h", "lang": "de"}).text
+    (first, *_) = (unescape(text) for text in re.findall(r'data-copy="([^"]*)"', page))
+    assert "two.example.svg?room=%21ping%3Aone.example)" in first
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("tow.example", "two.example"),
+        ("two.exmaple", "two.example"),
+        ("TWO.example", "two.example"),
+    ],
+)
+def test_an_unknown_homeserver_is_a_page_with_near_names(
+    site: httpx.Client, asked: str, meant: str
+) -> None:
+    page = site.get(f"/homeservers/{asked}")
+    assert page.status_code == 404
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert f'<a href="/homeservers/{meant}">' in page.text
+    assert f"<bdi>{asked}</bdi>" in page.text
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_unknown_and_stays_text(site: httpx.Client, name: str) -> None:
+    page = site.get(f"/homeservers/{quote(name, safe='')}")
+    assert page.status_code == 404
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    for tag in ("<script>", "<svg onload"):
+        assert tag not in page.text
+    assert len(page.content) < 12_000
+
+
+@pytest.mark.parametrize("name", ["[::1]:8448", "one.example:6167", "a.svg", "history.svg"])
+def test_every_kind_of_name_has_its_page(store: Engine, name: str) -> None:
+    record(store, make_answers(name, [400, 410]))
+    with serve(store) as client:
+        page = client.get(f"/homeservers/{quote(name, safe='')}")
+        ours = client.get("/homeservers/ours.example")
+    assert page.status_code == 200
+    assert "#1 of 1 405 ms" in text_of(page)
+    assert f'href="/homeservers/{quote(name, safe="")}"' in ours.text
+
+
+def test_a_known_homeserver_without_samples_says_so(site: httpx.Client) -> None:
+    page = text_of(site.get(PAGE, params={"window": "1h"}))
+    assert "Nothing heard in this window" in page
+
+
+def test_a_wrong_parameter_is_a_page_that_names_it(site: httpx.Client) -> None:
+    page = site.get(PAGE, params={"window": "2h"})
+    assert page.status_code == 422
+    assert "window" in page.text
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
