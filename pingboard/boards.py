@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 from pingboard import years
 from pingboard.memory import Memory, Snapshot
-from pingboard.model import Board, BoardName, Room, Standing, UnknownRoomError, Window, to_ts
+from pingboard.model import (
+    Board,
+    BoardName,
+    Room,
+    Standing,
+    UnknownRoomError,
+    Window,
+    to_ts,
+)
 from pingboard.ranking.answers import add_answers
 from pingboard.ranking.following import follow
 from pingboard.ranking.samples import standings
@@ -84,6 +92,8 @@ class Boards:
         self._running = Running()
         self._memory = Memory(engine, self._running)
         self._watch = Watch(engine)
+        self._told = 0
+        """the last version that was told"""
 
     @property
     def version_is_cheap(self) -> bool:
@@ -92,14 +102,17 @@ class Boards:
 
     def version(self) -> int:
         """The version of the data, for one thread: boards change only if it does, or with time."""
-        if self.version_is_cheap and self._memory.lock.acquire(blocking=False):
-            try:
-                # What is new is then here already when it is asked for.
-                if self._memory.follow(MOST_AT_ONCE):
-                    return self._memory.version
-            finally:
-                self._memory.lock.release()
-        return self._watch.version()
+        self._told = self._follow() or self._watch.version()
+        return self._told
+
+    def _follow(self) -> int | None:
+        """The version that is in memory now, None where it is not known at once."""
+        if not self.version_is_cheap or not self._memory.lock.acquire(blocking=False):
+            return None
+        try:
+            return self._memory.version if self._memory.follow(MOST_AT_ONCE) else None
+        finally:
+            self._memory.lock.release()
 
     def close(self) -> None:
         """Let go of what `version` keeps open."""
@@ -147,17 +160,23 @@ class Boards:
         limit: int | None = None,
     ) -> Board:
         """The board of a room and window; raises UnknownRoomError."""
-        question = Question(name, window, now, room, min_samples, limit)
+        return self.ask(Question(name, window, now, room, min_samples, limit))
+
+    def ask(self, question: Question) -> Board:
+        """The board that is asked for; raises UnknownRoomError."""
         with self._memory.lock:
             known = self._read(question) if self._memory.follow() else None
         return known or self._keep(question) or self._rank(question)
 
-    def board_at_once(self, question: Question) -> Board | None:
-        """The same where it takes well under a millisecond and waits for nobody, else None."""
+    def ask_at_once(self, question: Question) -> Board | None:
+        """The same where it takes microseconds and waits for nobody, else None.
+
+        As of the last `version`, or later.
+        """
         if not self._memory.lock.acquire(blocking=False):
             return None
         try:
-            return self._read(question) if self._memory.follow(MOST_AT_ONCE) else None
+            return self._read(question) if self._memory.version >= self._told else None
         finally:
             self._memory.lock.release()
 

@@ -80,6 +80,9 @@ class Memory:
         self.version = -1
         """of the store: at least so new is what is here"""
         self._is_behind = True
+        """more has changed than can be followed"""
+        self._is_due = True
+        """something may have changed"""
         self._kept: dict[int, _Kept] = {}
         self.names: Sequence[str] = []
         """the server of each row ID"""
@@ -100,15 +103,21 @@ class Memory:
 
         Under the lock. It takes microseconds for each change.
         """
+        if self._is_behind:
+            return False
         with explained():
-            if not self._news.is_due() and not self._is_behind:
+            self._is_due = self._news.is_due() or self._is_due
+            if not self._is_due:
                 return True
             with self._news.cursor() as cursor:
                 changed = self._news.read(cursor, self.version, most)
                 if changed is not None:
                     self._apply(cursor, changed)
-        self._is_behind = changed is None
-        return not self._is_behind
+        if changed is None:
+            self._is_behind = most >= MOST_CHANGED
+            return False
+        self._is_due = False
+        return True
 
     def find(self, rooms: Sequence[int], start_ts: int, end_ts: int) -> list[Block] | None:
         """The blocks that hold [start, end), None where not all are in memory; under the lock."""
@@ -172,18 +181,14 @@ class Memory:
     def _learn_names(
         self, cursor: Cursor, changed: Iterable[Changed], pings: Mapping[int, Pongs]
     ) -> None:
-        names = self.names
-
-        def is_known(server: int) -> bool:
-            return server < len(names) and names[server] != ""
-
-        pongs = [one.pong for one in changed if one.pong is not None]
-        pongs += [pong for one in pings.values() for pong in one.samples.values()]
-        lost = [server for one in pings.values() for server in one.losses]
-        if not (
-            all(is_known(one.ping_server) and is_known(one.pong_server) for one in pongs)
-            and all(map(is_known, lost))
-        ):
+        servers = [server for one in pings.values() for server in one.losses]
+        for pong in (pong for one in pings.values() for pong in one.samples.values()):
+            servers += (pong.ping_server, pong.pong_server)
+        for one in changed:
+            if one.pong is not None:
+                servers += (one.pong.ping_server, one.pong.pong_server)
+        known = self.names
+        if not all(server < len(known) and known[server] for server in servers):
             self.names = self._news.read_names(cursor)
             self._follower.rename(self.names)
 

@@ -6,22 +6,24 @@ takes longer than the database needs to read a new pong, and every new pong is r
 
 from __future__ import annotations
 
+import sqlite3
 import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from sqlalchemy import and_, bindparam, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import sqlite as sqlite_
+from sqlalchemy.exc import SQLAlchemyError
 
 from pingboard.blocks import HOUR_MS
 from pingboard.hours import Loss, Pong, Pongs
 from pingboard.lineage import RoomRow, Rooms
-from pingboard.model import PONG_TIMEOUT_MS
+from pingboard.model import PONG_TIMEOUT_MS, StoreError
 from pingboard.store.columns import NO_OFFSET
 from pingboard.store.tables import change, ping, room, sample, server, unanswered
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator, Mapping
 
     from sqlalchemy import ColumnElement, Connection, Engine, Select
@@ -108,7 +110,7 @@ class News:
         self._engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._dialect = (
-            sqlite.dialect(paramstyle="named")
+            sqlite_.dialect(paramstyle="named")
             if self._is_sqlite
             else postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
         )
@@ -122,21 +124,32 @@ class News:
         """Whether anything may be new since this was last asked; on PostgreSQL always."""
         if not self._is_sqlite:
             return True
-        cursor = self._connect()
-        # It changes whenever another connection commits, of whatever process.
-        cursor.execute("PRAGMA data_version")
-        seen = cursor.fetchone()
+        try:
+            # It changes whenever another connection commits, of whatever process.
+            seen = self._connect().execute("PRAGMA data_version").fetchone()
+        except (sqlite3.Error, SQLAlchemyError) as error:
+            raise self._explain(error) from error
         before, self._seen = self._seen, seen
         return bool(before != seen)
 
     @contextmanager
     def cursor(self) -> Iterator[Cursor]:
-        """A cursor; each statement may see a later moment than the one before."""
-        if self._is_sqlite:
-            yield self._connect()
-        else:
-            with self._engine.connect() as connection:
-                yield cursor_of(connection)
+        """A cursor; each statement may see a later moment than the one before.
+
+        Raises StoreError where the database can't be asked.
+        """
+        try:
+            if self._is_sqlite:
+                yield self._connect()
+            else:
+                with self._engine.connect() as connection:
+                    yield cursor_of(connection)
+        except (self._engine.dialect.loaded_dbapi.Error, SQLAlchemyError) as error:
+            raise self._explain(error) from error
+
+    def _explain(self, error: Exception) -> StoreError:
+        self._cursor = None
+        return StoreError(f"the database can't be asked for what is new: {error}")
 
     def read(self, cursor: Cursor, version: int, most: int) -> list[Changed] | None:
         """What came after a version, in order; None where it is more than `most`, or forgotten."""

@@ -12,6 +12,8 @@ What the app has to know of it:
   is answered anew; so `Cache-Control` is the app's to say, and `no-cache` where it says nothing.
 * The ETag is the app's own where it sets one, else a digest of the body: an answer that comes out
   the same after a change keeps its tag. Each content coding has a tag of its own (RFC 9110, 8.8.3).
+* A path may offer a way to make its body anew in microseconds (see `renewal`); after a change that
+  is taken, and the path itself is asked only where it fails.
 * Requests that come while an answer is being made wait for it. One that took longer than 250 ms
   to make anew is then given for a second, whatever has changed: so that what is asked often costs
   no more than a part of one core.
@@ -25,7 +27,10 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from email.utils import format_datetime
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,6 +39,7 @@ from pingboard.web.encodings import choose_encoding, encode
 from pingboard.web.language import DEFAULT, choose_language
 from pingboard.web.middleware import IS_HEAD
 from pingboard.web.recorder import Recorder
+from pingboard.web.renewal import Renew, invite
 from pingboard.web.tally import APP, CACHE, Note, Tally, take_notes
 
 Headers = list[tuple[bytes, bytes]]
@@ -68,6 +74,7 @@ class _Entry:
     is_text: bool
     handler: str
     """the template of its path"""
+    renew: Renew | None
     codings: dict[bytes, _Answer] = field(default_factory=dict)
 
     @property
@@ -160,6 +167,8 @@ class ByteCache:
             if entry is not None and (entry.version == version or self._is_good_enough(entry)):
                 self._entries.move_to_end(key)
                 return entry, CACHE
+            if entry is not None and (renewed := self._renew(key, entry, version)):
+                return renewed, CACHE
             flight = self._flights.get(key)
             if flight is None:
                 return await self._fly(key, version, scope, receive, send), APP
@@ -167,6 +176,20 @@ class ByteCache:
             if key not in self._entries:
                 await self._tally.pass_on(self.app, scope, receive, send)
                 return None, APP
+
+    def _renew(self, key: Key, entry: _Entry, version: object) -> _Entry | None:
+        """The entry as of a version, made here and now; None where the app has to make it."""
+        made = entry.renew() if entry.renew is not None else None
+        if made is None:
+            return None
+        body, at = made
+        renewed = entry
+        if body != entry.body:
+            headers = [_date(pair, at) for pair in entry.headers]
+            renewed = replace(entry, headers=headers, body=body, etag=_digest(body), codings={})
+            self._keep(key, renewed)
+        renewed.version = version
+        return renewed
 
     async def _fly(
         self, key: Key, version: object, scope: Scope, receive: Receive, send: Send
@@ -183,6 +206,7 @@ class ByteCache:
         recorder = Recorder(send, scope["method"], land)
         try:
             asked, note = take_notes({**scope, "method": "GET"})
+            offers = invite(asked)
             if scope["method"] == "HEAD":
                 asked[IS_HEAD] = True
             await self.app(asked, receive, recorder)
@@ -195,7 +219,8 @@ class ByteCache:
                 self._tally.count(note, scope["method"], recorder.start["status"])
                 return None
             took_s = time.monotonic() - started
-            entry = _make_entry(recorder, version, took_s, note, is_made_anew=key in self._entries)
+            renew, again = offers[0] if offers else None, key in self._entries
+            entry = _make_entry(recorder, version, took_s, note, renew, is_made_anew=again)
             self._keep(key, entry)
             return entry
         finally:
@@ -230,12 +255,19 @@ class ByteCache:
 
 
 def _make_entry(
-    recorder: Recorder, version: object, took_s: float, note: Note, *, is_made_anew: bool
+    recorder: Recorder,
+    version: object,
+    took_s: float,
+    note: Note,
+    renew: Renew | None,
+    *,
+    is_made_anew: bool,
 ) -> _Entry:
     headers = {name.lower(): value for name, value in recorder.start["headers"]}
     kind = headers.get(b"content-type", b"")
-    digest = hashlib.blake2b(recorder.body, digest_size=9).hexdigest()
-    etag = headers.pop(b"etag", b'"%s"' % digest.encode())
+    if b"etag" in headers:
+        renew = None
+    etag = headers.pop(b"etag", None) or _digest(recorder.body)
     headers.pop(b"content-length", None)
     headers.setdefault(b"cache-control", b"no-cache")
     varies = [one.strip() for one in headers.get(b"vary", b"").split(b",") if one.strip()]
@@ -252,7 +284,18 @@ def _make_entry(
         recorder.body,
         is_text and b"content-encoding" not in headers,
         note.handler,
+        renew,
     )
+
+
+def _digest(body: bytes) -> bytes:
+    return b'"%s"' % hashlib.blake2b(body, digest_size=9).hexdigest().encode()
+
+
+def _date(header: tuple[bytes, bytes], at: datetime) -> tuple[bytes, bytes]:
+    if header[0] != b"last-modified":
+        return header
+    return header[0], format_datetime(at, usegmt=True).encode()
 
 
 def _make_answer(entry: _Entry, coding: bytes) -> _Answer:
@@ -292,6 +335,7 @@ def _matches(given: bytes, etag: bytes) -> bool:
     return etag.removeprefix(b"W/") in _ENTITY_TAG.findall(given)
 
 
+@lru_cache(maxsize=MAX_SHORTCUTS)
 def _canonical(query: bytes) -> object:
     """The same for the same parameters in another order; repeated ones keep theirs."""
     if not query:

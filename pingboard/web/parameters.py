@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.config import JsonDict
 from starlette.convertors import Convertor, register_url_convertor
 
-from pingboard.boards import Boards
+from pingboard.boards import Boards, Question
 from pingboard.editions import with_movement
 from pingboard.model import DEFAULT_WINDOW, WINDOWS, Board, BoardName, Window
 from pingboard.render.section import Style
@@ -155,6 +155,11 @@ class WindowQuery(RoomQuery):
             )
         return Window(start, end)
 
+    @property
+    def ends_now(self) -> bool:
+        """Whether the window is a while up to the time of the request."""
+        return self.from_ is None and self.to is None
+
     def next_page(self, window: Window, cursor: str) -> dict[str, str]:
         """The parameters of the page after this one.
 
@@ -192,15 +197,12 @@ class BoardQuery(WindowQuery):
 
     def ask(self, boards: Boards, now: datetime) -> Board:
         """The board that is asked for, as of now; raises UnknownRoomError."""
-        board = boards.board(
-            self.board,
-            self.window_at(now),
-            now=now,
-            room=self.room,
-            min_samples=self.min_samples,
-            limit=self.limit,
-        )
-        return with_movement(boards.engine, board)
+        return with_movement(boards.engine, boards.ask(self.question(now)))
+
+    def question(self, now: datetime) -> Question:
+        """What to ask the boards."""
+        window = self.window_at(now)
+        return Question(self.board, window, now, self.room, self.min_samples, self.limit)
 
 
 class ImageQuery(WindowQuery):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -13,8 +14,9 @@ from pingboard.render import csv, markdown
 from pingboard.web import problems
 from pingboard.web.accept import preferred
 from pingboard.web.answers import Answer, Interval, Milliseconds, RoomName
-from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.dependencies import GivenAll, GivenBoards, Now
 from pingboard.web.parameters import BoardQuery, TableQuery
+from pingboard.web.renewal import offer
 
 JSON = "application/json"
 
@@ -210,10 +212,19 @@ def get_rankings(
     responses={200: {"description": "The table", "content": MARKDOWN_CONTENT}},
 )
 def get_rankings_markdown(
-    boards: GivenBoards, now: Now, query: Annotated[TableQuery, Query()]
+    request: Request, given: GivenAll, query: Annotated[TableQuery, Query()]
 ) -> MarkdownResponse:
     """The table that This Week in Matrix prints. Medians are milliseconds, as short as they go."""
-    return MarkdownResponse(markdown.table(query.ask(boards, now).standings))
+    board = given.boards.ask(query.question(given.clock()))
+
+    def renew() -> tuple[bytes, datetime] | None:
+        now = given.clock()
+        board = given.boards.ask_at_once(query.question(now))
+        return None if board is None else (markdown.table(board.standings).encode(), now)
+
+    if query.ends_now:
+        offer(request, renew)
+    return MarkdownResponse(markdown.table(board.standings))
 
 
 @router.get(

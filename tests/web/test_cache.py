@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import random
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import brotli
 import httpx
@@ -15,10 +16,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pingboard.boards import Boards
+from pingboard.model import BoardName, Window
+from pingboard.render.markdown import table
 from pingboard.store.engine import Engine
 from pingboard.web.cache import ByteCache
 from pingboard.web.encodings import choose_encoding
-from tests.web.site import ALIAS, EXAMPLE_SAMPLES, make_answers, record, serve
+from pingboard.web.renewal import offer
+from tests.web.site import ALIAS, EXAMPLE_SAMPLES, NOW, make_answers, record, serve
 
 RANKINGS = "/api/v1/rankings"
 
@@ -156,6 +161,44 @@ async def test_random_requests_never_get_the_answer_to_another() -> None:
             assert answer.text.startswith(f"{path} [('x', '{value}')] as of {app.data},")
 
 
+class Renewing(Counting):
+    """Offers to make its answer anew, as long as it is willing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_willing = True
+        self.text = "first"
+
+    def answer(self, request: Request) -> Response:
+        def renew() -> tuple[bytes, datetime] | None:
+            made = self.text.encode(), START + timedelta(seconds=self.data)
+            return made if self.is_willing else None
+
+        offer(request, renew)
+        dated = {"Last-Modified": "Mon, 12 Oct 2026 00:00:01 GMT", "Vary": "Accept"}
+        return PlainTextResponse(self.text, headers=dated)
+
+
+START = datetime(2026, 10, 12, tzinfo=UTC)
+
+
+async def test_an_answer_that_can_be_made_anew_at_once_needs_the_app_no_more() -> None:
+    app = Renewing()
+    async with client(ByteCache(app, app.version)) as http:
+        first = await http.get("/a")
+        app.data, app.text = 2, "second"
+        second = await http.get("/a", headers={"If-None-Match": first.headers["etag"]})
+        assert (second.status_code, second.text, app.asked) == (200, "second", 1)
+        assert second.headers["last-modified"] == "Mon, 12 Oct 2026 00:00:02 GMT"
+        assert second.headers["vary"] == first.headers["vary"]
+        app.data = 3
+        third = await http.get("/a", headers={"If-None-Match": second.headers["etag"]})
+        assert (third.status_code, app.asked) == (304, 1)
+        app.data, app.text, app.is_willing = 4, "fourth", False
+        assert (await http.get("/a")).text == "fourth"
+        assert app.asked == 2
+
+
 class Slow(Counting):
     """Answers once it is let go on."""
 
@@ -264,6 +307,30 @@ def test_a_new_pong_is_in_the_next_answer(store: Engine) -> None:
         after = site.get("/rankings.md", headers=known)
     assert after.status_code == 200
     assert "|1|three.example|100|" in after.text
+
+
+def test_the_table_is_that_of_all_pongs_however_it_was_made(store: Engine) -> None:
+    """By the app, or anew in the cache; for windows that move and for one that doesn't."""
+    chosen = random.Random(1)
+    asked = [
+        ("/rankings.md", BoardName.RESPONSE, timedelta(days=7), 10),
+        (
+            "/rankings.md?limit=1&board=delivery&window=24h",
+            BoardName.DELIVERY,
+            timedelta(days=1),
+            1,
+        ),
+        ("/rankings.md?from=2026-10-11T00:00:00Z", BoardName.RESPONSE, timedelta(days=1), 10),
+    ]
+    record(store, EXAMPLE_SAMPLES)
+    with serve(store) as site:
+        for number in range(30):
+            name = chosen.choice(["one.example", "two.example", f"new{number}.example"])
+            record(store, make_answers(name, [chosen.randrange(20, 900)], first=100 + number))
+            for address, board, length, limit in asked:
+                window = Window(NOW - length, NOW)
+                plain = Boards(store).board(board, window, now=NOW, limit=limit)
+                assert site.get(address).text == table(plain.standings)
 
 
 def test_a_kept_answer_is_open_to_every_origin(store: Engine) -> None:
