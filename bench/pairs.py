@@ -20,6 +20,9 @@ class Pair:
     """the largest ratio, ours to theirs, that is good enough"""
     count_differences: Callable[[], int] | None = None
     """how many of their results ours don't equal; None where the two don't have the same result"""
+    ours_count: int = 1
+    """how many of what is measured one run of ours does; times are those of one"""
+    theirs_count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +59,14 @@ class Result:
 def measure(pair: Pair, repeats: int) -> Result:
     """Run both sides `repeats` times in turn, after one run of each that does not count."""
     differences = pair.count_differences() if pair.count_differences else None
-    _time(pair.ours)
-    _time(pair.theirs)
+    pair.ours()
+    pair.theirs()
     ours_s: list[float] = []
     theirs_s: list[float] = []
-    sides = [(pair.ours, ours_s), (pair.theirs, theirs_s)]
+    sides = [(pair.ours, pair.ours_count, ours_s), (pair.theirs, pair.theirs_count, theirs_s)]
     for _ in range(repeats):
-        for run, times in sides:
-            times.append(_time(run))
+        for run, count, times in sides:
+            times.append(_time(run) / count)
         # Whoever goes first may find the caches colder; so they take turns.
         sides.reverse()
     return Result(pair, ours_s, theirs_s, differences)

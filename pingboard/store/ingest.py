@@ -35,6 +35,7 @@ from pingboard.store.tables import (
     vantage,
     worker,
 )
+from pingboard.store.usual import Usual
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -64,9 +65,12 @@ class Ingest:
     def __init__(self, engine: Engine, account: str) -> None:
         self._engine = engine
         self._account = hashlib.sha256(account.encode()).hexdigest()
+        self._usual = Usual(engine, self._account)
 
     def record(self, batch: Batch, next_batch: str | None = None) -> None:
         """Commit a batch together with the sync token that it leads up to."""
+        if self._usual.record(batch, next_batch):
+            return
         with self._engine.begin() as connection:
             pings = [
                 *batch.pings,
