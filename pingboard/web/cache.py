@@ -22,27 +22,29 @@ What the app has to know of it:
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from email.utils import format_datetime
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pingboard.web.encodings import choose_encoding, encode
+from pingboard.web.encodings import choose_encoding
+from pingboard.web.entries import (
+    Answer,
+    Entry,
+    make_answer,
+    make_entry,
+    renew_entry,
+    send_answer,
+)
 from pingboard.web.language import DEFAULT, choose_language
 from pingboard.web.middleware import IS_HEAD
 from pingboard.web.recorder import Recorder
-from pingboard.web.renewal import Renew, invite
-from pingboard.web.tally import APP, CACHE, Note, Tally, take_notes
+from pingboard.web.renewal import invite
+from pingboard.web.tally import APP, CACHE, Tally, take_notes
 
-Headers = list[tuple[bytes, bytes]]
 Key = tuple[object, ...]
 
 MAX_BYTES = 64 << 20
@@ -52,45 +54,6 @@ LONGEST_REQUEST = 4096
 
 SLOW_S = 0.25
 MOST_STALE_S = 1.0
-_OVERHEAD = 2048
-"""What an entry takes besides its body, roughly and rather too much."""
-
-_ENTITY_TAG = re.compile(rb'"[^"]*"')
-
-
-@dataclass(slots=True)
-class _Entry:
-    """One answer, in every coding that was asked for."""
-
-    version: object
-    made_at: float
-    took_s: float
-    is_made_anew: bool
-    """the first time may have taken long for other reasons"""
-    headers: Headers
-    """without those that depend on the coding"""
-    etag: bytes
-    body: bytes
-    is_text: bool
-    handler: str
-    """the template of its path"""
-    renew: Renew | None
-    codings: dict[bytes, _Answer] = field(default_factory=dict)
-
-    @property
-    def size(self) -> int:
-        return _OVERHEAD + len(self.body) + sum(len(one.body) for one in self.codings.values())
-
-
-@dataclass(slots=True)
-class _Answer:
-    """What is sent, ready to be sent."""
-
-    start: Message
-    body: bytes
-    not_modified: Message
-    etag: bytes
-    handler: str
 
 
 class ByteCache:
@@ -111,9 +74,9 @@ class ByteCache:
         self._max_bytes = max_bytes
         self._slow_s = slow_s
         self._bytes = 0
-        self._entries: OrderedDict[Key, _Entry] = OrderedDict()
+        self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._flights: dict[Key, asyncio.Future[None]] = {}
-        self._shortcuts: dict[Key, _Answer] = {}
+        self._shortcuts: dict[Key, Answer] = {}
         self._shortcut_version: object = None
         self._uncacheable: set[str] = set()
 
@@ -155,12 +118,12 @@ class ByteCache:
             answer = self._encoded(key, entry, codings)
             if entry.version == version and len(self._shortcuts) < MAX_SHORTCUTS:
                 self._shortcuts[shortcut] = answer
-        status = await _send_answer(answer, scope["method"], matches, send)
+        status = await send_answer(answer, scope["method"], matches, send)
         self._tally.counts[answer.handler, scope["method"], status, source] += 1
 
     async def _find(
         self, key: Key, version: object, scope: Scope, receive: Receive, send: Send
-    ) -> tuple[_Entry | None, str]:
+    ) -> tuple[Entry | None, str]:
         """A fresh entry and who made it; None where the app has answered by itself."""
         while True:
             entry = self._entries.get(key)
@@ -177,23 +140,19 @@ class ByteCache:
                 await self._tally.pass_on(self.app, scope, receive, send)
                 return None, APP
 
-    def _renew(self, key: Key, entry: _Entry, version: object) -> _Entry | None:
+    def _renew(self, key: Key, entry: Entry, version: object) -> Entry | None:
         """The entry as of a version, made here and now; None where the app has to make it."""
-        made = entry.renew() if entry.renew is not None else None
-        if made is None:
+        renewed = renew_entry(entry)
+        if renewed is None:
             return None
-        body, at = made
-        renewed = entry
-        if body != entry.body:
-            headers = [_date(pair, at) for pair in entry.headers]
-            renewed = replace(entry, headers=headers, body=body, etag=_digest(body), codings={})
+        if renewed is not entry:
             self._keep(key, renewed)
         renewed.version = version
         return renewed
 
     async def _fly(
         self, key: Key, version: object, scope: Scope, receive: Receive, send: Send
-    ) -> _Entry | None:
+    ) -> Entry | None:
         """Ask the app while others wait; keep what it says if it may be kept."""
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
 
@@ -220,27 +179,27 @@ class ByteCache:
                 return None
             took_s = time.monotonic() - started
             renew, again = offers[0] if offers else None, key in self._entries
-            entry = _make_entry(recorder, version, took_s, note, renew, is_made_anew=again)
+            entry = make_entry(recorder, version, took_s, note, renew, is_made_anew=again)
             self._keep(key, entry)
             return entry
         finally:
             land()
 
-    def _is_good_enough(self, entry: _Entry) -> bool:
+    def _is_good_enough(self, entry: Entry) -> bool:
         is_slow = entry.is_made_anew and entry.took_s > self._slow_s
         return is_slow and time.monotonic() - entry.made_at < MOST_STALE_S
 
-    def _keep(self, key: Key, entry: _Entry) -> None:
+    def _keep(self, key: Key, entry: Entry) -> None:
         old = self._entries.pop(key, None)
         self._bytes += entry.size - (old.size if old else 0)
         self._entries[key] = entry
         self._trim()
 
-    def _encoded(self, key: Key, entry: _Entry, accepted: bytes) -> _Answer:
+    def _encoded(self, key: Key, entry: Entry, accepted: bytes) -> Answer:
         coding = choose_encoding(accepted) if entry.is_text else b""
         answer = entry.codings.get(coding)
         if answer is None:
-            answer = entry.codings[coding] = _make_answer(entry, coding)
+            answer = entry.codings[coding] = make_answer(entry, coding)
             if self._entries.get(key) is entry:
                 self._bytes += len(answer.body)
                 self._trim()
@@ -252,87 +211,6 @@ class ByteCache:
             self._bytes -= dropped.size
             # They hold the bodies too.
             self._shortcuts.clear()
-
-
-def _make_entry(
-    recorder: Recorder,
-    version: object,
-    took_s: float,
-    note: Note,
-    renew: Renew | None,
-    *,
-    is_made_anew: bool,
-) -> _Entry:
-    headers = {name.lower(): value for name, value in recorder.start["headers"]}
-    kind = headers.get(b"content-type", b"")
-    if b"etag" in headers:
-        renew = None
-    etag = headers.pop(b"etag", None) or _digest(recorder.body)
-    headers.pop(b"content-length", None)
-    headers.setdefault(b"cache-control", b"no-cache")
-    varies = [one.strip() for one in headers.get(b"vary", b"").split(b",") if one.strip()]
-    if b"accept-encoding" not in [one.lower() for one in varies]:
-        headers[b"vary"] = b", ".join([*varies, b"Accept-Encoding"])
-    is_text = kind.startswith(b"text/") or b"json" in kind or b"xml" in kind
-    return _Entry(
-        version,
-        time.monotonic(),
-        took_s,
-        is_made_anew,
-        list(headers.items()),
-        etag,
-        recorder.body,
-        is_text and b"content-encoding" not in headers,
-        note.handler,
-        renew,
-    )
-
-
-def _digest(body: bytes) -> bytes:
-    return b'"%s"' % hashlib.blake2b(body, digest_size=9).hexdigest().encode()
-
-
-def _date(header: tuple[bytes, bytes], at: datetime) -> tuple[bytes, bytes]:
-    if header[0] != b"last-modified":
-        return header
-    return header[0], format_datetime(at, usegmt=True).encode()
-
-
-def _make_answer(entry: _Entry, coding: bytes) -> _Answer:
-    body, etag, headers = entry.body, entry.etag, [*entry.headers]
-    if coding:
-        body = encode(coding, entry.body)
-        etag = b'%s-%s"' % (etag[:-1], coding)
-        headers.append((b"content-encoding", coding))
-    headers.append((b"etag", etag))
-    unchanged = [pair for pair in headers if not pair[0].startswith(b"content-")]
-    headers.append((b"content-length", b"%d" % len(body)))
-    return _Answer(
-        {"type": "http.response.start", "status": 200, "headers": headers},
-        body,
-        {"type": "http.response.start", "status": 304, "headers": unchanged},
-        etag,
-        entry.handler,
-    )
-
-
-async def _send_answer(answer: _Answer, method: str, matches: bytes, send: Send) -> int:
-    """Send it; the status that it had."""
-    if matches and _matches(matches, answer.etag):
-        await send(answer.not_modified)
-        await send({"type": "http.response.body", "body": b""})
-        return 304
-    await send(answer.start)
-    body = answer.body if method == "GET" else b""
-    await send({"type": "http.response.body", "body": body})
-    return 200
-
-
-def _matches(given: bytes, etag: bytes) -> bool:
-    """Weak comparison, as If-None-Match wants it (RFC 9110, 13.1.2)."""
-    if given in (etag, b"*"):
-        return True
-    return etag.removeprefix(b"W/") in _ENTITY_TAG.findall(given)
 
 
 @lru_cache(maxsize=MAX_SHORTCUTS)
