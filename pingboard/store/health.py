@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import func, select
 
-from pingboard.model import PONG_TIMEOUT_MS
-from pingboard.store.tables import gap, ping, rejection, room, sample, worker
+from pingboard.store.queries import last_pong_ts
+from pingboard.store.tables import gap, ping, rejection, room, worker
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
 
 class WorkerHealth(NamedTuple):
@@ -62,7 +62,9 @@ def read_health(engine: Engine) -> Health:
         rows = connection.execute(select(worker)).all()
         workers = [WorkerHealth(*row) for row in rows]
         workers.sort(key=lambda one: one.synced_ts or 0, reverse=True)
-        return Health(workers, _read_last_pong(connection))
+        rooms = connection.scalars(select(room.c.id)).all()
+        last_pongs = [last_pong_ts(connection, one) for one in rooms]
+        return Health(workers, max(filter(None, last_pongs), default=None))
 
 
 def read_rooms(engine: Engine) -> dict[str, RoomHealth]:
@@ -73,22 +75,6 @@ def read_rooms(engine: Engine) -> dict[str, RoomHealth]:
     )
     with engine.connect() as connection:
         return {room_id: RoomHealth(*rest) for room_id, *rest in connection.execute(wanted)}
-
-
-def _read_last_pong(connection: Connection) -> int | None:
-    """When the last pong was seen: it belongs to one of the last pings, so only these are read."""
-    newest = connection.execute(select(func.max(ping.c.seen_ts))).scalar_one()
-    if newest is None:
-        return None
-    seen_ts = select(func.max(ping.c.seen_ts + sample.c.delay_ms)).join_from(
-        ping, sample, sample.c.ping == ping.c.id
-    )
-    recent = ping.c.seen_ts >= newest - PONG_TIMEOUT_MS
-    for wanted in (seen_ts.where(recent), seen_ts):
-        last: int | None = connection.execute(wanted).scalar_one()
-        if last is not None:
-            return last
-    return None
 
 
 def read_totals(engine: Engine, after_ping: int) -> Totals:

@@ -57,7 +57,7 @@ def rooms(engine: Engine) -> list[Room]:
                 counts[room_row] += count_rows(connection, room_row, hour, hour + 1)[hour] - before
         known = connection.execute(select(room.c.id, room.c.room_id)).all()
         rows = {room_id: room_row for room_row, room_id in known}
-        last = {room_id: _last_pong_ts(connection, row) for room_id, row in rows.items()}
+        last = {room_id: last_pong_ts(connection, row) for room_id, row in rows.items()}
     return [
         Room(room_id, alias, counts[rows[room_id]], None if ts is None else from_ts(ts))
         for room_id, alias in room_names(engine)
@@ -65,7 +65,7 @@ def rooms(engine: Engine) -> list[Room]:
     ]
 
 
-def _last_pong_ts(connection: Connection, room_row: int) -> int | None:
+def last_pong_ts(connection: Connection, room_row: int) -> int | None:
     """When the last pong of a room was seen: to the last answered ping, or to one just before."""
     of_room = ping.c.room == room_row
     answered = exists().where(sample.c.ping == ping.c.id)

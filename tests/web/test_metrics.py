@@ -12,6 +12,7 @@ from pingboard.model import Batch, Rejected, Rejection, WorkerState, to_ts
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.ingest import Ingest
 from pingboard.web import gauges
+from tests.samples import make_ping
 from tests.web.site import NOW, ROOM, make_answers, record, serve
 
 
@@ -156,6 +157,18 @@ def test_what_is_wrong_with_the_worker_is_said(
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["type"] == "/problems/not-ready"
     assert answer.json()["reason"] == reason
+
+
+def test_the_last_pong_is_known_also_long_after_it(store: Engine) -> None:
+    record(store, make_answers("one.example", [400, 500]))
+    silence = [
+        make_ping(number, "ours.example", room_id=ROOM, seen_ts=to_ts(NOW) - 60_000 + number)
+        for number in range(100, 120)
+    ]
+    Ingest(store, "test").record(Batch(silence))
+    say(store, WorkerState.RUNNING, synced_before=timedelta(seconds=1))
+    with serve(store) as client:
+        assert client.get("/readyz").json()["last_pong_at"] == "2026-10-11T12:00:01.500000Z"
 
 
 def test_a_database_without_a_worker_is_not_ready(store: Engine, tmp_path: Path) -> None:
