@@ -50,7 +50,7 @@ strings: $(READY) ## bring the catalogue of strings in step with the pages; then
 bench: $(READY) ## measure, as pairs within one run
 	$(BIN)/python -m bench $(ARGS)
 
-faults: $(READY) ## prove on real homeservers that the worker survives faults and abuse
+faults: $(READY) ## prove on real homeservers that worker and API survive faults and abuse
 	$(BIN)/python -m faults $(ARGS)
 
 clean: ## remove .venv and the tools' caches, never the database

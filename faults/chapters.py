@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from faults import abuse, clocks, history, homeserver, storage, strings, tokens, unreal
+from faults import abuse, clocks, history, homeserver, http, storage, strings, tokens, unreal
 from faults.case import CASES, Case
 
-CHAPTERS = (homeserver, tokens, history, storage, clocks, abuse, strings, unreal)
+CHAPTERS = (homeserver, tokens, history, storage, clocks, abuse, strings, unreal, http)
 
 
 def cases() -> list[Case]:

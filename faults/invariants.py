@@ -15,7 +15,7 @@ from faults.case import CaseError
 from faults.scene import Scene
 from faults.truth import differences
 
-_USER_ID = re.compile(r"@[\w.=/+-]*:hs\d\.localhost")
+USER_ID = re.compile(r"@[\w.=/+-]*:hs\d\.localhost")
 END_WITHIN_S = 10
 
 
@@ -87,7 +87,7 @@ def _check_log(scene: Scene) -> Iterator[str]:
         if user.account.access_token in log or user.account.password in log:
             yield "a token or password in the log"
             break
-    if match := _USER_ID.search(log):
+    if match := USER_ID.search(log):
         yield f"a user ID in the log: {_line_of(log, match.start())}"
 
 

@@ -60,8 +60,8 @@ def get_readiness(
 ) -> Readiness:
     """200 where the database answers and a worker syncs; 503 with the reason where not.
 
-    `reason` is one of `database`, `no-worker`, `auth`, `unreachable`, `stopped`, `stale`. The
-    boards are served in any case.
+    `reason` is one of `database`, `no-worker`, `starting`, `auth`, `unreachable`, `stopped`,
+    `stale`. The boards are served in any case.
     """
     response.headers["Cache-Control"] = "no-store"
     try:
@@ -78,10 +78,14 @@ def _require_sync(health: StoreHealth, now: datetime) -> datetime:
     """When the worker last synced; a problem where that is not good enough."""
     if not health.workers:
         raise problems.NotReadyProblem("no-worker", "No worker has used this database yet.")
-    state, synced_ts = WorkerState(health.workers[0].state), health.workers[0].synced_ts
+    worker = health.workers[0]
+    state, since, synced_ts = WorkerState(worker.state), from_ts(worker.since_ts), worker.synced_ts
     if state in _REASONS:
-        since = from_ts(health.workers[0].since_ts).isoformat()
-        raise problems.NotReadyProblem(str(state), f"{_REASONS[state]} Since {since}.")
+        raise problems.NotReadyProblem(
+            str(state), f"{_REASONS[state]} Since {since.isoformat(timespec='seconds')}."
+        )
+    if synced_ts is None and now - since <= STALE_AFTER:
+        raise problems.NotReadyProblem("starting", "The worker has started and not synced yet.")
     if synced_ts is None or now - from_ts(synced_ts) > STALE_AFTER:
         raise problems.NotReadyProblem(
             "stale", f"The worker has not synced for {STALE_AFTER}; is it still running?"

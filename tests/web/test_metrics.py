@@ -159,6 +159,19 @@ def test_what_is_wrong_with_the_worker_is_said(
     assert answer.json()["reason"] == reason
 
 
+@pytest.mark.parametrize(
+    ("started_before", "reason"),
+    [(timedelta(seconds=5), "starting"), (timedelta(hours=1), "stale")],
+)
+def test_a_worker_that_has_not_synced_yet_is_starting_for_a_while(
+    store: Engine, started_before: timedelta, reason: str
+) -> None:
+    since = to_ts(NOW - started_before)
+    Ingest(store, "test").record_worker("main", WorkerState.RUNNING, since, None)
+    with serve(store) as client:
+        assert client.get("/readyz").json()["reason"] == reason
+
+
 def test_the_last_pong_is_known_also_long_after_it(store: Engine) -> None:
     record(store, make_answers("one.example", [400, 500]))
     silence = [

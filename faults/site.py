@@ -1,0 +1,98 @@
+"""The API as an operator runs it beside the worker: `pingboard serve`, told by its environment."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from yarl import URL
+
+from pingboard.lab.process import LeashedProcess
+
+if TYPE_CHECKING:
+    from faults.scene import Scene
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer of the site, and how long it took."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+    seconds: float
+
+
+class Site(LeashedProcess):
+    """Ready when it says that it serves."""
+
+    grace_s = 20.0
+
+    def __init__(self, scene: Scene) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            self.port: int = taken.getsockname()[1]
+        wanted = ("DATABASE_URL", "ROOMS", "LOG_LEVEL")
+        settings = {name: scene.settings[name] for name in wanted} | {"PORT": str(self.port)}
+        super().__init__(
+            "site",
+            ("pingboard", "serve"),
+            directory=scene.directory,
+            on_progress=lambda _line: None,
+            environment={f"PINGBOARD_{name}": value for name, value in settings.items()},
+        )
+        self.http = scene.stage.http
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    async def is_ready(self) -> bool:
+        try:
+            return (await self.get("/healthz")).status == 200
+        except aiohttp.ClientError:
+            return False
+
+    async def get(self, address: str, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
+        """Ask for a path with its query, as it is written."""
+        clock = asyncio.get_running_loop().time
+        begin = clock()
+        url = URL(self.url + address, encoded=True)
+        async with self.http.get(url, headers=headers, allow_redirects=False) as answer:
+            text = await answer.text()
+            return Reply(answer.status, answer.headers, text, clock() - begin)
+
+    async def json(self, address: str) -> Any:
+        """The JSON that a path answers with, whatever the status."""
+        async with self.http.get(URL(self.url + address, encoded=True)) as answer:
+            return await answer.json(content_type=None)
+
+    @property
+    def log(self) -> str:
+        """All that it has said."""
+        return self.log_file.read_text(errors="replace")
+
+    def memory_mib(self) -> float:
+        """Its resident memory."""
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        found = re.search(r"VmRSS:\s+(\d+)", status)
+        return int(found[1]) / 1024 if found else 0.0
+
+
+@asynccontextmanager
+async def open_site(scene: Scene) -> AsyncIterator[Site]:
+    """The worker has heard pongs, and a site of its own shows them."""
+    await scene.start()
+    await scene.has_more(2, scene.within(20))
+    site = Site(scene)
+    await site.start()
+    try:
+        yield site
+    finally:
+        await site.stop()
