@@ -148,10 +148,12 @@ async def dead_for_an_hour(scene: Scene) -> str:
 
 
 def _pass_an_hour(scene: Scene) -> None:
-    """As if the worker had last synced an hour ago: nothing else tells the site the time."""
+    """As if the worker had last said an hour ago how it is: nothing else tells the site."""
     file = scene.database.url.removeprefix("sqlite:///")
     with closing(sqlite3.connect(file)) as database, database:
-        database.execute("UPDATE worker SET synced_ts = synced_ts - 3600000")
+        database.execute(
+            "UPDATE worker SET synced_ts = synced_ts - 3600000, since_ts = since_ts - 3600000"
+        )
 
 
 @case(56, "Logs of all of this at DEBUG", "no token, no user ID, no client's address")
