@@ -53,6 +53,9 @@ def _split(value: object) -> object:
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
+Origin = Annotated[str, Field(pattern=r"^(\*|https?://[A-Za-z0-9.-]+(:\d{1,5})?)$")]
+
+
 class Settings(BaseSettings):
     """What pingboard is told. `account_settings()` says whether that is enough for an account."""
 
@@ -147,6 +150,11 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="costly requests a minute for each client; 0 for no limit",
         examples=["120"],
+    )
+    embed_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (),
+        description="sites that may show /embed in a frame, separated by spaces; * is all",
+        examples=["https://blog.example"],
     )
     title: str | None = Field(
         None,

@@ -383,6 +383,7 @@ def _server(settings: Settings, listener: socket.socket) -> Iterator[Server]:
         wording=wording(settings),
         configured=settings.rooms,
         per_minute=settings.rate_limit,
+        embed_origins=settings.embed_origins,
     )
     try:
         cached = cache_answers(app, boards)

@@ -115,16 +115,19 @@ def create_app(
     wording: Wording = Wording(),  # noqa: B008 (frozen)
     configured: Sequence[str] = (),
     per_minute: int = 120,
+    embed_origins: Sequence[str] = (),
 ) -> FastAPI:
     """The app that answers from these boards; `clock` says the time of a request, aware UTC.
 
     `wording` is that of the section; `configured` are the rooms that were configured, aliases or
-    IDs; `per_minute` limits each client's costly requests, 0 for no limit.
+    IDs; `per_minute` limits each client's costly requests, 0 for no limit; `embed_origins` are the
+    sites that may show the board in a frame.
     """
     app = FastAPI(**_ABOUT)
     feed = Feed(boards, clock)
     gauges = Metrics(boards, feed)
-    dependencies.provide(app, Given(boards, clock, wording, configured, feed, gauges))
+    given = Given(boards, clock, wording, configured, feed, gauges, embed_origins)
+    dependencies.provide(app, given)
     instrument(app, gauges)
     _add_layers(app, clock, per_minute)
     problems.install(app)

@@ -12,8 +12,8 @@ from pingboard.boards import Boards
 from pingboard.model import Board, UnknownRoomError, from_ts
 from pingboard.store.health import read_health
 from pingboard.web import choices
-from pingboard.web.board_view import MEDALS, BoardPageQuery, view
-from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.board_view import BoardPageQuery, view
+from pingboard.web.dependencies import GivenAll, Now
 from pingboard.web.frame import TAG, language_of, render
 from pingboard.web.health import STALE_AFTER
 
@@ -33,9 +33,10 @@ class Age(NamedTuple):
 
 @router.get("/")
 def show_board(
-    request: Request, boards: GivenBoards, now: Now, query: Annotated[BoardPageQuery, Query()]
+    request: Request, given: GivenAll, now: Now, query: Annotated[BoardPageQuery, Query()]
 ) -> Response:
     """The leaderboard; a page that waits and looks again while there is no room or no pong yet."""
+    boards = given.boards
     context: dict[str, Any] = {
         "query": query,
         "meaning": choices.MEANINGS[query.board],
@@ -49,8 +50,10 @@ def show_board(
             raise
         # The default room has not been joined yet: nobody's mistake, and it passes.
         return render(request, "waiting.html", context)
-    context |= {"view": view(boards, board, query), "medals": MEDALS, "age": read_age(boards, now)}
+    context |= {"view": view(boards, board, query), "age": read_age(boards, now)}
     context |= describe_choices(request, query, board)
+    if given.embed_origins:
+        context["embed"] = str(request.base_url) + "embed"
     return render(request, "board.html", context, room_id=board.room_id)
 
 

@@ -104,6 +104,11 @@ class BoardView:
     columns: dict[str, Column]
 
     @property
+    def medals(self) -> dict[int, tuple[str, str]]:
+        """Class and name of each, by rank."""
+        return MEDALS
+
+    @property
     def moves(self) -> bool:
         """Whether there was an edition to have moved since."""
         return any(row.previous_rank is not None for row in self.board.standings)

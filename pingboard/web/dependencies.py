@@ -28,6 +28,8 @@ class Given:
     feed: Feed
     """what is new in the database"""
     metrics: Metrics
+    embed_origins: Sequence[str] = ()
+    """sites that may show the board in a frame"""
 
 
 def provide(app: FastAPI, given: Given) -> None:

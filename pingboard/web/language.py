@@ -37,16 +37,20 @@ class Language:
     name: str
     locale: Locale
     words: NullTranslations
+    group: str
+    """between thousands"""
+    point: str
+    """before a fraction"""
 
     def integer(self, number: float) -> str:
         """With separators, rounded to a whole: `1,512`."""
         # Babel takes 20 us for each, and a board has tens of thousands.
-        return f"{number:,.0f}".replace(",", get_group_symbol(self.locale))
+        return f"{number:,.0f}".replace(",", self.group)
 
     def decimal(self, number: float) -> tuple[str, str]:
         """What is before the decimal point and the rest, shortest: ("1,512", ".5"), ("403", "")."""
         whole, _, fraction = shortest_decimal(abs(number)).partition(".")
-        point = get_decimal_symbol(self.locale) if fraction else ""
+        point = self.point if fraction else ""
         sign = "\N{MINUS SIGN}" if number < 0 else ""
         return sign + self.integer(int(whole)), point + fraction
 
@@ -57,7 +61,7 @@ class Language:
     def percent(self, share: float) -> str:
         """A share of 1, as exact as it is worth: `0 %`, `0.4 %`, `12 %`."""
         digits = 1 if 0 < share < 0.0995 else 0
-        text = f"{share * 100:.{digits}f}".replace(".", get_decimal_symbol(self.locale))
+        text = f"{share * 100:.{digits}f}".replace(".", self.point)
         return f"{text}\N{NARROW NO-BREAK SPACE}%"
 
     def instant(self, at: datetime) -> str:
@@ -79,8 +83,10 @@ class Language:
 @cache
 def get_language(code: str) -> Language:
     """The language of a code in `LANGUAGES`."""
-    name, locale = LANGUAGES[code]
-    return Language(code, name, Locale.parse(locale), _read_words(code))
+    name, locale_code = LANGUAGES[code]
+    locale = Locale.parse(locale_code)
+    symbols = get_group_symbol(locale), get_decimal_symbol(locale)
+    return Language(code, name, locale, _read_words(code), *symbols)
 
 
 def _read_words(code: str) -> NullTranslations:

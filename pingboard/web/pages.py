@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from pingboard.web import board_page, join_page
+from pingboard.web import board_page, embed_page, join_page
 
 
 class PageFiles(StaticFiles):
@@ -24,5 +24,6 @@ class PageFiles(StaticFiles):
 def mount(app: FastAPI) -> None:
     """Serve the pages and their files."""
     app.include_router(board_page.router)
+    app.include_router(embed_page.router)
     app.include_router(join_page.router)
     app.mount("/static", PageFiles(packages=[("pingboard.web", "static")]), name="static")

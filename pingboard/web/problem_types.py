@@ -53,6 +53,12 @@ TYPES = {
     "address-too-long": ProblemType(
         414, "Address too long", "Path and query together have more bytes than all parameters need."
     ),
+    "embedding-off": ProblemType(
+        403,
+        "Embedding is off",
+        "/embed shows the board inside of other sites, if the operator has named them in "
+        "PINGBOARD_EMBED_ORIGINS.",
+    ),
     "too-many-requests": ProblemType(
         429,
         "Too many requests",

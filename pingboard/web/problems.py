@@ -57,6 +57,14 @@ class AddressTooLongProblem(StatusProblem):
     status = 414
 
 
+class EmbeddingOffProblem(StatusProblem):
+    """The board may not be shown inside of other sites."""
+
+    title = mark("Embedding is off")
+    type_ = "embedding-off"
+    status = 403
+
+
 class TooManyRequestsProblem(StatusProblem):
     """A client asks faster than it may."""
 

@@ -58,7 +58,7 @@ async def browser() -> AsyncIterator[Browser]:
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the site of `data` is served; nobody writes to it. Without a slash at the end."""
     engine = make_site(tmp_path_factory.mktemp("pages"))
-    with serve(engine) as client:
+    with serve(engine, embed_origins=["https://blog.example"]) as client:
         yield origin_of(client)
     engine.dispose()
 

@@ -32,6 +32,7 @@ PAGES = {
         "/homeservers/kde.example?window=1h&to=2026-01-01T00:00:00Z", "Nothing heard"
     ),
     "homeserver-unknown": PageOfOurs("/homeservers/kdee.example", "Did you mean", 404),
+    "embed": PageOfOurs("/embed?limit=5", "gottlieb.example"),
     "editions": PageOfOurs("/editions", "2026-W41"),
     "problem": PageOfOurs("/?room=%23nowhere:one.example", "Unknown room", 404),
 }

@@ -67,7 +67,7 @@ async def test_a_keyboard_reaches_everything_and_one_sees_where_it_is(
     async with open_tab(browser, address, status=page.status) as tab:
         await visit(tab, page)
         wanted: list[str] = await tab.evaluate(LIST_FOCUSABLE, FOCUSABLE)
-        assert len(wanted) > 5
+        assert wanted
         unseen = dict(enumerate(wanted))
         for _ in wanted:
             await tab.keyboard.press("Tab")

@@ -1,0 +1,48 @@
+"""/embed: the board for an iframe on another site, where the operator allows that."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from pingboard.web import choices, problems
+from pingboard.web.board_view import BoardPageQuery, view
+from pingboard.web.dependencies import GivenAll, Now
+from pingboard.web.frame import TAG, language_of, render
+
+ROWS = 10
+"""Of the board, where nothing else is asked for."""
+
+_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors "
+)
+"""No script at all: who embeds it gets a table."""
+
+router = APIRouter(tags=[TAG], include_in_schema=False)
+
+
+@router.get("/embed")
+def show_embedded(
+    request: Request, given: GivenAll, now: Now, query: Annotated[BoardPageQuery, Query()]
+) -> Response:
+    """The board without all around it; 403 where embedding is not turned on."""
+    if not given.embed_origins:
+        raise problems.EmbeddingOffProblem(
+            "Embedding is off here. Who runs this pingboard turns it on by naming the sites that "
+            "may, for example PINGBOARD_EMBED_ORIGINS=https://blog.example, or * for all."
+        )
+    board = query.model_copy(update={"limit": None}).ask(given.boards, now)
+    shown = query.model_copy(update={"limit": query.limit or ROWS})
+    context = {
+        "view": view(given.boards, board, shown),
+        "query": query,
+        "meaning": choices.MEANINGS[query.board],
+        "room": board.room_alias or board.room_id,
+        "window": choices.describe_window(query, board.window, language_of(request)),
+        "whole": "/" + choices.encode(query, limit=None),
+    }
+    policy = _POLICY + " ".join(given.embed_origins)
+    return render(request, "embed.html", context, headers={"Content-Security-Policy": policy})
