@@ -159,11 +159,16 @@ def read_histogram(
 def find_similar(boards: Boards, name: str, limit: int) -> list[str]:
     """The homeservers whose names are most like one that is not there, the likest first.
 
-    A name that is a part of another is like it, however much longer that is.
+    A name that is a part of another, or that another is a part of, is like it, however much longer
+    one of them is.
     """
     known = [one for one in figures.read_homeservers(boards.engine) if one]
     lower = name.lower()
-    parts = [one for one in known if len(lower) > 3 and lower in one.lower()]
+    parts = [
+        one
+        for one in known
+        if min(len(lower), len(one)) > 3 and (lower in one.lower() or one.lower() in lower)
+    ]
     return list(dict.fromkeys([*get_close_matches(lower, known, limit), *parts]))[:limit]
 
 

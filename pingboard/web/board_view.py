@@ -129,6 +129,11 @@ class BoardView:
         return encode(self.query, leave_out=frozenset({"lang", "sort", "q"}))
 
     @property
+    def details(self) -> str:
+        """`?` and what the page of a homeserver takes of it: room, window, board, language."""
+        return encode(self.query, leave_out=frozenset({"sort", "q", "limit", "min_samples"}))
+
+    @property
     def markdown(self) -> str:
         """As /rankings.md gives it."""
         return table(self.board.standings[: self.query.limit or TABLE_ROWS])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote
@@ -24,6 +23,10 @@ from pingboard.profiles import Profile
 from pingboard.servername import is_server_name, server_of
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.frame import TAG, PageQuery, render
+from pingboard.web.remedies import REMEDIES
+
+SIMILAR = 3
+"""Names that may have been meant, at most."""
 
 router = APIRouter(tags=[TAG], include_in_schema=False)
 
@@ -77,7 +80,7 @@ def show_join(
     request: Request, boards: GivenBoards, now: Now, query: Annotated[JoinQuery, Query()]
 ) -> Response:
     """Three ways to bring a homeserver, and whether one is heard."""
-    context: dict[str, Any] = {"query": query, "check": None, "room": None, "days": 7}
+    context: dict[str, Any] = {"query": query, "check": None, "room": None, "remedies": REMEDIES}
     try:
         room_id, alias = boards.find_room(query.room)
     except UnknownRoomError:
@@ -115,8 +118,7 @@ def check(boards: Boards, room_id: str, window: Window, asked: str) -> Check:
     try:
         profile = profiles.read_profile(boards, room_id, window, name, now=window.end)
     except UnknownHomeserverError:
-        known = [one.name for one in profiles.list_homeservers(boards, room_id, window)]
-        return Check(name, Verdict.UNKNOWN, None, _find_similar(name, known))
+        return Check(name, Verdict.UNKNOWN, None, profiles.find_similar(boards, name, SIMILAR))
     return Check(name, _judge(profile), profile, [])
 
 
@@ -127,11 +129,3 @@ def _judge(profile: Profile) -> Verdict:
     if profile.rejected:
         return Verdict.REJECTED
     return Verdict.ONLY_PINGS if places[BoardName.DELIVERY] else Verdict.SILENT
-
-
-def _find_similar(name: str, known: list[str]) -> list[str]:
-    """Names that differ by case, by a part such as `matrix.` or a port, or by a typo."""
-    lower = name.lower()
-    parts = [one for one in known if lower in one.lower() or one.lower() in lower]
-    close = difflib.get_close_matches(lower, [one.lower() for one in known], 3, 0.75)
-    return list(dict.fromkeys([*parts, *(one for one in known if one.lower() in close)]))[:3]

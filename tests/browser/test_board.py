@@ -179,10 +179,11 @@ async def test_the_copy_button_copies_what_the_markdown_address_gives(
     async with open_tab(browser, address) as tab:
         await tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
         await tab.goto(path)
-        await tab.get_by_role("button", name="Copy").click()
-        await expect(tab.get_by_role("button", name="Copied")).to_be_visible()
+        box = tab.get_by_role("region", name="As a table to paste")
+        await box.get_by_role("button", name="Copy").click()
+        await expect(box.get_by_role("button", name="Copied")).to_be_visible()
         copied = await tab.evaluate("navigator.clipboard.readText()")
-        there = await tab.get_by_role("link", name="Markdown").get_attribute("href")
+        there = await box.get_by_role("link", name="Markdown").get_attribute("href")
         given = await (await tab.context.request.get(f"{address}{there}")).text()
     assert copied == given
     assert copied.startswith("|Rank|Hostname|Median MS|\n")

@@ -56,6 +56,13 @@ def test_a_check_guesses_what_was_meant(joined: httpx.Client, asked: str) -> Non
     assert '<a href="/join?homeserver=one.example#check">' in page
 
 
+def test_a_check_says_why_pongs_do_not_count_and_what_helps(joined: httpx.Client) -> None:
+    page = joined.get("/join?homeserver=liar.example").text
+    assert "3× “from” is not the homeserver that sent the ping." in page
+    assert "It has to be all that follows the first colon" in page
+    assert 'href="/homeservers/liar.example"' in page
+
+
 def test_a_check_says_the_rank(joined: httpx.Client) -> None:
     page = joined.get("/join?homeserver=one.example").text
     assert "Rank 1 of 1 by response, with a median of 404.5 ms over 10 pongs" in page
