@@ -7,15 +7,33 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, delete, insert, select, update
 
-from pingboard.store.rows import chunks, hash_event_id, ids_of, insert_new, ping_ids
-from pingboard.store.tables import gap, pending, ping, redacted, room, sample, server, unanswered
+from pingboard.store.rows import (
+    chunks,
+    hash_event_id,
+    ids_of,
+    insert_new,
+    insert_rows,
+    is_one_of,
+    ping_ids,
+)
+from pingboard.store.tables import (
+    gap,
+    pending,
+    ping,
+    redacted,
+    room,
+    sample,
+    server,
+    unanswered,
+    withdrawn,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import Connection
 
-    from pingboard.model import Gap, Pending, Ping, Pong, Sample
+    from pingboard.model import Gap, Pending, Ping, Pong
 
 _RECENT_MS = 86_400_000
 """Most redactions follow within a day; only for others are all pings of the room looked through."""
@@ -44,29 +62,26 @@ def _delete_samples(connection: Connection, room_row: int, hashes: Sequence[int]
         keys = connection.execute(found.where(ping.c.seen_ts >= recent_ts)).all()
         if len(keys) < len(chunk):
             keys = connection.execute(found).all()
+        insert_rows(connection, withdrawn, ("ping", "pong_server"), [tuple(key) for key in keys])
         for ping_row, server_row in keys:
             one = and_(sample.c.ping == ping_row, sample.c.pong_server == server_row)
             connection.execute(delete(sample).where(one))
 
 
-def without_redacted(connection: Connection, samples: Sequence[Sample]) -> Sequence[Sample]:
-    """The samples whose pong was not taken back before."""
-    if not samples:
-        return samples
-    rooms = ids_of(connection, room.c.room_id, {one.ping.room_id for one in samples})
-    hashes = {hash_event_id(one.pong.event_id): one for one in samples}
-    gone: set[tuple[int, int]] = set()
-    for chunk in chunks(list(hashes)):
-        found = select(redacted.c.room, redacted.c.event_hash)
-        wanted = found.where(redacted.c.room.in_(rooms.values()), redacted.c.event_hash.in_(chunk))
-        gone.update((row[0], row[1]) for row in connection.execute(wanted))
-    if not gone:
-        return samples
-    return [
-        one
-        for one in samples
-        if (rooms[one.ping.room_id], hash_event_id(one.pong.event_id)) not in gone
-    ]
+def find_withdrawn(connection: Connection, pings: Sequence[int]) -> set[tuple[int, int]]:
+    """The samples of these pings, by their keys, whose pong was taken back."""
+    found = select(withdrawn.c.ping, withdrawn.c.pong_server)
+    wanted = found.where(is_one_of(connection, withdrawn.c.ping, pings))
+    return {(row[0], row[1]) for row in connection.execute(wanted)}
+
+
+def find_redacted(
+    connection: Connection, rooms: Collection[int], hashes: Sequence[int]
+) -> set[tuple[int, int]]:
+    """The pongs, by room (row) and hash, that were taken back before."""
+    found = select(redacted.c.room, redacted.c.event_hash).where(redacted.c.room.in_(rooms))
+    wanted = found.where(is_one_of(connection, redacted.c.event_hash, hashes))
+    return {(row[0], row[1]) for row in connection.execute(wanted)}
 
 
 def void(connection: Connection, pings: Sequence[Ping]) -> None:

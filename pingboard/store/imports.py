@@ -13,14 +13,15 @@ from sqlalchemy import func, select, update
 
 from pingboard.model import PONG_TIMEOUT_MS, Provenance
 from pingboard.store import changes
+from pingboard.store.corrections import find_redacted, find_withdrawn
 from pingboard.store.retention import read_closed
-from pingboard.store.rows import chunks, ids_of, insert_new
+from pingboard.store.rows import chunks, ids_of, insert_new, insert_rows, is_one_of
 from pingboard.store.tables import ping, room, sample, server, unanswered, vantage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import Connection, Engine, Table
+    from sqlalchemy import Connection, Engine
 
     from pingboard.records import Record
 
@@ -58,6 +59,7 @@ class Importer:
             closed = read_closed(connection)
             open_ = [one for one in records if one.ping_seen_ts >= closed.get(one.room_id, 0)]
             pings = _record_pings(connection, open_, rooms, servers)
+            taken_back = _TakenBack(connection, records, rooms, pings)
             rows, missed = [], []
             faults: list[tuple[int, str]] = []
             for index, one in enumerate(records):
@@ -66,13 +68,17 @@ class Importer:
                     faults.append((index, "is older than the raw samples that this database keeps"))
                 elif found.server != servers[one.ping_server]:
                     faults.append((index, f"its ping was not sent from {one.ping_server}"))
+                elif taken_back.has(one, rooms[one.room_id], found.id, servers[one.pong_server]):
+                    faults.append((index, "its pong was redacted"))
                 elif one.one_way_ms is None:
                     missed.append((found.id, servers[one.pong_server]))
                 else:
                     self._position += 1
                     rows.append(_sample_row(one, found, servers[one.pong_server], self._position))
-            new = _insert(connection, sample, _SAMPLE_COLUMNS, rows)
-            _insert(connection, unanswered, ("ping", "pong_server"), _unheard(connection, missed))
+            new = insert_rows(connection, sample, _SAMPLE_COLUMNS, rows)
+            insert_rows(
+                connection, unanswered, ("ping", "pong_server"), _unheard(connection, missed)
+            )
             changes.prune(connection)
         self.imported += new
         self.known += len(rows) - new
@@ -91,6 +97,26 @@ class Importer:
                 _set_missing(connection, ids[room_id], predecessor=older)
         self._rooms |= wanted
         return ids
+
+
+class _TakenBack:
+    """Which pongs of some records were redacted: by their hash, or by the sample that they were."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        records: Iterable[Record],
+        rooms: dict[str, int],
+        pings: dict[tuple[int, str], _Ping],
+    ) -> None:
+        hashes = [one.pong_event_hash for one in records if one.pong_event_hash is not None]
+        self._hashes = find_redacted(connection, rooms.values(), hashes) if hashes else set()
+        self._samples = find_withdrawn(connection, [one.id for one in pings.values()])
+
+    def has(self, one: Record, room_row: int, ping_row: int, pong_server: int) -> bool:
+        """Whether this one was."""
+        by_hash = (room_row, one.pong_event_hash)
+        return by_hash in self._hashes or (ping_row, pong_server) in self._samples
 
 
 _PROVENANCE = {provenance.name.lower(): int(provenance) for provenance in Provenance}
@@ -159,7 +185,7 @@ def _record_pings(
             )
             for (room_row, event), one in new.items()
         ]
-        _insert(connection, ping, columns, rows)
+        insert_rows(connection, ping, columns, rows)
         found |= _find_pings(connection, new)
     return found
 
@@ -174,9 +200,10 @@ def _find_pings(
     return {
         (room_row, row[0]): _Ping(*row[1:])
         for room_row, of_room in events.items()
-        for chunk in chunks(of_room)
         for row in connection.execute(
-            select(*columns).where(ping.c.room == room_row, ping.c.event.in_(chunk))
+            select(*columns).where(
+                ping.c.room == room_row, is_one_of(connection, ping.c.event, of_room)
+            )
         )
     }
 
@@ -202,23 +229,3 @@ def _unheard(connection: Connection, expected: list[tuple[int, int]]) -> list[tu
         found = select(sample.c.ping, sample.c.pong_server).where(sample.c.ping.in_(chunk))
         heard |= {(row[0], row[1]) for row in connection.execute(found)}
     return [key for key in expected if key not in heard]
-
-
-def _insert(
-    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
-) -> int:
-    """Insert the rows whose key is new; return how many were."""
-    if not rows:
-        return 0
-    names = ", ".join(columns)
-    if connection.dialect.name == "sqlite":
-        marks = ", ".join("?" * len(columns))
-        sql = f"INSERT INTO {table.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
-        return connection.exec_driver_sql(sql, list(rows)).rowcount
-    # A row at a time takes a million times the way to the server and back; columns take it once.
-    types = [table.c[name].type.compile(connection.dialect) for name in columns]
-    arrays = ", ".join(f"%s::{type_}[]" for type_ in types)
-    sql = (
-        f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"  # noqa: S608
-    )
-    return connection.exec_driver_sql(sql, tuple(map(list, zip(*rows, strict=True)))).rowcount

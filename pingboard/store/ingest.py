@@ -15,15 +15,15 @@ from sqlalchemy import bindparam, delete, select, update
 
 from pingboard.model import RoomState
 from pingboard.store.corrections import (
+    find_redacted,
     forget_pending,
     record_gaps,
     record_pending,
     redact,
     void,
-    without_redacted,
 )
 from pingboard.store.retention import read_closed_about
-from pingboard.store.rows import hash_event_id, ids_of, insert_new, ping_ids
+from pingboard.store.rows import Known, hash_event_id, ids_of, insert_new, insert_rows, ping_ids
 from pingboard.store.tables import (
     ping,
     rejection,
@@ -46,6 +46,18 @@ if TYPE_CHECKING:
 
 _DAY_MS = 86_400_000
 
+_PING_COLUMNS = ("room", "server", "event", "origin_server_ts", "seen_ts", "vantage", "sent_ts")
+_SAMPLE_COLUMNS = (
+    "ping",
+    "pong_server",
+    "one_way_ms",
+    "round_trip_ms",
+    "delay_ms",
+    "lag_ms",
+    "provenance",
+    "event_hash",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class SavedSession:
@@ -66,11 +78,20 @@ class Ingest:
         self._engine = engine
         self._account = hashlib.sha256(account.encode()).hexdigest()
         self._usual = Usual(engine, self._account)
+        self._rooms, self._servers = Known(room.c.room_id), Known(server.c.name)
 
     def record(self, batch: Batch, next_batch: str | None = None) -> None:
         """Commit a batch together with the sync token that it leads up to."""
         if self._usual.record(batch, next_batch):
             return
+        known = (self._rooms, self._servers)
+        for one in known:
+            one.begin()
+        self._record(batch, next_batch)
+        for one in known:
+            one.commit()
+
+    def _record(self, batch: Batch, next_batch: str | None) -> None:
         with self._engine.begin() as connection:
             pings = [
                 *batch.pings,
@@ -150,27 +171,27 @@ class Ingest:
         if not unique:
             return {}
         closed = read_closed_about(connection, min(one.seen_ts for one in unique.values()))
-        rooms = ids_of(connection, room.c.room_id, {one.room_id for one in unique.values()})
-        names = ids_of(connection, server.c.name, {one.server for one in unique.values()})
+        rooms = self._rooms.ids_of(connection, {one.room_id for one in unique.values()})
+        names = self._servers.ids_of(connection, {one.server for one in unique.values()})
         vantages = {
             (one.vantage, names[one.server]): self._vantage(connection, one, names)
             for one in unique.values()
             if one.vantage is not None
         }
         rows = [
-            {
-                "room": rooms[one.room_id],
-                "server": names[one.server],
-                "event": one.event_id,
-                "origin_server_ts": one.origin_server_ts,
-                "seen_ts": one.seen_ts,
-                "vantage": vantages.get((one.vantage or "", names[one.server])),
-                "sent_ts": one.sent_ts,
-            }
+            (
+                rooms[one.room_id],
+                names[one.server],
+                one.event_id,
+                one.origin_server_ts,
+                one.seen_ts,
+                vantages.get((one.vantage or "", names[one.server])),
+                one.sent_ts,
+            )
             for one in unique.values()
             if one.seen_ts >= closed.get(one.room_id, 0)
         ]
-        insert_new(connection, ping, rows)
+        insert_rows(connection, ping, _PING_COLUMNS, rows)
         return ping_ids(connection, unique, rooms)
 
     def _vantage(self, connection: Connection, one: Ping, names: dict[str, int]) -> int:
@@ -186,16 +207,16 @@ class Ingest:
         pings: dict[tuple[str, str], int],
     ) -> None:
         """A row for each pong to come; `_record_samples` takes away those that came."""
-        names = ids_of(
-            connection, server.c.name, {name for _, servers in expected for name in servers}
+        names = self._servers.ids_of(
+            connection, {name for _, servers in expected for name in servers}
         )
         rows = [
-            {"ping": pings[one.room_id, one.event_id], "pong_server": names[name]}
+            (pings[one.room_id, one.event_id], names[name])
             for one, servers in expected
             if (one.room_id, one.event_id) in pings
             for name in servers
         ]
-        insert_new(connection, unanswered, rows)
+        insert_rows(connection, unanswered, ("ping", "pong_server"), rows)
 
     def _record_samples(
         self,
@@ -203,26 +224,35 @@ class Ingest:
         samples: Sequence[Sample],
         pings: dict[tuple[str, str], int],
     ) -> None:
-        samples = [one for one in samples if (one.ping.room_id, one.ping.event_id) in pings]
-        samples = without_redacted(connection, samples)
-        names = ids_of(connection, server.c.name, {one.pong.server for one in samples})
-        rows = [
-            {
-                "ping": pings[one.ping.room_id, one.ping.event_id],
-                "pong_server": names[one.pong.server],
-                "one_way_ms": one.pong.one_way_ms,
-                "round_trip_ms": one.round_trip_ms,
-                "delay_ms": one.pong.seen_ts - one.ping.seen_ts,
-                "lag_ms": one.pong.seen_ts - one.pong.origin_server_ts,
-                "provenance": int(one.provenance),
-                "event_hash": hash_event_id(one.pong.event_id),
-            }
-            for one in samples
+        if not samples:
+            return
+        rooms = self._rooms.ids_of(connection, {one.ping.room_id for one in samples})
+        names = self._servers.ids_of(connection, {one.pong.server for one in samples})
+        hashes = [hash_event_id(one.pong.event_id) for one in samples]
+        gone = find_redacted(connection, rooms.values(), hashes)
+        taken = [
+            (one, hashed)
+            for one, hashed in zip(samples, hashes, strict=True)
+            if (one.ping.room_id, one.ping.event_id) in pings
+            and (not gone or (rooms[one.ping.room_id], hashed) not in gone)
         ]
-        insert_new(connection, sample, rows)
+        rows = [
+            (
+                pings[one.ping.room_id, one.ping.event_id],
+                names[one.pong.server],
+                one.pong.one_way_ms,
+                one.round_trip_ms,
+                one.pong.seen_ts - one.ping.seen_ts,
+                one.pong.seen_ts - one.pong.origin_server_ts,
+                int(one.provenance),
+                hashed,
+            )
+            for one, hashed in taken
+        ]
+        insert_rows(connection, sample, _SAMPLE_COLUMNS, rows)
         answered = [
-            {"b_ping": row["ping"], "b_server": row["pong_server"]}
-            for row, one in zip(rows, samples, strict=True)
+            {"b_ping": row[0], "b_server": row[1]}
+            for row, (one, _) in zip(rows, taken, strict=True)
             if one.ping.vantage is not None
         ]
         if answered:
@@ -233,8 +263,8 @@ class Ingest:
             connection.execute(came, answered)
 
     def _record_rejected(self, connection: Connection, rejected: Sequence[Rejected]) -> None:
-        rooms = ids_of(connection, room.c.room_id, {one.room_id for one in rejected})
-        names = ids_of(connection, server.c.name, {one.server for one in rejected})
+        rooms = self._rooms.ids_of(connection, {one.room_id for one in rejected})
+        names = self._servers.ids_of(connection, {one.server for one in rejected})
         counts = Counter(
             (rooms[one.room_id], names[one.server], str(one.reason), one.seen_ts // _DAY_MS)
             for one in rejected

@@ -18,7 +18,7 @@ from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.store import changes
 from pingboard.store.rows import insert_new
 from pingboard.store.sealed import read_hours
-from pingboard.store.tables import change, closed, ping, room, sample, sealed, unanswered
+from pingboard.store.tables import change, closed, ping, room, sample, sealed, unanswered, withdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +106,7 @@ def _is_done(connection: Connection, room_row: int, end_ts: int) -> bool:
 def _drop(connection: Connection, room_row: int, end_ts: int) -> None:
     version = changes.read_version(connection)
     gone = _pings(room_row, end_ts)
-    for table in (sample, unanswered):
+    for table in (sample, unanswered, withdrawn):
         connection.execute(delete(table).where(table.c.ping.in_(gone)))
     connection.execute(delete(ping).where(ping.c.room == room_row, ping.c.seen_ts < end_ts))
     # No board changes: the triggers' rows would have everybody read again what is gone.

@@ -131,6 +131,15 @@ redacted = Table(
     comment="pongs that were taken back, so that none comes again with a gap fill",
 )
 
+withdrawn = Table(
+    "withdrawn",
+    metadata,
+    Column("ping", ForeignKey(ping.c.id), primary_key=True),
+    Column("pong_server", ForeignKey(server.c.id), primary_key=True),
+    sqlite_with_rowid=False,
+    comment="samples whose pong was taken back: imported rows carry no event ID",
+)
+
 gap = Table(
     "gap",
     metadata,

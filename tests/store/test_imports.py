@@ -1,0 +1,39 @@
+"""Importing, on SQLite and on PostgreSQL: what was redacted stays gone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pingboard.model import Batch, Window, from_ts
+from pingboard.records import Record, read_pingstat
+from pingboard.store.engine import Engine
+from pingboard.store.export import pingstat_rows, read_records
+from pingboard.store.imports import Importer
+from pingboard.store.ingest import Ingest
+from tests.samples import ROOM, START_TS, make_sample
+
+WINDOW = Window(from_ts(START_TS), from_ts(START_TS) + timedelta(days=1))
+
+
+def test_a_redacted_pong_does_not_come_again_with_an_import(engine: Engine) -> None:
+    ingest, first, second = Ingest(engine, "test"), make_sample(1), make_sample(2)
+    ingest.record(Batch([], [first, second]))
+    exported = list(read_records(engine, None, WINDOW))
+    of_pingstat = list(pingstat_rows(engine, ROOM, [1], 0, START_TS * 2, 0, 600_000))
+    ingest.record(Batch(redacted=[(ROOM, first.pong.event_id)]))
+    [stays] = read_records(engine, None, WINDOW)
+    read = [read_pingstat(row._asdict()) for row in of_pingstat]
+    for rows in (exported, [row for row in read if isinstance(row, Record)]):
+        importer = Importer(engine)
+        assert list(importer.add(rows)) == [(0, "its pong was redacted")]
+        assert (importer.imported, importer.known) == (0, 1)
+        assert list(read_records(engine, None, WINDOW)) == [stays]
+
+
+def test_a_pong_that_was_redacted_before_it_came_is_not_imported(engine: Engine) -> None:
+    ingest, sample = Ingest(engine, "test"), make_sample(1)
+    ingest.record(Batch([], [sample]))
+    exported = list(read_records(engine, None, WINDOW))
+    moved = [record._replace(ping_event_id="$elsewhere") for record in exported]
+    ingest.record(Batch(redacted=[(ROOM, sample.pong.event_id)]))
+    assert list(Importer(engine).add(moved)) == [(0, "its pong was redacted")]
