@@ -4,6 +4,7 @@
     peer.py      pingstat's algorithm, what pingboard is measured against
     ranking.py   a group of figures: each names its pair and its target
     store.py     another: from the database to a board, and whole processes
+    year.py      another: the board of a year, exact, once raw rows are dropped
     live.py      another: a new pong, answers over HTTP, ingest
     pairs.py     measures the two sides of a pair in turn
     machine.py   what it ran on

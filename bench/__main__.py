@@ -9,11 +9,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import live, machine, ranking, receive, store
+from bench import live, machine, ranking, receive, store, year
 from bench.pairs import Pair, Size, measure
 from bench.report import HEAD, render_document, render_machine, render_row, render_size
 
-GROUPS = [ranking, store, live, receive]
+GROUPS = [ranking, store, year, live, receive]
 
 
 def main() -> int:

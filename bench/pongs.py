@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.blocks import LOSS, SAMPLE, Block, build
+from pingboard.blocks import HOUR_MS, LOSS, SAMPLE, Block, Claims, build
 from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, Window, to_ts
+from pingboard.store.changes import KEEP
 from pingboard.store.engine import migrate, open_engine
 
 PONG_SERVERS = 100
@@ -43,6 +47,16 @@ class Pongs:
     @property
     def ping_server(self) -> NDArray[np.int32]:
         return self.ping_servers[self.ping]
+
+    def hours(self) -> Iterator[tuple[int, Block]]:
+        """A block for each hour of pings."""
+        [whole] = self.blocks()
+        hours = self.ping_seen_ts[whole.claims.ping] // HOUR_MS
+        order = np.argsort(hours, kind="stable")
+        starts = np.flatnonzero(np.diff(hours[order], prepend=-1))
+        for rows in np.split(order, starts[1:]):
+            columns: list[Any] = [column[rows] for column in whole.claims]
+            yield int(hours[rows[0]]), whole._replace(claims=Claims(*columns))
 
     def blocks(self) -> list[Block]:
         """All of them as one block."""
@@ -94,11 +108,16 @@ class Pongs:
                 *(column.tolist() for column in columns), hashes, strict=True
             )
         )
-        connection.executemany(
-            "INSERT INTO sample (ping, pong_server, one_way_ms, round_trip_ms, delay_ms, lag_ms, "
-            "provenance, event_hash) VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
-            rows,
-        )
+        while chunk := list(islice(rows, 20_000)):
+            connection.executemany(
+                "INSERT INTO sample (ping, pong_server, one_way_ms, round_trip_ms, delay_ms, "
+                "lag_ms, provenance, event_hash) VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
+                chunk,
+            )
+            # As every writer does; else the file keeps the room of a journal of all samples.
+            connection.execute(
+                "DELETE FROM change WHERE id <= (SELECT max(id) FROM change) - ?", (KEEP,)
+            )
 
 
 def synthesize(
