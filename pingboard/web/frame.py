@@ -33,6 +33,7 @@ TAG = "pages"
 
 NAVIGATION = {
     "/": mark("Board"),
+    "/matrix": mark("Matrix"),
     "/editions": mark("Editions"),
     "/join": mark("Join"),
     "/method": mark("Method"),

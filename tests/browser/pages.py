@@ -33,6 +33,9 @@ PAGES = {
     ),
     "homeserver-unknown": PageOfOurs("/homeservers/kdee.example", "Did you mean", 404),
     "embed": PageOfOurs("/embed?limit=5", "gottlieb.example"),
+    "matrix": PageOfOurs("/matrix", "gottlieb.example"),
+    "matrix-german": PageOfOurs("/matrix?lang=de&window=24h", "Wer erreicht wen wie schnell?"),
+    "matrix-empty": PageOfOurs("/matrix?from=2026-01-01T00:00:00Z&window=1h", "No pongs here yet"),
     "editions": PageOfOurs("/editions", "2026-W41"),
     "problem": PageOfOurs("/?room=%23nowhere:one.example", "Unknown room", 404),
 }

@@ -1,0 +1,79 @@
+"""/matrix: how fast each ping server's pings reach each pong server, as colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
+from starlette.responses import Response
+
+from pingboard import profiles
+from pingboard.model import BoardName
+from pingboard.web import choices
+from pingboard.web.charts import heat
+from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.frame import TAG, Link, PageQuery, language_of, render
+from pingboard.web.parameters import WindowQuery
+
+router = APIRouter(tags=[TAG], include_in_schema=False)
+
+
+class MatrixPageQuery(WindowQuery, PageQuery):
+    """Which room and when; beyond a page of homeservers, which of them."""
+
+    pings: int = Field(1, ge=1, le=1000, description="Page of ping servers.")
+    pongs: int = Field(1, ge=1, le=1000, description="Page of pong servers.")
+
+
+@router.get("/matrix")
+def show_matrix(
+    request: Request, boards: GivenBoards, now: Now, query: Annotated[MatrixPageQuery, Query()]
+) -> Response:
+    """The matrix, its homeservers in the order of their boards, a page of them each way."""
+    room_id, alias = boards.find_room(query.room)
+    window = query.window_at(now)
+    ping_servers, pong_servers = (
+        [row.homeserver for row in boards.board(name, window, now=now, room=room_id).standings]
+        for name in (BoardName.DELIVERY, BoardName.RECEPTION)
+    )
+    pairs = profiles.read_pairs(boards, room_id, window)
+    shown = heat.draw(pairs, _cut(ping_servers, query.pings), _cut(pong_servers, query.pongs))
+    path, language = request.url.path, language_of(request)
+    context = {
+        "now": now,
+        "room": alias or room_id,
+        "window": choices.describe_window(query, window, language),
+        "windows": choices.link_windows(path, query),
+        "heat": shown,
+        "size": _size(shown),
+        "ping_pages": _link_pages(path, query, "pings", len(ping_servers)),
+        "pong_pages": _link_pages(path, query, "pongs", len(pong_servers)),
+        "parameters": choices.encode(query, leave_out=frozenset({"lang", "pings", "pongs"})),
+    }
+    return render(request, "matrix.html", context, room_id=room_id)
+
+
+def _cut(names: Sequence[str], page: int) -> Sequence[str]:
+    return names[(page - 1) * heat.PAGE : page * heat.PAGE]
+
+
+def _size(shown: heat.Heat) -> str:
+    """How large a cell is, the name of a class: as large as there is room."""
+    longest = max(len(shown.ping_servers), len(shown.pong_servers))
+    return "large" if longest <= 10 else "medium" if longest <= 40 else "small"
+
+
+def _link_pages(path: str, query: MatrixPageQuery, name: str, total: int) -> list[Link]:
+    """A link for each page; [] where one has all."""
+    pages = -(-total // heat.PAGE)
+    if pages < 2:
+        return []
+    links = []
+    for page in range(1, pages + 1):
+        change: dict[str, Any] = {name: page}
+        first, last = (page - 1) * heat.PAGE + 1, min(page * heat.PAGE, total)
+        is_current = page == getattr(query, name)
+        links.append(Link(f"{first} – {last}", path + choices.encode(query, **change), is_current))
+    return links
