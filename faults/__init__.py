@@ -15,6 +15,7 @@ Each case of a chapter is one function; the rest is its stage:
       truth.py        the room's events -> the samples that there should be, told independently
       database.py     the samples that there are
     worker.py, user.py, bot.py    the worker's process, a client, an echo bot with a will
+    seed.py         thousands of messages at once
 
 The short form takes seconds a case and runs with the tests; the long form takes an hour or two.
 """

@@ -139,7 +139,7 @@ class Scene(Lasting):
         """The same, as `truth` tells them."""
         return {(one.ping, one.pong_server): one.one_way_ms for one in self.samples()}
 
-    async def has(self, count: int, within_s: float) -> float:
+    async def has(self, count: int, within_s: float, every_s: float = 0.1) -> float:
         """Wait for so many samples in all; the seconds that it took."""
         clock = asyncio.get_running_loop().time
         begin = clock()
@@ -147,7 +147,7 @@ class Scene(Lasting):
         async def enough() -> bool:
             return len(self.samples()) >= count
 
-        await until(enough, within_s, f"not {count} samples")
+        await until(enough, within_s, f"not {count} samples", every_s)
         return clock() - begin
 
     async def has_more(self, count: int, within_s: float) -> float:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import stamina
 import structlog
 
+from pingboard.matrix.session import PAGE_LIMIT
 from pingboard.model import Batch, Gap, HomeserverError, RateLimitedError
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 6
 """How often a page is asked for before the gap is left for later."""
+
+MIN_PAGE = 10
+"""Events in the smallest page that is asked for."""
 
 LATER_S = 600.0
 
@@ -138,7 +142,9 @@ class GapFiller:
             on=pause, attempts=ATTEMPTS, timeout=None, wait_initial=1.0, wait_max=30.0
         ):
             with attempt:
-                return await self._session.page(gap.room_id, gap.position, gap.until)
+                # A homeserver that can't give so much in time may give less.
+                limit = max(PAGE_LIMIT >> 2 * (attempt.num - 1), MIN_PAGE)
+                return await self._session.page(gap.room_id, gap.position, gap.until, limit)
         raise AssertionError("the last attempt raises")
 
 

@@ -176,15 +176,17 @@ class Session:
         source = found.event.source
         return source if isinstance(source, dict) else None
 
-    async def page(self, room_id: str, position: str, until: str | None) -> Page:
-        """The events before a token, at most `PAGE_LIMIT`, none at or before `until`."""
+    async def page(
+        self, room_id: str, position: str, until: str | None, limit: int = PAGE_LIMIT
+    ) -> Page:
+        """The events before a token, none at or before `until`."""
         answer: RoomMessagesResponse = await self._call(
             lambda: self._client.room_messages(
                 room_id,
                 position,
                 until,
                 MessageDirection.back,
-                PAGE_LIMIT,
+                limit,
                 {"types": EVENT_TYPES, "lazy_load_members": True},
             ),
             2 * CALL_TIMEOUT_S,
