@@ -6,12 +6,10 @@ import argparse
 import asyncio
 import sys
 
-from faults import chapters
+from faults import chapters, report
 from faults.case import Case
-from faults.run import Outcome, play_all
+from faults.run import play_all
 from faults.stage import Stage
-
-HEAD = "| case | wanted | had | s | verdict |\n|:---|:---|:---|---:|:---|"
 
 
 def main() -> int:
@@ -23,7 +21,7 @@ def main() -> int:
         if (not options.numbers or case.number in options.numbers)
         and (case.short or not options.short)
     ]
-    print(HEAD, flush=True)
+    print(report.HEAD, flush=True)
     failed = asyncio.run(_play_all(cases, options))
     print(f"\n{len(cases) - failed} of {len(cases)} cases passed")
     return int(failed > 0)
@@ -34,27 +32,14 @@ async def _play_all(cases: list[Case], options: argparse.Namespace) -> int:
     async with Stage(short=options.short, patience=options.patience) as stage:
         async for outcome in play_all(stage, cases, options.at_once):
             failed += bool(outcome.fault)
-            print(_render(outcome), flush=True)
+            row = report.row(outcome, short=options.short)
+            print(row, flush=True)
+            if options.write:
+                # At once: a long run may not come to its end.
+                order = map(report.name_of, chapters.cases())
+                text = report.merged(report.FILE.read_text(), [row], order)
+                report.FILE.write_text(text)
     return failed
-
-
-def _render(outcome: Outcome) -> str:
-    case = outcome.case
-    verdict = f"FAIL: {_in_one_line(outcome.fault)}" if outcome.fault else "pass"
-    cells = [
-        f"{case.number}. {case.title}",
-        case.wanted,
-        outcome.figure or "-",
-        f"{outcome.seconds:.0f}",
-        verdict,
-    ]
-    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
-
-
-def _in_one_line(fault: str) -> str:
-    """Its first line and its last, which of a log is the one that tells."""
-    lines = [line.strip() for line in fault.splitlines()]
-    return lines[0] if len(lines) == 1 else f"{lines[0]} ... {lines[-1]}"
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -64,6 +49,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--patience", type=float, default=1.0, help="widens bounds of time on a busy machine"
     )
+    parser.add_argument("--write", action="store_true", help="the rows to docs/faults.md too")
     parser.add_argument("numbers", nargs="*", type=int, help="of the cases; all without")
     return parser.parse_args()
 
