@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
+from fastapi import Depends, FastAPI
 
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
@@ -42,12 +41,12 @@ from pingboard.web import (
     section,
 )
 from pingboard.web.cache import ByteCache
-from pingboard.web.dependencies import Given
+from pingboard.web.dependencies import Given, refuse_repeated
 from pingboard.web.feed import Feed
 from pingboard.web.freshness import Freshness
 from pingboard.web.gauges import Metrics, instrument
 from pingboard.web.limits import Limits
-from pingboard.web.middleware import CacheHeaders, CommonHeaders, HeadAsGet
+from pingboard.web.middleware import CacheHeaders, CommonHeaders, HeadAsGet, Preflight
 
 _DESCRIPTION = """\
 The leaderboard of Matrix homeservers by message latency.
@@ -125,7 +124,7 @@ def create_app(
     IDs; `per_minute` limits each client's costly requests, 0 for no limit; `embed_origins` are the
     sites that may show the board in a frame.
     """
-    app = FastAPI(**_ABOUT)
+    app = FastAPI(**_ABOUT, dependencies=[Depends(refuse_repeated)])
     feed = Feed(boards, clock)
     gauges = Metrics(boards, feed)
     given = Given(boards, clock, wording, configured, feed, gauges, embed_origins)
@@ -143,16 +142,10 @@ def create_app(
 
 def _add_layers(app: FastAPI, clock: Callable[[], datetime], per_minute: int) -> None:
     """What every request goes through, the innermost first."""
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=["*"],
-        allow_methods=["GET", "HEAD"],
-        allow_headers=["*"],
-        expose_headers=["ETag", "Link", "Retry-After"],
-    )
     app.add_middleware(CacheHeaders, clock=clock)
     app.add_middleware(Limits, per_minute=per_minute)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(Preflight)
     app.add_middleware(CommonHeaders)
 
 

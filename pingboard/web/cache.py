@@ -201,7 +201,7 @@ class ByteCache:
         if answer is None:
             answer = entry.codings[coding] = make_answer(entry, coding)
             if self._entries.get(key) is entry:
-                self._bytes += len(answer.body)
+                self._bytes += answer.size
                 self._trim()
         return answer
 

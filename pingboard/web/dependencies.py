@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, get_origin
 
 from fastapi import Depends, FastAPI, Request
+from fastapi.dependencies.utils import get_flat_params
 
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
 from pingboard.web.feed import Feed
 from pingboard.web.gauges import Metrics
+from pingboard.web.parameters import refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,25 @@ async def _given(request: Request) -> Given:
 async def _feed(request: Request) -> Feed:
     given: Given = request.app.state.given
     return given.feed
+
+
+async def refuse_repeated(request: Request) -> None:
+    """Raise a 422 where a parameter is given twice that can only be one: which would count?
+
+    pingstat's own addresses take the first, as pingstat does.
+    """
+    if "&" not in request.url.query:
+        return
+    route = request.scope["route"]
+    several = {
+        field.alias
+        for field in get_flat_params(route.dependant)
+        if get_origin(field.field_info.annotation) is list
+    }
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    for name, count in counts.items():
+        if count > 1 and name not in several and "pingstat" not in route.tags:
+            raise refusal(name, f"should be given once, not {count} times")
 
 
 GivenAll = Annotated[Given, Depends(_given)]

@@ -86,7 +86,7 @@ class SamplesQuery(WindowQuery):
     )
     format: SampleFormat | None = Field(
         None,
-        description="Left out: what `Accept` names first, else `json`.",
+        description="Left out: what `Accept` likes best, else `json`.",
         json_schema_extra=forget_null,
     )
     limit: Annotated[int, Field(ge=1, le=MOST_RAW_SAMPLES)] | None = Field(

@@ -22,7 +22,7 @@ from pingboard.web.tally import Note
 Headers = list[tuple[bytes, bytes]]
 
 _OVERHEAD = 2048
-"""What an entry takes besides its body, roughly and rather too much."""
+"""What an entry, and each of its codings, takes besides the body: as measured, roughly."""
 
 _ENTITY_TAG = re.compile(rb'"[^"]*"')
 
@@ -48,7 +48,7 @@ class Entry:
 
     @property
     def size(self) -> int:
-        return _OVERHEAD + len(self.body) + sum(len(one.body) for one in self.codings.values())
+        return _OVERHEAD + len(self.body) + sum(one.size for one in self.codings.values())
 
 
 @dataclass(slots=True)
@@ -60,6 +60,10 @@ class Answer:
     not_modified: Message
     etag: bytes
     handler: str
+
+    @property
+    def size(self) -> int:
+        return _OVERHEAD + len(self.body)
 
 
 def make_entry(
@@ -138,7 +142,7 @@ def make_answer(entry: Entry, coding: bytes) -> Answer:
 
 async def send_answer(answer: Answer, method: str, matches: bytes, send: Send) -> int:
     """Send it; the status that it had."""
-    if matches and _matches(matches, answer.etag):
+    if matches and is_matched(matches, answer.etag):
         await send(answer.not_modified)
         await send({"type": "http.response.body", "body": b""})
         return 304
@@ -148,8 +152,8 @@ async def send_answer(answer: Answer, method: str, matches: bytes, send: Send) -
     return 200
 
 
-def _matches(given: bytes, etag: bytes) -> bool:
-    """Weak comparison, as If-None-Match wants it (RFC 9110, 13.1.2)."""
+def is_matched(given: bytes, etag: bytes) -> bool:
+    """Whether an If-None-Match names the tag; by weak comparison (RFC 9110, 13.1.2)."""
     if given in (etag, b"*"):
         return True
     return etag.removeprefix(b"W/") in _ENTITY_TAG.findall(given)

@@ -7,11 +7,11 @@ from datetime import datetime
 from email.utils import format_datetime
 
 from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADERS = {
-    # CORSMiddleware says it only where the request names an origin; a shared cache could then
-    # keep the answer without it and give that to a browser.
+    # Also where the request names no origin: a shared cache may give the answer to a browser.
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": "ETag, Link, Retry-After",
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; "
@@ -19,6 +19,28 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+PREFLIGHT = {
+    "Allow": "GET, HEAD, OPTIONS",
+    "Access-Control-Allow-Methods": "GET, HEAD",
+    # The star does not stand for it, and some programs send it everywhere.
+    "Access-Control-Allow-Headers": "*, Authorization",
+    "Access-Control-Max-Age": "86400",
+}
+
+
+class Preflight:
+    """Answers OPTIONS, which browsers ask before they send headers of their own (CORS)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Everything may be read by everybody, so one answer does for all paths."""
+        is_asked = scope["type"] == "http" and scope["method"] == "OPTIONS"
+        answer = Response(status_code=204, headers=PREFLIGHT) if is_asked else self._app
+        await answer(scope, receive, send)
 
 
 class CommonHeaders:
@@ -40,7 +62,7 @@ class CommonHeaders:
         await self.app(scope, receive, send_completed)
 
 
-CACHED = ("/api/", "/rankings.", "/section.", "/badge/")
+CACHED = ("/api/", "/rankings.", "/section.", "/badge/", "/feed.atom")
 FRESH = "public, max-age=30, stale-while-revalidate=300"
 """Half a minute old is fresh for who only reads; older is good enough while a new one comes."""
 

@@ -120,16 +120,24 @@ def _explain_status(_: ExceptionHandler, request: Request, error: HTTPException)
     headers = dict(error.headers or {})
     detail = error.detail
     if error.status_code == 404:
-        detail = f"There is nothing at {request.url.path}; /docs lists what there is."
+        hint = f"{_find_close(request)}/docs lists what there is."
+        detail = f"There is nothing at {request.url.path}; {hint}"
     elif error.status_code == 405:
         # FastAPI does not know that its GET paths answer HEAD too (see middleware).
-        headers["Allow"] = "GET, HEAD"
+        headers["Allow"] = "GET, HEAD, OPTIONS"
         detail = "Everything here is read-only: use GET or HEAD."
     title, kind = {
         404: (mark("Not found"), "not-found"),
         405: (mark("Method not allowed"), "method-not-allowed"),
     }.get(error.status_code, (mark("Request refused"), "http-error"))
     return Problem(title, type_=kind, detail=detail, status=error.status_code, headers=headers)
+
+
+def _find_close(request: Request) -> str:
+    """A path much like the one that was asked for, where there is one."""
+    paths = request.app.openapi()["paths"]
+    close = difflib.get_close_matches(request.url.path[:100], paths, n=1, cutoff=0.8)
+    return f"did you mean {close[0]}? " if close else ""
 
 
 def _explain_parameters(

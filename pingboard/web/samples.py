@@ -6,23 +6,30 @@ All three are streamed: the store reads a chunk when the client has taken the on
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
+from pingboard.boards import Boards
 from pingboard.model import Provenance, from_ts
+from pingboard.store.changes import find_version
 from pingboard.store.figures import lineage
 from pingboard.store.retention import find_kept_from
 from pingboard.store.samples import Key, RawSample, Selection, find_page_end, stream
 from pingboard.web import problems
+from pingboard.web.accept import preferred
 from pingboard.web.answers import Answer, describe
 from pingboard.web.cursors import link_next, read_cursor, write_cursor
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.detail_parameters import SampleFormat, SamplesQuery
+from pingboard.web.encodings import choose_encoding, encode_stream
+from pingboard.web.entries import is_matched
 from pingboard.web.middleware import is_head
 from pingboard.web.parameters import refusal, write_instant
 from pingboard.web.samples_schema import RESPONSES, SAMPLE_EXAMPLE
@@ -58,12 +65,15 @@ def list_samples(
     As JSON a page, with `next_cursor`; as NDJSON or CSV all of them, unless `limit` makes pages
     of these too. A page that is not the last has a `Link` with `rel="next"`.
     """
+    chosen = query.format or _choose_format(request.headers.get("accept", ""))
+    headers = {"Vary": "Accept, Accept-Encoding", "ETag": _make_tag(boards, query, chosen, now)}
+    if is_matched(request.headers.get("if-none-match", "").encode(), headers["ETag"].encode()):
+        return Response(status_code=304, headers=headers)
     answer, window = describe(boards, query, now), query.window_at(now)
     rooms = lineage(boards.engine, answer.room.id)
     selection = Selection(rooms, window, query.ping_server, query.pong_server)
     binding = f"samples {answer.room.id} {query.ping_server} {query.pong_server}"
     after = _read_key(query.cursor, binding)
-    chosen = query.format or _choose_format(request.headers.get("accept", ""))
     limit = query.limit or (JSON_PAGE if chosen is SampleFormat.JSON else None)
     last, cursor = None, None
     if limit is not None:
@@ -75,8 +85,10 @@ def list_samples(
         body = _write_json(described, answer, find_kept_from(boards.engine, rooms), cursor)
     else:
         body = _write_ndjson(described) if chosen is SampleFormat.NDJSON else _write_csv(described)
-    response = StreamingResponse(body, media_type=MEDIA_TYPES[chosen])
-    response.headers["Vary"] = "Accept"
+    coding = choose_encoding(request.headers.get("accept-encoding", "").encode())
+    response = StreamingResponse(encode_stream(coding, body), 200, headers, MEDIA_TYPES[chosen])
+    if coding:
+        response.headers["Content-Encoding"] = coding.decode()
     if cursor is not None:
         link_next(response, query.next_page(window, cursor))
     return response
@@ -92,14 +104,18 @@ def _read_key(cursor: str | None, binding: str) -> Key | None:
     return int(ping), int(pong_server)
 
 
+def _make_tag(boards: Boards, query: SamplesQuery, chosen: SampleFormat, now: datetime) -> str:
+    """Says which samples an answer has: those of a version of the data, and where the window ends
+    now, of a minute. Weak, because the time in the answer differs."""
+    minute = 0 if query.from_ and query.to else int(now.timestamp() // 60)
+    asked = f"{query.model_dump_json()} {chosen} {minute} {find_version(boards.engine)}"
+    return f'W/"{hashlib.blake2b(asked.encode(), digest_size=9).hexdigest()}"'
+
+
 def _choose_format(accept: str) -> SampleFormat:
-    """The first of our formats that an Accept header names; JSON where it names none."""
-    places = {
-        accept.find(media_type.partition(";")[0]): chosen
-        for chosen, media_type in MEDIA_TYPES.items()
-    }
-    named = [place for place in places if place >= 0]
-    return places[min(named)] if named else SampleFormat.JSON
+    """The one of our formats that an Accept header likes best; JSON where it likes none."""
+    offered = {kind.partition(";")[0]: chosen for chosen, kind in MEDIA_TYPES.items()}
+    return offered[preferred(accept, list(offered))]
 
 
 def describe_sample(one: RawSample) -> Row:

@@ -57,7 +57,10 @@ def test_a_conditional_request_from_another_origin_passes_its_preflight(site: ht
         "Access-Control-Request-Headers": "if-none-match",
     }
     answer = site.options("/api/v1/rankings", headers=headers)
-    assert answer.status_code == 200
+    assert answer.status_code == 204
+    assert answer.headers["access-control-allow-methods"] == "GET, HEAD"
+    assert "*" in answer.headers["access-control-allow-headers"]
+    assert "cache-control" not in answer.headers
     assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.headers["access-control-allow-methods"] == "GET, HEAD"
 
@@ -86,7 +89,7 @@ def test_writing_is_refused_with_the_methods_that_work(site: httpx.Client, metho
     answer = site.request(method, "/api/v1/rankings")
     assert answer.status_code == 405
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers["allow"] == "GET, HEAD"
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 def test_an_unexpected_error_is_a_problem_that_tells_nothing_of_its_cause(tmp_path: Path) -> None:
@@ -152,3 +155,39 @@ def test_what_is_only_true_now_is_not_kept(site: httpx.Client, path: str) -> Non
     headers = site.get(path).headers
     assert headers.get("cache-control", "no-store") == "no-store"
     assert "last-modified" not in headers
+
+
+def test_options_says_what_there_is(site: httpx.Client) -> None:
+    answer = site.options("/rankings.md")
+    assert answer.status_code == 204
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
+    assert answer.content == b""
+
+
+def test_answers_that_everybody_may_read_are_one_for_all_origins(site: httpx.Client) -> None:
+    answer = site.get("/rankings.md", headers={"Origin": "https://elsewhere.example"})
+    assert "Origin" not in answer.headers["vary"]
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [("limit=1&limit=2", "limit"), ("window=7d&board=delivery&window=24h", "window")],
+)
+def test_a_parameter_that_is_given_twice_is_a_422(
+    site: httpx.Client, query: str, name: str
+) -> None:
+    answer = site.get(f"/api/v1/rankings?{query}")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["loc"] == ["query", name]
+    assert "given once, not 2 times" in answer.json()["detail"]
+
+
+def test_what_may_be_given_several_times_may(site: httpx.Client) -> None:
+    rooms = httpx.QueryParams([("room", "#ping:one.example"), ("room", "!ping:one.example")])
+    assert site.get("/section.md", params=rooms).status_code == 200
+
+
+def test_a_path_with_a_typo_is_told_which_was_meant(site: httpx.Client) -> None:
+    for path in ("/api/v1/ranking", "/api/v1/rankings/", "/api/rankings"):
+        assert "did you mean /api/v1/rankings? " in site.get(path).json()["detail"]
+    assert "did you mean" not in site.get("/nowhere").json()["detail"]

@@ -178,3 +178,40 @@ def test_a_head_request_reads_no_sample(site: httpx.Client) -> None:
     answer = site.head(SAMPLES, params={"format": "ndjson", "limit": 1})
     assert answer.status_code == 200
     assert "next" in answer.links
+
+
+@pytest.mark.parametrize("coding", ["zstd", "br", "gzip"])
+@pytest.mark.parametrize("form", ["json", "ndjson", "csv"])
+def test_a_stream_is_compressed_as_it_goes(store: Engine, coding: str, form: str) -> None:
+    record(store, make_answers("one.example", range(300, 900)))
+    with serve(store) as client:
+        parameters = {"format": form, "limit": "600"}
+        plain = client.get(SAMPLES, params=parameters, headers={"Accept-Encoding": "identity"})
+        coded = client.get(SAMPLES, params=parameters, headers={"Accept-Encoding": coding})
+        head = client.head(SAMPLES, params=parameters, headers={"Accept-Encoding": coding})
+    assert coded.text == plain.text
+    assert coded.headers["content-encoding"] == head.headers["content-encoding"] == coding
+    assert "content-encoding" not in plain.headers
+    assert "Accept-Encoding" in plain.headers["vary"]
+    assert coded.num_bytes_downloaded < plain.num_bytes_downloaded / 5
+
+
+def test_samples_that_have_not_changed_are_not_sent_again(store: Engine) -> None:
+    record(store, make_answers("one.example", [400]))
+    with serve(store) as client:
+        first = client.get(SAMPLES)
+        known = {"If-None-Match": first.headers["etag"]}
+        again = client.get(SAMPLES, headers=known)
+        other = client.get(SAMPLES, params={"limit": 5}, headers=known)
+        record(store, make_answers("two.example", [500]))
+        changed = client.get(SAMPLES, headers=known)
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+    assert other.status_code == changed.status_code == 200
+    assert len(changed.json()["samples"]) == 2
+
+
+def test_of_several_forms_the_one_liked_best_is_given(site: httpx.Client) -> None:
+    accept = "text/csv;q=0.5, application/x-ndjson;q=0.9, application/json;q=0.1"
+    answer = site.get(SAMPLES, headers={"Accept": accept})
+    assert answer.headers["content-type"] == "application/x-ndjson"
