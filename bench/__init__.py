@@ -13,3 +13,8 @@
 A new group is a module whose docstring explains its figures and whose `pairs(quick)` yields them;
 `__main__` lists the groups.
 """
+
+from pingboard import simd
+
+# As the command line does, and as early: it counts until numpy is imported.
+simd.choose()

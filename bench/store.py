@@ -139,7 +139,7 @@ def _board(path: Path, window: Window, *, with_matrix: bool) -> Sequence[Standin
     boards = Boards(engine)
     board = boards.board(BoardName.DELIVERY, window, now=END, room=ROOM)
     if with_matrix:
-        profiles.read_pairs(boards, ROOM, window)
+        profiles.read_matrix(boards, ROOM, window)
     engine.dispose()
     return board.standings
 

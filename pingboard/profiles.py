@@ -5,7 +5,6 @@ In: a room, a window, a homeserver. Out: lists and a `Profile`, exact, from the 
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from difflib import get_close_matches
@@ -73,18 +72,22 @@ class Profile:
 
 def list_homeservers(boards: Boards, room_id: str, window: Window) -> list[Homeserver]:
     """Every homeserver that pinged or answered in the window, by name."""
-    of_ping: Counter[str] = Counter()
-    of_pong: Counter[str] = Counter()
-    for one in read_pairs(boards, room_id, window):
-        of_ping[one.ping_server] += one.samples
-        of_pong[one.pong_server] += one.samples
-    return [Homeserver(name, of_ping[name], of_pong[name]) for name in sorted(of_ping | of_pong)]
+    of_ping, of_pong = read_matrix(boards, room_id, window).count_samples()
+    return [
+        Homeserver(name, of_ping.get(name, 0), of_pong.get(name, 0))
+        for name in sorted(of_ping.keys() | of_pong.keys())
+    ]
 
 
-def read_pairs(boards: Boards, room_id: str, window: Window) -> list[pairs.Pair]:
+def read_matrix(boards: Boards, room_id: str, window: Window) -> pairs.Pairs:
     """The ping x pong matrix by one-way latency, by the names of ping and pong server."""
     snapshot = boards.snapshot(room_id, window)
     return pairs.pair(*pair_columns(snapshot.blocks, window), snapshot.names)
+
+
+def read_pairs(boards: Boards, room_id: str, window: Window) -> list[pairs.Pair]:
+    """The same as a list."""
+    return [*read_matrix(boards, room_id, window)]
 
 
 def read_trends(

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from pingboard import simd
 from pingboard.cli import tables, transfer
 from pingboard.cli.start import (
     configured,
@@ -88,6 +89,7 @@ app.add_typer(transfer.import_app, name="import")
 
 def main() -> NoReturn:
     """Run the command line."""
+    simd.choose()
     try:
         app()
     except PingboardError as error:

@@ -1,22 +1,30 @@
 """The ping x pong matrix: columns of samples -> median and count of each pair that has any.
 
-One sort, as in `standings`: a sample becomes one key, its pair in the high half and its latency in
-the low half, so that each pair's latencies lie in order in one run. Empty pairs cost nothing: of
+One sort, as in `standings`: a sample becomes one key, its pair in the high bits and its latency in
+the low ones, so that each pair's latencies lie in order in one run. Empty pairs cost nothing: of
 the square of all servers most are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pingboard.ranking.standings import Column
 
-_BIAS = np.uint64(1 << 31)
-"""Added to a latency, so that a negative one sorts before a positive one."""
+Keys = NDArray[np.unsignedinteger[Any]]
+Integers = NDArray[np.int64]
+
+_BIAS = 1 << 31
+"""Added to a latency in eight bytes, so that a negative one sorts before a positive one."""
+
+_LEAST_BITS = 12
+"""For a latency in four bytes: with fewer, most would not fit."""
 
 
 class Pair(NamedTuple):
@@ -28,51 +36,174 @@ class Pair(NamedTuple):
     samples: int
 
 
-def pair(
-    ping_servers: Column, pong_servers: Column, ms: Column, names: Sequence[str]
-) -> list[Pair]:
-    """The pairs that have samples, by the names of ping and pong server; [] without samples.
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The pairs that have samples, by the names of ping and pong server; all columns (p,).
+
+    Columns, because there are tens of thousands, and an object for each would take longer than
+    sorting all samples.
+    """
+
+    names: Sequence[str]
+    ping: Integers
+    pong: Integers
+    """indices into `names`"""
+    median_ms: NDArray[np.float64]
+    samples: Integers
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Pair]:
+        names = self.names
+        of_ping = [names[code] for code in self.ping.tolist()]
+        of_pong = [names[code] for code in self.pong.tolist()]
+        return map(Pair, of_ping, of_pong, self.median_ms.tolist(), self.samples.tolist())
+
+    def select(
+        self, *, ping_server: str | None, pong_server: str | None, min_samples: int
+    ) -> Pairs:
+        """Those of these servers, where one is named, with no fewer samples."""
+        wanted = self.samples >= min_samples
+        for name, column in ((ping_server, self.ping), (pong_server, self.pong)):
+            if name is not None:
+                wanted &= column == (self.names.index(name) if name in self.names else -1)
+        return self._take(wanted)
+
+    def cut(self, first: int, after: int) -> Pairs:
+        """Those from one place until before another."""
+        return self._take(slice(first, after))
+
+    def place_after(self, ping_server: str, pong_server: str) -> int:
+        """Where the pairs behind one begin, also if that is not there."""
+
+        def name(place: int) -> tuple[str, str]:
+            return self.names[self.ping[place]], self.names[self.pong[place]]
+
+        return bisect_right(range(len(self)), (ping_server, pong_server), key=name)
+
+    def count_samples(self) -> tuple[dict[str, int], dict[str, int]]:
+        """The samples of each ping server and of each pong server."""
+        of_ping, of_pong = (self._count(column) for column in (self.ping, self.pong))
+        return of_ping, of_pong
+
+    def _count(self, servers: Integers) -> dict[str, int]:
+        totals = np.zeros(len(self.names), np.int64)
+        np.add.at(totals, servers, self.samples)
+        found = np.flatnonzero(totals)
+        names = [self.names[server] for server in found.tolist()]
+        return dict(zip(names, totals[found].tolist(), strict=True))
+
+    def _take(self, wanted: NDArray[np.bool_] | slice) -> Pairs:
+        ping, pong = self.ping[wanted], self.pong[wanted]
+        return Pairs(self.names, ping, pong, self.median_ms[wanted], self.samples[wanted])
+
+
+class _Runs(NamedTuple):
+    """Where in the sorted samples each pair is; all (p,)."""
+
+    pairs: Integers
+    """ping server x width + pong server"""
+    counts: Integers
+    median_x2_ms: Integers
+
+
+def pair(ping_servers: Column, pong_servers: Column, ms: Column, names: Sequence[str]) -> Pairs:
+    """Median and count of each pair of the samples.
 
     `ping_servers` and `pong_servers` (n,) int32 are indices into `names`, `ms` (n,) int32 are
     latencies in ms, which may be negative; none is changed. The median of an even count is the
     mean of the middle two, as everywhere.
     """
     if not len(ms):
-        return []
-    codes, present = _compact(ping_servers, pong_servers, len(names))
-    width = len(present)
-    keys = (codes[0] * np.uint64(width) + codes[1]) << np.uint64(32)
-    keys |= (ms.astype(np.int64) + int(_BIAS)).view(np.uint64)
-    keys.sort()
-    pairs = keys >> np.uint64(32)
-    starts = np.flatnonzero(np.diff(pairs, prepend=pairs[0] + np.uint64(1)))
-    counts = np.diff(starts, append=len(keys))
-    medians = _medians(keys, starts, counts).tolist()
-    found = pairs[starts].astype(np.int64)
-    of_ping = [names[code] for code in present[found // width].tolist()]
-    of_pong = [names[code] for code in present[found % width].tolist()]
-    return sorted(map(Pair, of_ping, of_pong, medians, counts.tolist()))
+        nothing = np.empty(0, np.int64)
+        return Pairs(names, nothing, nothing, nothing.astype(np.float64), nothing)
+    present: Integers | None = None
+    if _count_bits(ping_servers, pong_servers) > 32 - _LEAST_BITS:
+        # Row IDs may have gaps; renumbered, any two servers fit.
+        ping_servers, pong_servers, present = _compact(ping_servers, pong_servers, len(names))
+    width = int(pong_servers.max()) + 1
+    bits = 32 - _count_bits(ping_servers, pong_servers)
+    if bits >= _LEAST_BITS and int(ms.min()) >= 0:
+        runs = _sort_narrow(ping_servers, pong_servers, ms, width, bits)
+    else:
+        runs = _sort_wide(ping_servers, pong_servers, ms, width)
+    ping, pong = np.divmod(runs.pairs, width)
+    if present is not None:
+        ping, pong = present[ping], present[pong]
+    order = _order(ping, pong, names)
+    medians = runs.median_x2_ms[order] / 2
+    return Pairs(names, ping[order], pong[order], medians, runs.counts[order])
+
+
+def _count_bits(ping_servers: Column, pong_servers: Column) -> int:
+    """How many bits the number of a pair takes."""
+    pairs = (int(ping_servers.max()) + 1) * (int(pong_servers.max()) + 1)
+    return (pairs - 1).bit_length()
 
 
 def _compact(
     ping_servers: Column, pong_servers: Column, names: int
-) -> tuple[list[NDArray[np.uint64]], NDArray[np.intp]]:
-    """Renumber the servers from 0 without gaps, so that a pair of any two fits into 32 bits."""
+) -> tuple[Column, Column, Integers]:
+    """The servers renumbered from 0 without gaps, and which each number was."""
     is_present = np.zeros(names, np.bool_)
     is_present[ping_servers] = True
     is_present[pong_servers] = True
-    numbers = np.cumsum(is_present, dtype=np.uint64) - np.uint64(1)
-    return [numbers[ping_servers], numbers[pong_servers]], np.flatnonzero(is_present)
+    numbers = np.cumsum(is_present, dtype=np.int32) - np.int32(1)
+    return numbers[ping_servers], numbers[pong_servers], np.flatnonzero(is_present)
 
 
-def _medians(
-    keys: NDArray[np.uint64], starts: NDArray[np.intp], counts: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    low = _read_ms(keys, starts + (counts - 1) // 2)
-    high = _read_ms(keys, starts + counts // 2)
-    medians: NDArray[np.float64] = (low + high) / 2
-    return medians
+def _sort_narrow(
+    ping_servers: Column, pong_servers: Column, ms: Column, width: int, bits: int
+) -> _Runs:
+    """With keys of four bytes, which sort twice as fast as eight.
+
+    A latency that does not fit into its bits is cut to the largest that does. That is behind all
+    others of its pair, where it does not matter unless the median falls there; then that pair is
+    counted again, in eight bytes.
+    """
+    top = (1 << bits) - 1
+    keys = ping_servers.view(np.uint32) * np.uint32(width)
+    keys += pong_servers.view(np.uint32)
+    keys <<= np.uint32(bits)
+    keys |= np.minimum(ms.view(np.uint32), np.uint32(top))
+    keys.sort()
+    runs, high = _read(keys, bits, 0)
+    cut = runs.pairs[high == top]
+    if not len(cut):
+        return runs
+    again = np.flatnonzero(np.isin(ping_servers.astype(np.int64) * width + pong_servers, cut))
+    exact = _sort_wide(ping_servers[again], pong_servers[again], ms[again], width)
+    runs.median_x2_ms[np.searchsorted(runs.pairs, exact.pairs)] = exact.median_x2_ms
+    return runs
 
 
-def _read_ms(keys: NDArray[np.uint64], positions: NDArray[np.intp]) -> NDArray[np.int64]:
-    return (keys[positions] & np.uint64(0xFFFF_FFFF)).astype(np.int64) - int(_BIAS)
+def _sort_wide(ping_servers: Column, pong_servers: Column, ms: Column, width: int) -> _Runs:
+    """With keys of eight bytes, which hold any two servers and any latency."""
+    keys = ping_servers.astype(np.uint64)
+    keys *= np.uint64(width)
+    keys += pong_servers.view(np.uint32)
+    keys <<= np.uint64(32)
+    keys |= ms.view(np.uint32) ^ np.uint32(_BIAS)
+    keys.sort()
+    return _read(keys, 32, _BIAS)[0]
+
+
+def _read(keys: Keys, bits: int, bias: int) -> tuple[_Runs, Integers]:
+    """The runs of sorted keys, and of each the upper one of the middle two latencies."""
+    pairs = keys >> keys.dtype.type(bits)
+    ends = np.flatnonzero(pairs[1:] != pairs[:-1]) + 1
+    starts = np.concatenate([[0], ends])
+    counts = np.diff(starts, append=len(keys))
+    mask = keys.dtype.type((1 << bits) - 1)
+    low = (keys[starts + (counts - 1) // 2] & mask).astype(np.int64) - bias
+    high = (keys[starts + counts // 2] & mask).astype(np.int64) - bias
+    return _Runs(pairs[starts].astype(np.int64), counts, low + high), high
+
+
+def _order(ping: Integers, pong: Integers, names: Sequence[str]) -> NDArray[np.intp]:
+    """The pairs by the names of ping and pong server."""
+    present = np.union1d(ping, pong).tolist()
+    place = np.empty(present[-1] + 1, np.int64)
+    place[sorted(present, key=names.__getitem__)] = np.arange(len(present))
+    return np.argsort(place[ping] * len(present) + place[pong])

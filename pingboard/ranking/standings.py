@@ -8,8 +8,10 @@ division, so each number is the exact one, rounded once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,10 @@ _NARROW = _Layout(np.uint32, 20, 0)
 _WIDE = _Layout(np.uint64, 32, 1 << 31)
 
 _PERCENTS = np.array([50, 5, 25, 75, 95])
+
+_AS_STANDING: Callable[[tuple[object, ...]], Standing] = partial(tuple.__new__, Standing)
+_REST = [repeat(default) for default in list(Standing._field_defaults.values())[2:]]
+"""What is not in the samples: all but `ci95_ms` and `tied_with_previous`."""
 
 _CHUNK = 4096
 """How many latencies of 20 bits add up to less than 2**32."""
@@ -82,7 +88,8 @@ def rank(
     homeservers = [run_names[run] for run in order.tolist()]
     ranks = range(1, len(sizes) + 1)
     columns = (ranks, homeservers, median, mean, p5, p25, p75, p95, sizes, ci95, tied)
-    return list(map(Standing, *columns))
+    # Standing(...) takes four times as long for each row, and thousands are a third of the work.
+    return list(map(_AS_STANDING, zip(*columns, *_REST, strict=False)))
 
 
 def sort_runs(

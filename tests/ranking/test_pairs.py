@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 from hypothesis import given
@@ -24,7 +24,7 @@ rows = st.lists(st.tuples(codes, codes, latencies), max_size=80)
 
 def pair_rows(rows: Rows, names: list[str] = NAMES) -> list[Pair]:
     columns = np.array(rows, np.int32).reshape(-1, 3)
-    return pair(columns[:, 0], columns[:, 1], columns[:, 2], names)
+    return list(pair(columns[:, 0], columns[:, 1], columns[:, 2], names))
 
 
 def pair_plainly(rows: Rows) -> list[Pair]:
@@ -54,6 +54,45 @@ def test_every_sample_is_in_exactly_one_pair(rows: Rows) -> None:
     pairs = pair_rows(rows)
     assert sum(one.samples for one in pairs) == len(rows)
     assert len({one[:2] for one in pairs}) == len(pairs)
+
+
+@given(st.lists(st.tuples(codes, codes, st.integers(0, 6000)), max_size=80), st.integers(0, 900))
+def test_latencies_that_do_not_fit_into_four_bytes_are_exact_all_the_same(
+    rows: Rows, unused: int
+) -> None:
+    """The more servers, the fewer bits are left for a latency."""
+    names = ["unused.example"] * unused + NAMES
+    shifted = [(ping + unused, pong + unused, ms) for ping, pong, ms in rows]
+    assert pair_rows(shifted, names) == pair_plainly(rows)
+
+
+@given(rows, st.none() | st.sampled_from(NAMES), st.none() | st.sampled_from(NAMES))
+def test_pairs_are_selected_and_placed_by_name(
+    rows: Rows, ping_server: str | None, pong_server: str | None
+) -> None:
+    columns = np.array(rows, np.int32).reshape(-1, 3)
+    pairs = pair(columns[:, 0], columns[:, 1], columns[:, 2], NAMES)
+    listed = pair_plainly(rows)
+    selected = pairs.select(ping_server=ping_server, pong_server=pong_server, min_samples=2)
+    assert list(selected) == [
+        one
+        for one in listed
+        if one.samples >= 2
+        and ping_server in (None, one.ping_server)
+        and pong_server in (None, one.pong_server)
+    ]
+    name = (ping_server or "x", pong_server or "x")
+    place = pairs.place_after(*name)
+    assert [one[:2] <= name for one in listed] == [True] * place + [False] * (len(listed) - place)
+    assert list(pairs.cut(1, 3)) == listed[1:3]
+
+
+@given(rows)
+def test_samples_are_counted_by_either_server(rows: Rows) -> None:
+    columns = np.array(rows, np.int32).reshape(-1, 3)
+    counted = pair(columns[:, 0], columns[:, 1], columns[:, 2], NAMES).count_samples()
+    for side in range(2):
+        assert counted[side] == Counter(NAMES[row[side]] for row in rows)
 
 
 def test_without_samples_there_is_no_pair() -> None:
