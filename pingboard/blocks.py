@@ -21,7 +21,7 @@ Column = NDArray[np.int32]
 
 SAMPLE = np.dtype(
     [
-        ("ping", "i8"),
+        ("ping", "i4"),
         ("seen_ts", "i8"),
         ("ping_server", "i4"),
         ("pong_server", "i4"),
@@ -33,15 +33,15 @@ SAMPLE = np.dtype(
 )
 """A row of the store, as a block is built of: see the fields of `Claims` and `Answers`."""
 
-LOSS = np.dtype([("ping", "i8"), ("seen_ts", "i8"), ("pong_server", "i4")])
+LOSS = np.dtype([("ping", "i4"), ("seen_ts", "i8"), ("pong_server", "i4")])
 """A row of what has not come: see `Losses`."""
 
 
 class Claims(NamedTuple):
     """Every sample whose one-way latency a board takes; all (n,)."""
 
-    ping: Integers
-    """row ID of the ping"""
+    ping: Column
+    """row ID of the ping; of two thousand million it would not fit, and say so"""
     seen_ts: Integers
     """when we saw the pong, ms since the epoch"""
     ping_server: Column
@@ -53,7 +53,7 @@ class Claims(NamedTuple):
 class Answers(NamedTuple):
     """Every pong to our own pings; all (n,)."""
 
-    ping: Integers
+    ping: Column
     seen_ts: Integers
     pong_server: Column
     ms: Column
@@ -65,7 +65,7 @@ class Answers(NamedTuple):
 class Losses(NamedTuple):
     """Every pong to our own pings that has not come; all (n,)."""
 
-    ping: Integers
+    ping: Column
     seen_ts: Integers
     """when we saw the ping"""
     pong_server: Column
@@ -82,9 +82,9 @@ class Block(NamedTuple):
 Rows = TypeVar("Rows", Claims, Answers, Losses)
 
 EMPTY = Block(
-    Claims(*(np.empty(0, dtype) for dtype in ("i8", "i8", "i4", "i4", "i4"))),
-    Answers(*(np.empty(0, dtype) for dtype in ("i8", "i8", "i4", "i4", "i8"))),
-    Losses(*(np.empty(0, dtype) for dtype in ("i8", "i8", "i4"))),
+    Claims(*(np.empty(0, dtype) for dtype in ("i4", "i8", "i4", "i4", "i4"))),
+    Answers(*(np.empty(0, dtype) for dtype in ("i4", "i8", "i4", "i4", "i8"))),
+    Losses(*(np.empty(0, dtype) for dtype in ("i4", "i8", "i4"))),
 )
 
 

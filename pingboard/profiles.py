@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pingboard.model import Board, BoardName, Standing, UnknownHomeserverError, Window
 from pingboard.ranking import history, pairs, trends
 from pingboard.ranking.histogram import Histogram, count_bins
-from pingboard.ranking.samples import board_columns, pair_columns
+from pingboard.ranking.samples import board_columns, pair_parts
 from pingboard.servername import is_server_name
 from pingboard.store import figures
 
@@ -82,7 +82,7 @@ def list_homeservers(boards: Boards, room_id: str, window: Window) -> list[Homes
 def read_matrix(boards: Boards, room_id: str, window: Window) -> pairs.Pairs:
     """The ping x pong matrix by one-way latency, by the names of ping and pong server."""
     snapshot = boards.snapshot(room_id, window)
-    return pairs.pair(*pair_columns(snapshot.blocks, window), snapshot.names)
+    return pairs.pair_parts(pair_parts(snapshot.blocks, window), snapshot.names)
 
 
 def read_pairs(boards: Boards, room_id: str, window: Window) -> list[pairs.Pair]:

@@ -27,6 +27,12 @@ _LEAST_BITS = 12
 """For a latency in four bytes: with fewer, most would not fit."""
 
 
+_STRETCH = 1 << 18
+
+Part = tuple[Column, Column, Column]
+"""Ping servers, pong servers and latencies of some samples."""
+
+
 class Pair(NamedTuple):
     """All samples of one ping server and one pong server."""
 
@@ -115,19 +121,25 @@ def pair(ping_servers: Column, pong_servers: Column, ms: Column, names: Sequence
     latencies in ms, which may be negative; none is changed. The median of an even count is the
     mean of the middle two, as everywhere.
     """
-    if not len(ms):
+    return pair_parts([(ping_servers, pong_servers, ms)], names)
+
+
+def pair_parts(parts: Sequence[Part], names: Sequence[str]) -> Pairs:
+    """`pair` of samples that lie in several triples of columns, without joining these."""
+    parts = [one for one in parts if len(one[2])]
+    if not parts:
         nothing = np.empty(0, np.int64)
         return Pairs(names, nothing, nothing, nothing.astype(np.float64), nothing)
     present: Integers | None = None
-    if _count_bits(ping_servers, pong_servers) > 32 - _LEAST_BITS:
+    if _count_bits(parts)[1] > 32 - _LEAST_BITS:
         # Row IDs may have gaps; renumbered, any two servers fit.
-        ping_servers, pong_servers, present = _compact(ping_servers, pong_servers, len(names))
-    width = int(pong_servers.max()) + 1
-    bits = 32 - _count_bits(ping_servers, pong_servers)
-    if bits >= _LEAST_BITS and int(ms.min()) >= 0:
-        runs = _sort_narrow(ping_servers, pong_servers, ms, width, bits)
+        parts, present = _compact(parts, len(names))
+    width, pair_bits = _count_bits(parts)
+    bits = 32 - pair_bits
+    if bits >= _LEAST_BITS and min(int(ms.min()) for _, _, ms in parts) >= 0:
+        runs = _sort_narrow(parts, width, bits)
     else:
-        runs = _sort_wide(ping_servers, pong_servers, ms, width)
+        runs = _sort_wide(parts, width)
     ping, pong = np.divmod(runs.pairs, width)
     if present is not None:
         ping, pong = present[ping], present[pong]
@@ -136,26 +148,25 @@ def pair(ping_servers: Column, pong_servers: Column, ms: Column, names: Sequence
     return Pairs(names, ping[order], pong[order], medians, runs.counts[order])
 
 
-def _count_bits(ping_servers: Column, pong_servers: Column) -> int:
-    """How many bits the number of a pair takes."""
-    pairs = (int(ping_servers.max()) + 1) * (int(pong_servers.max()) + 1)
-    return (pairs - 1).bit_length()
+def _count_bits(parts: Sequence[Part]) -> tuple[int, int]:
+    """How many numbers a pong server can have, and how many bits the number of a pair takes."""
+    height = max(int(ping_servers.max()) for ping_servers, _, _ in parts) + 1
+    width = max(int(pong_servers.max()) for _, pong_servers, _ in parts) + 1
+    return width, (height * width - 1).bit_length()
 
 
-def _compact(
-    ping_servers: Column, pong_servers: Column, names: int
-) -> tuple[Column, Column, Integers]:
+def _compact(parts: Sequence[Part], names: int) -> tuple[list[Part], Integers]:
     """The servers renumbered from 0 without gaps, and which each number was."""
     is_present = np.zeros(names, np.bool_)
-    is_present[ping_servers] = True
-    is_present[pong_servers] = True
+    for ping_servers, pong_servers, _ in parts:
+        is_present[ping_servers] = True
+        is_present[pong_servers] = True
     numbers = np.cumsum(is_present, dtype=np.int32) - np.int32(1)
-    return numbers[ping_servers], numbers[pong_servers], np.flatnonzero(is_present)
+    renumbered = [(numbers[ping], numbers[pong], ms) for ping, pong, ms in parts]
+    return renumbered, np.flatnonzero(is_present)
 
 
-def _sort_narrow(
-    ping_servers: Column, pong_servers: Column, ms: Column, width: int, bits: int
-) -> _Runs:
+def _sort_narrow(parts: Sequence[Part], width: int, bits: int) -> _Runs:
     """With keys of four bytes, which sort twice as fast as eight.
 
     A latency that does not fit into its bits is cut to the largest that does. That is behind all
@@ -163,42 +174,59 @@ def _sort_narrow(
     counted again, in eight bytes.
     """
     top = (1 << bits) - 1
-    keys = ping_servers.view(np.uint32) * np.uint32(width)
-    keys += pong_servers.view(np.uint32)
-    keys <<= np.uint32(bits)
-    keys |= np.minimum(ms.view(np.uint32), np.uint32(top))
+    keys = np.empty(sum(len(ms) for _, _, ms in parts), np.uint32)
+    first = 0
+    for ping_servers, pong_servers, ms in parts:
+        part = keys[first : first + len(ms)]
+        np.multiply(ping_servers.view(np.uint32), np.uint32(width), out=part)
+        part += pong_servers.view(np.uint32)
+        part <<= np.uint32(bits)
+        part |= np.minimum(ms.view(np.uint32), np.uint32(top))
+        first += len(ms)
     keys.sort()
     runs, high = _read(keys, bits, 0)
     cut = runs.pairs[high == top]
     if not len(cut):
         return runs
-    again = np.flatnonzero(np.isin(ping_servers.astype(np.int64) * width + pong_servers, cut))
-    exact = _sort_wide(ping_servers[again], pong_servers[again], ms[again], width)
+    exact = _sort_wide([_take(part, cut, width) for part in parts], width)
     runs.median_x2_ms[np.searchsorted(runs.pairs, exact.pairs)] = exact.median_x2_ms
     return runs
 
 
-def _sort_wide(ping_servers: Column, pong_servers: Column, ms: Column, width: int) -> _Runs:
+def _take(part: Part, pairs: Integers, width: int) -> Part:
+    """The samples of these pairs."""
+    ping_servers, pong_servers, ms = part
+    found = np.isin(ping_servers.astype(np.int64) * width + pong_servers, pairs)
+    return ping_servers[found], pong_servers[found], ms[found]
+
+
+def _sort_wide(parts: Sequence[Part], width: int) -> _Runs:
     """With keys of eight bytes, which hold any two servers and any latency."""
-    keys = ping_servers.astype(np.uint64)
+    keys = np.concatenate([ping_servers.astype(np.uint64) for ping_servers, _, _ in parts])
     keys *= np.uint64(width)
-    keys += pong_servers.view(np.uint32)
+    keys += np.concatenate([pong_servers.view(np.uint32) for _, pong_servers, _ in parts])
     keys <<= np.uint64(32)
-    keys |= ms.view(np.uint32) ^ np.uint32(_BIAS)
+    keys |= np.concatenate([ms.view(np.uint32) ^ np.uint32(_BIAS) for _, _, ms in parts])
     keys.sort()
     return _read(keys, 32, _BIAS)[0]
 
 
 def _read(keys: Keys, bits: int, bias: int) -> tuple[_Runs, Integers]:
     """The runs of sorted keys, and of each the upper one of the middle two latencies."""
-    pairs = keys >> keys.dtype.type(bits)
-    ends = np.flatnonzero(pairs[1:] != pairs[:-1]) + 1
-    starts = np.concatenate([[0], ends])
+    starts = np.concatenate([[0], *_find_ends(keys, bits)])
     counts = np.diff(starts, append=len(keys))
     mask = keys.dtype.type((1 << bits) - 1)
     low = (keys[starts + (counts - 1) // 2] & mask).astype(np.int64) - bias
     high = (keys[starts + counts // 2] & mask).astype(np.int64) - bias
-    return _Runs(pairs[starts].astype(np.int64), counts, low + high), high
+    pairs = (keys[starts] >> keys.dtype.type(bits)).astype(np.int64)
+    return _Runs(pairs, counts, low + high), high
+
+
+def _find_ends(keys: Keys, bits: int) -> Iterator[Integers]:
+    """Where one pair ends and the next begins; a stretch at a time, which stays in the cache."""
+    for first in range(0, len(keys), _STRETCH):
+        pairs = keys[first : first + _STRETCH + 1] >> keys.dtype.type(bits)
+        yield np.flatnonzero(pairs[1:] != pairs[:-1]) + (first + 1)
 
 
 def _order(ping: Integers, pong: Integers, names: Sequence[str]) -> NDArray[np.intp]:

@@ -8,7 +8,18 @@ import numpy as np
 
 from pingboard.blocks import Block, answers_inside, claims_inside
 from pingboard.model import BoardName, Standing, Window
-from pingboard.ranking.standings import Column, rank
+from pingboard.ranking.standings import Column, rank_parts
+
+
+def board_parts(
+    blocks: Sequence[Block], board: BoardName, window: Window
+) -> list[tuple[Column, Column]]:
+    """The servers that a board ranks and their latencies, block by block: most are not copied."""
+    if board is BoardName.RESPONSE:
+        return [board_columns(blocks, board, window)]
+    claims = claims_inside(blocks, window.start_ts, window.end_ts)
+    by_ping = board is BoardName.DELIVERY
+    return [(one.ping_server if by_ping else one.pong_server, one.ms) for one in claims]
 
 
 def board_columns(
@@ -19,20 +30,14 @@ def board_columns(
         answers = answers_inside(blocks, window.start_ts, window.end_ts)
         taken = answers.ms >= 0
         return answers.pong_server[taken], answers.ms[taken]
-    claims = claims_inside(blocks, window.start_ts, window.end_ts)
-    by_ping = board is BoardName.DELIVERY
-    servers = [one.ping_server if by_ping else one.pong_server for one in claims]
-    return _join(servers), _join([one.ms for one in claims])
+    parts = board_parts(blocks, board, window)
+    return _join([servers for servers, _ in parts]), _join([ms for _, ms in parts])
 
 
-def pair_columns(blocks: Sequence[Block], window: Window) -> tuple[Column, Column, Column]:
-    """Ping servers, pong servers and one-way latencies, each (n,) int32."""
+def pair_parts(blocks: Sequence[Block], window: Window) -> list[tuple[Column, Column, Column]]:
+    """Ping servers, pong servers and one-way latencies, each (n,) int32, block by block."""
     claims = claims_inside(blocks, window.start_ts, window.end_ts)
-    return (
-        _join([one.ping_server for one in claims]),
-        _join([one.pong_server for one in claims]),
-        _join([one.ms for one in claims]),
-    )
+    return [(one.ping_server, one.pong_server, one.ms) for one in claims]
 
 
 def standings(
@@ -48,8 +53,9 @@ def standings(
 
     The count is before `min_samples` and `limit`; without samples ([], 0).
     """
-    servers, ms = board_columns(blocks, board, window)
-    return rank(servers, ms, names, min_samples=min_samples, limit=limit), len(ms)
+    parts = board_parts(blocks, board, window)
+    ranked = rank_parts(parts, names, min_samples=min_samples, limit=limit)
+    return ranked, sum(len(ms) for _, ms in parts)
 
 
 def _join(columns: Sequence[Column]) -> Column:

@@ -69,10 +69,22 @@ def rank(
     numpy does by default); the median is the 50th: of an even count the mean of the middle two.
     What is not in the samples (sent, lost, clocks) stays None.
     """
-    if not len(ms):
+    return rank_parts([(servers, ms)], names, min_samples=min_samples, limit=limit)
+
+
+def rank_parts(
+    parts: Sequence[tuple[Column, Column]],
+    names: Sequence[str],
+    *,
+    min_samples: int = 1,
+    limit: int | None = None,
+) -> list[Standing]:
+    """`rank` of samples that lie in several pairs of columns, without joining these."""
+    parts = [one for one in parts if len(one[0])]
+    if not parts:
         return []
-    layout = _choose_layout(servers, ms)
-    keys = _build_keys(servers, ms, layout)
+    layout = _choose_layout(parts)
+    keys = _build_keys(parts, layout)
     keys.sort()
     codes, starts, counts = _find_runs(keys, layout, len(names))
     percentiles = _read_percentiles(keys, starts, counts, layout)
@@ -98,8 +110,8 @@ def sort_runs(
     """Each server with samples, its latencies in order, (k,) int32, and their sum; as `rank`."""
     if not len(ms):
         return
-    layout = _choose_layout(servers, ms)
-    keys = _build_keys(servers, ms, layout)
+    layout = _choose_layout([(servers, ms)])
+    keys = _build_keys([(servers, ms)], layout)
     keys.sort()
     codes, starts, counts = _find_runs(keys, layout, len(names))
     sums = _sum_runs(keys, starts, counts, layout)
@@ -109,20 +121,27 @@ def sort_runs(
         yield code, (run.astype(np.int64) - layout.bias).astype(np.int32), total
 
 
-def _choose_layout(servers: Column, ms: Column) -> _Layout:
+def _choose_layout(parts: Sequence[tuple[Column, Column]]) -> _Layout:
     # The OR of a column has every bit that one of its values has, the sign bit among them.
-    server_bits = int(np.bitwise_or.reduce(servers.view(np.uint32)))
-    ms_bits = int(np.bitwise_or.reduce(ms.view(np.uint32)))
+    server_bits = ms_bits = 0
+    for servers, ms in parts:
+        server_bits |= int(np.bitwise_or.reduce(servers.view(np.uint32)))
+        ms_bits |= int(np.bitwise_or.reduce(ms.view(np.uint32)))
     fits = server_bits >> (32 - _NARROW.ms_bits) == 0 and ms_bits >> _NARROW.ms_bits == 0
     return _NARROW if fits else _WIDE
 
 
-def _build_keys(servers: Column, ms: Column, layout: _Layout) -> Keys:
-    low = ms.view(np.uint32)
-    if layout.bias:
-        low = low ^ np.uint32(layout.bias)
-    keys: Keys = np.left_shift(servers.view(np.uint32), layout.ms_bits, dtype=layout.dtype)
-    keys |= low
+def _build_keys(parts: Sequence[tuple[Column, Column]], layout: _Layout) -> Keys:
+    keys: Keys = np.empty(sum(len(ms) for _, ms in parts), layout.dtype)
+    first = 0
+    for servers, ms in parts:
+        part = keys[first : first + len(ms)]
+        low = ms.view(np.uint32)
+        if layout.bias:
+            low = low ^ np.uint32(layout.bias)
+        np.left_shift(servers.view(np.uint32), layout.ms_bits, out=part, dtype=layout.dtype)
+        part |= low
+        first += len(ms)
     return keys
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from pingboard.blocks import HOUR_MS, LOSS, SAMPLE, Block, build
 from pingboard.model import BoardName, Window, from_ts
-from pingboard.ranking.samples import board_columns, pair_columns, standings
+from pingboard.ranking.samples import board_columns, pair_parts, standings
 
 NAMES = ["one.example", "two.example", "three.example"]
 HOUR = Window(from_ts(0), from_ts(HOUR_MS))
@@ -50,7 +50,7 @@ def test_reception_takes_one_way_for_the_pong_server() -> None:
 
 
 def test_a_pair_is_of_ping_and_pong_server() -> None:
-    columns = pair_columns(collect((0, 1, 100, 250), (2, 1, 9, -1)), HOUR)
+    [columns] = pair_parts(collect((0, 1, 100, 250), (2, 1, 9, -1)), HOUR)
     assert [column.tolist() for column in columns] == [[0], [1], [100]]
 
 

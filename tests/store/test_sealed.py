@@ -57,7 +57,7 @@ def test_a_usual_sample_takes_few_bytes() -> None:
     n = 6000
     rng = np.random.default_rng(1)
     claims = EMPTY.claims._replace(
-        ping=np.arange(n) // 88 + 1_000_000,
+        ping=(np.arange(n) // 88 + 1_000_000).astype(np.int32),
         seen_ts=START_TS + np.arange(n) * 600,
         ping_server=rng.integers(1, 200, n).astype(np.int32),
         pong_server=rng.integers(1, 101, n).astype(np.int32),
