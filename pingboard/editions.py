@@ -64,9 +64,21 @@ def make(boards: Boards, name: str, close: datetime) -> Edition | None:
 
 def with_movement(engine: Engine, board: Board) -> Board:
     """The board with the rank of each homeserver in the last edition before the window's end."""
-    ranks = _ranks(store.read_before(engine, board.window.end_ts), board)
+    before = store.read_before(engine, board.window.end_ts)
+    ranks = _find_ranks(before, board.room_id, board.room_alias, board.name) if before else {}
     standings = [row._replace(previous_rank=ranks.get(row.homeserver)) for row in board.standings]
     return replace(board, standings=standings)
+
+
+def read_ranks(
+    engine: Engine, weeks: int, room_id: str, alias: str | None, board: BoardName
+) -> list[tuple[str, dict[str, int]]]:
+    """Name and ranks of the last editions that have a room's board, the oldest first."""
+    found = [
+        (edition.name, _find_ranks(edition, room_id, alias, board))
+        for edition in reversed(store.read_latest(engine, weeks))
+    ]
+    return [(name, ranks) for name, ranks in found if ranks]
 
 
 def _rooms(boards: Boards) -> Iterator[str]:
@@ -79,13 +91,14 @@ def _rooms(boards: Boards) -> Iterator[str]:
             yield room.room_id
 
 
-def _ranks(before: Edition | None, board: Board) -> dict[str, int]:
-    if before is None:
-        return {}
-    rooms: list[dict[str, Any]] = json.loads(before.json)["rooms"]
+def _find_ranks(
+    edition: Edition, room_id: str, alias: str | None, board: BoardName
+) -> dict[str, int]:
+    """The rank of each homeserver on a board of a room; {} where the edition does not have it."""
+    rooms: list[dict[str, Any]] = json.loads(edition.json)["rooms"]
     for room in rooms:
         # After an upgrade the ID is another one, and the alias has moved along.
-        if room["id"] == board.room_id or (room["alias"] and room["alias"] == board.room_alias):
-            standings = room["boards"].get(board.name, {"standings": []})["standings"]
+        if room["id"] == room_id or (room["alias"] and room["alias"] == alias):
+            standings = room["boards"].get(board, {"standings": []})["standings"]
             return {row["homeserver"]: row["rank"] for row in standings}
     return {}

@@ -57,9 +57,7 @@ def encode(query: NoQuery, *, leave_out: frozenset[str] = frozenset(), **changes
     return "?" + urlencode(parameters) if parameters else ""
 
 
-def link_boards(
-    path: str, query: WindowQuery, current: BoardName, language: Language
-) -> list[Link]:
+def link_boards(path: str, query: NoQuery, current: BoardName, language: Language) -> list[Link]:
     """A link for each board; `query` has a `board`."""
     return [
         Link(

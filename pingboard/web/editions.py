@@ -9,11 +9,11 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi_problem.error import NotFoundProblem
 from starlette.responses import Response
 
-from pingboard.model import from_ts
+from pingboard.boards import Boards
 from pingboard.store import editions
 from pingboard.web import problems
 from pingboard.web.dependencies import GivenBoards
-from pingboard.web.frame import TAG, PageQuery, render, render_text
+from pingboard.web.frame import render_text
 from pingboard.web.parameters import NoQuery
 from pingboard.web.rankings import MarkdownResponse
 
@@ -40,16 +40,6 @@ _NOT_FOUND: dict[int | str, dict[str, Any]] = {
 }
 
 router = APIRouter(tags=["editions"], responses=problems.BAD_PARAMETER_RESPONSE)
-page = APIRouter(tags=[TAG], include_in_schema=False)
-
-
-@page.get("/editions")
-def show_editions(
-    request: Request, boards: GivenBoards, _query: Annotated[PageQuery, Query()]
-) -> Response:
-    """Every edition, the newest first."""
-    found = [(name, from_ts(ts)) for name, ts in editions.names(boards.engine).items()]
-    return render(request, "editions.html", {"editions": found})
 
 
 @router.get(
@@ -60,7 +50,7 @@ def show_editions(
 )
 def get_edition(name: Name, boards: GivenBoards, _query: Annotated[NoQuery, Query()]) -> Response:
     """The boards of a week in every room, with the ranks of the week before. It never changes."""
-    found = _find(boards, name).json
+    found = find_edition(boards, name).json
     return Response(found, media_type="application/json", headers=IMMUTABLE)
 
 
@@ -75,7 +65,7 @@ def get_edition_markdown(
     name: Name, boards: GivenBoards, _query: Annotated[NoQuery, Query()]
 ) -> Response:
     """The tables of a week, ten rows each. It never changes."""
-    return MarkdownResponse(_find(boards, name).markdown, headers=IMMUTABLE)
+    return MarkdownResponse(find_edition(boards, name).markdown, headers=IMMUTABLE)
 
 
 @router.get(
@@ -104,7 +94,8 @@ def get_feed(
     return Response(render_text("feed.atom", context), media_type="application/atom+xml")
 
 
-def _find(boards: GivenBoards, name: str) -> editions.Edition:
+def find_edition(boards: Boards, name: str) -> editions.Edition:
+    """The edition of a name; raises UnknownEditionProblem."""
     found = editions.read_edition(boards.engine, name)
     if found is None:
         raise UnknownEditionProblem(f"there is no edition {name}; /editions lists them")

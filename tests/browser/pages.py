@@ -37,5 +37,8 @@ PAGES = {
     "matrix-german": PageOfOurs("/matrix?lang=de&window=24h", "Wer erreicht wen wie schnell?"),
     "matrix-empty": PageOfOurs("/matrix?from=2026-01-01T00:00:00Z&window=1h", "No pongs here yet"),
     "editions": PageOfOurs("/editions", "2026-W41"),
+    "editions-german": PageOfOurs("/editions?board=delivery&lang=de", "Wie sich die Plätze"),
+    "edition": PageOfOurs("/editions/2026-W41", "gottlieb.example"),
+    "edition-unknown": PageOfOurs("/editions/2026-W99", "Unknown edition", 404),
     "problem": PageOfOurs("/?room=%23nowhere:one.example", "Unknown room", 404),
 }

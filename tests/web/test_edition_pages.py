@@ -1,0 +1,128 @@
+"""The archive and its editions as pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from html import unescape
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pingboard import editions
+from pingboard.boards import Boards
+from pingboard.model import Sample
+from pingboard.schedule import Schedule
+from pingboard.store.editions import insert_edition
+from pingboard.store.engine import Engine
+from tests.samples import make_ping, make_pong
+from tests.web.site import NOW, ROOM, open_store, record, serve
+
+WEEKS = [
+    {"a.example": 100, "b.example:8448": 200, "c.example": 300},
+    {"b.example:8448": 100, "a.example": 200, "[::1]:8448": 250},
+]
+"""The medians of each week, the older first."""
+
+
+def answer(week: int, medians: dict[str, int]) -> list[Sample]:
+    ts = int((NOW - timedelta(days=4, weeks=week)).timestamp() * 1000)
+    ping = make_ping(
+        week, "ours.example", room_id=ROOM, seen_ts=ts, origin_server_ts=ts, vantage="main"
+    )
+    return [Sample(ping, make_pong(ping, name, ms), ms) for name, ms in medians.items()]
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A site with the editions of `WEEKS`: 2026-W40 and 2026-W41."""
+    engine = open_store(tmp_path_factory.mktemp("editions"))
+    for week, medians in enumerate(reversed(WEEKS)):
+        record(engine, answer(week, medians))
+    make_due(engine)
+    with serve(engine) as client:
+        yield client
+    engine.dispose()
+
+
+def make_due(engine: Engine) -> None:
+    boards = Boards(engine)
+    for name, close in editions.due(engine, Schedule(), NOW):
+        made = editions.make(boards, name, close)
+        assert made is not None
+        insert_edition(engine, made)
+    boards.close()
+
+
+def text_of(page: httpx.Response) -> str:
+    """What a page says, without its tags and with single spaces."""
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", page.text)))
+
+
+def test_the_archive_shows_how_the_ranks_have_moved(archive: httpx.Client) -> None:
+    page = archive.get("/editions")
+    rows = re.findall(r'<tr><th scope="row"><a [^>]*>(.*?)</a></th>(.*?)</tr>', page.text)
+    ranks = {
+        re.sub(r"<[^>]+>", "", name): re.findall(r">([\d–]+)</td>", cells) for name, cells in rows
+    }
+    assert ranks == {
+        "b.example:8448": ["1", "2"],
+        "a.example": ["2", "1"],
+        "[::1]:8448": ["3", "–"],
+    }
+    assert page.text.count("<circle") == 5
+
+
+def test_the_archive_says_who_was_first(archive: httpx.Client) -> None:
+    page = text_of(archive.get("/editions"))
+    assert "2026-W41 b.example:8448 9 Oct 2026, 12:00 UTC Markdown · JSON" in page
+    assert "2026-W40 a.example 2 Oct 2026, 12:00 UTC Markdown · JSON" in page
+
+
+def test_the_archive_shows_the_board_that_is_asked_for(archive: httpx.Client) -> None:
+    page = archive.get("/editions", params={"board": "delivery"})
+    assert page.text.count("<circle") == 2
+    assert "ours.example" in page.text
+
+
+def test_an_edition_has_its_page_with_the_movement(archive: httpx.Client) -> None:
+    page = text_of(archive.get("/editions/2026-W41"))
+    assert "2 Oct 2026, 12:00 UTC to 9 Oct 2026, 12:00 UTC" in page
+    assert "1 ▲ up 1 b.example:8448 100" in page
+    assert "2 ▼ down 1 a.example 200" in page
+    assert "3 new [::1]:8448 250" in page
+
+
+def test_an_edition_leads_to_its_neighbours_and_forms(archive: httpx.Client) -> None:
+    page = archive.get("/editions/2026-W41").text
+    assert '<a href="/editions/2026-W40" rel="prev">' in page
+    assert 'rel="next"' not in page
+    assert 'rel="next"' in archive.get("/editions/2026-W40").text
+    for form in ("md", "json"):
+        assert f'href="/editions/2026-W41.{form}"' in page
+    assert 'href="/homeservers/%5B%3A%3A1%5D%3A8448' in page
+
+
+def test_numbers_and_dates_are_those_of_the_language(archive: httpx.Client) -> None:
+    page = text_of(archive.get("/editions/2026-W41", params={"lang": "de"}))
+    assert "2. Okt. 2026, 12:00 UTC bis 9. Okt. 2026, 12:00 UTC" in page
+
+
+@pytest.mark.parametrize(("name", "status"), [("2026-W99", 404), ("latest", 422), ("<b>", 422)])
+def test_an_unknown_edition_is_a_page_that_says_so(
+    archive: httpx.Client, name: str, status: int
+) -> None:
+    page = archive.get(f"/editions/{name}")
+    assert page.status_code == status
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<b>" not in page.text
+
+
+def test_a_site_without_editions_or_rooms_says_so(tmp_path: Path, store: Engine) -> None:
+    with serve(store) as client:
+        assert "No edition yet" in client.get("/editions").text
+    with serve(store, default_room="#not-joined:one.example") as client:
+        assert "No edition yet" in client.get("/editions").text
+        assert client.get("/editions", params={"room": "#nowhere:one.example"}).status_code == 404
