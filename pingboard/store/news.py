@@ -153,6 +153,8 @@ class News:
 
     def read(self, cursor: Cursor, version: int, most: int) -> list[Changed] | None:
         """What came after a version, in order; None where it is more than `most`, or forgotten."""
+        if version < 0:  # nothing was read before: no need to look how much would be new
+            return None
         rows = self._news.run(cursor, version=version, most=most + 2)
         # The version's own row says that none behind it was forgotten.
         if not rows or rows[0][0] != version or len(rows) > most + 1:

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import ARRAY, any_, bindparam, func, select
+from sqlalchemy import ARRAY, Text, any_, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pingboard.store.tables import ping
@@ -137,7 +137,15 @@ def insert_rows(
     sql = (
         f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"  # noqa: S608
     )
-    return connection.exec_driver_sql(sql, tuple(map(list, zip(*rows, strict=True)))).rowcount
+    written = map(_write_array, (table.c[name] for name in columns), zip(*rows, strict=True))
+    return connection.exec_driver_sql(sql, tuple(written)).rowcount
+
+
+def _write_array(column: Column[Any], values: Sequence[Any]) -> object:
+    """As PostgreSQL reads it: numbers as text, which costs a fifth of what the driver takes."""
+    if isinstance(column.type, Text):
+        return list(values)
+    return f"{{{','.join(['NULL' if value is None else str(value) for value in values])}}}"
 
 
 def _pairs(connection: Connection, query: Select[str, int]) -> dict[str, int]:
