@@ -7,10 +7,10 @@ LOCALE := pingboard/web/locale
 EXTRACT := -F pyproject.toml -k mark -w 100 --no-location --omit-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format openapi strings bench faults clean
+.PHONY: help setup run test lint format openapi strings screenshots bench faults clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with everything, tests and lab included
 
@@ -46,6 +46,9 @@ strings: $(READY) ## bring the catalogue of strings in step with the pages; then
 	$(BIN)/pybabel -q extract $(EXTRACT) -o $(LOCALE)/messages.pot pingboard/web
 	$(BIN)/pybabel -q update -l de -i $(LOCALE)/messages.pot -o $(LOCALE)/de.po -w 100 \
 	  --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
+
+screenshots: $(READY) ## take the pictures of the pages in docs/screenshots anew
+	$(BIN)/python -m tests.browser.screenshots
 
 bench: $(READY) ## measure, as pairs within one run
 	$(BIN)/python -m bench $(ARGS)

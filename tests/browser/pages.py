@@ -42,3 +42,6 @@ PAGES = {
     "edition-unknown": PageOfOurs("/editions/2026-W99", "Unknown edition", 404),
     "problem": PageOfOurs("/?room=%23nowhere:one.example", "Unknown room", 404),
 }
+
+SHOTS = ("board", "homeserver", "matrix", "editions", "join-counts", "method", "embed")
+"""Those that docs/screenshots has pictures of."""
