@@ -8,8 +8,6 @@ from urllib.parse import quote
 
 from faults.case import case, expect, until
 from faults.scene import Scene
-from faults.seed import Seed
-from faults.user import pong
 from pingboard.lab.faultproxy import Fault, answer, changed_json
 
 NO_LONGER = {"errcode": "M_FORBIDDEN", "error": "You aren't in the room"}
@@ -28,15 +26,12 @@ async def missed(scene: Scene) -> str:
     alone=True,
 )
 async def missed_many(scene: Scene) -> str:
-    """Made in the homeserver's database, because its API takes a quarter of an hour for them."""
     await scene.start()
     await scene.has_more(2, scene.within(20))
     await scene.worker.terminate()
     servers, pings = 100, 500
     before = len(scene.samples())
-    await scene.homeservers[0].stop()
-    await asyncio.to_thread(_seed, scene, pings, servers)
-    await scene.homeservers[0].start()
+    await scene.seed(pings, servers)
     clock = asyncio.get_running_loop().time
     begin = clock()
     await scene.start(INTERVAL="1h")
@@ -48,15 +43,6 @@ async def missed_many(scene: Scene) -> str:
     return (
         f"{pings * servers} filled in within {filled_s:.0f} s, {cpu_s:.0f} s of it the worker's CPU"
     )
-
-
-def _seed(scene: Scene, pings: int, servers: int) -> None:
-    with Seed(scene.homeservers[0], scene.room_id) as seed:
-        for number in range(pings):
-            ping = seed.say(scene.here.user_id, {"msgtype": "m.text", "body": f"!ping {number}"})
-            for server in range(servers):
-                content = pong(ping, scene.here.server, 10 + server)
-                seed.say(f"@echo:s{server}.example", content)
 
 
 async def _miss(scene: Scene, pongs: int) -> str:

@@ -15,9 +15,10 @@ from faults.bot import Manner
 from faults.case import expect, until
 from faults.database import Database, Stored
 from faults.lasting import Lasting
+from faults.seed import Seed
 from faults.stage import Stage
 from faults.truth import Samples, samples_of
-from faults.user import User
+from faults.user import User, pong
 from faults.worker import COMMAND, WorkerProcess
 from pingboard.lab import Homeserver
 from pingboard.lab.faultproxy import FaultProxy
@@ -54,6 +55,8 @@ class Scene(Lasting):
         """the exit codes with which the worker may have ended by itself"""
         self.invented: Samples = {}
         """samples of events that the proxy made up, which the room itself does not have"""
+        self.flooded = 0
+        """how many pongs of `flood` are sent"""
         self.settle_s = self.within(30)
         super().__init__()
 
@@ -171,12 +174,31 @@ class Scene(Lasting):
                     self.room_id, {"msgtype": "m.text", "body": f"!ping {ms}"}
                 )
                 await self.here.pong(self.room_id, ping, self.here.server, ms)
+                self.flooded += 1
 
         async with asyncio.TaskGroup() as senders:
             for _ in range(16):
                 senders.create_task(one_after_the_other())
         for bot in self.stage.bots:
             del bot.manners[self.room_id]
+
+    async def seed(self, pings: int, servers: int) -> None:
+        """Fill the room with pongs of so many servers to each of so many pings, at once.
+
+        They are made in hs1's database, because its API takes a minute for a few thousand.
+        """
+        homeserver = self.homeservers[0]
+        await homeserver.stop()
+        await asyncio.to_thread(self._seed, homeserver, pings, servers)
+        await homeserver.start()
+
+    def _seed(self, homeserver: Homeserver, pings: int, servers: int) -> None:
+        with Seed(homeserver, self.room_id) as seed:
+            for number in range(pings):
+                ping = seed.say(self.here.user_id, {"msgtype": "m.text", "body": f"!ping {number}"})
+                for server in range(servers):
+                    content = pong(ping, self.here.server, 10 + server)
+                    seed.say(f"@echo:s{server}.example", content)
 
     def silence(self) -> None:
         """Keep the echo bots from answering in this room."""

@@ -19,21 +19,50 @@ from faults.scene import Scene
 
 @case(24, "kill -9 at random moments while pongs flow", "samples equal to the room's")
 async def killed_at_random(scene: Scene) -> str:
-    kills, pongs = int(scene.long(3, 100)), int(scene.long(120, 10_000))
+    kills, pongs = int(scene.long(3, 100)), int(scene.long(120, 1_000))
     await scene.start()
     async with asyncio.TaskGroup() as both:
-        flow = both.create_task(scene.flood(pongs))
-        for _ in range(kills):
-            await asyncio.sleep(random.uniform(0, scene.long(0.5, 1.5)))
-            await scene.worker.kill()
-            await scene.worker.launch()
-            # Now and then it dies before it listens, or even before it has opened the database.
-            await asyncio.sleep(random.uniform(0, 2.5))
-    await flow
-    await scene.worker.kill()
-    await scene.start()
+        both.create_task(scene.flood(pongs))
+        await _kill_often(scene, kills, pongs)
     scene.settle_s = scene.within(60)
     return f"{kills} kills, {pongs} pongs"
+
+
+@case(
+    24,
+    "kill -9 while 10,000 missed pongs are filled in, and others flow",
+    "samples equal to the room's",
+    short=False,
+    alone=True,
+)
+async def killed_while_filling(scene: Scene) -> str:
+    await scene.start()
+    await scene.has_more(1, scene.within(20))
+    await scene.worker.kill()
+    await scene.seed(pings=100, servers=100)
+    await scene.worker.launch()
+    async with asyncio.TaskGroup() as both:
+        both.create_task(scene.flood(500))
+        await _kill_often(scene, 100, 500)
+    scene.settle_s = scene.within(120)
+    return f"100 kills, {100 * 100 + 500} pongs"
+
+
+async def _kill_often(scene: Scene, kills: int, pongs: int) -> None:
+    """Kill and start the worker at random moments of a flood of so many pongs.
+
+    Now and then it dies before it listens, or even before it has opened the database.
+    """
+    moments = sorted(random.sample(range(pongs), kills))
+    for moment in moments:
+        while scene.flooded < moment:  # noqa: ASYNC110 (homeservers take their time)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(random.uniform(0, 0.5))
+        await scene.worker.kill()
+        await scene.worker.launch()
+    await asyncio.sleep(1)
+    await scene.worker.kill()
+    await scene.start()
 
 
 @case(25, "SIGTERM while pongs flow", "ends within 10 s with code 0, everything committed")
