@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, delete, select, update
 from pingboard.model import RoomState
 from pingboard.store.corrections import (
     find_redacted,
+    find_withdrawn,
     forget_pending,
     record_gaps,
     record_pending,
@@ -230,11 +231,16 @@ class Ingest:
         names = self._servers.ids_of(connection, {one.pong.server for one in samples})
         hashes = [hash_event_id(one.pong.event_id) for one in samples]
         gone = find_redacted(connection, rooms.values(), hashes)
+        # Its server's second pong to a ping does not count when the first is taken back: what is
+        # sent to mend a number does not measure what the ping did.
+        withdrawn = find_withdrawn(connection, list(pings.values()))
         taken = [
             (one, hashed)
             for one, hashed in zip(samples, hashes, strict=True)
             if (one.ping.room_id, one.ping.event_id) in pings
-            and (not gone or (rooms[one.ping.room_id], hashed) not in gone)
+            and (rooms[one.ping.room_id], hashed) not in gone
+            and (pings[one.ping.room_id, one.ping.event_id], names[one.pong.server])
+            not in withdrawn
         ]
         rows = [
             (

@@ -29,6 +29,7 @@ _SAMPLE = """
 INSERT INTO sample (ping, pong_server, one_way_ms, round_trip_ms, delay_ms, lag_ms, provenance,
 event_hash) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
 WHERE NOT EXISTS (SELECT 1 FROM redacted WHERE room = ?9 AND event_hash = ?8)
+AND NOT EXISTS (SELECT 1 FROM withdrawn WHERE ping = ?1 AND pong_server = ?2)
 ON CONFLICT DO NOTHING
 """
 _ANSWERED = "DELETE FROM unanswered WHERE ping = ? AND pong_server = ?"

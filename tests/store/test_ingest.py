@@ -50,6 +50,17 @@ def test_the_first_pong_of_a_server_stands(engine: Engine, ingest: Ingest) -> No
     assert [row.one_way_ms for row in read_rows(engine, ROOM)] == [100]
 
 
+def test_when_the_first_pong_is_taken_back_the_next_one_does_not_count(
+    engine: Engine, ingest: Ingest
+) -> None:
+    first = make_sample()
+    better = dataclasses.replace(first.pong, event_id="$better", one_way_ms=1)
+    ingest.record(Batch([], [first]))
+    ingest.record(Batch(redacted=[(ROOM, first.pong.event_id)]))
+    ingest.record(Batch([], [dataclasses.replace(first, pong=better)]))
+    assert count(engine, sample) == 0
+
+
 def test_the_token_is_kept_by_account(engine: Engine, ingest: Ingest) -> None:
     ingest.record(Batch([], []), "s1")
     ingest.save_login("DEVICE", "token")
