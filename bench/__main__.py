@@ -7,59 +7,78 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from bench import live, machine, ranking, receive, store, year
-from bench.pairs import Pair, Size, measure
-from bench.report import HEAD, render_document, render_machine, render_row, render_size
+from bench import latency, live, machine, ranking, receive, scale, store, warm, year
+from bench.pairs import Size, measure
+from bench.plot import render_plot
+from bench.report import (
+    HEAD,
+    Row,
+    Section,
+    keep,
+    name_of,
+    render_document,
+    render_machine,
+    to_row,
+)
 
-GROUPS = [ranking, store, year, live, receive]
+GROUPS = [ranking, warm, store, scale, year, live, latency, receive]
+NAMES = [name_of(group) for group in GROUPS]
+REPEATS = 7
+DOCUMENT = Path("docs/performance.md")
+PLOT = Path("docs/performance.svg")
 
 
 def main() -> int:
     """Run the command line's benchmarks; the exit status."""
     options = _parse_arguments()
-    repeats = 7
-    conditions = render_machine(machine.describe())
-    print(conditions)
-    groups = []
-    wrong = False
+    sections = {}
     for group in GROUPS:
-        print(HEAD, end="", flush=True)
-        rows = []
-        for figure in group.pairs(options.quick):
-            row, is_wrong = _measure(figure, repeats)
-            print(row, end="", flush=True)
-            rows.append(row)
-            wrong |= is_wrong
-        groups.append((group.__doc__ or "", HEAD + "".join(rows)))
-    if options.write:
-        document = render_document(conditions, groups, repeats)
-        options.write.parent.mkdir(exist_ok=True)
-        options.write.write_text(document, encoding="utf-8")
-    return int(wrong)
+        if name_of(group) in options.only:
+            conditions = machine.describe()
+            print(render_machine(conditions), HEAD, sep="\n", end="", flush=True)
+            rows = [*_measure(group.pairs(options.quick))]
+            sections[name_of(group)] = Section(conditions, rows)
+            if options.write:
+                _write(sections)
+    return int(any(row.differences for section in sections.values() for row in section.rows))
 
 
-def _measure(figure: Pair | Size, repeats: int) -> tuple[str, bool]:
-    """The row of a figure, and whether a result was wrong."""
-    if isinstance(figure, Size):
-        return render_size(figure), False
-    result = measure(figure, repeats)
-    return render_row(result), bool(result.differences)
+def _measure(figures: Iterator[object]) -> Iterator[Row]:
+    for figure in figures:
+        row = to_row(figure if isinstance(figure, Size) else measure(figure, REPEATS))  # type: ignore[arg-type]
+        print(row, end="", flush=True)
+        yield row
+
+
+def _write(sections: dict[str, Section]) -> None:
+    kept = keep(sections)
+    known = [group for group in GROUPS if name_of(group) in kept]
+    titles = [((one.__doc__ or "").partition("\n")[0], kept[name_of(one)].rows) for one in known]
+    DOCUMENT.write_text(render_document(known, kept, REPEATS), encoding="utf-8")
+    PLOT.write_text(render_plot(titles), encoding="utf-8")
 
 
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer samples and repeats")
+    parser.add_argument("--quick", action="store_true", help="fewer samples")
     parser.add_argument(
-        "--write",
-        nargs="?",
-        type=Path,
-        const=Path("docs/performance.md"),
-        metavar="FILE",
-        help="write the results as Markdown too (%(const)s)",
+        "--only",
+        nargs="+",
+        choices=NAMES,
+        default=NAMES,
+        metavar="GROUP",
+        help=f"some of: {', '.join(NAMES)}",
     )
-    return parser.parse_args()
+    parser.add_argument(
+        "--write", action="store_true", help=f"keep the results, in {DOCUMENT} and {PLOT} too"
+    )
+    options = parser.parse_args()
+    if options.quick and options.write:
+        parser.error("what is kept is measured whole: leave out --quick or --write")
+    return options
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ class Pair:
     ours_count: int = 1
     """how many of what is measured one run of ours does; times are those of one"""
     theirs_count: int = 1
+    gives_seconds: bool = False
+    """whether both sides give the time in question themselves"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +59,31 @@ class Result:
 
 
 def measure(pair: Pair, repeats: int) -> Result:
-    """Run both sides `repeats` times in turn, after one run of each that does not count."""
-    differences = pair.count_differences() if pair.count_differences else None
-    pair.ours()
-    pair.theirs()
+    """Run both sides `repeats` times in turn, after a comparison or one run that don't count."""
+    differences = None
+    if pair.count_differences:
+        differences = pair.count_differences()
+    else:
+        pair.ours()
+        pair.theirs()
     ours_s: list[float] = []
     theirs_s: list[float] = []
     sides = [(pair.ours, pair.ours_count, ours_s), (pair.theirs, pair.theirs_count, theirs_s)]
     for _ in range(repeats):
         for run, count, times in sides:
-            times.append(_time(run) / count)
+            times.append(_time(run, gives_seconds=pair.gives_seconds) / count)
         # Whoever goes first may find the caches colder; so they take turns.
         sides.reverse()
     return Result(pair, ours_s, theirs_s, differences)
 
 
-def _time(run: Callable[[], object]) -> float:
+def _time(run: Callable[[], object], *, gives_seconds: bool) -> float:
     # As timeit does: a collection that happens to start inside would count against one side.
     gc.collect()
     gc.disable()
     try:
         started = perf_counter()
-        run()
-        return perf_counter() - started
+        given = run()
+        return float(str(given)) if gives_seconds else perf_counter() - started
     finally:
         gc.enable()

@@ -6,11 +6,9 @@ each server, without a limit. Then a `delivery` board, filter included, is measu
 pingstat's algorithm over the same samples as rows in memory, which computes median and mean
 alone; servers, medians and means have to be equal.
 
-numpy sorts with AVX-512 where the CPU has it. On AMD's Zen 4 (CPU family 25) that takes six times
-as long as with AVX2, because a compress-store to memory is microcoded there (numpy/x86-simd-sort
-issue 6), so the first two targets are easy on such a machine. With
-`NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR"` numpy takes AVX2, all of ranking is
-several times as fast, and the two targets are hard.
+On AMD's Zen 4 (CPU family 25) pingboard turns numpy's AVX-512 off, whose sort takes six times as
+long as with AVX2 there (see `pingboard/simd.py`). With `NPY_DISABLE_CPU_FEATURES=` (empty) it can
+be measured all the same: the first two targets are easy then, and everything else is slower.
 """
 
 from __future__ import annotations

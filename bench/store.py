@@ -26,7 +26,7 @@ from bench.pairs import Pair, Size
 from bench.pongs import END, ROOM, WEEK, Pongs, synthesize
 from pingboard import profiles
 from pingboard.boards import Boards
-from pingboard.model import BoardName, Standing, Window, to_ts
+from pingboard.model import BoardName, Standing, Window, from_ts, to_ts
 from pingboard.store.engine import open_engine
 from pingboard.store.sealed import seal
 
@@ -51,7 +51,9 @@ def pairs(quick: bool) -> Iterator[Pair | Size]:
     yield help_text()
 
 
-def against_peer(ours: Path, theirs: Path, samples: int, *, with_matrix: bool) -> Pair:
+def against_peer(
+    ours: Path, theirs: Path, samples: int, *, with_matrix: bool, target: float | None = None
+) -> Pair:
     """Everything that a new process has to do for its first board, but for its start."""
 
     def differences() -> int:
@@ -65,7 +67,7 @@ def against_peer(ours: Path, theirs: Path, samples: int, *, with_matrix: bool) -
         f"database to {what}, {samples:,} samples / pingstat's algorithm",
         lambda: _board(ours, WEEK, with_matrix=with_matrix),
         lambda: peer.read_and_rank(theirs, WEEK.start_ts, WEEK.end_ts),
-        1 / 90 if with_matrix else 1 / 150,
+        target or (1 / 90 if with_matrix else 1 / 150),
         differences,
     )
 
@@ -88,7 +90,7 @@ def with_history(folder: Path, samples: int) -> Pair:
         one_way_ms=np.tile(week.one_way_ms, weeks),
     )
     for path, pongs in ((short, week), (long, year)):
-        _write_ours(path, pongs)
+        write_ours(path, pongs)
     return Pair(
         f"a week of {samples:,} samples out of a year / the week alone",
         lambda: _board(long, WEEK, with_matrix=False),
@@ -147,14 +149,20 @@ def _board(path: Path, window: Window, *, with_matrix: bool) -> Sequence[Standin
 def _write(folder: Path, pongs: Pongs) -> tuple[Path, Path]:
     ours = folder / f"ours-{len(pongs.ping)}.db"
     theirs = folder / f"theirs-{len(pongs.ping)}.db"
-    _write_ours(ours, pongs)
+    write_ours(ours, pongs)
     peer.write(pongs, theirs)
     return ours, theirs
 
 
-def _write_ours(path: Path, pongs: Pongs) -> None:
+def write_ours(path: Path, pongs: Pongs) -> None:
+    """A database as ours is, past hours packed."""
     pongs.write(path)
     engine = open_engine(f"sqlite:///{path}")
     while seal(engine, to_ts(END + timedelta(days=1))):
         pass
     engine.dispose()
+
+
+if __name__ == "__main__":
+    start_ts, end_ts = (from_ts(int(ts)) for ts in sys.argv[2:4])
+    _board(Path(sys.argv[1]), Window(start_ts, end_ts), with_matrix=True)

@@ -1,0 +1,86 @@
+"""Warm: the board, the matrix and their JSON
+
+A million samples in memory, as a server has them. A `delivery` board is ranked anew, as after a
+redaction, and written as the JSON of `/api/v1/rankings`; then the matrix of all pairs of ping and
+pong server, and the JSON of `/api/v1/matrix`. Against the two sorts that this can't do without:
+`np.sort` of the board's keys (4 bytes each) and of the pairs' (8 bytes). Then the matrix alone,
+with 5,000 servers.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.pairs import Pair
+from bench.pongs import END, ROOM, WEEK, Pongs, synthesize
+from bench.store import write_ours
+from pingboard import profiles
+from pingboard.boards import Boards, Question
+from pingboard.model import BoardName
+from pingboard.ranking.pairs import pair
+from pingboard.ranking.standings import rank
+from pingboard.store.engine import open_engine
+from pingboard.web.matrix import write_pairs
+from pingboard.web.parameters import BoardQuery
+from pingboard.web.rankings import Rankings
+
+
+def pairs(quick: bool) -> Iterator[Pair]:
+    """The figures; `quick` with 100,000 samples."""
+    samples = synthesize(100_000 if quick else 1_000_000)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ours.db"
+        write_ours(path, samples)
+        yield board_and_matrix(path, samples)
+    yield of_many_servers(synthesize(len(samples.ping), 5_000))
+
+
+def board_and_matrix(path: Path, samples: Pongs) -> Pair:
+    """From memory to both JSON texts."""
+    boards = Boards(open_engine(f"sqlite:///{path}", read_only=True))
+    query = BoardQuery(room=ROOM, board=BoardName.DELIVERY)
+    # Of a window that ended a while ago no board is kept in order.
+    question = Question(BoardName.DELIVERY, WEEK, END + timedelta(hours=1), ROOM)
+
+    def ours() -> int:
+        board = Rankings.of(boards.ask(question), query).model_dump_json(by_alias=True)
+        matrix = ",".join(write_pairs(profiles.read_matrix(boards, ROOM, WEEK)))
+        return len(board) + len(matrix)
+
+    board_keys, pair_keys = _keys(samples)
+    return Pair(
+        f"board, matrix and JSON of {len(samples.ping):,} samples / the two sorts",
+        ours,
+        lambda: (np.sort(board_keys), np.sort(pair_keys)),
+        1.8,
+    )
+
+
+def of_many_servers(samples: Pongs) -> Pair:
+    """Ranking and matrix where there are 5,000 ping servers: up to half a million pairs."""
+    names = samples.names
+    by, to, ms = samples.ping_server, samples.pong_server, samples.one_way_ms
+    board_keys, pair_keys = _keys(samples)
+
+    def ours() -> None:
+        rank(by, ms, names, limit=10)
+        pair(by, to, ms, names)
+
+    return Pair(
+        f"top ten and matrix of {len(ms):,} samples, 5,000 servers / the two sorts",
+        ours,
+        lambda: (np.sort(board_keys), np.sort(pair_keys)),
+        3,
+    )
+
+
+def _keys(samples: Pongs) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    by, ms = samples.ping_server, samples.one_way_ms
+    pair_number = by.astype(np.int64) * len(samples.names) + samples.pong_server
+    return by.astype(np.uint32) << np.uint32(20) | ms.astype(np.uint32), pair_number << 20 | ms
