@@ -1,7 +1,7 @@
 """A column of latencies -> how many lie in each of a few bins with round edges.
 
 Latencies have long tails: with bins over all of them, nearly every sample would lie in the first.
-So the bins are over all but the fastest and the slowest hundredth, and what is beyond lies in one
+So the bins are over all but the fastest and the slowest fortieth, and what is beyond lies in one
 more at either end. Where these bins too are many times as wide as the fastest, they are on a
 logarithmic scale: each is the same times as wide as the one before.
 """
@@ -22,7 +22,7 @@ MOST_BINS = 40
 LINEAR_RATIO = 4
 """Up to so many times the fastest, the slowest still fits on a linear scale."""
 
-_BEYOND = (1, 99)
+_BEYOND = (2.5, 97.5)
 """Per cent: what is below and above lies in the bins at the ends."""
 
 _PER_DECADE = (80, 40, 20, 10, 5, 2, 1)

@@ -9,6 +9,8 @@ from typing import Any
 from playwright.async_api import Browser, ConsoleMessage, Page, Request
 
 NARROW, WIDE = 320, 1280
+MOST_BYTES = 60_000
+"""Of a first look at a page, on the wire, with all that belongs to it."""
 
 
 @asynccontextmanager
@@ -54,3 +56,16 @@ async def open_tab(
         assert not faults, faults
     finally:
         await context.close()
+
+
+async def weigh(tab: Page) -> dict[str, int]:
+    """What a tab is going to receive: bytes on the wire for each request that ended."""
+    received: dict[str, int] = {}
+    session = await tab.context.new_cdp_session(tab)
+    await session.send("Network.enable")
+
+    def add(event: dict[str, Any]) -> None:
+        received[event["requestId"]] = int(event["encodedDataLength"])
+
+    session.on("Network.loadingFinished", add)
+    return received

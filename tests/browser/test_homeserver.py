@@ -7,12 +7,10 @@ import re
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser.tabs import open_tab
+from tests.browser.tabs import MOST_BYTES, open_tab, weigh
 from tests.web.site import NOW
 
 PAGE = "/homeservers/asra.example"
-FIRST_LOAD = 60_000
-"""Bytes on the wire, all files together."""
 
 
 async def open_chart(tab: Page, path: str = PAGE) -> tuple[float, float, str]:
@@ -140,9 +138,6 @@ async def test_the_image_has_the_colours_of_its_viewer(
 
 async def test_the_first_load_is_small(browser: Browser, address: str) -> None:
     async with open_tab(browser, address) as tab:
-        session = await tab.context.new_cdp_session(tab)
-        await session.send("Network.enable")
-        sizes: list[int] = []
-        session.on("Network.loadingFinished", lambda one: sizes.append(one["encodedDataLength"]))
+        received = await weigh(tab)
         await open_chart(tab)
-    assert 20_000 < sum(sizes) < FIRST_LOAD
+    assert 30_000 < sum(received.values()) < MOST_BYTES

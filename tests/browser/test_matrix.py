@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import origin_of
-from tests.browser.tabs import NARROW, open_tab
+from tests.browser.tabs import MOST_BYTES, NARROW, open_tab, weigh
 from tests.web.site import open_store, record, serve
 from tests.web.test_matrix_page import make_crowd
 
@@ -134,6 +134,16 @@ async def test_slower_is_farther_from_the_paper(browser: Browser, crowd: str, sc
     # Even steps of lightness: the cube root of luminance is near to what one sees.
     steps = [abs(b ** (1 / 3) - a ** (1 / 3)) for a, b in pairwise(levels)]
     assert max(steps) / min(steps) < 1.6
+
+
+async def test_the_first_load_is_small_also_of_a_hundred_by_a_hundred(
+    browser: Browser, crowd: str
+) -> None:
+    async with open_tab(browser, crowd) as tab:
+        received = await weigh(tab)
+        await tab.goto("/matrix")
+        await expect(tab.locator(".reading a").first).to_be_visible()
+    assert 20_000 < sum(received.values()) < MOST_BYTES
 
 
 def _luminance(colour: list[float]) -> float:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
 
 from tests.browser.conftest import origin_of
 from tests.browser.data import make_crowd
-from tests.browser.tabs import open_tab
+from tests.browser.tabs import MOST_BYTES, open_tab, weigh
 from tests.web.site import serve
-
-MOST_BYTES = 60_000
 
 
 @pytest.mark.parametrize("homeservers", [200, 5000])
@@ -23,7 +20,7 @@ async def test_a_first_look_loads_less_than_60_kb(
     engine = make_crowd(tmp_path, homeservers, pings=12 if homeservers < 1000 else 2)
     with serve(engine) as client:
         async with open_tab(browser, origin_of(client)) as tab:
-            received = await _weigh(tab)
+            received = await weigh(tab)
             await tab.goto("/")
             await expect(tab.locator("#live .state")).to_have_text("Live")
             assert await tab.locator("#board tbody tr").count() == min(homeservers, 250)
@@ -31,16 +28,3 @@ async def test_a_first_look_loads_less_than_60_kb(
     # The page, its style, its two scripts, its icon (and that again for the tab).
     assert len(received) >= 5
     assert 10_000 < sum(received.values()) < MOST_BYTES
-
-
-async def _weigh(tab: Page) -> dict[str, int]:
-    """What a tab is going to receive: bytes on the wire for each request that ended."""
-    received: dict[str, int] = {}
-    session = await tab.context.new_cdp_session(tab)
-    await session.send("Network.enable")
-
-    def add(event: dict[str, Any]) -> None:
-        received[event["requestId"]] = int(event["encodedDataLength"])
-
-    session.on("Network.loadingFinished", add)
-    return received

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from datetime import timedelta
 from urllib.parse import quote
 from xml.etree import ElementTree
 
@@ -13,6 +14,7 @@ import pytest
 from pingboard.store.engine import Engine
 from tests.web.site import make_answers, record, serve
 from tests.web.test_badges import HOSTILE, SVG
+from tests.web.test_homeservers import lose
 
 IMAGE = "/homeservers/two.example/history.svg"
 
@@ -39,6 +41,17 @@ def test_an_image_draws_the_history_and_says_it(site: httpx.Client) -> None:
     assert root.findtext(f"{SVG}desc") == "Medians from 512 to 512 ms; 0 of 3 pings lost."
     medians = [one for one in root.iter(f"{SVG}path") if one.get("class") == "median"]
     assert len(medians[0].attrib["d"]) > 10
+
+
+def test_what_was_lost_has_the_colour_of_its_level(store: Engine) -> None:
+    record(store, make_answers("two.example", range(400, 420)))
+    lose(store, "two.example", pings=range(100, 103), before_now=timedelta(hours=12))
+    with serve(store) as client:
+        root = read(client.get(IMAGE))
+    classes = {one.get("class") for one in root.iter(f"{SVG}path")}
+    # Three of 23: more than a twentieth, less than a fifth.
+    assert {"median loss2", "lost loss2"} <= classes
+    assert not {"median loss1", "median loss3", "lost loss1", "lost loss3"} & classes
 
 
 def test_an_image_is_of_the_board_and_window_that_are_asked_for(site: httpx.Client) -> None:

@@ -61,7 +61,7 @@ async function start(figure, says) {
         { series: [3, 4], fill: colour("inner") },
       ],
       axes: [
-        { ...axis, space: 70, splits: (u) => markTime(shown.from, shown.to, u.bbox.width / uPlot.pxRatio), values: (u, marks) => marks.map((at) => write.mark(at, shown.to - shown.from)) },
+        { ...axis, splits: (u) => markTime(shown.from, shown.to, u.bbox.width / uPlot.pxRatio), values: (u, marks) => marks.map((at) => write.mark(at, shown.to - shown.from)) },
         { ...axis, size: 68, splits: (u, index, low, high) => markMs(low, high), filter: (u, marks) => marks, values: (u, marks) => marks.map((ms) => `${write.number(ms)} ms`) },
       ],
       hooks: { draw: [drawLoss], setCursor: [(u) => read(u.cursor.idx)], setSelect: [select] },
@@ -219,7 +219,7 @@ function markMs(low, high) {
 }
 
 function markTime(from, to, width) {
-  const most = Math.max(width / 90, 2);
+  const most = Math.max(width / 50, 2);
   const steps = [60, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400, 172800, 604800, 1209600, 5270400];
   const step = steps.find((one) => (to - from) / one <= most) ?? steps.at(-1);
   const first = Math.ceil(from / step) * step;
