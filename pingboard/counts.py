@@ -17,8 +17,11 @@ Column = NDArray[np.int32]
 
 MS_BITS = 32
 _DENSE_CELLS = 1 << 23
-_DENSE_BITS = 13
+DENSE_BITS = 13
 """Latencies below 8 s, nearly all, are added up in an array with a cell for each: no sort."""
+
+_WORTH = 3000
+"""Latencies of one server; each takes some 2 bytes as key and count."""
 
 
 class Counted(NamedTuple):
@@ -27,6 +30,15 @@ class Counted(NamedTuple):
     keys: Integers
     """server << MS_BITS | ms, ascending, each once; no latency is negative"""
     counts: Integers
+
+
+class Dense(NamedTuple):
+    """Servers with so many different latencies that a cell for each is smaller, and faster."""
+
+    servers: Integers
+    """(s,)"""
+    cells: NDArray[np.uint8]
+    """(s, 1 << DENSE_BITS): how often each latency was, up to 255"""
 
 
 NOTHING = Counted(np.empty(0, np.int64), np.empty(0, np.int64))
@@ -38,15 +50,42 @@ def build_keys(servers: Column, ms: Column) -> Integers:
     return keys
 
 
-def add_up(parts: Sequence[Counted], servers: Column, ms: Column) -> Counted:
+def split(counted: Counted) -> tuple[Counted, Dense]:
+    """The same in two parts, which together take less room."""
+    ms = counted.keys & ((1 << MS_BITS) - 1)
+    short = np.flatnonzero(ms < 1 << DENSE_BITS)
+    of_server = counted.keys[short] >> MS_BITS
+    servers = np.flatnonzero(np.bincount(of_server) >= _WORTH)
+    taken = short[np.isin(of_server, servers)]
+    rows = np.searchsorted(servers, counted.keys[taken] >> MS_BITS)
+    cells = np.zeros((len(servers), 1 << DENSE_BITS), np.uint8)
+    cells[rows, ms[taken]] = np.minimum(counted.counts[taken], 255)
+    left = counted.counts.copy()
+    left[taken] -= cells[rows, ms[taken]]
+    stays = left > 0
+    return Counted(counted.keys[stays], left[stays]), Dense(servers, cells)
+
+
+def add_up(
+    parts: Sequence[Counted], servers: Column, ms: Column, dense: Sequence[Dense] = ()
+) -> Counted:
     """All of the parts and, (n,) both, single samples."""
     parts = [one for one in parts if len(one.keys)]
-    last = max([int(one.keys[-1] >> MS_BITS) for one in parts] + [int(servers.max(initial=-1))])
-    bits = _DENSE_BITS
+    lasts = [int(one.keys[-1] >> MS_BITS) for one in parts]
+    lasts += [int(one.servers.max(initial=-1)) for one in dense]
+    last = max([*lasts, int(servers.max(initial=-1))])
+    bits = DENSE_BITS
     while bits and (last + 1) << bits > _DENSE_CELLS:
         bits -= 1
     cells = np.zeros((last + 1) << bits, np.int64)
     rest: list[Counted] = []
+    if bits == DENSE_BITS:
+        rows = cells.reshape(-1, 1 << DENSE_BITS)
+        for one in dense:
+            for server, counts in zip(one.servers.tolist(), one.cells, strict=True):
+                rows[server] += counts
+    else:
+        parts += map(_list, dense)
     for keys, counts in parts:
         is_dense = (keys & ((1 << MS_BITS) - 1)) < 1 << bits
         # Each key is there once, so the sum of the cells that it names is well-defined.
@@ -58,6 +97,12 @@ def add_up(parts: Sequence[Counted], servers: Column, ms: Column) -> Counted:
     slow = build_keys(servers[~is_dense], ms[~is_dense])
     rest.append(Counted(slow, np.ones(len(slow), np.int64)))
     return _join(_read_cells(cells, bits), _sort_out(rest))
+
+
+def _list(dense: Dense) -> Counted:
+    rows, ms = np.nonzero(dense.cells)
+    keys = (dense.servers[rows] << MS_BITS) | ms
+    return Counted(keys, dense.cells[rows, ms].astype(np.int64))
 
 
 def _to_cells(keys: Integers, bits: int) -> Integers:

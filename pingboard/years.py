@@ -50,11 +50,13 @@ def read_board(
         for part in parts
         for start_ts, end_ts, blocks in part.stretches
     ]
+    rest += [one for part in parts for one in part.claims]
     nothing = np.empty(0, np.int32)
     counted = add_up(
-        [one for part in parts for one in part.months],
+        [one for part in parts for one, _ in part.months],
         np.concatenate([nothing, *(servers for servers, _ in rest)]),
         np.concatenate([nothing, *(ms for _, ms in rest)]),
+        [dense for part in parts for _, dense in part.months],
     )
     ranked, samples = rank_counted(counted, names, min_samples=min_samples, limit=limit)
     if name is BoardName.RESPONSE:

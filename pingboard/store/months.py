@@ -5,19 +5,19 @@ UTC. A change to one of its hours makes it stale (see `changes`); until it is co
 reads the hours instead.
 
 The format, of each board's blob: the keys' steps and the counts of a `Counted`, as `packing` packs
-small numbers. `response` has more columns: how many answers and losses each server had, and, for
-its clock, the answers of the lowest round trip.
+small numbers, and the servers and cells of a `Dense`. `response` has more columns: how many answers
+and losses each server had, and, for its clock, the answers of the lowest round trip.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import delete, func, insert, select
 
 from pingboard.blocks import EMPTY, HOUR_MS, answers_inside, claims_inside, losses_inside
-from pingboard.counts import NOTHING, Counted, add_up
+from pingboard.counts import DENSE_BITS, NOTHING, Counted, Dense, add_up, split
 from pingboard.model import PONG_TIMEOUT_MS, BoardName, month_of, month_start_ts
 from pingboard.store import changes, columns, sealed, tables
 from pingboard.store.engine import read_snapshot
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from pingboard.blocks import Answers, Block, Column, Integers
 
-_DAY_HOURS = 24
-_EMPTY_COUNTED = [np.empty(0, np.int64)] * 4
+_DAY_MS = 24 * HOUR_MS
+_EMPTY_COUNTED: list[NDArray[Any]] = [np.empty(0, np.int64)] * 5 + [np.empty(0, np.uint8)]
 _EMPTY_ANSWERED = [np.empty(0, np.int64)] * 7
 
 
@@ -51,11 +51,13 @@ class Answered(NamedTuple):
 class Long(NamedTuple):
     """A long window of one room: whole months, and the hours that are left over."""
 
-    months: Sequence[Counted]
+    months: Sequence[tuple[Counted, Dense]]
     answered: Sequence[Answered]
     """of the same months; empty for other boards than `response`"""
     stretches: Sequence[tuple[int, int, Sequence[Block]]]
     """[start, end) (timestamps) of what no month has, and blocks that hold it"""
+    claims: Sequence[tuple[Column, Column]]
+    """servers and latencies of hours that lie wholly inside, beside the blocks"""
 
 
 class Prepared(NamedTuple):
@@ -78,20 +80,26 @@ def read_long(
 ) -> Long:
     """What a room heard in [start, end); months that end after `settled_ts` are read as hours."""
     first, after = month_of(max(0, start_ts - 1)) + 1, month_of(min(end_ts, settled_ts))
-    months: list[Counted] = []
+    months: list[tuple[Counted, Dense]] = []
     answered: list[Answered] = []
     rest = start_ts
-    stretches = []
+    bounds = []
     for number, blob in _read_fresh(connection, room_row, board, first, after):
         if rest < month_start_ts(number):
-            stretches.append((rest, month_start_ts(number)))
+            bounds.append((rest, month_start_ts(number)))
         months.append(_unpack_counted(blob))
         if board is BoardName.RESPONSE:
             answered.append(_unpack_answered(blob))
         rest = month_start_ts(number + 1)
     if rest < end_ts:
-        stretches.append((rest, end_ts))
-    return Long(months, answered, [(*one, _read(connection, room_row, *one)) for one in stretches])
+        bounds.append((rest, end_ts))
+    stretches: list[tuple[int, int, Sequence[Block]]] = []
+    claims: list[tuple[Column, Column]] = []
+    for bound in bounds:
+        inside, blocks = _read_stretch(connection, room_row, board, *bound)
+        stretches.append((*bound, blocks))
+        claims += inside
+    return Long(months, answered, stretches, claims)
 
 
 def prepare(engine: Engine, now_ts: int) -> Prepared | None:
@@ -154,9 +162,29 @@ def _read_fresh(
             yield number, blob
 
 
+def _read_stretch(
+    connection: Connection, room_row: int, board: BoardName, start_ts: int, end_ts: int
+) -> tuple[list[tuple[Column, Column]], list[Block]]:
+    """The hours that lie wholly inside as columns, where that is enough; the rest as blocks."""
+    inner = -((-start_ts - PONG_TIMEOUT_MS) // HOUR_MS)
+    outer = (end_ts - PONG_TIMEOUT_MS) // HOUR_MS
+    if board is BoardName.RESPONSE or inner >= outer:
+        return [], _read(connection, room_row, start_ts, end_ts)
+    servers = "ping_server" if board is BoardName.DELIVERY else "pong_server"
+    inside, others = sealed.read_claims(connection, room_row, inner, outer, servers)
+    first, after = _hours(start_ts, end_ts)
+    for edge in ((first, inner), (outer, after)):
+        others |= sealed.read_hours(connection, room_row, *edge)
+    return inside, [others[hour] for hour in sorted(others)]
+
+
+def _hours(start_ts: int, end_ts: int) -> tuple[int, int]:
+    """The first hour of pings that can have a pong in [start, end), and the first after them."""
+    return (start_ts - PONG_TIMEOUT_MS) // HOUR_MS, (end_ts + PONG_TIMEOUT_MS) // HOUR_MS + 1
+
+
 def _read(connection: Connection, room_row: int, start_ts: int, end_ts: int) -> list[Block]:
-    first = (start_ts - PONG_TIMEOUT_MS) // HOUR_MS
-    after = (end_ts + PONG_TIMEOUT_MS) // HOUR_MS + 1
+    first, after = _hours(start_ts, end_ts)
     hours = sealed.read_hours(connection, room_row, first, after)
     return [hours[hour] for hour in sorted(hours)]
 
@@ -182,8 +210,8 @@ def _count(connection: Connection, version: int, room_row: int, number: int) -> 
     start_ts, end_ts = month_start_ts(number), month_start_ts(number + 1)
     counted = dict.fromkeys(BoardName, NOTHING)
     answered: list[Answered] = []
-    for day_ts in range(start_ts, end_ts, _DAY_HOURS * HOUR_MS):
-        next_ts = min(day_ts + _DAY_HOURS * HOUR_MS, end_ts)
+    for day_ts in range(start_ts, end_ts, _DAY_MS):
+        next_ts = min(day_ts + _DAY_MS, end_ts)
         blocks = _read(connection, room_row, day_ts, next_ts)
         answers = answers_inside(blocks, day_ts, next_ts)
         for board in BoardName:
@@ -246,13 +274,17 @@ def add_counts(parts: Sequence[Integers]) -> Integers:
 
 
 def _pack_counted(counted: Counted) -> bytes:
-    return pack_small(np.diff(counted.keys, prepend=0)) + pack_small(counted.counts)
+    (keys, counts), dense = split(counted)
+    packed = pack_small(np.diff(keys, prepend=0)) + pack_small(counts)
+    return packed + pack_column(dense.servers) + pack_column(dense.cells.ravel())
 
 
-def _unpack_counted(blob: bytes) -> Counted:
+def _unpack_counted(blob: bytes) -> tuple[Counted, Dense]:
     parts = unpack_columns(blob, _EMPTY_COUNTED)
     steps, counts = unpack_small(parts), unpack_small(parts)
-    return Counted(np.cumsum(steps, out=steps), counts)
+    servers, cells = next(parts), next(parts)
+    dense = Dense(servers, cells.reshape(len(servers), 1 << DENSE_BITS))
+    return Counted(np.cumsum(steps, out=steps), counts), dense
 
 
 def _pack_answered(answered: Answered) -> bytes:
@@ -262,9 +294,9 @@ def _pack_answered(answered: Answered) -> bytes:
 
 
 def _unpack_answered(blob: bytes) -> Answered:
-    parts: Iterator[NDArray[np.int64]] = unpack_columns(blob, _EMPTY_COUNTED + _EMPTY_ANSWERED)
-    for _ in _EMPTY_COUNTED:
-        next(parts)
+    columns_ = _EMPTY_COUNTED + _EMPTY_ANSWERED
+    skipped = len(_EMPTY_COUNTED)
+    parts = unpack_columns(blob, columns_, chosen=range(skipped, len(columns_)))
     answers, losses = unpack_small(parts), unpack_small(parts)
     servers, ms, offsets = parts
     return Answered(answers, losses, servers.astype(np.int32), ms.astype(np.int32), offsets)

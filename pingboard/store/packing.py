@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -39,16 +39,21 @@ def pack_column(column: NDArray[Any]) -> bytes:
 
 
 def unpack_columns(
-    packed: bytes, empty: Iterable[NDArray[Any]], position: int = 0
+    packed: bytes,
+    empty: Iterable[NDArray[Any]],
+    position: int = 0,
+    chosen: Collection[int] | None = None,
 ) -> Iterator[NDArray[Any]]:
-    """The columns that lie one after the other from a position on.
+    """The columns that lie one after the other from a position on; only the `chosen` ones.
 
     `empty` tells of each what it is without values, and so its type.
     """
-    for nothing in empty:
+    for number, nothing in enumerate(empty):
         least, count, size = _HEADER.unpack_from(packed, position)
         position += _HEADER.size
-        if count:
+        if chosen is not None and number not in chosen:
+            position += count * size
+        elif count:
             stored = np.frombuffer(packed, _STORED[size], count, position)
             column = stored.astype(nothing.dtype)
             column += least

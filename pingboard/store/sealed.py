@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Connection, Engine
 
+    from pingboard.blocks import Column
+
 _VERSION = b"\x01"
 _EMPTY_COLUMNS = [
     column
@@ -38,6 +40,9 @@ _EMPTY_COLUMNS = [
     for _ in range(2 if name == "seen_ts" else 1)
 ]
 """Each packed column, in order, as it is when empty; of times there are two."""
+
+_CLAIM_COLUMNS = {"ping_server": 3, "pong_server": 4, "ms": 5}
+"""Where they are among the packed columns."""
 
 
 class _Hour(NamedTuple):
@@ -56,22 +61,53 @@ class Prepared(NamedTuple):
 
 def read_hours(connection: Connection, room_row: int, first: int, after: int) -> dict[int, Block]:
     """The blocks of a room from the hour `first` until before `after`, packed ones and others."""
-    wanted = select(sealed.c.hour, sealed.c.packed).where(
-        sealed.c.room == room_row,
-        sealed.c.hour >= first,
-        sealed.c.hour < after,
-        sealed.c.is_stale.is_(False),
+    packed = _read_packed(connection, room_row, first, after)
+    found = {hour: unpack(blob) for hour, blob in packed}
+    return found | _read_rows(connection, room_row, sorted(found), first, after)
+
+
+def _read_packed(
+    connection: Connection, room_row: int, first: int, after: int
+) -> Iterator[tuple[int, bytes]]:
+    """The packed hours as they are now, in order."""
+    wanted = (
+        select(sealed.c.hour, sealed.c.packed)
+        .where(sealed.c.room == room_row, sealed.c.hour >= first, sealed.c.hour < after)
+        .where(sealed.c.is_stale.is_(False))
+        .order_by(sealed.c.hour)
     )
     pending = changes.read_pending(connection)
-    found = {
-        hour: unpack(packed)
-        for hour, packed in connection.execute(wanted)
-        if (room_row, hour) not in pending
+    for hour, packed in connection.execute(wanted):
+        if (room_row, hour) not in pending:
+            yield hour, packed
+
+
+def _read_rows(
+    connection: Connection, room_row: int, packed: Iterable[int], first: int, after: int
+) -> dict[int, Block]:
+    """The other hours, from rows."""
+    return {
+        hour: block
+        for start, end in _gaps(packed, first, after)
+        for (_, hour), block in columns.read_hours(connection, room_row, start, end).items()
     }
-    for start, end in _gaps(sorted(found), first, after):
-        read = columns.read_hours(connection, room_row, start, end)
-        found.update({hour: block for (_, hour), block in read.items()})
-    return found
+
+
+def read_claims(
+    connection: Connection, room_row: int, first: int, after: int, servers: str
+) -> tuple[list[tuple[Column, Column]], dict[int, Block]]:
+    """Of whole hours only what a board takes: servers (`ping_server`, ...) and latencies.
+
+    Those hours that are not packed come as blocks.
+    """
+    chosen = (_CLAIM_COLUMNS[servers], _CLAIM_COLUMNS["ms"])
+    found = []
+    hours = []
+    for hour, packed in _read_packed(connection, room_row, first, after):
+        one, ms = unpack_columns(packed, _EMPTY_COLUMNS, len(_VERSION), chosen)
+        hours.append(hour)
+        found.append((one, ms))
+    return found, _read_rows(connection, room_row, hours, first, after)
 
 
 def seal(engine: Engine, now_ts: int, most: int = 24) -> int:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pingboard.counts import NOTHING, Counted, add_up
+from pingboard.counts import NOTHING, Counted, add_up, split
 from pingboard.ranking.histograms import rank_counted
 from pingboard.ranking.standings import rank
 
@@ -43,6 +43,23 @@ def test_many_servers_leave_less_room_for_each_and_change_nothing() -> None:
     ms = rng.integers(0, 12_000, 3000).astype(np.int32)
     names = [f"{number}.example" for number in range(20_000)]
     assert rank_counted(add_up([], servers, ms), names) == (rank(servers, ms, names), 3000)
+
+
+def test_the_dense_part_and_the_rest_are_the_whole() -> None:
+    rng = np.random.default_rng(1)
+    often = np.repeat(np.arange(0, 8000, 2), rng.integers(1, 400, 4000))
+    ms = np.concatenate([often, rng.integers(0, 20_000, 500)]).astype(np.int32)
+    servers = np.concatenate([np.full(len(often), 2), rng.integers(0, 5, 500)]).astype(np.int32)
+    rest, dense = split(add_up([], servers, ms))
+    assert dense.servers.tolist() == [2]
+    assert dense.cells.max() == 255
+    nothing = columns([])
+    assert rank_counted(add_up([rest], *nothing, [dense]), NAMES)[0] == rank(servers, ms, NAMES)
+    many = Counted(np.array([30_000 << 32]), np.array([1]))
+    names = [*NAMES, *[""] * 30_000]
+    counted = add_up([rest, many], *nothing, [dense])
+    ranked = [row for row in rank_counted(counted, names)[0] if row.homeserver]
+    assert [row[1:9] for row in ranked] == [row[1:9] for row in rank(servers, ms, NAMES)]
 
 
 def test_nothing_counted_is_an_empty_board() -> None:
