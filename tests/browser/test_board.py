@@ -9,9 +9,11 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from pingboard.store.engine import Engine
+from pingboard.store.ingest import Ingest
+from pingboard.web import board_page
 from tests.browser.conftest import origin_of
 from tests.browser.tabs import open_tab
-from tests.web.site import make_answers, open_store, record, serve
+from tests.web.site import ROOM, make_answers, open_store, record, serve
 
 COLLECT_PONGS = """() => {
   window.seen = [];
@@ -104,6 +106,26 @@ async def test_a_board_that_was_empty_shows_its_first_pong(
             record(engine, make_answers("first.example", [300]))
             await expect(tab.locator("#board bdi")).to_have_text("first.example", timeout=15_000)
     engine.dispose()
+
+
+async def test_a_page_that_waits_for_its_room_becomes_the_board(
+    browser: Browser, store: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board_page, "REFRESH_S", 1)
+    with serve(store, default_room="#late:one.example") as client:
+        async with open_tab(browser, origin_of(client)) as tab:
+            await tab.goto("/")
+            await expect(tab.get_by_text("No room yet")).to_be_visible()
+            Ingest(store, "test").record_room(ROOM, "#late:one.example")
+            await expect(tab.locator("#board bdi")).to_have_count(3, timeout=15_000)
+
+
+async def test_paper_has_the_table_with_its_heads_and_nothing_to_click(tab: Page) -> None:
+    await tab.goto("/")
+    await tab.emulate_media(media="print")
+    await expect(tab.get_by_text("Median, ms")).to_be_visible()
+    await expect(tab.get_by_role("searchbox")).to_be_hidden()
+    await expect(tab.locator("#choices")).to_be_hidden()
 
 
 async def test_no_pong_is_missed_or_doubled_when_the_server_restarts(

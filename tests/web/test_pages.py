@@ -164,7 +164,7 @@ def test_a_browser_gets_a_page_for_a_path_that_does_not_exist(site: httpx.Client
 def test_a_page_refuses_other_methods_as_a_page(site: httpx.Client) -> None:
     answer = site.post("/")
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET, HEAD"
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
 
 
@@ -184,6 +184,13 @@ def test_the_copy_button_holds_the_markdown_table(site: httpx.Client, query: str
     assert "script-src 'self'" in page.headers["content-security-policy"]
     assert "'unsafe-inline'" not in page.headers["content-security-policy"]
     assert site.get("/static/copy.js").status_code == 200
+
+
+def test_a_file_whose_address_names_its_content_is_kept_for_ever(site: httpx.Client) -> None:
+    found = re.search(r'href="(/static/style\.css\?v=[0-9a-f]{12})"', site.get("/").text)
+    assert found is not None
+    assert "immutable" in site.get(found[1]).headers["cache-control"]
+    assert site.get("/static/style.css").headers["cache-control"] == "no-cache"
 
 
 @pytest.mark.parametrize(
