@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pingboard.model import Board, BoardName, Standing, UnknownHomeserverError, Window
 from pingboard.ranking import history, pairs, trends
 from pingboard.ranking.histogram import Histogram, count_bins
-from pingboard.ranking.samples import board_columns, pair_parts
+from pingboard.ranking.samples import board_columns, pair_parts, server_columns
 from pingboard.servername import is_server_name
 from pingboard.store import figures
 
@@ -145,7 +145,10 @@ def read_history(
     """A homeserver's number on a board over time; UnknownHomeserverError as for its profile."""
     _require(boards, name)
     rooms = figures.lineage(boards.engine, room_id)
-    seen_ts, ms = figures.read_samples(boards.engine, rooms, window, board, name)
+    taken = boards.snapshot(room_id, window)
+    # One of which nothing counted has no samples, and may be too new to be among the names.
+    server = taken.names.index(name) if name in taken.names else -1
+    seen_ts, ms = server_columns(taken.blocks, board, window, server)
     answers = figures.read_answers(boards.engine, rooms, window, name, now)
     return history.cut(window, step, seen_ts, ms, *answers)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pingboard.blocks import Block, answers_inside, claims_inside
+from pingboard.blocks import Block, Integers, answers_inside, claims_inside
 from pingboard.model import BoardName, Standing, Window
 from pingboard.ranking.standings import Column, rank_parts
 
@@ -32,6 +32,24 @@ def board_columns(
         return answers.pong_server[taken], answers.ms[taken]
     parts = board_parts(blocks, board, window)
     return _join([servers for servers, _ in parts]), _join([ms for _, ms in parts])
+
+
+def server_columns(
+    blocks: Sequence[Block], board: BoardName, window: Window, server: int
+) -> tuple[Integers, Column]:
+    """The samples that a board takes of one server: when each was seen, and its ms; both (n,)."""
+    if board is BoardName.RESPONSE:
+        answers = answers_inside(blocks, window.start_ts, window.end_ts)
+        taken = (answers.pong_server == server) & (answers.ms >= 0)
+        return answers.seen_ts[taken], answers.ms[taken]
+    claims = claims_inside(blocks, window.start_ts, window.end_ts)
+    by_ping = board is BoardName.DELIVERY
+    seen_ts, ms = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+    for one in claims:
+        taken = (one.ping_server if by_ping else one.pong_server) == server
+        seen_ts.append(one.seen_ts[taken])
+        ms.append(one.ms[taken])
+    return np.concatenate(seen_ts), np.concatenate(ms)
 
 
 def pair_parts(blocks: Sequence[Block], window: Window) -> list[tuple[Column, Column, Column]]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sqlalchemy import ColumnElement, Select, func, select
 
-from pingboard.blocks import answers_inside, claims_inside, losses_inside
+from pingboard.blocks import answers_inside, losses_inside
 from pingboard.lineage import RoomRow, Rooms
-from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, BoardName, to_ts
+from pingboard.model import PONG_TIMEOUT_MS, to_ts
 from pingboard.store.engine import read_snapshot
 from pingboard.store.retention import read_closed_hours
 from pingboard.store.tables import ping, rejection, room, sample, server, unanswered
@@ -61,41 +61,6 @@ def read_homeservers(engine: Engine) -> list[str]:
     """Every homeserver of which anything was ever heard, in whichever room, by name."""
     with engine.connect() as connection:
         return list(connection.scalars(select(server.c.name).order_by(server.c.name)))
-
-
-def read_samples(
-    engine: Engine, rooms: list[int], window: Window, board: BoardName, homeserver: str
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """The samples that a board takes of one homeserver: when the pong was seen, and its ms.
-
-    Both (n,), in no set order.
-    """
-    ms = sample.c.round_trip_ms if board is BoardName.RESPONSE else sample.c.one_way_ms
-    ranked = ping.c.server if board is BoardName.DELIVERY else sample.c.pong_server
-    wanted = (
-        _inside(select(_pong_seen_ts, ms), rooms, window)
-        .where(ranked == _id_of(homeserver))
-        .where(
-            ms.is_not(None)
-            if board is BoardName.RESPONSE
-            else ms.between(ONE_WAY_MIN_MS, PONG_TIMEOUT_MS)
-        )
-    )
-    with read_snapshot(engine) as connection:
-        rows = np.fromiter(map(tuple, connection.execute(wanted)), dtype="i8,i4")
-        number = connection.scalar(select(_id_of(homeserver)))
-        closed = read_closed_hours(connection, rooms, window)
-    parts = [(rows["f0"], rows["f1"])]
-    if board is BoardName.RESPONSE:
-        answers = answers_inside(closed, window.start_ts, window.end_ts)
-        taken = (answers.pong_server == number) & (answers.ms >= 0)
-        parts.append((answers.seen_ts[taken], answers.ms[taken]))
-    else:
-        for claims in claims_inside(closed, window.start_ts, window.end_ts):
-            by_ping = board is BoardName.DELIVERY
-            taken = (claims.ping_server if by_ping else claims.pong_server) == number
-            parts.append((claims.seen_ts[taken], claims.ms[taken]))
-    return np.concatenate([seen for seen, _ in parts]), np.concatenate([ms for _, ms in parts])
 
 
 def read_answers(
@@ -156,14 +121,3 @@ def read_rejections(
 
 def _id_of(homeserver: str) -> ColumnElement[int]:
     return select(server.c.id).where(server.c.name == homeserver).scalar_subquery()
-
-
-def _inside(wanted: Select[int, int], rooms: list[int], window: Window) -> Select[int, int]:
-    return wanted.join_from(ping, sample, sample.c.ping == ping.c.id).where(
-        ping.c.room.in_(rooms),
-        # The index on ping narrows it down; the pong itself decides.
-        ping.c.seen_ts >= window.start_ts - PONG_TIMEOUT_MS,
-        ping.c.seen_ts < window.end_ts,
-        _pong_seen_ts >= window.start_ts,
-        _pong_seen_ts < window.end_ts,
-    )

@@ -7,7 +7,7 @@ import pytest
 
 from pingboard.blocks import HOUR_MS, LOSS, SAMPLE, Block, build
 from pingboard.model import BoardName, Window, from_ts
-from pingboard.ranking.samples import board_columns, pair_parts, standings
+from pingboard.ranking.samples import board_columns, pair_parts, server_columns, standings
 
 NAMES = ["one.example", "two.example", "three.example"]
 HOUR = Window(from_ts(0), from_ts(HOUR_MS))
@@ -52,6 +52,27 @@ def test_reception_takes_one_way_for_the_pong_server() -> None:
 def test_a_pair_is_of_ping_and_pong_server() -> None:
     [columns] = pair_parts(collect((0, 1, 100, 250), (2, 1, 9, -1)), HOUR)
     assert [column.tolist() for column in columns] == [[0], [1], [100]]
+
+
+@pytest.mark.parametrize(
+    ("board", "server", "expected"),
+    [
+        (BoardName.RESPONSE, 1, [240]),
+        (BoardName.RECEPTION, 1, [110, 120]),
+        (BoardName.DELIVERY, 0, [110]),
+        (BoardName.DELIVERY, 1, []),
+    ],
+)
+def test_the_samples_of_one_server_are_those_that_the_board_takes(
+    board: BoardName, server: int, expected: list[int]
+) -> None:
+    rows = [(0, 1, 110, -1), (2, 1, 120, 240), (0, 1, 5, -1), (0, 1, 600_001, -1)]
+    blocks = [*collect(*rows[:2], seen_ts=7), *collect(*rows[2:])]
+    seen_ts, ms = server_columns(blocks, board, HOUR, server)
+    assert ms.tolist() == expected
+    assert seen_ts.tolist() == [7] * len(expected)
+    before = Window(from_ts(8), from_ts(9))
+    assert not len(server_columns(blocks, board, before, server)[1])
 
 
 @pytest.mark.parametrize("board", [BoardName.DELIVERY, BoardName.RECEPTION])

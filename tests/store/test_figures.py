@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import select, update
 
-from pingboard.model import Batch, BoardName, Rejected, Rejection, Sample, Window, from_ts
+from pingboard.model import Batch, Rejected, Rejection, Sample, Window, from_ts
 from pingboard.store.engine import Engine
 from pingboard.store.figures import (
     has_homeserver,
     lineage,
     read_answers,
     read_rejections,
-    read_samples,
 )
 from pingboard.store.ingest import Ingest
 from pingboard.store.tables import room
@@ -34,39 +32,6 @@ def test_a_homeserver_is_known_once_it_was_heard(engine: Engine) -> None:
     assert has_homeserver(engine, "one.example")
     assert has_homeserver(engine, "two.example")
     assert not has_homeserver(engine, "TWO.example")
-
-
-@pytest.mark.parametrize(
-    ("board", "name", "expected"),
-    [
-        (BoardName.RESPONSE, "two.example", [240]),
-        (BoardName.RECEPTION, "two.example", [110, 120]),
-        (BoardName.DELIVERY, "one.example", [110]),
-        (BoardName.DELIVERY, "two.example", []),
-    ],
-)
-def test_the_samples_are_those_that_the_board_takes(
-    engine: Engine, board: BoardName, name: str, expected: list[int]
-) -> None:
-    rooms = record(
-        engine,
-        make_sample(1, one_way_ms=110),
-        make_sample(2, "ours.example", one_way_ms=120, round_trip_ms=240),
-        make_sample(3, one_way_ms=5),
-        make_sample(4, one_way_ms=600_001),
-    )
-    seen_ts, ms = read_samples(engine, rooms, WINDOW, board, name)
-    assert sorted(ms.tolist()) == expected
-    assert len(seen_ts) == len(ms)
-
-
-def test_only_pongs_inside_the_window_are_read(engine: Engine) -> None:
-    rooms = record(engine, make_sample(1, one_way_ms=100))
-    at = from_ts(START_TS + 1100)
-    for start, end, count in [(0, 1, 1), (1, 2, 0), (-1, 0, 0)]:
-        window = Window(at + timedelta(milliseconds=start), at + timedelta(milliseconds=end))
-        ms = read_samples(engine, rooms, window, BoardName.RECEPTION, "two.example")[1]
-        assert len(ms) == count
 
 
 def test_rooms_of_one_lineage_count_together(engine: Engine) -> None:
