@@ -43,6 +43,10 @@ MOST_LISTENERS = 1000
 MOST_WAITING = 5000
 """Events that wait for one slow listener; then it is cut off, and may resume."""
 
+MOST_AT_ONCE = 500
+HEARTBEAT_S = 15.0
+"""After so long without an event there is an empty batch."""
+
 log = structlog.get_logger()
 
 
@@ -94,6 +98,7 @@ class _Listener:
     since: float = math.inf
     """the version behind which it is told from the queue; nothing before it is set"""
     queue: asyncio.Queue[Event | None] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
+    has_ended: bool = False
 
     def wants(self, event: Event | None) -> bool:
         """Whether it is of the room that is listened to."""
@@ -106,6 +111,20 @@ class _Listener:
         if isinstance(event, NewPong):
             return event.id <= self.since
         return isinstance(event, NewRank) and self.since == math.inf
+
+    async def take(self) -> list[Event]:
+        """What waits, or what comes next; empty where nothing does, or after the end."""
+        events: list[Event] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HEARTBEAT_S):
+                event = await self.queue.get()
+                while event is not _END:
+                    events.append(event)
+                    if self.queue.empty() or len(events) == MOST_AT_ONCE:
+                        return events
+                    event = self.queue.get_nowait()
+                self.has_ended = True
+        return events
 
     def tell(self, event: Event | None) -> None:
         """Without waiting: a slow listener must not hold up the others."""
@@ -139,8 +158,11 @@ class Feed:
         """Whether nobody else can listen."""
         return len(self._listeners) >= MOST_LISTENERS
 
-    async def listen(self, room_id: str, after: int | None) -> AsyncIterator[Event]:
-        """A `Start`, and what is new in a room and its lineage since then, or since `after`."""
+    async def listen(self, room_id: str, after: int | None) -> AsyncIterator[list[Event]]:
+        """A `Start`, and what is new in a room and its lineage since then, or since `after`.
+
+        In batches, so that much costs little; an empty one where nothing came for a while.
+        """
         names = await asyncio.to_thread(read_lineage_names, self._boards.engine, room_id)
         listener = _Listener(frozenset(names), room_id)
         # Before all else: the poller ends when there is nobody.
@@ -152,15 +174,14 @@ class Feed:
                 await asyncio.to_thread(self._compare_ranks, {room_id})
             # The queue gets everything behind this version, the database has all up to it.
             listener.since = version = self._version
-            yield Start(version if after is None else after)
+            yield [Start(version if after is None else after)]
             if after is not None:
                 async for missed in self._catch_up(listener, after, version):
                     yield missed
-            while not self._stopped:
-                event = await listener.queue.get()
-                if event is _END:
-                    return
-                yield event
+            while not self._stopped and not listener.has_ended:
+                batch = await listener.take()
+                if batch or not listener.has_ended:
+                    yield batch
         finally:
             self._listeners.discard(listener)
 
@@ -179,17 +200,19 @@ class Feed:
         self._poller = self._loop.create_task(self._poll(ready))
         await ready
 
-    async def _catch_up(self, listener: _Listener, after: int, until: int) -> AsyncIterator[Event]:
+    async def _catch_up(
+        self, listener: _Listener, after: int, until: int
+    ) -> AsyncIterator[list[Event]]:
         engine = self._boards.engine
         if not await asyncio.to_thread(can_resume, engine, after):
-            yield Reset(until)
+            yield [Reset(until)]
             return
         while after < until:
             rows = await asyncio.to_thread(read_new, engine, after, until)
-            for number, sample in rows:
-                event = NewPong(number, sample)
-                if listener.wants(event):
-                    yield event
+            missed = [NewPong(number, sample) for number, sample in rows]
+            wanted = [event for event in missed if listener.wants(event)]
+            for start in range(0, len(wanted), MOST_AT_ONCE):
+                yield list[Event](wanted[start : start + MOST_AT_ONCE])
             if len(rows) < CHUNK_ROWS:
                 return
             after = rows[-1][0]

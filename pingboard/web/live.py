@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import functools
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Message, Send
 
 from pingboard.web import problems
 from pingboard.web.answers import shorten
 from pingboard.web.dependencies import GivenBoards, GivenFeed
-from pingboard.web.feed import Event, NewPong, NewRank, Start
+from pingboard.web.feed import MOST_AT_ONCE, Event, NewPong, NewRank, Start
 from pingboard.web.middleware import is_head
 from pingboard.web.parameters import RoomQuery
 from pingboard.web.samples import describe_sample
@@ -21,6 +27,9 @@ from pingboard.web.samples import describe_sample
 router = APIRouter(
     tags=["live"], responses=problems.UNKNOWN_ROOM_RESPONSE | problems.TOO_MANY_REQUESTS_RESPONSE
 )
+
+PATIENCE_S = 30.0
+"""How long a client may take for a part of the stream."""
 
 RETRY_MS = 2000
 """How soon a browser that was cut off comes back."""
@@ -44,6 +53,22 @@ data: {"room_id": "!ping:one.example", "board": "response", "homeserver": "one.e
 : ping
 
 """
+
+
+class EventStream(StreamingResponse):
+    """Ends where its client does not take for a while what is sent to it; it may resume."""
+
+    media_type = "text/event-stream"
+
+    async def stream_response(self, send: Send) -> None:
+        """As any stream, with a limit for each part."""
+
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(PATIENCE_S):
+                await send(message)
+
+        with contextlib.suppress(TimeoutError):
+            await super().stream_response(send_in_time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +102,7 @@ async def _ask(
     "/api/v1/live",
     operation_id="follow_live",
     summary="New pongs and changed ranks, as they come",
-    response_class=EventSourceResponse,
+    response_class=EventStream,
     responses={
         200: {
             "description": "Events: `pong` (a sample, as in /api/v1/samples; its `id` is to resume "
@@ -91,27 +116,35 @@ async def _ask(
 )
 async def follow_live(
     request: Request, feed: GivenFeed, asked: Annotated[_Asked, Depends(_ask)]
-) -> AsyncIterator[ServerSentEvent]:
+) -> Response:
     """Each new pong of a room within a second, each change of rank within some seconds.
 
     After a cut, a request with `Last-Event-ID` gets every pong since then once, also when the
     server was restarted meanwhile. What a change of rank led to is in /api/v1/rankings.
     """
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     if is_head(request.scope):
-        return
-    async for event in feed.listen(asked.room_id, asked.after):
-        yield _write(event)
+        return EventStream([], headers=headers)
+    return EventStream(_write_all(feed.listen(asked.room_id, asked.after)), headers=headers)
 
 
-def _write(event: Event) -> ServerSentEvent:
+async def _write_all(batches: AsyncIterator[list[Event]]) -> AsyncIterator[bytes]:
+    async for batch in batches:
+        yield b"".join(map(_write, batch)) or KEEPALIVE_COMMENT
+
+
+# One text for all who listen: FastAPI's own streams would write it anew for each.
+@functools.lru_cache(maxsize=2 * MOST_AT_ONCE)
+def _write(event: Event) -> bytes:
     if isinstance(event, NewPong):
-        return ServerSentEvent(id=str(event.id), event="pong", data=describe_sample(event.sample))
+        data = json.dumps(describe_sample(event.sample))
+        return format_sse_event(id=str(event.id), event="pong", data_str=data)
     if isinstance(event, NewRank):
-        return ServerSentEvent(event="rank", data=_describe_rank(event))
+        return format_sse_event(event="rank", data_str=json.dumps(_describe_rank(event)))
     if isinstance(event, Start):
-        return ServerSentEvent(id=str(event.id), retry=RETRY_MS)
+        return format_sse_event(id=str(event.id), retry=RETRY_MS)
     reason = {"reason": "what came since the last event seen is not known any more"}
-    return ServerSentEvent(id=str(event.id), event="reset", data=reason)
+    return format_sse_event(id=str(event.id), event="reset", data_str=json.dumps(reason))
 
 
 def _describe_rank(event: NewRank) -> dict[str, Any]:

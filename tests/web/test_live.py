@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,7 @@ from pingboard.store.changes import can_resume, prune, read_version
 from pingboard.store.engine import Engine
 from pingboard.store.samples import read_new
 from pingboard.store.tables import sample
-from pingboard.web import feed
+from pingboard.web import feed, live
 from pingboard.web.feed import NewRank, compare
 from tests.samples import ROOM as OTHER_ROOM
 from tests.samples import make_ping, make_pong, make_sample
@@ -233,13 +235,13 @@ async def test_a_slow_listener_is_cut_off_and_holds_up_nobody(
     engine = open_store(tmp_path)
     news = feed.Feed(Boards(engine), lambda: NOW)
     slow, quick = news.listen(ROOM, None), news.listen(ROOM, None)
-    assert isinstance(await anext(slow), feed.Start)
-    assert isinstance(await anext(quick), feed.Start)
+    for listener in (slow, quick):
+        assert isinstance((await anext(listener))[0], feed.Start)
     told = 0
     for number in range(4):
         record(engine, make_answers(f"hs{number}.example", [400, 410]))
         while told < 2 * number + 2:
-            told += isinstance(await anext(quick), feed.NewPong)
+            told += sum(isinstance(one, feed.NewPong) for one in await anext(quick))
     with pytest.raises(StopAsyncIteration):
         await anext(slow)
     news.stop()
@@ -254,13 +256,43 @@ async def test_who_takes_long_to_be_ready_is_told_all_the_same(
     record(engine, make_answers("old.example", range(300, 320)))
     news = feed.Feed(Boards(engine), lambda: NOW)
     listener = news.listen(ROOM, None)
-    assert isinstance(await anext(listener), feed.Start)
+    assert isinstance((await anext(listener))[0], feed.Start)
     record(engine, make_answers("new.example", [400]))
     async with asyncio.timeout(30):
-        while not isinstance(await anext(listener), feed.NewPong):
+        while not any(isinstance(one, feed.NewPong) for one in await anext(listener)):
             pass
     news.stop()
     engine.dispose()
+
+
+def test_where_nothing_happens_a_comment_comes(
+    store: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "HEARTBEAT_S", 0.01)
+    with serve(store) as client, client.stream("GET", LIVE, timeout=30) as answer:
+        lines = answer.iter_lines()
+        assert [next(lines) for _ in range(6)][3:] == [": ping", "", ": ping"]
+
+
+def test_who_does_not_read_is_cut_off_and_counts_no_more(
+    store: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "PATIENCE_S", 0.05)
+    with serve(store) as client:
+        address = (client.base_url.host, client.base_url.port or 80)
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect(address)
+            deaf.sendall(f"GET {LIVE} HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 0\r\n\r\n".encode())
+            deaf.recv(64)
+            for number in range(8):  # far more than the buffers on the way hold
+                record(store, make_answers(f"hs{number}.example", range(300, 3300)))
+            for _ in range(600):
+                if "pingboard_live_listeners 0.0" in client.get("/metrics").text:
+                    break
+                time.sleep(0.1)
+            else:
+                pytest.fail("the deaf listener is still there")
 
 
 def test_new_samples_come_with_their_versions_in_order(engine: Engine) -> None:
