@@ -11,6 +11,7 @@ from faults.scene import Scene
 from faults.user import Event, User, pong
 from pingboard.lab.faultproxy import changed_json
 
+FLOODER = "@flood:flooder.example"
 FAKE_PING = "$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 
@@ -104,32 +105,35 @@ async def flooded(scene: Scene) -> str:
     """The proxy adds them to the sync, since no homeserver here delivers so many by itself."""
     await scene.start()
     await scene.has_more(2, scene.within(20))
-    flooder = "@flood:flooder.example"
-    made = 0
+    clock = asyncio.get_running_loop().time
+    before, made = scene.worker.memory_mib(), 0
+    begin = last = clock()
 
     def add(body: dict[str, Any]) -> None:
-        nonlocal made
+        nonlocal made, last
         room = body.get("rooms", {}).get("join", {}).get(scene.room_id)
         if room:
-            made += 2000
+            due = min(round(10_000 * (clock() - last)), 20_000)
+            last = clock()
             room["timeline"]["events"] += [
-                _pong_event(f"$flood{made + number}", flooder, FAKE_PING, number)
-                for number in range(2000)
+                _pong_event(f"$flood{made + number}", FLOODER, FAKE_PING, number)
+                for number in range(due)
             ]
+            made += due
 
-    before = scene.worker.memory_mib()
     scene.proxy.inject("/sync", changed_json(add))
-    clock = asyncio.get_running_loop().time
-    end = clock() + scene.long(5, 60)
     most = before
-    while clock() < end:
+    while (seconds := clock() - begin) < scene.long(5, 60):
         await scene.exchange(1)
         await asyncio.sleep(0.1)
         most = max(most, scene.worker.memory_mib())
     scene.proxy.clear()
     await scene.has_more(2, scene.within(60))
     expect(most - before < 200, f"memory grew by {most - before:.0f} MiB")
-    return f"{made} pongs, {before:.0f} -> {most:.0f} MiB"
+    return (
+        f"{made} pongs in {seconds:.0f} s ({made / seconds:.0f} a second), "
+        f"{before:.0f} -> {most:.0f} MiB"
+    )
 
 
 @case(43, "Pongs prepared before their ping", "never accepted")

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from faults import abuse, clocks, history, homeserver, http, storage, strings, tokens, unreal
+from faults import (
+    abuse,
+    clocks,
+    history,
+    homeserver,
+    http,
+    storage,
+    strings,
+    tokens,
+    unreal,
+    upkeep,
+)
 from faults.case import CASES, Case
 
-CHAPTERS = (homeserver, tokens, history, storage, clocks, abuse, strings, unreal, http)
+CHAPTERS = (homeserver, tokens, history, storage, upkeep, clocks, abuse, strings, unreal, http)
 
 
 def cases() -> list[Case]:

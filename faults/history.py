@@ -115,7 +115,7 @@ async def backlog(scene: Scene) -> str:
     return f"{history} samples imported, {pings} ping"
 
 
-@case(19, "Kicked", "noticed within 2 min, pinging stops")
+@case(19, "Kicked", "noticed within 2 min, pinging stops, /readyz says so")
 async def kicked(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(1, scene.within(20))
@@ -123,7 +123,7 @@ async def kicked(scene: Scene) -> str:
     return f"stopped after {seconds:.1f} s"
 
 
-@case(19, "Banned", "noticed within 2 min, pinging stops")
+@case(19, "Banned", "noticed within 2 min, pinging stops, /readyz says so")
 async def banned(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(1, scene.within(20))
@@ -132,7 +132,7 @@ async def banned(scene: Scene) -> str:
     return f"stopped after {seconds:.1f} s"
 
 
-@case(19, "Denied to speak", "noticed within 2 min, pinging stops")
+@case(19, "Denied to speak", "noticed within 2 min, pinging stops, /readyz says so")
 async def denied(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(1, scene.within(20))
@@ -156,7 +156,9 @@ async def _stops_pinging(scene: Scene, how: Awaitable[object]) -> float:
         return scene.proxy.count("send", clock() - 5) == 0
 
     await until(silent, scene.within(30) if scene.short else 120, "it still tries to ping")
-    return max(clock() - begin - 5, 0.0)
+    seconds = max(clock() - begin - 5, 0.0)
+    await scene.expect_readiness("room")
+    return seconds
 
 
 def _membership(scene: Scene, change: str) -> Awaitable[object]:

@@ -11,6 +11,8 @@ from types import MappingProxyType
 from typing import Self
 from uuid import uuid4
 
+from httpx import ASGITransport, AsyncClient
+
 from faults.bot import Manner
 from faults.case import expect, until
 from faults.database import Database, Stored
@@ -20,8 +22,11 @@ from faults.stage import Stage
 from faults.truth import Samples, samples_of
 from faults.user import User, pong
 from faults.worker import COMMAND, WorkerProcess
+from pingboard.boards import Boards
 from pingboard.lab import Homeserver
 from pingboard.lab.faultproxy import FaultProxy
+from pingboard.store.engine import open_engine
+from pingboard.web.app import create_app
 
 UNNOTICED_MS = 2_500
 """A homeserver that answers within two seconds passes for well; half a second is for clocks."""
@@ -141,6 +146,25 @@ class Scene(Lasting):
     def stored(self) -> Samples:
         """The same, as `truth` tells them."""
         return {(one.ping, one.pong_server): one.one_way_ms for one in self.samples()}
+
+    async def readiness(self) -> str:
+        """What `/readyz` says of the worker: `ready`, or the reason why not."""
+        engine = open_engine(self.database.url, read_only=True)
+        try:
+            transport = ASGITransport(create_app(Boards(engine, None)))
+            async with AsyncClient(transport=transport, base_url="http://site") as site:
+                answer = (await site.get("/readyz")).json()
+        finally:
+            engine.dispose()
+        return str(answer.get("reason", answer["status"]))
+
+    async def expect_readiness(self, wanted: str) -> None:
+        """Wait until `/readyz` says so."""
+
+        async def said() -> bool:
+            return await self.readiness() == wanted
+
+        await until(said, self.within(20), f"/readyz does not say {wanted}")
 
     async def has(self, count: int, within_s: float, every_s: float = 0.1) -> float:
         """Wait for so many samples in all; the seconds that it took."""

@@ -130,7 +130,7 @@ async def disk_full(scene: Scene) -> str:
         await asyncio.sleep(5)
         filler.unlink()
         seconds = await scene.has_more(300, 90)
-        await _settle(scene)
+        await settle(scene)
         return f"healed {seconds:.1f} s after"
 
 
@@ -147,15 +147,16 @@ async def read_only(scene: Scene) -> str:
         await _run("mount", "-o", "remount,rw", str(_disk(scene)))
         expect(code != 0, "ended as if asked to")
         expect(line.startswith("pingboard: "), f"no clear line but: {line}")
+        expect(await scene.readiness() != "ready", "/readyz says that it is ready")
         await scene.start()
         await scene.has_more(1, 20)
-        await _settle(scene)
+        await settle(scene)
         return f"code {code}: {line}"
 
 
 @case(31, "PostgreSQL killed while it commits", "retried, nothing twice")
 async def postgresql_killed(scene: Scene) -> str:
-    async with _postgresql(scene):
+    async with postgresql(scene):
         await scene.start()
         await scene.has_more(1, scene.within(20))
         for _ in range(int(scene.long(2, 20))):
@@ -163,7 +164,7 @@ async def postgresql_killed(scene: Scene) -> str:
             os.kill(await _backend(scene), signal.SIGKILL)
         await scene.flood(5)
         seconds = await scene.has_more(2, scene.within(65))
-        await _settle(scene)
+        await settle(scene)
         code, _ = await scene.worker.terminate()
         expect(code == 0, f"SIGTERM ended it with code {code}")
         scene.heals = False
@@ -225,7 +226,7 @@ async def _run(*command: str) -> None:
         raise CaseError(f"{command[0]} needs root: {stderr.decode().strip()}")
 
 
-async def _settle(scene: Scene) -> None:
+async def settle(scene: Scene) -> None:
     """All of the room is stored, and the database whole: while it is still there."""
 
     async def settled() -> bool:
@@ -238,7 +239,7 @@ async def _settle(scene: Scene) -> None:
 
 
 @asynccontextmanager
-async def _postgresql(scene: Scene) -> AsyncIterator[None]:
+async def postgresql(scene: Scene) -> AsyncIterator[None]:
     """The scene's database on a PostgreSQL server of its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

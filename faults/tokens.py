@@ -11,7 +11,7 @@ from pingboard.lab.faultproxy import Seen, answer
 UNKNOWN_TOKEN = {"errcode": "M_UNKNOWN_TOKEN", "error": "Unknown token", "soft_logout": False}
 
 
-@case(4, "Hard 401", "ends within 10 s with a code of its own")
+@case(4, "Hard 401", "ends within 10 s with a code of its own, /readyz says so")
 async def refused(scene: Scene) -> str:
     await scene.start()
     scene.end_codes = frozenset(range(2, 100))
@@ -22,7 +22,9 @@ async def refused(scene: Scene) -> str:
     await scene.exchange(1)
     code = await scene.worker.end(scene.within(10))
     expect(code not in (0, 1), f"ended with code {code}, which has other meanings")
-    return f"code {code} after {clock() - begin:.1f} s"
+    seconds = clock() - begin
+    await scene.expect_readiness("auth")
+    return f"code {code} after {seconds:.1f} s, /readyz says auth"
 
 
 @case(5, "Soft logout", "one new login, same device")

@@ -63,6 +63,7 @@ class GapFiller:
         self._latest_pings = latest_pings
         self._wake = asyncio.Event()
         self._filling: set[str] = set()
+        self._noticed: set[str] = set()
 
     def is_filling(self, room_id: str) -> bool:
         """Whether a gap of this room is still open: pings may yet turn up in it."""
@@ -71,6 +72,7 @@ class GapFiller:
     def notice(self, room_ids: Sequence[str]) -> None:
         """Gaps of these rooms were recorded."""
         self._filling.update(room_ids)
+        self._noticed.update(room_ids)
         if room_ids:
             self._wake.set()
 
@@ -81,14 +83,14 @@ class GapFiller:
             gaps = await self._open_gaps()
             for gap in gaps:
                 await self._fill(gap)
-            # A gap that is noticed while the store is asked is not among the answers.
-            filling = set(self._filling)
+            # A gap that is noticed from here on may not be among the answers.
+            self._noticed.clear()
             still_open = {gap.room_id for gap in await self._open_gaps()}
-            for room_id in filling - still_open:
-                if await self._finish(room_id):
-                    self._filling.discard(room_id)
-                else:
+            for room_id in self._filling - still_open - self._noticed:
+                if not await self._finish(room_id):
                     still_open.add(room_id)
+                elif room_id not in self._noticed:
+                    self._filling.discard(room_id)
             await self._rest(LATER_S if still_open else None)
 
     async def _rest(self, seconds: float | None) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from pingboard.model import WorkerState, from_ts
+from pingboard.model import RoomState, WorkerState, from_ts
 from pingboard.store.health import Health as StoreHealth
-from pingboard.store.health import read_health
+from pingboard.store.health import RoomHealth, read_health, read_rooms
 from pingboard.web import problems
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.parameters import NoQuery
@@ -24,6 +25,12 @@ _REASONS = {
     WorkerState.AUTH: "The homeserver does not accept the worker's account any more.",
     WorkerState.UNREACHABLE: "The worker's homeserver does not answer.",
     WorkerState.STOPPED: "The worker has stopped.",
+}
+
+
+_SHUT = {
+    RoomState.LEFT: "its account is not in the room any more",
+    RoomState.DENIED: "its account may not send",
 }
 
 
@@ -61,17 +68,27 @@ def get_readiness(
     """200 where the database answers and a worker syncs; 503 with the reason where not.
 
     `reason` is one of `database`, `no-worker`, `starting`, `auth`, `unreachable`, `stopped`,
-    `stale`. The boards are served in any case.
+    `stale`, `room`. The boards are served in any case.
     """
     response.headers["Cache-Control"] = "no-store"
     try:
-        health = read_health(boards.engine)
+        health, rooms = read_health(boards.engine), read_rooms(boards.engine)
     except Exception:  # noqa: BLE001 (whatever the driver says, it is not ready)
         raise problems.NotReadyProblem("database", "The database can't be read.") from None
+    synced_at = _require_sync(health, now)
+    _require_room(rooms.values())
     return Readiness(
-        last_sync_at=_require_sync(health, now),
+        last_sync_at=synced_at,
         last_pong_at=None if health.last_pong_ts is None else from_ts(health.last_pong_ts),
     )
+
+
+def _require_room(rooms: Iterable[RoomHealth]) -> None:
+    """A problem where the worker can't measure in any of its rooms."""
+    states = {RoomState(one.state) for one in rooms if one.state is not None}
+    if RoomState.JOINED not in states and states & _SHUT.keys():
+        why = " and ".join(said for state, said in _SHUT.items() if state in states)
+        raise problems.NotReadyProblem("room", f"The worker can't ping in any room: {why}.")
 
 
 def _require_sync(health: StoreHealth, now: datetime) -> datetime:

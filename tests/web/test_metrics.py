@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pingboard.model import Batch, Rejected, Rejection, WorkerState, to_ts
+from pingboard.model import Batch, Rejected, Rejection, RoomState, WorkerState, to_ts
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.ingest import Ingest
 from pingboard.web import gauges
@@ -192,3 +192,20 @@ def test_a_database_without_a_worker_is_not_ready(store: Engine, tmp_path: Path)
         answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["reason"] == "database"
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [(RoomState.LEFT, "not in the room any more"), (RoomState.DENIED, "may not send")],
+)
+def test_a_worker_that_no_room_lets_ping_is_not_ready(
+    store: Engine, state: RoomState, why: str
+) -> None:
+    say(store, WorkerState.RUNNING, synced_before=timedelta(seconds=1))
+    Ingest(store, "test").record_room_state(ROOM, state)
+    with serve(store) as client:
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()["reason"]) == (503, "room")
+        assert why in answer.json()["detail"]
+        Ingest(store, "test").record_room("!second", None)
+        assert client.get("/readyz").status_code == 200
