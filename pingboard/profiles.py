@@ -175,7 +175,9 @@ def find_similar(boards: Boards, name: str, limit: int) -> list[str]:
         for one in known
         if min(len(lower), len(one)) > 3 and (lower in one.lower() or one.lower() in lower)
     ]
-    return list(dict.fromkeys([*get_close_matches(lower, known, limit), *parts]))[:limit]
+    return list(dict.fromkeys([*get_close_matches(lower, known, limit, cutoff=0.8), *parts]))[
+        :limit
+    ]
 
 
 def _take_middles(named: Iterable[tuple[str, float]]) -> dict[str, float]:

@@ -140,15 +140,24 @@ def _judge(found: Comparison, row: Standing, clock: Clock | None) -> Verdict:
         return Verdict.FEW_OTHERS
     if row.ci95_ms is None:
         return Verdict.FEW_SAMPLES
-    left_ms = found.difference_ms - found.clock_ms
-    if row.ci95_ms[0] <= found.others_median_ms <= row.ci95_ms[1] and not found.clock_ms:
+    low_ms, high_ms = (end - found.others_median_ms for end in found.middle_ms)
+    verdict = _place(found.difference_ms, low_ms, high_ms)
+    is_chance = row.ci95_ms[0] <= found.others_median_ms <= row.ci95_ms[1]
+    if is_chance and not found.clock_ms:
         return Verdict.EVEN
+    # Bot and homeserver may have a clock each, so of what a wrong one does not even the direction
+    # is sure: only what holds with it and without it is said.
+    left_ms = found.difference_ms - found.clock_ms
     if clock and abs(left_ms) <= clock.uncertainty_ms:
         return Verdict.CLOCK
-    low_ms, high_ms = (end - found.others_median_ms for end in found.middle_ms)
-    if left_ms > high_ms:
+    agrees = not is_chance and verdict is _place(left_ms, low_ms, high_ms)
+    return verdict if agrees else Verdict.CLOCK
+
+
+def _place(difference_ms: float, low_ms: float, high_ms: float) -> Verdict:
+    if difference_ms > high_ms:
         return Verdict.SLOW
-    return Verdict.FAST if left_ms < low_ms else Verdict.ORDINARY
+    return Verdict.FAST if difference_ms < low_ms else Verdict.ORDINARY
 
 
 def _find_middle(others_ms: Sequence[float]) -> tuple[float, float] | None:

@@ -68,12 +68,13 @@ def test_too_few_others_are_no_measure(others: list[float]) -> None:
         (BoardName.RECEPTION, 500, AHEAD, Verdict.CLOCK),
         (BoardName.RECEPTION, 580, AHEAD, Verdict.CLOCK),
         (BoardName.RECEPTION, 581, AHEAD, Verdict.SLOW),
-        (BoardName.RECEPTION, 419, AHEAD, Verdict.FAST),
-        (BoardName.RECEPTION, 200, AHEAD, Verdict.FAST),
-        (BoardName.DELIVERY, 10, AHEAD, Verdict.SLOW),
+        (BoardName.RECEPTION, 419, AHEAD, Verdict.CLOCK),
+        (BoardName.RECEPTION, 200, AHEAD, Verdict.CLOCK),
+        (BoardName.DELIVERY, 10, AHEAD, Verdict.CLOCK),
         (BoardName.DELIVERY, 500, AHEAD, Verdict.SLOW),
         (BoardName.DELIVERY, 500, BEHIND, Verdict.CLOCK),
-        (BoardName.RECEPTION, 20, BEHIND, Verdict.SLOW),
+        (BoardName.DELIVERY, 20, BEHIND, Verdict.FAST),
+        (BoardName.RECEPTION, 20, BEHIND, Verdict.CLOCK),
     ],
 )
 def test_what_a_wrong_clock_explains_is_not_held_against_a_homeserver(

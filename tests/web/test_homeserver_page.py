@@ -73,7 +73,7 @@ def test_a_wrong_clock_is_named_and_explains_what_it_explains(store: Engine) -> 
         picture = client.get("/api/v1/homeservers/ahead.example").json()["clock"]
     assert picture["is_wrong"]
     assert "Neither, as far as can be told" in page
-    assert "that is what its wrong clock does to this number" in page
+    assert "but its clock is wrong by about" in page
     assert "Its clock is wrong:" in page
     assert "ahead of ours" in page
 

@@ -219,11 +219,13 @@ function markMs(low, high) {
 }
 
 function markTime(from, to, width) {
-  const most = Math.max(width / 50, 2);
+  const most = Math.min(Math.max(width / 50, 2), 8);
   const steps = [60, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400, 172800, 604800, 1209600, 5270400];
   const step = steps.find((one) => (to - from) / one <= most) ?? steps.at(-1);
   const first = Math.ceil(from / step) * step;
-  return Array.from({ length: Math.floor((to - first) / step) + 1 }, (_, n) => first + n * step);
+  const room = (to - from) * 0.03;
+  return Array.from({ length: Math.floor((to - first) / step) + 1 }, (_, n) => first + n * step)
+    .filter((at) => at - from > room && to - at > room);
 }
 
 function writer(language) {
