@@ -29,7 +29,7 @@ SAMPLES = 1_000_000
 
 def pairs(quick: bool) -> Iterator[Pair]:
     """The figures; `quick` leaves out the peer's largest."""
-    for servers, target in [(200, 1.2), (2_000, 1.5)]:
+    for servers, target in [(200, 1.2), (2_000, 1.5), (5_000, 2)]:
         yield against_sort(synthesize(SAMPLES, servers), target)
     for samples in [SAMPLES // 10] if quick else [SAMPLES // 10, SAMPLES]:
         yield against_peer(synthesize(samples), target=0.25)

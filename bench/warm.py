@@ -23,8 +23,6 @@ from bench.store import write_ours
 from pingboard import profiles
 from pingboard.boards import Boards, Question
 from pingboard.model import BoardName
-from pingboard.ranking.pairs import pair
-from pingboard.ranking.standings import rank
 from pingboard.store.engine import open_engine
 from pingboard.web.matrix import write_pairs
 from pingboard.web.parameters import BoardQuery
@@ -38,7 +36,6 @@ def pairs(quick: bool) -> Iterator[Pair]:
         path = Path(folder) / "ours.db"
         write_ours(path, samples)
         yield board_and_matrix(path, samples)
-    yield of_many_servers(synthesize(len(samples.ping), 5_000))
 
 
 def board_and_matrix(path: Path, samples: Pongs) -> Pair:
@@ -59,24 +56,6 @@ def board_and_matrix(path: Path, samples: Pongs) -> Pair:
         ours,
         lambda: (np.sort(board_keys), np.sort(pair_keys)),
         1.8,
-    )
-
-
-def of_many_servers(samples: Pongs) -> Pair:
-    """Ranking and matrix where there are 5,000 ping servers: up to half a million pairs."""
-    names = samples.names
-    by, to, ms = samples.ping_server, samples.pong_server, samples.one_way_ms
-    board_keys, pair_keys = _keys(samples)
-
-    def ours() -> None:
-        rank(by, ms, names, limit=10)
-        pair(by, to, ms, names)
-
-    return Pair(
-        f"top ten and matrix of {len(ms):,} samples, 5,000 servers / the two sorts",
-        ours,
-        lambda: (np.sort(board_keys), np.sort(pair_keys)),
-        3,
     )
 
 
