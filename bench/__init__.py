@@ -7,7 +7,8 @@
     store.py     another: from the database to a board, and whole processes
     year.py      another: the board of a year, exact, once raw rows are dropped
     scale.py     another: ten million samples, and the memory they take (peak.py)
-    live.py      another: a new pong, answers over HTTP, ingest
+    live.py      another: a new pong, answers over HTTP
+    ingest.py    another: pongs into the database, one by one and in batches
     latency.py   another: answers while a board is ranked each second
     pairs.py     measures the two sides of a pair in turn
     machine.py   what it ran on

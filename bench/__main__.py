@@ -10,7 +10,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import latency, listeners, live, machine, ranking, receive, scale, store, warm, year
+from bench import (
+    ingest,
+    latency,
+    listeners,
+    live,
+    machine,
+    ranking,
+    receive,
+    scale,
+    store,
+    warm,
+    year,
+)
 from bench.pairs import Size, measure
 from bench.plot import render_plot
 from bench.report import (
@@ -24,7 +36,7 @@ from bench.report import (
     to_row,
 )
 
-GROUPS = [ranking, warm, store, scale, year, live, latency, listeners, receive]
+GROUPS = [ranking, warm, store, scale, year, live, ingest, latency, listeners, receive]
 NAMES = [name_of(group) for group in GROUPS]
 REPEATS = 7
 DOCUMENT = Path("docs/performance.md")

@@ -16,7 +16,6 @@ import math
 import socket
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,6 @@ def pairs(quick: bool) -> Iterator[Pair]:
     """The figures; `quick` measures the update at 100k."""
     yield from of_new_pongs(quick)
     yield from over_http()
-    yield from ingesting()
 
 
 def of_new_pongs(quick: bool) -> Iterator[Pair]:
@@ -241,33 +239,3 @@ class Client:
 
 def _request(header: bytes) -> bytes:
     return b"GET /a HTTP/1.1\r\nhost: x\r\n" + header + b"\r\n"
-
-
-def ingesting() -> Iterator[Pair]:
-    """Pongs into the database: verified samples of ours, and rows as pingstat inserts them."""
-    folder = Path(tempfile.mkdtemp())
-    theirs = peer.Inserter(folder / "theirs.db")
-    path = folder / "ours.db"
-    synthesize(1_000).write(path)
-    ingest = Ingest(open_engine(f"sqlite:///{path}"), "bench")
-    numbers = iter(range(10**9))
-    template = make_sample(0)
-
-    def record(batches: int, size: int) -> None:
-        for _ in range(batches):
-            ping = replace(template.ping, event_id=f"$b{next(numbers)}")
-            samples = [
-                Sample(ping, replace(template.pong, server=f"s{number}.example"), None)
-                for number in range(size)
-            ]
-            ingest.record(Batch([], samples))
-
-    yield Pair(
-        "100 pongs, a commit each / pingstat's", lambda: record(100, 1), lambda: theirs(100), 1 / 3
-    )
-    yield Pair(
-        "3,000 pongs in batches of 1,000 / 20 of pingstat's (150 times its rate)",
-        lambda: record(3, 1000),
-        lambda: theirs(20),
-        1,
-    )

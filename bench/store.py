@@ -91,10 +91,15 @@ def with_history(folder: Path, samples: int) -> Pair:
     )
     for path, pongs in ((short, week), (long, year)):
         write_ours(path, pongs)
+
+    def five_times(path: Path) -> None:
+        for _ in range(5):  # once takes less than what else happens on a machine
+            _board(path, WEEK, with_matrix=False)
+
     return Pair(
         f"a week of {samples:,} samples out of a year / the week alone",
-        lambda: _board(long, WEEK, with_matrix=False),
-        lambda: _board(short, WEEK, with_matrix=False),
+        lambda: five_times(long),
+        lambda: five_times(short),
         1.1,
         lambda: int(
             _board(long, WEEK, with_matrix=False) != _board(short, WEEK, with_matrix=False)
