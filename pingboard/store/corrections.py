@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, delete, insert, select, update
@@ -13,8 +14,10 @@ from pingboard.store.rows import (
     ids_of,
     insert_new,
     insert_rows,
+    is_among,
     is_one_of,
     ping_ids,
+    write_list,
 )
 from pingboard.store.tables import (
     gap,
@@ -31,7 +34,7 @@ from pingboard.store.tables import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from pingboard.model import Gap, Pending, Ping, Pong
 
@@ -79,9 +82,17 @@ def find_redacted(
     connection: Connection, rooms: Collection[int], hashes: Sequence[int]
 ) -> set[tuple[int, int]]:
     """The pongs, by room (row) and hash, that were taken back before."""
-    found = select(redacted.c.room, redacted.c.event_hash).where(redacted.c.room.in_(rooms))
-    wanted = found.where(is_one_of(connection, redacted.c.event_hash, hashes))
-    return {(row[0], row[1]) for row in connection.execute(wanted)}
+    given = {"values": write_list(connection, hashes)}
+    rows = connection.execute(_find_redacted(connection.dialect.name), given)
+    return {(row[0], row[1]) for row in rows if row[0] in rooms}
+
+
+@cache
+def _find_redacted(dialect: str) -> Select[int, int]:
+    found = select(redacted.c.room, redacted.c.event_hash)
+    # Said by room too, because their key begins with it.
+    rooms = redacted.c.room.in_(select(room.c.id))
+    return found.where(rooms, is_among(dialect, redacted.c.event_hash))
 
 
 def void(connection: Connection, pings: Sequence[Ping]) -> None:
