@@ -22,7 +22,7 @@ from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.frame import render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from pingboard.boards import Boards
@@ -79,46 +79,28 @@ class JsonText(Response):
         return json.dumps(content).encode()
 
 
-@router.get(
-    "/stats",
-    status_code=302,
-    operation_id="redirect_pingstat",
-    summary="Legacy address of the page",
-    openapi_extra=_ROOM_ID,
-    response_class=RedirectResponse,
-    responses=_MISSING_ROOM,
-)
-def redirect_stats(request: Request) -> Response:
-    """Redirects to the address with the room in its path."""
-    return _redirect(request, "stats")
+def _redirect_to(target: str) -> Callable[[Request], Response]:
+    def redirect(request: Request) -> Response:
+        return _redirect(request, target)
+
+    return redirect
 
 
-@router.get(
-    "/stats.json",
-    status_code=302,
-    operation_id="redirect_pingstat_json",
-    summary="Legacy address of the statistics",
-    openapi_extra=_ROOM_ID,
-    response_class=RedirectResponse,
-    responses=_MISSING_ROOM,
-)
-def redirect_stats_json(request: Request) -> Response:
-    """Redirects to the address with the room in its path."""
-    return _redirect(request, "stats.json")
-
-
-@router.get(
-    "/stats.raw.json",
-    status_code=302,
-    operation_id="redirect_pingstat_raw",
-    summary="Legacy address of single pongs",
-    openapi_extra=_ROOM_ID,
-    response_class=RedirectResponse,
-    responses=_MISSING_ROOM,
-)
-def redirect_stats_raw_json(request: Request) -> Response:
-    """Redirects to the address with the room in its path."""
-    return _redirect(request, "stats.raw.json")
+for _target, _operation_id, _what in (
+    ("stats", "redirect_pingstat", "the page"),
+    ("stats.json", "redirect_pingstat_json", "the statistics"),
+    ("stats.raw.json", "redirect_pingstat_raw", "single pongs"),
+):
+    router.get(
+        f"/{_target}",
+        status_code=302,
+        operation_id=_operation_id,
+        summary=f"Legacy address of {_what}",
+        description="Redirects to the address with the room in its path.",
+        openapi_extra=_ROOM_ID,
+        response_class=RedirectResponse,
+        responses=_MISSING_ROOM,
+    )(_redirect_to(_target))
 
 
 @router.get(

@@ -1,0 +1,84 @@
+"""The lab as a command, and as what `run` brings where no account is configured."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from pingboard.cli.start import say
+from pingboard.model import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from pingboard.settings import Settings
+
+# What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
+
+LAB_DELAYS = {"hs2": 0.06, "hs3": 0.15}
+"""Delays of the lab that `run` starts by itself, seconds each way: its ranks differ visibly."""
+
+LAB_INTERVAL = timedelta(seconds=2)
+
+
+async def run_lab(servers: int, delays: dict[str, float]) -> None:
+    """Run a lab, and say how to run pingboard on it."""
+    import asyncio
+
+    from pingboard.lab import Lab
+
+    async with Lab(servers=servers, delays=delays, on_progress=say) as lab:
+        account = await lab.register(lab.homeservers[0], "pingboard")
+        say("")
+        for homeserver in lab.homeservers:
+            say(f"{homeserver.name}: {homeserver.server_name} at {homeserver.url}")
+        say("")
+        say("To run pingboard on it, in another terminal:")
+        say(f"  export PINGBOARD_HOMESERVER={account.homeserver_url}")
+        say(f"  export PINGBOARD_USER={account.user_id}")
+        say(f"  export PINGBOARD_ACCESS_TOKEN={account.access_token}")
+        say(f"  export PINGBOARD_ROOMS='{lab.room_alias}'")
+        say("  export PINGBOARD_INTERVAL=2s")
+        say("  pingboard run")
+        say("")
+        say("Ctrl-C ends it")
+        await asyncio.Event().wait()
+
+
+@contextlib.asynccontextmanager
+async def lab_settings(settings: Settings) -> AsyncIterator[Settings]:
+    """A lab, and the settings with an account on its first homeserver."""
+    import secrets
+
+    from pydantic import SecretStr
+
+    from pingboard.lab import Lab
+
+    say("no account is configured, so pingboard brings a network of its own (a lab)")
+    async with Lab(servers=3, delays=LAB_DELAYS, on_progress=say) as lab:
+        # A new name each time: what the database remembers of an earlier lab's account, its
+        # sync token above all, is not this one's.
+        account = await lab.register(lab.homeservers[0], f"pingboard-{secrets.token_hex(3)}")
+        changed = {
+            "homeserver": account.homeserver_url,
+            "user": account.user_id,
+            "access_token": SecretStr(account.access_token),
+            "rooms": (lab.room_alias,),
+        }
+        if "interval" not in settings.model_fields_set:
+            changed["interval"] = LAB_INTERVAL
+        yield settings.model_copy(update=changed)
+
+
+def parse_delay(text: str) -> tuple[str, float]:
+    """`hs2=150ms` as a name and seconds; ConfigurationError for anything else."""
+    from pingboard.settings import parse_duration
+
+    name, _, duration = text.partition("=")
+    try:
+        return name, parse_duration(duration).total_seconds()
+    except ValueError as error:
+        raise ConfigurationError(
+            f"--delay {text!r}: {error}; for example --delay hs2=150ms"
+        ) from None

@@ -1,0 +1,105 @@
+"""What flows through pingboard, from a room event to a board, and the errors.
+
+    room events -> Ping, Pong -> Sample -> (store) -> Standing, Board
+
+Everything here is plain data: no I/O, no clock. Times are either `datetime` (aware, UTC; names
+end in `_at` or stand in a `Window`) or Matrix timestamps (`int`, milliseconds since the Unix
+epoch; names end in `_ts`). Latencies are `int` milliseconds, names end in `_ms`.
+
+The tree of errors:
+
+    PingboardError
+      ConfigurationError      a setting or an argument is wrong; refuse to start
+        AccountError          the homeserver does not accept the account
+      AccountLostError        the homeserver did accept the account, and does not any more
+      HomeserverError         the homeserver can't be reached or answers with an error; passes
+        RateLimitedError      it asks to wait
+      StoreError              the database can't be opened or is not ours
+        LeaseError            another worker writes to it
+      UnknownRoomError        no such room in the store
+      UnknownHomeserverError  no such homeserver in that room and window
+"""
+
+from __future__ import annotations
+
+from pingboard.model.boards import (
+    ONE_WAY_MIN_MS,
+    Board,
+    BoardName,
+    PingstatRow,
+    Room,
+    Standing,
+)
+from pingboard.model.errors import (
+    AccountError,
+    AccountLostError,
+    ConfigurationError,
+    HomeserverError,
+    LeaseError,
+    PingboardError,
+    RateLimitedError,
+    StoreError,
+    UnknownHomeserverError,
+    UnknownRoomError,
+)
+from pingboard.model.events import (
+    PONG_TIMEOUT_MS,
+    Batch,
+    Gap,
+    Pending,
+    Ping,
+    Pong,
+    Provenance,
+    Rejected,
+    Rejection,
+    RoomState,
+    Sample,
+    WorkerState,
+)
+from pingboard.model.times import (
+    DEFAULT_WINDOW,
+    WINDOWS,
+    Window,
+    from_ts,
+    month_of,
+    month_start_ts,
+    to_ts,
+)
+
+__all__ = [
+    "DEFAULT_WINDOW",
+    "ONE_WAY_MIN_MS",
+    "PONG_TIMEOUT_MS",
+    "WINDOWS",
+    "AccountError",
+    "AccountLostError",
+    "Batch",
+    "Board",
+    "BoardName",
+    "ConfigurationError",
+    "Gap",
+    "HomeserverError",
+    "LeaseError",
+    "Pending",
+    "Ping",
+    "PingboardError",
+    "PingstatRow",
+    "Pong",
+    "Provenance",
+    "RateLimitedError",
+    "Rejected",
+    "Rejection",
+    "Room",
+    "RoomState",
+    "Sample",
+    "Standing",
+    "StoreError",
+    "UnknownHomeserverError",
+    "UnknownRoomError",
+    "Window",
+    "WorkerState",
+    "from_ts",
+    "month_of",
+    "month_start_ts",
+    "to_ts",
+]

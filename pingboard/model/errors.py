@@ -1,0 +1,54 @@
+"""What pingboard tells its user in one line; the tree is in the package's docstring."""
+
+from __future__ import annotations
+
+
+class PingboardError(Exception):
+    """Something that pingboard tells its user in one line."""
+
+
+class ConfigurationError(PingboardError):
+    """A setting or an argument is wrong; the message names it and gives an example."""
+
+
+class AccountError(ConfigurationError):
+    """The homeserver does not accept the account: wrong password, revoked token, unknown user."""
+
+
+class AccountLostError(PingboardError):
+    """The homeserver turned away an account that it had accepted: logged out, or deactivated."""
+
+
+class HomeserverError(PingboardError):
+    """The homeserver can't be reached or answered with an error; trying again may help.
+
+    `errcode` is the Matrix error code (`M_FORBIDDEN`), None where the answer carried none.
+    """
+
+    def __init__(self, message: str, errcode: str | None = None) -> None:
+        super().__init__(message)
+        self.errcode = errcode
+
+
+class RateLimitedError(HomeserverError):
+    """The homeserver asks to wait `retry_after_s` seconds."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message, "M_LIMIT_EXCEEDED")
+        self.retry_after_s = retry_after_s
+
+
+class StoreError(PingboardError):
+    """The database can't be opened, or is not one of ours."""
+
+
+class LeaseError(StoreError):
+    """Another worker writes to the database; there is one at a time."""
+
+
+class UnknownRoomError(PingboardError):
+    """No room of that alias or ID is configured or has samples."""
+
+
+class UnknownHomeserverError(PingboardError):
+    """Nothing was heard of a homeserver of that name."""

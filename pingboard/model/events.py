@@ -1,0 +1,163 @@
+"""From a room event to a sample, and what one response of the homeserver leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+PONG_TIMEOUT_MS = 600_000
+"""A pong counts up to 10 minutes after its ping; later it is lost (method: "What makes a pong
+count", rule 5). pingstat ends at the same number."""
+
+
+class Provenance(IntEnum):
+    """How a sample came to us; stored as its integer, so the numbers never change."""
+
+    LIVE = 0
+    GAP_FILL = 1
+    IMPORT = 2
+
+
+class Rejection(StrEnum):
+    """Why a pong does not count. A closed list: an admin looks the reason up."""
+
+    INVALID_SERVER_NAME = "invalid_server_name"
+    INVALID_MS = "invalid_ms"
+    CONTRADICTORY = "contradictory"
+    UNKNOWN_PING = "unknown_ping"
+    NOT_A_PING = "not_a_ping"
+    FORGED_FROM = "forged_from"
+    LATE = "late"
+    DUPLICATE = "duplicate"
+    IMPLAUSIBLE = "implausible"
+    """It counts on `response`, where nothing that it claims matters; its one-way contradicts the
+    round trip, and on the other boards it is only as good as its clock."""
+
+
+class RoomState(StrEnum):
+    """Whether a room can be measured in."""
+
+    JOINED = "joined"
+    LEFT = "left"
+    """kicked, banned, or left by the account elsewhere"""
+    DENIED = "denied"
+    """joined, but not allowed to send"""
+    UPGRADED = "upgraded"
+    """replaced by a room that names it as its predecessor"""
+
+
+class WorkerState(StrEnum):
+    """How the worker is doing."""
+
+    RUNNING = "running"
+    UNREACHABLE = "unreachable"
+    """the homeserver does not answer, or answers with errors"""
+    AUTH = "auth"
+    """the homeserver does not accept the account any more"""
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A `!ping` message in a room."""
+
+    event_id: str
+    room_id: str
+    server: str
+    """the homeserver of its authenticated sender: the ping server"""
+    origin_server_ts: int
+    """by the ping server's clock; a claim where the server is not ours"""
+    seen_ts: int
+    """our receipt; for history that we did not see arrive, `origin_server_ts`"""
+    vantage: str | None = None
+    """the vantage that it was sent from, for our own pings"""
+    sent_ts: int | None = None
+    """our clock at the send, for our own pings that this process sent"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """An echo bot's answer to one ping, as it claims it; nothing here is believed yet."""
+
+    event_id: str
+    room_id: str
+    server: str
+    """the homeserver of its authenticated sender: the pong server"""
+    ping_event_id: str
+    claimed_from: str | None
+    """the ping server that its content names"""
+    one_way_ms: int
+    origin_server_ts: int
+    seen_ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A pong that does not count. Only this much of it is kept, as a count."""
+
+    room_id: str
+    server: str
+    """the pong server; empty where the sender has no valid server name"""
+    reason: Rejection
+    seen_ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A pong that counts: one ping x one pong server."""
+
+    ping: Ping
+    pong: Pong
+    round_trip_ms: int | None
+    """only for our own pings whose pong we saw arrive"""
+    provenance: Provenance = Provenance.LIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A pong whose ping is not known yet, as long as it can still become known."""
+
+    pong: Pong
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch of a room's history that we did not see arrive, to be filled backwards."""
+
+    room_id: str
+    position: str
+    """the token to go on from"""
+    until: str | None
+    """the token where it ends; None where it is bounded by `oldest_ts` alone"""
+    oldest_ts: int | None
+    opened_ts: int
+    """our clock when it was found; nothing in it is newer"""
+    id: int | None = None
+    """None before it is stored"""
+    closed_ts: int | None = None
+    pongs: int = 0
+    """that were found in it and count"""
+    fault: str | None = None
+    """why it could not be filled, or not yet"""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one response of the homeserver leads to; the store commits it as one transaction."""
+
+    pings: Sequence[Ping] = ()
+    samples: Sequence[Sample] = ()
+    rejected: Sequence[Rejected] = ()
+    expected: Sequence[tuple[Ping, Collection[str]]] = ()
+    """pings of ours, with the servers that should answer"""
+    voided: Sequence[Ping] = ()
+    """pings of ours of which nothing is expected any more"""
+    pending: Sequence[Pending] = ()
+    settled: Sequence[Pong] = ()
+    """pongs that are pending no longer"""
+    redacted: Sequence[tuple[str, str]] = ()
+    """(room ID, event ID)"""
+    gaps: Sequence[Gap] = ()
+    """opened (no id yet), or filled further"""

@@ -1,0 +1,75 @@
+"""Times, months and windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+WINDOWS = {
+    "1h": timedelta(hours=1),
+    "6h": timedelta(hours=6),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+    "90d": timedelta(days=90),
+    "365d": timedelta(days=365),
+}
+"""The windows that can be asked for by name, all ending now."""
+
+DEFAULT_WINDOW = "7d"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_ts(at: datetime) -> int:
+    """An aware datetime as a Matrix timestamp: ms since the epoch, rounded up.
+
+    Up, so that `ts >= to_ts(start)` selects no millisecond before a `start` between two.
+    """
+    since = at - _EPOCH
+    return since.days * 86_400_000 + since.seconds * 1000 - -since.microseconds // 1000
+
+
+def from_ts(ts: int) -> datetime:
+    """A Matrix timestamp as an aware UTC datetime; OverflowError beyond the year 9999."""
+    return _EPOCH + timedelta(milliseconds=ts)
+
+
+def month_of(ts: int) -> int:
+    """The UTC month of a Matrix timestamp, counted from the year 0: 12 x year + month - 1."""
+    at = from_ts(ts)
+    return 12 * at.year + at.month - 1
+
+
+def month_start_ts(month: int) -> int:
+    """The first timestamp of a month as `month_of` counts them."""
+    return to_ts(datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A half-open interval [start, end) of pong times, aware UTC datetimes."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise ValueError("a window has aware datetimes")
+        if self.start > self.end:
+            raise ValueError("a window starts before it ends")
+
+    @classmethod
+    def named(cls, name: str, end: datetime) -> Window:
+        """The window of a name in `WINDOWS` that ends at `end`; KeyError for any other name."""
+        return cls(end - WINDOWS[name], end)
+
+    @property
+    def start_ts(self) -> int:
+        """The first timestamp inside, ms since the epoch."""
+        return to_ts(self.start)
+
+    @property
+    def end_ts(self) -> int:
+        """The first timestamp after it, ms since the epoch."""
+        return to_ts(self.end)
