@@ -10,12 +10,15 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.browser.chromium import find_chromium, launch
 from tests.browser.data import make_site
 from tests.browser.tabs import open_tab
 from tests.web.site import serve
+
+# A test waits as long as a slow machine needs, and no longer than the page does.
+expect.set_options(timeout=40_000)
 
 MISSING = (
     "no Chromium: set PINGBOARD_TEST_CHROMIUM to one, install one (apt-get install chromium), "

@@ -55,7 +55,7 @@ async def test_a_pong_moves_a_row_while_one_looks(live_tab: Page, store: Engine)
     await live_tab.evaluate("window.stays = document.querySelectorAll('#board tbody tr')[2]")
     record(store, make_answers("slow.example", [100] * 4, first=50))
     first = live_tab.locator("#board tbody tr").first
-    await expect(first.locator("bdi")).to_have_text("slow.example", timeout=15_000)
+    await expect(first.locator("bdi")).to_have_text("slow.example")
     await expect(first.locator(".median")).to_contain_text("100")
     await expect(live_tab.locator("#live .heard")).to_contain_text("new pongs: 4")
     await expect(live_tab.locator("#live .ago")).to_contain_text("ago")
@@ -71,9 +71,7 @@ async def test_the_order_that_was_chosen_stays_while_pongs_come(
     assert await names(live_tab) == ["slow.example", "middle.example", "fast.example"]
     assert live_tab.url.endswith("/?sort=-samples")
     record(store, make_answers("fast.example", [210] * 9, first=50))
-    await expect(live_tab.locator("#board tbody tr").first).to_contain_text(
-        "fast.example", timeout=15_000
-    )
+    await expect(live_tab.locator("#board tbody tr").first).to_contain_text("fast.example")
     assert await names(live_tab) == ["fast.example", "slow.example", "middle.example"]
     assert await live_tab.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
     await live_tab.reload()
@@ -104,7 +102,7 @@ async def test_a_board_that_was_empty_shows_its_first_pong(
             await tab.goto("/")
             await expect(tab.get_by_text("No pongs here yet")).to_be_visible()
             record(engine, make_answers("first.example", [300]))
-            await expect(tab.locator("#board bdi")).to_have_text("first.example", timeout=15_000)
+            await expect(tab.locator("#board bdi")).to_have_text("first.example")
     engine.dispose()
 
 
@@ -117,7 +115,7 @@ async def test_a_page_that_waits_for_its_room_becomes_the_board(
             await tab.goto("/")
             await expect(tab.get_by_text("No room yet")).to_be_visible()
             Ingest(store, "test").record_room(ROOM, "#late:one.example")
-            await expect(tab.locator("#board bdi")).to_have_count(3, timeout=15_000)
+            await expect(tab.locator("#board bdi")).to_have_count(3)
 
 
 async def test_paper_has_the_table_with_its_heads_and_nothing_to_click(tab: Page) -> None:
@@ -139,13 +137,13 @@ async def test_no_pong_is_missed_or_doubled_when_the_server_restarts(
         await expect(tab.locator("#live .state")).to_have_text("Live")
         await tab.evaluate(COLLECT_PONGS)
         record(store, make_answers("before.example", [300] * 3, first=100))
-        await expect(tab.locator("#live .heard")).to_contain_text("new pongs: 3", timeout=15_000)
+        await expect(tab.locator("#live .heard")).to_contain_text("new pongs: 3")
     await expect(tab.locator("#live .state")).to_have_text("Not connected, trying again")
     record(store, make_answers("meanwhile.example", [300] * 5, first=200))
     with serve(store, port=int(address.rpartition(":")[2])):
         record(store, make_answers("after.example", [300] * 2, first=300))
-        await expect(tab.locator("#live .heard")).to_contain_text("new pongs: 10", timeout=30_000)
-        await expect(tab.locator("#board")).to_contain_text("after.example", timeout=15_000)
+        await expect(tab.locator("#live .heard")).to_contain_text("new pongs: 10")
+        await expect(tab.locator("#board")).to_contain_text("after.example")
         seen = await tab.evaluate("window.seen")
         await context.__aexit__(None, None, None)
     assert len(seen) == len(set(seen)) == 10

@@ -6,9 +6,9 @@ const form = find("look");
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 const SOON_MS = 1000;
-const MANY = 1000;
-// However many pongs come; a page of thousands of rows costs more.
-const PAUSE_MS = document.querySelectorAll("#board tbody tr").length > MANY ? 30_000 : 5000;
+const PAUSE_MS = 5000; // however many pongs come
+// Thousands of rows are loaded anew faster than compared: then this only says what is new.
+const isMany = document.querySelectorAll("#board tbody tr").length > 1000;
 
 let updatedAt = performance.now();
 let asking = null;
@@ -94,17 +94,21 @@ async function look(submitter) {
 }
 
 let typing = null;
-form?.addEventListener("input", () => {
+function type() {
   clearTimeout(typing);
   typing = setTimeout(async () => {
     await look(form.querySelector("button"));
     find("said").textContent = find("said").dataset.found;
   }, 200);
-});
-form?.addEventListener("submit", (event) => {
-  event.preventDefault();
-  look(event.submitter);
-});
+}
+
+if (form && !isMany) {
+  form.addEventListener("input", type);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    look(event.submitter);
+  });
+}
 
 // Following
 let heard = 0;
@@ -112,7 +116,7 @@ let due = null;
 let isConnected = null;
 
 function soon() {
-  if (due !== null || document.hidden) return;
+  if (due !== null || document.hidden || isMany) return;
   const wait = Math.max(SOON_MS, updatedAt + PAUSE_MS - performance.now());
   due = setTimeout(() => { due = null; refresh(); }, wait);
 }
@@ -159,5 +163,7 @@ if (live) {
   follow();
   setInterval(tick, 1000);
   // Nobody looked, nothing was asked; now somebody does.
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && !isMany) refresh();
+  });
 }
