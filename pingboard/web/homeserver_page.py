@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, NamedTuple
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
@@ -100,7 +102,7 @@ def show_homeserver(
         "meanings": choices.MEANINGS,
         "parameters": choices.encode(query, leave_out=frozenset({"lang", "board"})),
         "base": str(request.base_url).rstrip("/"),
-        "badge": choices.encode(query, leave_out=frozenset({"lang", "board", "window"})),
+        "badge": f"?{urlencode({'room': query.room})}" if query.room else "",
         "explanations": REMEDIES,
         **_describe(profile),
         **_draw_over_time(boards, room_id, window, name, query.board, now, profile),
@@ -171,7 +173,7 @@ def _draw_over_time(
     window: Window,
     name: str,
     board: BoardName,
-    now: Any,
+    now: datetime,
     profile: Profile,
 ) -> Mapping[str, Any]:
     place = profile.places[board]

@@ -137,7 +137,8 @@ def test_the_snippets_lead_to_the_site_by_its_own_name(site: httpx.Client) -> No
 
 
 def test_a_choice_of_room_goes_along_into_the_snippets(site: httpx.Client) -> None:
-    page = site.get(PAGE, params={"room": ROOM, "window": "24h", "lang": "de"}).text
+    choice = {"room": ROOM, "from": "2026-10-11T00:00:00Z", "board": "reception", "lang": "de"}
+    page = site.get(PAGE, params=choice).text
     (first, *_) = (unescape(text) for text in re.findall(r'data-copy="([^"]*)"', page))
     assert "two.example.svg?room=%21ping%3Aone.example)" in first
 

@@ -74,7 +74,7 @@ def find_edges(medians_ms: Iterable[float]) -> list[int]:
 
 def _round(ms: float) -> int:
     digits = len(str(int(ms)))
-    return max(round(ms, 2 - digits).__int__(), 1)
+    return max(int(round(ms, 2 - digits)), 1)
 
 
 def _cell(
