@@ -15,7 +15,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, cast
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from pingboard.blocks import HOUR_MS
@@ -93,12 +93,12 @@ def mark_stale(connection: Connection) -> None:
     """Mark the packed hours and months that have changed since this was last done."""
     hold_back_others(connection)
     pending = read_pending(connection)
-    for room_row, hour in pending:
-        same = (sealed.c.room == room_row) & (sealed.c.hour == hour)
-        connection.execute(update(sealed).where(same).values(is_stale=True))
-    for room_row, number in {(room, one) for room, hour in pending for one in touched_months(hour)}:
-        same = (month.c.room == room_row) & (month.c.month == number)
-        connection.execute(update(month).where(same).values(is_stale=True))
+    months = {(room, one) for room, hour in pending for one in touched_months(hour)}
+    for table, column, keys in ((sealed, sealed.c.hour, pending), (month, month.c.month, months)):
+        if keys:
+            same = (table.c.room == bindparam("of_room")) & (column == bindparam("number"))
+            numbered = [{"of_room": room, "number": number} for room, number in sorted(keys)]
+            connection.execute(update(table).where(same).values(is_stale=True), numbered)
     connection.execute(update(sealing).values(version=read_version(connection)))
 
 
