@@ -20,8 +20,15 @@ def describe() -> dict[str, str]:
         "Python": platform.python_version(),
         "numpy": np.__version__,
         "numpy SIMD": ", ".join(simd["baseline"] + simd.get("found", [])),
+        "scheduling": _scheduling(),
         "numpy SIMD disabled": os.environ.get("NPY_DISABLE_CPU_FEATURES") or "none",
     }
+
+
+def _scheduling() -> str:
+    """Whether others that run had to wait, as with `chrt --fifo 50 make bench`."""
+    is_real_time = hasattr(os, "SCHED_FIFO") and os.sched_getscheduler(0) == os.SCHED_FIFO
+    return "real time, so that what else ran had to wait" if is_real_time else "as usual"
 
 
 def _cpu_model() -> str:

@@ -131,10 +131,11 @@ def pair_parts(parts: Sequence[Part], names: Sequence[str]) -> Pairs:
         nothing = np.empty(0, np.int64)
         return Pairs(names, nothing, nothing, nothing.astype(np.float64), nothing)
     present: Integers | None = None
-    if _count_bits(parts)[1] > 32 - _LEAST_BITS:
+    width, pair_bits = _count_bits(parts)
+    if pair_bits > 32 - _LEAST_BITS:
         # Row IDs may have gaps; renumbered, any two servers fit.
         parts, present = _compact(parts, len(names))
-    width, pair_bits = _count_bits(parts)
+        width, pair_bits = _count_bits(parts)
     bits = 32 - pair_bits
     if bits >= _LEAST_BITS and min(int(ms.min()) for _, _, ms in parts) >= 0:
         runs = _sort_narrow(parts, width, bits)

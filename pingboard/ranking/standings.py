@@ -208,6 +208,10 @@ def _sum_runs(keys: Keys, starts: Integers, counts: Integers, layout: _Layout) -
 def _order(
     medians: NDArray[np.float64], counts: Integers, names: Sequence[str]
 ) -> NDArray[np.intp]:
+    order = np.lexsort((-counts, medians))
+    median, count = medians[order], counts[order]
+    if not ((median[1:] == median[:-1]) & (count[1:] == count[:-1])).any():
+        return order
     # lexsort is stable: what it finds equal stays by name.
     by_name = np.array(sorted(range(len(names)), key=names.__getitem__))
     return by_name[np.lexsort((-counts[by_name], medians[by_name]))]
