@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
@@ -104,6 +104,21 @@ async def test_a_board_that_was_empty_shows_its_first_pong(
             record(engine, make_answers("first.example", [300]))
             await expect(tab.locator("#board bdi")).to_have_text("first.example")
     engine.dispose()
+
+
+async def test_what_came_before_the_page_listened_is_shown_all_the_same(
+    browser: Browser, store: Engine
+) -> None:
+    with serve(store) as client:
+        async with open_tab(browser, origin_of(client)) as tab:
+
+            async def record_first(route: Route) -> None:
+                record(store, make_answers("between.example", [300]))
+                await route.continue_()
+
+            await tab.route("**/api/v1/live*", record_first)
+            await tab.goto("/")
+            await expect(tab.locator("#board")).to_contain_text("between.example")
 
 
 async def test_a_page_that_waits_for_its_room_becomes_the_board(

@@ -143,8 +143,8 @@ function follow() {
     `${live.dataset.address}?room=${encodeURIComponent(live.dataset.room)}`,
   );
   const connect = (is) => {
-    // What came meanwhile comes now; what changed otherwise is in the page.
-    if (is && isConnected === false) soon();
+    // Something may have come between this page and the connection, or while it was cut off.
+    if (is && !isConnected) soon();
     isConnected = is;
     tick();
   };
