@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import Depends, FastAPI
+from fastapi.routing import APIRoute
 
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
@@ -135,6 +136,9 @@ def create_app(
     problems.install(app)
     for router in _ROUTERS:
         app.include_router(router)
+    app.state.paths = [
+        route.path for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)
+    ]
     docs.mount(app)
     pages.mount(app)
     description.install(app)

@@ -135,7 +135,7 @@ def _explain_status(_: ExceptionHandler, request: Request, error: HTTPException)
 
 def _find_close(request: Request) -> str:
     """A path much like the one that was asked for, where there is one."""
-    paths = request.app.openapi()["paths"]
+    paths: list[str] = request.app.state.paths
     close = difflib.get_close_matches(request.url.path[:100], paths, n=1, cutoff=0.8)
     return f"did you mean {close[0]}? " if close else ""
 
