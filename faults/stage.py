@@ -51,7 +51,7 @@ class Stage(Lasting):
             self.http = await lifetime.enter_async_context(
                 aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(limit=0),
-                    timeout=aiohttp.ClientTimeout(total=60),
+                    timeout=aiohttp.ClientTimeout(total=60 * self.patience),
                 )
             )
             self.owner = User(self.http, self.lab.owner)

@@ -77,11 +77,14 @@ class User:
         return str((await self.call("POST", "createRoom", request))["room_id"])
 
     async def events(self, room_id: str) -> list[Event]:
-        """All events of a room, oldest first, as its homeserver tells them now."""
+        """All events of a room, oldest first, as its homeserver tells them now.
+
+        Synapse on SQLite takes minutes for a page of a thousand where a room has many relations.
+        """
         found: list[Event] = []
         position: str | None = None
         while True:
-            parameters = {"dir": "f", "limit": "1000"} | ({"from": position} if position else {})
+            parameters = {"dir": "f", "limit": "250"} | ({"from": position} if position else {})
             page = await self.call("GET", f"rooms/{quote(room_id)}/messages", params=parameters)
             found += page["chunk"]
             position = page.get("end")
