@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from faults.case import case, expect, until
+from faults.outputs import names_by_output
 from faults.scene import Scene
 from faults.user import Event, pong
 from pingboard.lab.faultproxy import changed_json
@@ -82,7 +83,11 @@ async def say_strange_things(scene: Scene) -> str:
     return f"{said} messages"
 
 
-@case(47, "Senders with every kind of server name", "the table of accept and reject")
+@case(
+    47,
+    "Senders with every kind of server name",
+    "the table of accept and reject; each output gives them back",
+)
 async def names(scene: Scene) -> str:
     await scene.start()
     ping = await scene.here.ping(scene.room_id)
@@ -100,7 +105,11 @@ async def names(scene: Scene) -> str:
     await until(all_good, scene.within(20), "a good name is missing")
     rejected = scene.database.rejections().get(("", "invalid_server_name"), 0)
     expect(rejected == len(BAD_NAMES), f"{rejected} of {len(BAD_NAMES)} counted as rejected")
-    return f"{len(GOOD_NAMES)} accepted, {rejected} rejected"
+    outputs = await names_by_output(scene.database.url, GOOD_NAMES)
+    for output, found in outputs.items():
+        missing = set(GOOD_NAMES) - found
+        expect(not missing, f"{output} does not give {missing} back")
+    return f"{len(GOOD_NAMES)} accepted, {rejected} rejected, {len(outputs)} outputs parsed"
 
 
 @case(48, "Localparts with spaces, emoji, nothing", "no crash, counted by their server")
