@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.blocks import HOUR_MS, LOSS, SAMPLE, Block, Claims, build
+from pingboard.columns.blocks import HOUR_MS, LOSS, SAMPLE, Block, Claims, build
 from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, Window, to_ts
 from pingboard.store.changes import KEEP
 from pingboard.store.engine import migrate, open_engine

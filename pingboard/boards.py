@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pingboard import years
-from pingboard.memory import Memory, Snapshot
+from pingboard.memory import years
+from pingboard.memory.running import Key, Running
+from pingboard.memory.samples import Memory, Snapshot
 from pingboard.model import (
     Board,
     BoardName,
@@ -25,7 +26,6 @@ from pingboard.ranking.answers import add_answers
 from pingboard.ranking.following import follow
 from pingboard.ranking.samples import standings
 from pingboard.ranking.sliding import Span
-from pingboard.running import Key, Running
 from pingboard.store import figures, queries
 from pingboard.store.changes import Watch
 

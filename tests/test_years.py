@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import delete, insert, select
 
 from pingboard.boards import Boards
+from pingboard.memory.years import read_board
 from pingboard.model import Batch, BoardName, Sample, Window, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.months import count_months
 from pingboard.store.sealed import seal
 from pingboard.store.tables import month, ping, sample, server, unanswered
-from pingboard.years import read_board
 from tests.samples import ROOM, START_TS, make_ping, make_pong
 
 NOW = datetime(2026, 7, 20, tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pingboard.blocks import Block, answers_inside, count, losses_inside
+from pingboard.columns.blocks import Block, answers_inside, count, losses_inside
 from pingboard.model import PONG_TIMEOUT_MS, Standing, Window
 from pingboard.ranking.clocks import Clock, estimate_clocks
 

@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from pingboard.blocks import Block, Column, Integers, cut
-from pingboard.hours import Difference, Loss, Pong
+from pingboard.columns.blocks import Block, Column, Integers, cut
+from pingboard.columns.hours import Difference, Loss, Pong
 from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, BoardName, Standing, Window, from_ts
 from pingboard.ranking.answers import add_answer
 from pingboard.ranking.clocks import UNKNOWN, Lowest

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pingboard.blocks import Block, Integers, answers_inside, claims_inside
+from pingboard.columns.blocks import Block, Integers, answers_inside, claims_inside
 from pingboard.model import BoardName, Standing, Window
 from pingboard.ranking.standings import Column, rank_parts
 

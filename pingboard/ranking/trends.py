@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.blocks import Block, answers_inside, claims_inside
+from pingboard.columns.blocks import Block, answers_inside, claims_inside
 from pingboard.model import BoardName, Window
 from pingboard.ranking.standings import Column
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from pingboard.blocks import HOUR_MS
+from pingboard.columns.blocks import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS, StoreError, month_of
 from pingboard.store.tables import change, month, ping, sealed, sealing
 

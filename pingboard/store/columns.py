@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from sqlalchemy import func, select
 
-from pingboard.blocks import HOUR_MS, LOSS, SAMPLE, Block, build
+from pingboard.columns.blocks import HOUR_MS, LOSS, SAMPLE, Block, build
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.store.tables import ping, room, sample, server, unanswered
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sqlalchemy import ColumnElement, Select, func, select
 
-from pingboard.blocks import answers_inside, losses_inside
+from pingboard.columns.blocks import answers_inside, losses_inside
 from pingboard.lineage import RoomRow, Rooms
 from pingboard.model import PONG_TIMEOUT_MS, to_ts
 from pingboard.store.engine import read_snapshot

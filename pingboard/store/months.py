@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from sqlalchemy import delete, func, insert, select
 
-from pingboard.blocks import EMPTY, HOUR_MS, answers_inside, claims_inside, losses_inside
-from pingboard.counts import DENSE_BITS, NOTHING, Counted, Dense, add_up, split
+from pingboard.columns.blocks import EMPTY, HOUR_MS, answers_inside, claims_inside, losses_inside
+from pingboard.columns.counts import DENSE_BITS, NOTHING, Counted, Dense, add_up, split
 from pingboard.model import PONG_TIMEOUT_MS, BoardName, month_of, month_start_ts
 from pingboard.store import changes, columns, sealed, tables
 from pingboard.store.engine import read_snapshot
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Connection, Engine
 
-    from pingboard.blocks import Answers, Block, Column, Integers
+    from pingboard.columns.blocks import Answers, Block, Column, Integers
 
 _DAY_MS = 24 * HOUR_MS
 _EMPTY_COUNTED: list[NDArray[Any]] = [np.empty(0, np.int64)] * 5 + [np.empty(0, np.uint8)]

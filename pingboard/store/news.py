@@ -16,8 +16,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects import sqlite as sqlite_
 from sqlalchemy.exc import SQLAlchemyError
 
-from pingboard.blocks import HOUR_MS
-from pingboard.hours import Loss, Pong, Pongs
+from pingboard.columns.blocks import HOUR_MS
+from pingboard.columns.hours import Loss, Pong, Pongs
 from pingboard.lineage import RoomRow, Rooms
 from pingboard.model import PONG_TIMEOUT_MS, StoreError
 from pingboard.store.columns import NO_OFFSET

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import exists, func, select
 
-from pingboard.blocks import HOUR_MS
+from pingboard.columns.blocks import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS, Room, from_ts
 from pingboard.store import changes
 from pingboard.store.engine import read_snapshot

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
 
-from pingboard.blocks import HOUR_MS
+from pingboard.columns.blocks import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.store import changes
 from pingboard.store.rows import insert_new
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Select
 
-    from pingboard.blocks import Block
+    from pingboard.columns.blocks import Block
     from pingboard.model import Window
 
 SHORTEST = timedelta(days=14)

@@ -4,8 +4,8 @@ The hour is that of the pings. A late pong, a redaction or an import that change
 makes it stale (see `changes`); then its rows are read instead until it is packed anew. So what is
 read here is always what the rows say, or what they said before `retention` dropped them.
 
-The format: the columns of a block (`pingboard.blocks`) one after the other, as `packing` packs
-them; of times, the differences between neighbours. Some 7 bytes a sample.
+The format: the columns of a block (`columns.blocks`) one after the other, as `packing` packs them;
+of times, the differences between neighbours. Some 7 bytes a sample.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 from sqlalchemy import bindparam, delete, func, insert, select
 
-from pingboard.blocks import EMPTY, HOUR_MS, Answers, Block, Claims, Losses
+from pingboard.columns.blocks import EMPTY, HOUR_MS, Answers, Block, Claims, Losses
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.store import changes, columns
 from pingboard.store.engine import read_snapshot
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Connection, Engine
 
-    from pingboard.blocks import Column
+    from pingboard.columns.blocks import Column
 
 _VERSION = b"\x01"
 _EMPTY_COLUMNS = [

@@ -11,8 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from pingboard.blocks import LOSS, SAMPLE, Block, build
-from pingboard.hours import Difference, Loss, Pong
+from pingboard.columns.blocks import LOSS, SAMPLE, Block, build
+from pingboard.columns.hours import Difference, Loss, Pong
 from pingboard.model import PONG_TIMEOUT_MS, BoardName, Standing
 from pingboard.ranking.clocks import UNKNOWN, Lowest
 from pingboard.ranking.following import Following, follow

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pingboard.counts import NOTHING, Counted, add_up, split
+from pingboard.columns.counts import NOTHING, Counted, add_up, split
 from pingboard.ranking.histograms import rank_counted
 from pingboard.ranking.standings import rank
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pingboard.blocks import HOUR_MS, LOSS, SAMPLE, Block, build
+from pingboard.columns.blocks import HOUR_MS, LOSS, SAMPLE, Block, build
 from pingboard.model import BoardName, Window, from_ts
 from pingboard.ranking.samples import board_columns, pair_parts, server_columns, standings
 

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pingboard.blocks import LOSS, SAMPLE, build
+from pingboard.columns.blocks import LOSS, SAMPLE, build
 from pingboard.model import BoardName, Window, to_ts
 from pingboard.ranking.trends import find_trends
 

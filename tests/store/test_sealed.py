@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
-from pingboard.blocks import EMPTY, HOUR_MS, Answers, Block, Claims, Losses, sort
+from pingboard.columns.blocks import EMPTY, HOUR_MS, Answers, Block, Claims, Losses, sort
 from pingboard.model import Batch
 from pingboard.store import columns, sealed, tables
 from pingboard.store.engine import Engine, read_snapshot

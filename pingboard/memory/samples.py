@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from pingboard.blocks import HOUR_MS, Block
-from pingboard.hours import Difference, Hour, Pongs
+from pingboard.columns.blocks import HOUR_MS, Block
+from pingboard.columns.hours import Difference, Hour, Pongs
 from pingboard.lineage import Rooms
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.store import changes, columns, sealed

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from pingboard.blocks import Block
-    from pingboard.hours import Difference
-    from pingboard.memory import Memory
+    from pingboard.columns.blocks import Block
+    from pingboard.columns.hours import Difference
+    from pingboard.memory.samples import Memory
     from pingboard.model import BoardName
     from pingboard.ranking.following import Following
     from pingboard.ranking.sliding import Span

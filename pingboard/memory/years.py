@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pingboard.blocks import EMPTY, answers_inside, losses_inside
-from pingboard.counts import add_up
+from pingboard.columns.blocks import EMPTY, answers_inside, losses_inside
+from pingboard.columns.counts import add_up
 from pingboard.model import PONG_TIMEOUT_MS, BoardName, Standing, Window, from_ts
 from pingboard.ranking.answers import add_answer
 from pingboard.ranking.clocks import estimate_clocks

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from pingboard.blocks import EMPTY, LOSS, SAMPLE, Block, Column, Integers, build, replace
+from pingboard.columns.blocks import EMPTY, LOSS, SAMPLE, Block, Column, Integers, build, replace
 
 SETTLE_AT = 2_000
 """Rows that gather at most: as tuples they take ten times the memory, and a block of 60,000 samples
