@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -22,7 +23,13 @@ with warnings.catch_warnings():
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where several processes share the work, what waits most comes first: faults, then the lab."""
+    """Where several processes share the work, what waits most comes first: faults, then the lab.
+
+    Of tests with the same ID they would run one and pass over the others in silence.
+    """
+    twice = [name for name, times in Counter(item.nodeid for item in items).items() if times > 1]
+    if twice:
+        raise pytest.UsageError(f"several tests have the ID {', '.join(twice)}: give each its own")
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: (item.path.name != "test_cases.py", not _uses_lab(item)))
 
