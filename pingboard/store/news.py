@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from sqlalchemy import and_, bindparam, func, select
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects import sqlite as sqlite_
 from sqlalchemy.exc import SQLAlchemyError
 
 from pingboard.columns.blocks import HOUR_MS
@@ -109,11 +107,8 @@ class News:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
-        self._dialect = (
-            sqlite_.dialect(paramstyle="named")
-            if self._is_sqlite
-            else postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
-        )
+        style = "named" if self._is_sqlite else "pyformat"
+        self._dialect = type(engine.dialect)(paramstyle=style)  # type: ignore[call-arg]
         self._news = self._compile(_NEWS)
         self._samples = self._compile(_SAMPLES.where(_ONE))
         self._losses = self._compile(_LOSSES.where(_ONE))

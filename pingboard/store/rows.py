@@ -9,14 +9,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import ARRAY, Text, any_, bindparam, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from pingboard.store.tables import ping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Column, ColumnElement, Connection, Select, Table
+    from sqlalchemy.dialects import postgresql, sqlite
 
 T = TypeVar("T")
 
@@ -128,9 +128,19 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, An
     """Insert the rows whose key is new, leave the others as they are."""
     if not rows:
         return
-    new: sqlite.Insert | postgresql.Insert
-    new = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
-    connection.execute(new.on_conflict_do_nothing(), list(rows))
+    connection.execute(_insert_of(connection.dialect.name)(table).on_conflict_do_nothing(), rows)
+
+
+@cache
+def _insert_of(dialect: str) -> Callable[[Table], sqlite.Insert | postgresql.Insert]:
+    # Late: a command's start has no time for the dialect that it does not speak.
+    if dialect == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert
 
 
 def insert_rows(

@@ -17,20 +17,9 @@ from pingboard.web.answers import Answer, Loss, Milliseconds, describe
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.detail_parameters import ProfileQuery
 from pingboard.web.parameters import HomeserverName, WindowQuery
+from pingboard.web.remedies import REMEDIES
 
 router = APIRouter(tags=["homeservers"])
-
-EXPLANATIONS = {
-    Rejection.INVALID_SERVER_NAME: "the sender's homeserver name is not valid",
-    Rejection.INVALID_MS: "`ms` is not an integer, or out of all bounds",
-    Rejection.CONTRADICTORY: "`pong` and `m.relates_to` contradict each other",
-    Rejection.UNKNOWN_PING: "the ping that it names does not exist in the room",
-    Rejection.NOT_A_PING: "the event that it names is not a ping",
-    Rejection.FORGED_FROM: "`from` is not the homeserver that sent the ping",
-    Rejection.LATE: "it came more than 10 minutes after the ping",
-    Rejection.DUPLICATE: "the homeserver had answered that ping before",
-    Rejection.IMPLAUSIBLE: "it counts by its round trip, but its `ms` contradicts that",
-}
 
 
 class HomeserverSummary(BaseModel):
@@ -125,6 +114,7 @@ class RejectedPongs(BaseModel):
 
     reason: str = Field(description="From a closed list.")
     explanation: str = Field(description="The reason in words.")
+    remedy: str = Field(description="What the admin of the homeserver can do about it.")
     pongs: int
 
 
@@ -223,9 +213,7 @@ class HomeserverProfile(Answer):
             answers=Loss.of(profile.sent, profile.lost),
             clock=ClockOffset.of(profile.places[BoardName.RESPONSE]),
             rejected=[
-                RejectedPongs(
-                    reason=reason, explanation=EXPLANATIONS[Rejection(reason)], pongs=pongs
-                )
+                RejectedPongs(reason=reason, **REMEDIES[Rejection(reason)]._asdict(), pongs=pongs)
                 for reason, pongs in profile.rejected.items()
             ],
             sending=Partners.of(

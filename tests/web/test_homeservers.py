@@ -15,7 +15,8 @@ from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.tables import ping, server, unanswered
 from pingboard.web.history import HISTORY_EXAMPLE
-from pingboard.web.homeservers import EXPLANATIONS, HOMESERVERS_EXAMPLE, PROFILE_EXAMPLE
+from pingboard.web.homeservers import HOMESERVERS_EXAMPLE, PROFILE_EXAMPLE
+from pingboard.web.remedies import REMEDIES
 from tests.samples import make_ping
 from tests.web.site import NOW, ROOM, make_answers, record, serve
 
@@ -112,7 +113,7 @@ def test_rejected_pongs_are_counted_by_reason_with_an_explanation(store: Engine)
     with serve(store) as client:
         rejected = client.get(TWO).json()["rejected"]
     assert [(one["reason"], one["pongs"]) for one in rejected] == [("forged_from", 2), ("late", 1)]
-    assert rejected[0]["explanation"] == "`from` is not the homeserver that sent the ping"
+    assert rejected[0]["explanation"] == "“from” is not the homeserver that sent the ping."
 
 
 def test_every_reason_has_an_explanation(store: Engine) -> None:
@@ -121,7 +122,7 @@ def test_every_reason_has_an_explanation(store: Engine) -> None:
     with serve(store) as client:
         rejected = client.get(TWO).json()["rejected"]
     assert {one["reason"] for one in rejected} == set(Rejection)
-    assert all(one["explanation"] for one in rejected)
+    assert all(one["explanation"] and one["remedy"] for one in rejected)
 
 
 def test_a_homeserver_of_which_only_rejected_pongs_are_known_has_a_profile(store: Engine) -> None:
@@ -188,4 +189,4 @@ def test_a_wrong_step_is_a_422_that_says_what_is_right(
 
 
 def test_every_reason_is_explained() -> None:
-    assert EXPLANATIONS.keys() == set(Rejection)
+    assert REMEDIES.keys() == set(Rejection)
