@@ -132,10 +132,12 @@ class Ingest:
             connection.execute(update(room).where(room.c.room_id == room_id).values(changes))
 
     def record_room_state(self, room_id: str, state: RoomState) -> None:
-        """Remember that a room can, or can't, be measured in."""
+        """Remember that a room can, or can't, be measured in; an upgraded room stays that."""
         with self._engine.begin() as connection:
             same = update(room).where(room.c.room_id == room_id)
-            connection.execute(same.values(state=str(state)))
+            # An upgrade takes the right to write away first, and the refusal may be told last.
+            current = same.where(room.c.state.is_distinct_from(str(RoomState.UPGRADED)))
+            connection.execute(current.values(state=str(state)))
 
     def record_worker(
         self, vantage_name: str, state: WorkerState, since_ts: int, synced_ts: int | None

@@ -6,7 +6,7 @@ import pytest
 
 from faults import chapters
 from faults.case import Case
-from faults.run import Outcome, play_all
+from faults.run import Outcome, play, play_all
 from faults.stage import Stage
 
 PATIENCE = 4.0
@@ -18,10 +18,22 @@ AT_ONCE = 8
 SHORT = [case for case in chapters.cases() if case.short]
 
 
+MOST_REPEATED = 4
+"""Cases; where more fail it is not the machine."""
+
+
 @pytest.fixture(scope="module")
 async def outcomes() -> dict[Case, Outcome]:
+    """What each case came to; of a few that failed among the others, what they came to alone.
+
+    Beside all other tests a machine can be too busy for a case. `make faults` repeats none.
+    """
     async with Stage(short=True, patience=PATIENCE) as stage:
-        return {one.case: one async for one in play_all(stage, SHORT, AT_ONCE)}
+        first = {one.case: one async for one in play_all(stage, SHORT, AT_ONCE)}
+        failed = [case for case, outcome in first.items() if outcome.fault]
+        if len(failed) > MOST_REPEATED:
+            return first
+        return first | {case: await play(stage, case) for case in failed}
 
 
 @pytest.mark.timeout(600)  # the first waits for all

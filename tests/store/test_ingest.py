@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from pingboard.model import Batch, Rejected, Rejection, from_ts
+from pingboard.model import Batch, Rejected, Rejection, RoomState, from_ts
 from pingboard.store import queries, recall
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest, SavedSession
-from pingboard.store.tables import ping, rejection, sample, server, vantage
+from pingboard.store.tables import ping, rejection, room, sample, server, vantage
 from tests.rows import read_rows
 from tests.samples import ROOM, START_TS, make_ping, make_sample
 
@@ -119,6 +119,18 @@ def test_rejected_pongs_are_counted_by_reason_and_day(engine: Engine, ingest: In
     with engine.connect() as connection:
         counts = connection.execute(select(rejection.c.count).order_by(rejection.c.day)).scalars()
         assert list(counts) == [3, 1]
+
+
+def test_a_refusal_that_comes_last_leaves_an_upgraded_room_upgraded(
+    engine: Engine, ingest: Ingest
+) -> None:
+    ingest.record_room("!old")
+    ingest.record_room("!new", predecessor="!old")
+    ingest.record_room_state("!old", RoomState.DENIED)
+    ingest.record_room_state("!new", RoomState.DENIED)
+    with engine.connect() as connection:
+        states = set(connection.execute(select(room.c.room_id, room.c.state)).all())
+    assert states == {("!old", "upgraded"), ("!new", "denied")}
 
 
 def test_an_alias_that_moved_leads_to_the_new_room(engine: Engine, ingest: Ingest) -> None:
