@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -25,20 +24,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from pingboard.model import ConfigurationError
+from pingboard.model import ConfigurationError, parse_duration
 from pingboard.schedule import Schedule, parse_schedule
 from pingboard.servername import is_server_name, server_of
 
 _PREFIX = "PINGBOARD_"
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def parse_duration(text: str) -> timedelta:
-    """`5m`, `1s`, `150ms`, `1.5h` or a plain number of seconds; ValueError for anything else."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", text.strip(), re.ASCII)
-    if match is None:
-        raise ValueError(f"{text!r} is no duration such as 150ms, 30s, 5m or 1h")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
 
 
 def _duration(value: object) -> object:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pingboard.model import ConfigurationError
-from pingboard.settings import Settings, load_settings, parse_duration
+from pingboard.model import ConfigurationError, parse_duration
+from pingboard.settings import Settings, load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pingboard.cli.start import say
-from pingboard.model import ConfigurationError
+from pingboard.model import ConfigurationError, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -73,8 +73,6 @@ async def lab_settings(settings: Settings) -> AsyncIterator[Settings]:
 
 def parse_delay(text: str) -> tuple[str, float]:
     """`hs2=150ms` as a name and seconds; ConfigurationError for anything else."""
-    from pingboard.settings import parse_duration
-
     name, _, duration = text.partition("=")
     try:
         return name, parse_duration(duration).total_seconds()

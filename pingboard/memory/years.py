@@ -19,6 +19,7 @@ from pingboard.ranking.clocks import estimate_clocks
 from pingboard.ranking.histograms import rank_counted
 from pingboard.ranking.samples import board_columns
 from pingboard.store import columns, months
+from pingboard.store.counted import add_counts
 from pingboard.store.engine import read_snapshot
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ def _add_answers(
     before = [one for part in parts for one in part.answered]
     answered = [np.bincount(one.pong_server, minlength=len(names)) for one in answers]
     lost = [np.bincount(one.pong_server, minlength=len(names)) for one in losses]
-    answered_of = months.add_counts([*answered, *(one.answers for one in before)])
-    lost_of = months.add_counts([*lost, *(one.losses for one in before)])
+    answered_of = add_counts([*answered, *(one.answers for one in before)])
+    lost_of = add_counts([*lost, *(one.losses for one in before)])
     clocks = estimate_clocks(
         np.concatenate([*(one.pong_server for one in answers), *(one.servers for one in before)]),
         np.concatenate([*(one.ms for one in answers), *(one.ms for one in before)]),

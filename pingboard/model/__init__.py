@@ -63,6 +63,7 @@ from pingboard.model.times import (
     from_ts,
     month_of,
     month_start_ts,
+    parse_duration,
     to_ts,
 )
 
@@ -101,5 +102,6 @@ __all__ = [
     "from_ts",
     "month_of",
     "month_start_ts",
+    "parse_duration",
     "to_ts",
 ]

@@ -1,7 +1,8 @@
-"""Times, months and windows."""
+"""Times, durations, months and windows."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +20,7 @@ WINDOWS = {
 DEFAULT_WINDOW = "7d"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def to_ts(at: datetime) -> int:
@@ -33,6 +35,14 @@ def to_ts(at: datetime) -> int:
 def from_ts(ts: int) -> datetime:
     """A Matrix timestamp as an aware UTC datetime; OverflowError beyond the year 9999."""
     return _EPOCH + timedelta(milliseconds=ts)
+
+
+def parse_duration(text: str) -> timedelta:
+    """`5m`, `1s`, `150ms`, `1.5h` or a plain number of seconds; ValueError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", text.strip(), re.ASCII)
+    if match is None:
+        raise ValueError(f"{text!r} is no duration such as 150ms, 30s, 5m or 1h")
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
 
 
 def month_of(ts: int) -> int:

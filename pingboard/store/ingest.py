@@ -227,27 +227,10 @@ class Ingest:
         samples: Sequence[Sample],
         pings: dict[tuple[str, str], int],
     ) -> None:
-        if not samples:
-            return
-        rooms = self._rooms.ids_of(connection, {one.ping.room_id for one in samples})
-        names = self._servers.ids_of(connection, {one.pong.server for one in samples})
-        hashes = [hash_event_id(one.pong.event_id) for one in samples]
-        gone = find_redacted(connection, rooms.values(), hashes)
-        # Its server's second pong to a ping does not count when the first is taken back: what is
-        # sent to mend a number does not measure what the ping did.
-        withdrawn = find_withdrawn(connection, list(pings.values()))
-        taken = [
-            (one, hashed)
-            for one, hashed in zip(samples, hashes, strict=True)
-            if (one.ping.room_id, one.ping.event_id) in pings
-            and (rooms[one.ping.room_id], hashed) not in gone
-            and (pings[one.ping.room_id, one.ping.event_id], names[one.pong.server])
-            not in withdrawn
-        ]
+        taken = self._take(connection, samples, pings) if samples else []
         rows = [
             (
-                pings[one.ping.room_id, one.ping.event_id],
-                names[one.pong.server],
+                *key,
                 one.pong.one_way_ms,
                 one.round_trip_ms,
                 one.pong.seen_ts - one.ping.seen_ts,
@@ -255,20 +238,41 @@ class Ingest:
                 int(one.provenance),
                 hashed,
             )
-            for one, hashed in taken
+            for key, one, hashed in taken
         ]
         insert_rows(connection, sample, _SAMPLE_COLUMNS, rows)
-        answered = [
-            {"b_ping": row[0], "b_server": row[1]}
-            for row, (one, _) in zip(rows, taken, strict=True)
-            if one.ping.vantage is not None
-        ]
+        answered = [key for key, one, _ in taken if one.ping.vantage is not None]
         if answered:
             came = delete(unanswered).where(
                 unanswered.c.ping == bindparam("b_ping"),
                 unanswered.c.pong_server == bindparam("b_server"),
             )
-            connection.execute(came, answered)
+            keys = ("b_ping", "b_server")
+            connection.execute(came, [dict(zip(keys, key, strict=True)) for key in answered])
+
+    def _take(
+        self,
+        connection: Connection,
+        samples: Sequence[Sample],
+        pings: dict[tuple[str, str], int],
+    ) -> list[tuple[tuple[int, int], Sample, int]]:
+        """Those whose ping is kept and that were not taken back, with their key and their hash."""
+        rooms = self._rooms.ids_of(connection, {one.ping.room_id for one in samples})
+        names = self._servers.ids_of(connection, {one.pong.server for one in samples})
+        hashes = [hash_event_id(one.pong.event_id) for one in samples]
+        gone = find_redacted(connection, rooms.values(), hashes)
+        # Its server's second pong to a ping does not count when the first is taken back: what is
+        # sent to mend a number does not measure what the ping did.
+        withdrawn = find_withdrawn(connection, list(pings.values()))
+        taken = []
+        for one, hashed in zip(samples, hashes, strict=True):
+            ping_id = pings.get((one.ping.room_id, one.ping.event_id))
+            if ping_id is None or (rooms[one.ping.room_id], hashed) in gone:
+                continue
+            key = ping_id, names[one.pong.server]
+            if key not in withdrawn:
+                taken.append((key, one, hashed))
+        return taken
 
     def _record_rejected(self, connection: Connection, rejected: Sequence[Rejected]) -> None:
         rooms = self._rooms.ids_of(connection, {one.room_id for one in rejected})

@@ -2,50 +2,39 @@
 
 Built from the months' hours, and outlives raw rows as they do. The month is that of the pongs,
 UTC. A change to one of its hours makes it stale (see `changes`); until it is counted anew, a window
-reads the hours instead.
-
-The format, of each board's blob: the keys' steps and the counts of a `Counted`, as `packing` packs
-small numbers, and the servers and cells of a `Dense`. `response` has more columns: how many answers
-and losses each server had, and, for its clock, the answers of the lowest round trip.
+reads the hours instead. What a blob holds: see `counted`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from sqlalchemy import delete, func, insert, select
 
 from pingboard.columns.blocks import EMPTY, HOUR_MS, answers_inside, claims_inside, losses_inside
-from pingboard.columns.counts import DENSE_BITS, NOTHING, Counted, Dense, add_up, split
+from pingboard.columns.counts import NOTHING, Counted, Dense, add_up
 from pingboard.model import PONG_TIMEOUT_MS, BoardName, month_of, month_start_ts
 from pingboard.store import changes, columns, sealed, tables
+from pingboard.store.counted import (
+    Answered,
+    merge,
+    pack_answered,
+    pack_counted,
+    summarise,
+    unpack_answered,
+    unpack_counted,
+)
 from pingboard.store.engine import read_snapshot
-from pingboard.store.packing import pack_column, pack_small, unpack_columns, unpack_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
     from sqlalchemy import Connection, Engine
 
-    from pingboard.columns.blocks import Answers, Block, Column, Integers
+    from pingboard.columns.blocks import Answers, Block, Column
 
 _DAY_MS = 24 * HOUR_MS
-_EMPTY_COUNTED: list[NDArray[Any]] = [np.empty(0, np.int64)] * 5 + [np.empty(0, np.uint8)]
-_EMPTY_ANSWERED = [np.empty(0, np.int64)] * 7
-
-
-class Answered(NamedTuple):
-    """What `response` shows beside the round trips; (s,) by server, and (n,)."""
-
-    answers: Integers
-    """how many, by server"""
-    losses: Integers
-    servers: Column
-    """of the answers with the lowest round trip: server, and so on"""
-    ms: Column
-    offset_x2_ms: Integers
 
 
 class Long(NamedTuple):
@@ -87,9 +76,9 @@ def read_long(
     for number, blob in _read_fresh(connection, room_row, board, first, after):
         if rest < month_start_ts(number):
             bounds.append((rest, month_start_ts(number)))
-        months.append(_unpack_counted(blob))
+        months.append(unpack_counted(blob))
         if board is BoardName.RESPONSE:
-            answered.append(_unpack_answered(blob))
+            answered.append(unpack_answered(blob))
         rest = month_start_ts(number + 1)
     if rest < end_ts:
         bounds.append((rest, end_ts))
@@ -218,9 +207,9 @@ def _count(connection: Connection, version: int, room_row: int, number: int) -> 
             servers, ms = _columns(blocks, answers, board, day_ts, next_ts)
             counted[board] = add_up([counted[board]], servers, ms)
         losses = losses_inside(blocks, day_ts, next_ts)
-        answered.append(_summarise(answers, losses.pong_server))
-    blobs = {str(board): _pack_counted(one) for board, one in counted.items()}
-    blobs[str(BoardName.RESPONSE)] += _pack_answered(_merge(answered))
+        answered.append(summarise(answers, losses.pong_server))
+    blobs = {str(board): pack_counted(one) for board, one in counted.items()}
+    blobs[str(BoardName.RESPONSE)] += pack_answered(merge(answered))
     samples = int(counted[BoardName.DELIVERY].counts.sum())
     return Prepared(version, room_row, number, samples, blobs)
 
@@ -235,68 +224,3 @@ def _columns(
     by_ping = board is BoardName.DELIVERY
     servers = [one.ping_server if by_ping else one.pong_server for one in claims]
     return np.concatenate(servers), np.concatenate([one.ms for one in claims])
-
-
-def _summarise(answers: Answers, losses: Column) -> Answered:
-    lowest = _lowest(answers.pong_server, answers.ms, answers.offset_x2_ms)
-    return Answered(np.bincount(answers.pong_server), np.bincount(losses), *lowest)
-
-
-def _lowest(servers: Column, ms: Column, offset_x2_ms: Integers) -> tuple[Column, Column, Integers]:
-    """The answers with each server's lowest round trip, of those that tell of its clock."""
-    tells = (ms >= 0) & (offset_x2_ms != columns.NO_OFFSET)
-    servers, ms, offset_x2_ms = servers[tells], ms[tells], offset_x2_ms[tells]
-    lowest = np.full(int(servers.max(initial=0)) + 1, np.iinfo(np.int32).max, np.int32)
-    np.minimum.at(lowest, servers, ms)
-    best = ms == lowest[servers]
-    return servers[best], ms[best], offset_x2_ms[best]
-
-
-def _merge(parts: Sequence[Answered]) -> Answered:
-    lowest = _lowest(
-        np.concatenate([one.servers for one in parts]),
-        np.concatenate([one.ms for one in parts]),
-        np.concatenate([one.offset_x2_ms for one in parts]),
-    )
-    return Answered(
-        add_counts([one.answers for one in parts]),
-        add_counts([one.losses for one in parts]),
-        *lowest,
-    )
-
-
-def add_counts(parts: Sequence[Integers]) -> Integers:
-    """Counts by server, of which any may know fewer servers than others, added up."""
-    total = np.zeros(max(map(len, parts), default=0), np.int64)
-    for one in parts:
-        total[: len(one)] += one
-    return total
-
-
-def _pack_counted(counted: Counted) -> bytes:
-    (keys, counts), dense = split(counted)
-    packed = pack_small(np.diff(keys, prepend=0)) + pack_small(counts)
-    return packed + pack_column(dense.servers) + pack_column(dense.cells.ravel())
-
-
-def _unpack_counted(blob: bytes) -> tuple[Counted, Dense]:
-    parts = unpack_columns(blob, _EMPTY_COUNTED)
-    steps, counts = unpack_small(parts), unpack_small(parts)
-    servers, cells = next(parts), next(parts)
-    dense = Dense(servers, cells.reshape(len(servers), 1 << DENSE_BITS))
-    return Counted(np.cumsum(steps, out=steps), counts), dense
-
-
-def _pack_answered(answered: Answered) -> bytes:
-    lowest = (answered.servers, answered.ms, answered.offset_x2_ms)
-    packed = pack_small(answered.answers) + pack_small(answered.losses)
-    return packed + b"".join([pack_column(column) for column in lowest])
-
-
-def _unpack_answered(blob: bytes) -> Answered:
-    columns_ = _EMPTY_COUNTED + _EMPTY_ANSWERED
-    skipped = len(_EMPTY_COUNTED)
-    parts = unpack_columns(blob, columns_, chosen=range(skipped, len(columns_)))
-    answers, losses = unpack_small(parts), unpack_small(parts)
-    servers, ms, offsets = parts
-    return Answered(answers, losses, servers.astype(np.int32), ms.astype(np.int32), offsets)
