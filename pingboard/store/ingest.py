@@ -24,7 +24,15 @@ from pingboard.store.corrections import (
     void,
 )
 from pingboard.store.retention import read_closed_about
-from pingboard.store.rows import Known, hash_event_id, ids_of, insert_new, insert_rows, ping_ids
+from pingboard.store.rows import (
+    Known,
+    hash_event_id,
+    ids_of,
+    insert_new,
+    insert_rows,
+    ping_ids,
+    pings_of,
+)
 from pingboard.store.tables import (
     ping,
     rejection,
@@ -39,7 +47,7 @@ from pingboard.store.tables import (
 from pingboard.store.usual import Usual
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sqlalchemy import Connection, Engine
 
@@ -94,12 +102,7 @@ class Ingest:
 
     def _record(self, batch: Batch, next_batch: str | None) -> None:
         with self._engine.begin() as connection:
-            pings = [
-                *batch.pings,
-                *(one.ping for one in batch.samples),
-                *(one for one, _ in batch.expected),
-            ]
-            ids = self._record_pings(connection, pings)
+            ids = self._record_pings(connection, pings_of(batch))
             self._record_expected(connection, batch.expected, ids)
             self._record_samples(connection, batch.samples, ids)
             self._record_rejected(connection, batch.rejected)
@@ -164,13 +167,12 @@ class Ingest:
             self._update_session(connection, device_id=device_id, access_token=access_token)
 
     def _record_pings(
-        self, connection: Connection, pings: Iterable[Ping]
+        self, connection: Connection, unique: Mapping[tuple[str, str], Ping]
     ) -> dict[tuple[str, str], int]:
         """Insert what is new; return the row ID of each (room ID, event ID).
 
         Pings of closed hours are not inserted (see `retention`), so they may have none.
         """
-        unique = {(one.room_id, one.event_id): one for one in pings}
         if not unique:
             return {}
         closed = read_closed_about(connection, min(one.seen_ts for one in unique.values()))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, ColumnElement, Connection, Select, Table
     from sqlalchemy.dialects import postgresql, sqlite
 
+    from pingboard.model import Batch, Ping
+
 T = TypeVar("T")
 
 CHUNK = 500
@@ -58,6 +60,16 @@ class Known:
 def hash_event_id(event_id: str) -> int:
     """48 bits that stand for an event ID: enough to find a room's pong again, in six bytes."""
     return int.from_bytes(hashlib.sha256(event_id.encode()).digest()[:6])
+
+
+def pings_of(batch: Batch) -> dict[tuple[str, str], Ping]:
+    """Every ping that a batch names, by room ID and event ID."""
+    pings = [
+        *batch.pings,
+        *(one.ping for one in batch.samples),
+        *(one for one, _ in batch.expected),
+    ]
+    return {(one.room_id, one.event_id): one for one in pings}
 
 
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -1,4 +1,4 @@
-"""The usual batch, committed in microseconds: pongs of known servers to known pings, on SQLite.
+"""The usual batch, committed in microseconds: pings and pongs of known servers, on SQLite.
 
 Nine of ten batches are such, and SQLAlchemy's own part in one takes a millisecond, twenty times
 what the database needs. So these go through the driver, in the same transaction with the same
@@ -11,20 +11,28 @@ import sqlite3
 import weakref
 from typing import TYPE_CHECKING, cast
 
-from pingboard.store.rows import hash_event_id
+from pingboard.store.rows import MOST_KNOWN, hash_event_id, pings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from sqlalchemy import Engine
 
-    from pingboard.model import Batch, Sample
+    from pingboard.model import Batch, Ping, Sample
 
-_PING = """
-SELECT ping.id, room.id FROM room JOIN ping ON ping.room = room.id
-WHERE room.room_id = ? AND ping.event = ?
-"""
+    Keys = dict[tuple[str, str], tuple[int, int]]
+    """By room ID and event ID of a ping, the row IDs of the ping and of its room."""
+
+_ROOM = "SELECT id FROM room WHERE room_id = ?"
 _SERVER = "SELECT id FROM server WHERE name = ?"
+_VANTAGE = "SELECT id FROM vantage WHERE name = ? AND server = ?"
+_PING = "SELECT id FROM ping WHERE room = ? AND event = ?"
+_NEW_PING = """
+INSERT INTO ping (room, event, server, origin_server_ts, seen_ts, vantage, sent_ts)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+WHERE NOT EXISTS (SELECT 1 FROM closed WHERE room = ?1 AND before_ts > ?5)
+"""
+_EXPECTED = "INSERT INTO unanswered (ping, pong_server) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _SAMPLE = """
 INSERT INTO sample (ping, pong_server, one_way_ms, round_trip_ms, delay_ms, lag_ms, provenance,
 event_hash) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
@@ -32,7 +40,10 @@ WHERE NOT EXISTS (SELECT 1 FROM redacted WHERE room = ?9 AND event_hash = ?8)
 AND NOT EXISTS (SELECT 1 FROM withdrawn WHERE ping = ?1 AND pong_server = ?2)
 ON CONFLICT DO NOTHING
 """
-_ANSWERED = "DELETE FROM unanswered WHERE ping = ? AND pong_server = ?"
+_ANSWERED = """
+DELETE FROM unanswered WHERE ping = ?1 AND pong_server = ?2
+AND EXISTS (SELECT 1 FROM sample WHERE ping = ?1 AND pong_server = ?2)
+"""
 _TOKEN = "UPDATE session SET next_batch = ? WHERE account = ?"  # noqa: S105 (a position in a stream)
 
 
@@ -47,17 +58,17 @@ class Usual:
         self._engine = engine
         self._account = account
         self._connection: sqlite3.Connection | None = None
-        self._servers: dict[str, int] = {}
+        self._rows: dict[tuple[str, tuple[object, ...]], int] = {}
 
     def record(self, batch: Batch, next_batch: str | None) -> bool:
         """Commit a batch with its sync token; False where it is not usual, and nothing is done."""
-        if self._engine.dialect.name != "sqlite" or not _has_only_samples(batch):
+        if self._engine.dialect.name != "sqlite" or not _is_usual(batch):
             return False
         try:
             connection = self._connect()
             connection.execute("BEGIN IMMEDIATE")
             try:
-                self._write(connection, batch.samples, next_batch)
+                self._write(connection, batch, next_batch)
                 connection.execute("COMMIT")
             except BaseException:
                 connection.execute("ROLLBACK")
@@ -66,40 +77,71 @@ class Usual:
             return False
         return True
 
-    def _write(
-        self, connection: sqlite3.Connection, samples: Sequence[Sample], next_batch: str | None
+    def _write(self, connection: sqlite3.Connection, batch: Batch, next_batch: str | None) -> None:
+        pings = {key: self._record_ping(connection, one) for key, one in pings_of(batch).items()}
+        expected = [
+            (pings[one.room_id, one.event_id][0], self._find(_SERVER, name))
+            for one, servers in batch.expected
+            for name in servers
+        ]
+        connection.executemany(_EXPECTED, expected)
+        self._record_samples(connection, batch.samples, pings)
+        if next_batch is not None:
+            changed = connection.execute(_TOKEN, (next_batch, self._account))
+            if not changed.rowcount:
+                raise _UnusualError
+
+    def _record_ping(self, connection: sqlite3.Connection, one: Ping) -> tuple[int, int]:
+        """The row IDs of a ping and of its room."""
+        room = self._find(_ROOM, one.room_id)
+        found = connection.execute(_PING, (room, one.event_id)).fetchone()
+        if found is not None:
+            return found[0], room
+        server = self._find(_SERVER, one.server)
+        vantage = None if one.vantage is None else self._find(_VANTAGE, one.vantage, server)
+        times = (one.origin_server_ts, one.seen_ts, vantage, one.sent_ts)
+        inserted = connection.execute(_NEW_PING, (room, one.event_id, server, *times))
+        if not inserted.rowcount or inserted.lastrowid is None:
+            raise _UnusualError
+        return inserted.lastrowid, room
+
+    def _record_samples(
+        self, connection: sqlite3.Connection, samples: Iterable[Sample], pings: Keys
     ) -> None:
-        keys = {(one.ping.room_id, one.ping.event_id) for one in samples}
-        pings = {key: _find(connection, _PING, key) for key in keys}
         rows = []
         answered = []
         for one in samples:
             ping, pong = one.ping, one.pong
-            ping_row, room_row = pings[ping.room_id, ping.event_id]
-            server = self._servers.get(pong.server)
-            if server is None:
-                server = self._servers[pong.server] = _find(connection, _SERVER, (pong.server,))[0]
+            ping_row, room = pings[ping.room_id, ping.event_id]
+            key = ping_row, self._find(_SERVER, pong.server)
             rows.append(
                 (
-                    ping_row,
-                    server,
+                    *key,
                     pong.one_way_ms,
                     one.round_trip_ms,
                     pong.seen_ts - ping.seen_ts,
                     pong.seen_ts - pong.origin_server_ts,
                     int(one.provenance),
                     hash_event_id(pong.event_id),
-                    room_row,
+                    room,
                 )
             )
             if ping.vantage is not None:
-                answered.append((ping_row, server))
+                answered.append(key)
         connection.executemany(_SAMPLE, rows)
         connection.executemany(_ANSWERED, answered)
-        if next_batch is not None:
-            changed = connection.execute(_TOKEN, (next_batch, self._account))
-            if not changed.rowcount:
+
+    def _find(self, sql: str, *key: object) -> int:
+        """The row ID of what is never deleted: a room, a server or a vantage."""
+        row = self._rows.get((sql, key))
+        if row is None:
+            found = self._connect().execute(sql, key).fetchone()
+            if found is None:
                 raise _UnusualError
+            if len(self._rows) > MOST_KNOWN:
+                self._rows.clear()
+            row = self._rows[sql, key] = found[0]
+        return row
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -112,21 +154,12 @@ class Usual:
         return self._connection
 
 
-def _has_only_samples(batch: Batch) -> bool:
-    return bool(batch.samples) and not (
-        batch.pings
-        or batch.rejected
-        or batch.expected
+def _is_usual(batch: Batch) -> bool:
+    return not (
+        batch.rejected
         or batch.voided
         or batch.pending
         or batch.settled
         or batch.redacted
         or batch.gaps
     )
-
-
-def _find(connection: sqlite3.Connection, sql: str, parameters: tuple[str, ...]) -> tuple[int, ...]:
-    found: tuple[int, ...] | None = connection.execute(sql, parameters).fetchone()
-    if found is None:
-        raise _UnusualError
-    return found

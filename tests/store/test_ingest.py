@@ -12,7 +12,7 @@ from pingboard.model import Batch, Rejected, Rejection, RoomState, from_ts
 from pingboard.store import queries, recall
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest, SavedSession
-from pingboard.store.tables import ping, rejection, room, sample, server, vantage
+from pingboard.store.tables import ping, rejection, room, sample, server, unanswered, vantage
 from tests.rows import read_rows
 from tests.samples import ROOM, START_TS, make_ping, make_sample
 
@@ -59,6 +59,17 @@ def test_when_the_first_pong_is_taken_back_the_next_one_does_not_count(
     ingest.record(Batch(redacted=[(ROOM, first.pong.event_id)]))
     ingest.record(Batch([], [dataclasses.replace(first, pong=better)]))
     assert count(engine, sample) == 0
+
+
+def test_a_pong_that_was_taken_back_before_it_came_leaves_its_ping_unanswered(
+    engine: Engine, ingest: Ingest
+) -> None:
+    ours = make_sample(1, round_trip_ms=250)
+    others = make_sample(1, pong_server="three.example", round_trip_ms=250)
+    ingest.record(Batch(expected=[(ours.ping, ["two.example", "three.example"])]))
+    ingest.record(Batch(redacted=[(ROOM, ours.pong.event_id)]))
+    ingest.record(Batch(samples=[ours, others]))
+    assert (count(engine, sample), count(engine, unanswered)) == (1, 1)
 
 
 def test_the_token_is_kept_by_account(engine: Engine, ingest: Ingest) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, select
 
 from pingboard.model import Batch, Ping, Provenance, Sample
 from pingboard.store.ingest import Ingest
-from pingboard.store.tables import change, redacted, sample, session, unanswered
+from pingboard.store.tables import change, closed, ping, redacted, sample, session, unanswered
 from pingboard.store.usual import Usual
 from tests.databases import open_migrated_file
 from tests.samples import ROOM, make_ping, make_pong
@@ -26,7 +26,7 @@ def everything(engine: Engine) -> list[list[tuple[object, ...]]]:
     with engine.connect() as connection:
         return [
             [tuple(row) for row in connection.execute(select(table))]
-            for table in (sample, unanswered, session, change, redacted)
+            for table in (ping, sample, unanswered, session, change, redacted)
         ]
 
 
@@ -45,19 +45,29 @@ def two(tmp_path: Path) -> list[Engine]:
 @pytest.mark.parametrize("seed", range(3))
 def test_it_leaves_behind_what_any_batch_would(two: list[Engine], seed: int) -> None:
     random = Random(seed)
-    usual, other = (Ingest(engine, ACCOUNT) for engine in two)
-    pings = [make_ping(number, vantage="main" if number % 2 else None) for number in range(6)]
-    expected = [(one, [f"s{number}.example" for number in range(9)]) for one in pings[1::2]]
-    gone = [(ROOM, make_pong(pings[0], "s1.example").event_id)]
-    first = Batch(pings, expected=expected, redacted=gone)
-    for ingest in (usual, other):
+    ingests = [Ingest(engine, ACCOUNT) for engine in two]
+    servers = [f"s{number}.example" for number in range(9)]
+    gone = [(ROOM, make_pong(make_ping(number), "s1.example").event_id) for number in (0, 1)]
+    all_servers = [Sample(make_ping(99), make_pong(make_ping(99), one), None) for one in servers]
+    for ingest in ingests:
+        first = Batch([make_ping(98, vantage="main")], all_servers, redacted=gone)
         ingest.record(first, "s0")
-    for number in range(30):
-        samples = [pong_to(random.choice(pings), random) for _ in range(random.randrange(1, 5))]
+    with two[0].connect() as connection:
+        usual = Usual(two[0], connection.execute(select(session.c.account)).scalar_one())
+    for number in range(40):
+        # Pings come alone, with what is expected of them, or not before the first pong to them.
+        numbers = [random.randrange(12) for _ in range(random.randrange(3))]
+        pings = [make_ping(one, vantage="main" if one % 2 else None) for one in numbers]
+        samples = [
+            pong_to(random.choice([make_ping(one % 10), *pings]), random)
+            for one in range(random.randrange(1, 5))
+        ]
+        expected = [(one, servers) for one in pings if one.vantage]
         token = f"s{number}" if random.random() < 0.7 else None
-        usual.record(Batch(samples=samples), token)
+        batch = Batch(pings[:1], samples, expected=expected)
+        assert usual.record(batch, token)
         # To settle what is not pending changes nothing, and is not usual.
-        other.record(Batch(samples=samples, settled=[samples[0].pong]), token)
+        ingests[1].record(replace(batch, settled=[samples[0].pong]), token)
         assert everything(two[0]) == everything(two[1])
 
 
@@ -67,16 +77,33 @@ def test_it_takes_what_is_known_and_nothing_else(two: list[Engine]) -> None:
     known = Sample(make_ping(1), make_pong(make_ping(1)), None)
     Ingest(engine, ACCOUNT).record(Batch([], [known]))
     before = everything(engine)
-    other_server = replace(known, pong=make_pong(make_ping(1), "new.example"))
-    other_ping = Sample(make_ping(2), make_pong(make_ping(2)), None)
-    for one in (other_server, other_ping):
-        assert not usual.record(Batch(samples=[known, one]), None)
-    assert not usual.record(Batch(samples=[known]), "a token without a session")
-    assert not usual.record(Batch(pings=[make_ping(1)], samples=[known]), None)
-    assert not usual.record(Batch(), None)
+    new = make_ping(2)
+    of_new_server = replace(known, pong=make_pong(make_ping(1), "new.example"))
+    assert not usual.record(Batch([new], [known, of_new_server]), None)
+    for one in (
+        make_ping(2, "new.example"),
+        make_ping(2, room_id="!new:one.example"),
+        make_ping(2, vantage="new"),
+    ):
+        assert not usual.record(Batch([new, one]), None)
+    assert not usual.record(Batch(expected=[(new, ["one.example", "new.example"])]), None)
+    assert not usual.record(Batch([new], [known]), "a token without a session")
+    assert not usual.record(Batch([new], redacted=[(ROOM, "$any")]), None)
     assert everything(engine) == before
     assert usual.record(Batch(samples=[known]), None)
     assert everything(engine) == before
+
+
+def test_it_adds_nothing_to_closed_hours(two: list[Engine]) -> None:
+    engine = two[0]
+    Ingest(engine, ACCOUNT).record(Batch([make_ping(5)]))
+    with engine.begin() as connection:
+        connection.execute(closed.insert().values(room=1, before_ts=make_ping(3).seen_ts))
+    usual = Usual(engine, ACCOUNT)
+    before = everything(engine)
+    assert not usual.record(Batch([make_ping(4), make_ping(2)]), None)
+    assert everything(engine) == before
+    assert usual.record(Batch([make_ping(3)]), None)
 
 
 def test_where_another_writes_it_does_not_wait(two: list[Engine]) -> None:
