@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from faults.case import case, expect, until
 from faults.scene import Scene
+from faults.user import User
 from pingboard.lab.faultproxy import Fault, answer, changed_json
 
 NO_LONGER = {"errcode": "M_FORBIDDEN", "error": "You aren't in the room"}
@@ -113,6 +114,40 @@ async def backlog(scene: Scene) -> str:
     guessed = [one for one in scene.samples() if one.round_trip_ms and not one.is_ours]
     expect(not guessed, "a round trip of history")
     return f"{history} samples imported, {pings} ping"
+
+
+@case(
+    18,
+    "Backlog of which some came late, from a homeserver that was out of reach",
+    "all of it imported",
+    alone=True,
+)
+async def late_backlog(scene: Scene) -> str:
+    scene.silence()
+    ping = await scene.here.ping(scene.room_id)
+    await until(lambda: _knows(scene.there, scene.room_id, ping), scene.within(30), "not delivered")
+    network = scene.stage.lab.network
+    for link in (("hs1", "hs2"), ("hs2", "hs1")):
+        network.hold(*link)
+    try:
+        # There the room is a few events long, here many more: a homeserver lists by that length.
+        late = await scene.there.pong(scene.room_id, ping, scene.here.server, 70)
+        for ms in range(5):
+            another = await scene.here.ping(scene.room_id)
+            await scene.here.pong(scene.room_id, another, scene.here.server, 50 + ms)
+        await scene.account.join(scene.alias)
+    finally:
+        for link in (("hs1", "hs2"), ("hs2", "hs1")):
+            network.release(*link)
+    await until(lambda: _knows(scene.here, scene.room_id, late), scene.within(60), "not delivered")
+    history = len(await scene.truth())
+    await scene.start(INTERVAL="1h")
+    await scene.has(history, scene.within(30))
+    return f"{history} samples imported"
+
+
+async def _knows(user: User, room_id: str, event_id: str) -> bool:
+    return event_id in [one["event_id"] for one in await user.events(room_id)]
 
 
 @case(19, "Kicked", "noticed within 2 min, pinging stops, /readyz says so")

@@ -30,6 +30,9 @@ MAX_LOOKUPS = 10
 """How many unknown pings one response makes us ask our homeserver for: whoever invents pings
 can't make us flood it. The others wait for theirs as pending."""
 
+MAX_TOLD = 10_000
+"""Events remembered that a limited timeline brought, and that its gap brings again."""
+
 MAX_LAST_LOOKUPS = 100
 """The same once a gap is closed, when nothing else can bring them any more."""
 
@@ -55,6 +58,7 @@ class Intake:
         self._ledger = ledger
         self._backfill_ms = backfill_ms
         self._with_history = with_history
+        self._told: dict[str, None] = {}
 
     async def read_sync(self, sync: SyncBatch) -> Batch:
         """What a sync response says of all rooms, judged."""
@@ -79,6 +83,7 @@ class Intake:
         if gaps:
             # Part of what we did not see arrive: its newest end.
             batch = await self.read_page(timeline.events, gaps[0])
+            self._remember(timeline.events)
         else:
             arrived = self._read_new(timeline, sync)
             await self._find_pings(room_id, self._ledger.unknown_pings(arrived), MAX_LOOKUPS)
@@ -92,10 +97,14 @@ class Intake:
         return self._ledger.read_live(timeline.events, room_id, sync.arrived_ns, arrived_ts)
 
     def _gaps_before(self, timeline: Timeline, sync: SyncBatch) -> list[Gap]:
-        """The gap that a timeline leaves before it: events left out, or a room's whole past."""
-        room_id, position = timeline.room_id, timeline.prev_batch
-        if position is None:
-            return []
+        """The gap that a timeline leaves before it: events left out, or a room's whole past.
+
+        From `next_batch`, not from the timeline's own `prev_batch`: the events of a timeline are
+        those farthest from the room's beginning, the token before them counts those that came to
+        our homeserver earlier, so what came late from another one can be neither among the former
+        nor before the latter.
+        """
+        room_id, position = timeline.room_id, sync.next_batch
         if room_id not in self._with_history:
             self._with_history.add(room_id)
             oldest_ts = sync.arrived_ts - self._backfill_ms
@@ -107,12 +116,19 @@ class Intake:
 
     async def read_page(self, events: Sequence[Event], gap: Gap) -> Batch:
         """What a stretch of history says, oldest first, judged as far as its pings are known."""
-        wanted = events_since(events, gap.oldest_ts)
+        new = [event for event in events if event.get("event_id") not in self._told]
+        wanted = events_since(new, gap.oldest_ts)
         arrived = self._ledger.read_history(wanted, gap.room_id, gap.opened_ts)
         unknown = self._ledger.unknown_pings(arrived)
         self._ledger.learn((await self._writer.find_pings(gap.room_id, unknown)).values())
         redacted = self._read_redactions(events, gap.room_id)
         return dataclasses.replace(self._ledger.judge(arrived), redacted=redacted)
+
+    def _remember(self, events: Sequence[Event]) -> None:
+        """Not to count again what is rejected; what counts is stored once in any case."""
+        self._told |= dict.fromkeys(str(event.get("event_id")) for event in events)
+        for event_id in list(self._told)[:-MAX_TOLD]:
+            del self._told[event_id]
 
     def _read_redactions(self, events: Sequence[Event], room_id: str) -> list[tuple[str, str]]:
         found = [event_id for event in events if (event_id := read_redaction(event)) is not None]

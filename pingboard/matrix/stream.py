@@ -40,7 +40,6 @@ class Timeline:
     """state that changed among the events left out"""
     limited: bool
     """whether events before these were left out"""
-    prev_batch: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +79,25 @@ async def batches(
     is_first = True
     while True:
         limit, held_ms = (TIMELINE_LIMIT, hold_ms()) if since else (1, 0)
-        asked_ns = time.monotonic_ns()
-        sync = functools.partial(session.sync, since, _filter(rooms, limit), held_ms)
-        synced = await patiently(sync)
-        stalled = synced.arrived_ns - asked_ns > (held_ms / 1000 + STALL_S) * 1e9
+        synced, stalled = await _sync(session, since, _filter(rooms, limit), held_ms)
         batch = _read(synced, since, rooms)
         yield dataclasses.replace(batch, stalled=stalled, is_past=stalled or is_first)
         since, is_first = batch.next_batch, False
+
+
+async def _sync(
+    session: Session, since: str | None, sync_filter: Event, held_ms: int
+) -> tuple[Synced, bool]:
+    """A response, and whether it came late: our homeserver held it up, or failed before it."""
+    asked_ns: list[int] = []
+
+    async def ask() -> Synced:
+        asked_ns.append(time.monotonic_ns())
+        return await session.sync(since, sync_filter, held_ms)
+
+    synced = await patiently(ask)
+    took_ns = synced.arrived_ns - asked_ns[0]
+    return synced, len(asked_ns) > 1 or took_ns > (held_ms / 1000 + STALL_S) * 1e9
 
 
 def _read(synced: Synced, since: str | None, rooms: list[str]) -> SyncBatch:
@@ -111,7 +122,6 @@ def _timeline(room_id: str, info: RoomInfo) -> Timeline:
         [event.source for event in info.timeline.events],
         [event.source for event in info.state],
         info.timeline.limited,
-        info.timeline.prev_batch,
     )
 
 
