@@ -5,21 +5,42 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import quote
+from xml.etree import ElementTree
 
 from httpx import ASGITransport, AsyncClient
 from markdown_it import MarkdownIt
 
+from faults.case import CaseError
 from pingboard.boards import Boards
+from pingboard.editions import make
+from pingboard.store.editions import insert_edition
 from pingboard.store.engine import open_engine
 from pingboard.web.app import create_app
 
+WEEK = "2000-W01"
+"""The edition that is made of what is there, whenever that is."""
 
-async def names_by_output(database_url: str, names: list[str]) -> dict[str, set[str]]:
-    """Path of an output -> those of the names that its parser finds in it."""
-    engine = open_engine(database_url, read_only=True)
+Read = Callable[[str], set[str]]
+
+
+async def names_by_output(file: Path, names: list[str]) -> dict[str, set[str]]:
+    """Path of an output -> those of the names that its parser finds in it.
+
+    `file` is a SQLite database that nobody else uses: an edition is put into it.
+    """
+    engine = open_engine(f"sqlite:///{file}")
     try:
-        transport = ASGITransport(create_app(Boards(engine, None), per_minute=0))
+        boards = Boards(engine, None)
+        edition = make(boards, WEEK, datetime.now(UTC))
+        if edition is None:
+            raise CaseError("nothing to make an edition of")
+        insert_edition(engine, edition)
+        transport = ASGITransport(create_app(boards, per_minute=0))
         async with AsyncClient(transport=transport, base_url="http://site") as site:
             return await _ask(site, names)
     finally:
@@ -27,23 +48,51 @@ async def names_by_output(database_url: str, names: list[str]) -> dict[str, set[
 
 
 async def _ask(site: AsyncClient, names: list[str]) -> dict[str, set[str]]:
-    readers = {
-        "/rankings.md": _of_markdown,
-        "/rankings.csv": lambda text: {
-            row["homeserver"] for row in csv.DictReader(io.StringIO(text))
-        },
-        "/api/v1/rankings": lambda text: {
-            one["homeserver"] for one in json.loads(text)["standings"]
-        },
-        "/": _texts_of_html,
-    }
     wanted = {"board": "reception", "limit": "100"}
-    found = {}
-    for path, read in readers.items():
-        parameters = {"board": "reception"} if path == "/" else wanted
-        answer = await site.get(path, params=parameters)
-        found[path] = read(answer.text) & set(names) if answer.status_code == 200 else set()
-    return found
+    readers: list[tuple[str, Mapping[str, str], Read]] = [
+        ("/rankings.md", wanted, _of_markdown),
+        ("/rankings.csv", wanted, lambda text: _of_csv(text, "homeserver")),
+        ("/api/v1/rankings", wanted, _of_rankings),
+        ("/api/v1/samples", {"format": "csv"}, lambda text: _of_csv(text, "pong_server")),
+        ("/", {"board": "reception"}, _texts_of_html),
+        ("/feed.atom", {}, _texts_of_xml),
+        (f"/editions/{WEEK}.md", {}, _of_markdown),
+    ]
+    found = {path: await _read(site, path, query, read) for path, query, read in readers}
+    pages = {
+        "/badge/{name}.svg": _texts_of_xml,
+        "/homeservers/{name}": _texts_of_html,
+        "/homeservers/{name}/history.svg": _words_of_xml,
+    }
+    for template, read in pages.items():
+        found[template] = set()
+        for name in names:
+            path = template.format(name=quote(name, safe=""))
+            # A badge has room for a place only, unless it is asked to be labelled.
+            query = {"label": name} if "badge" in path else {}
+            found[template] |= await _read(site, path, query, read) & {name}
+    return {path: texts & set(names) for path, texts in found.items()}
+
+
+async def _read(site: AsyncClient, path: str, query: Mapping[str, str], read: Read) -> set[str]:
+    answer = await site.get(path, params=query)
+    return read(answer.text) if answer.status_code == 200 else set()
+
+
+def _of_rankings(text: str) -> set[str]:
+    return {one["homeserver"] for one in json.loads(text)["standings"]}
+
+
+def _of_csv(text: str, column: str) -> set[str]:
+    return {row[column] for row in csv.DictReader(io.StringIO(text))}
+
+
+def _texts_of_xml(text: str) -> set[str]:
+    return {str(found).strip() for found in ElementTree.fromstring(text).itertext()}
+
+
+def _words_of_xml(text: str) -> set[str]:
+    return {word for found in _texts_of_xml(text) for word in found.split()}
 
 
 def _of_markdown(text: str) -> set[str]:

@@ -19,7 +19,7 @@ from faults.scene import Scene
 
 @case(24, "kill -9 at random moments while pongs flow", "samples equal to the room's")
 async def killed_at_random(scene: Scene) -> str:
-    kills, pongs = int(scene.long(3, 100)), int(scene.long(120, 1_000))
+    kills, pongs = int(scene.long(3, 100)), int(scene.long(120, 10_000))
     await scene.start()
     async with asyncio.TaskGroup() as both:
         both.create_task(scene.flood(pongs))
