@@ -9,7 +9,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from faults.scene import Scene
@@ -64,6 +65,15 @@ def expect(claim: object, otherwise: str) -> None:
 def now_ts() -> int:
     """The wall clock, ms since the epoch, as the worker's samples have it."""
     return time.time_ns() // 1_000_000
+
+
+async def run_program(*command: str | Path, **options: Any) -> None:
+    """Run a program to its end; `CaseError` with what it said where it failed."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stderr=asyncio.subprocess.PIPE, **options
+    )
+    _, stderr = await process.communicate()
+    expect(process.returncode == 0, f"{command[0]}: {stderr.decode().strip()}")
 
 
 async def until(

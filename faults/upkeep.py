@@ -7,10 +7,12 @@ import random
 import shutil
 import sqlite3
 import sys
+from collections.abc import Coroutine
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-from faults.case import case, expect, until
+from faults.case import case, expect, run_program, until
 from faults.scene import Scene
 from faults.storage import postgresql, settle
 from pingboard.store.engine import migrate, open_engine
@@ -35,6 +37,7 @@ config = Config()
 config.set_main_option("script_location", sys.argv[1])
 getattr(command, sys.argv[2])(config, sys.argv[3])
 """
+ANEW = "SET client_min_messages = warning; DROP SCHEMA public CASCADE; CREATE SCHEMA public"
 SCRIPTS = Path(__file__).parents[1] / "alembic"
 OLDEST = 1
 """The revision that made the table of samples; below it there are none."""
@@ -92,29 +95,57 @@ async def migrations(scene: Scene) -> str:
 
 @case(36, "Backup while writing, restored", "the room's samples again")
 async def restored(scene: Scene) -> str:
-    await scene.start()
     copy = scene.directory / "copy.db"
-    async with asyncio.TaskGroup() as both:
-        both.create_task(scene.flood(int(scene.long(60, 1000))))
-        await scene.has_more(20, scene.within(60))
-        await _run_pingboard(scene, "db", "backup", str(copy))
+    await _back_up_while_writing(scene, _run_pingboard(scene, "db", "backup", str(copy)))
     with closing(sqlite3.connect(copy)) as connection:
         check = connection.execute("PRAGMA integrity_check").fetchone()[0]
         had = connection.execute("SELECT count(*) FROM sample").fetchone()[0]
     expect(check == "ok", f"the copy is damaged: {check}")
-    everything = len(scene.samples())
     await scene.worker.kill()
+    everything = len(scene.samples())
     file = Path(scene.database.url.removeprefix("sqlite:///"))
     for suffix in ("-wal", "-shm"):
         file.with_name(file.name + suffix).unlink(missing_ok=True)
     shutil.copy(copy, file)
+    await _fill_in_again(scene, everything)
+    return f"{had} samples in the copy, {everything} again after the restore"
+
+
+@case(36, "pg_dump while writing, restored", "the room's samples again")
+async def restored_on_postgresql(scene: Scene) -> str:
+    async with postgresql(scene) as programs:
+        copy, url = str(scene.directory / "copy.dump"), scene.database.url
+        dump = run_program(programs / "pg_dump", "-Fc", "-f", copy, url)
+        await _back_up_while_writing(scene, dump)
+        await scene.worker.kill()
+        everything = len(scene.samples())
+        await run_program(programs / "psql", "-qc", ANEW, url)
+        await run_program(programs / "pg_restore", "--exit-on-error", "-d", url, copy)
+        had = len(scene.samples())
+        await _fill_in_again(scene, everything)
+        await settle(scene)
+        code, _ = await scene.worker.terminate()
+        expect(code == 0, f"SIGTERM ended it with code {code}")
+        scene.heals = False
+        return f"{had} samples in the copy, {everything} again after the restore"
+
+
+async def _back_up_while_writing(scene: Scene, back_up: Coroutine[Any, Any, None]) -> None:
+    await scene.start()
+    async with asyncio.TaskGroup() as both:
+        both.create_task(scene.flood(int(scene.long(60, 1000))))
+        await scene.has_more(20, scene.within(60))
+        await back_up
+
+
+async def _fill_in_again(scene: Scene, samples: int) -> None:
+    """What was written after the backup: the sync token is as old as the rest of it."""
     await scene.start()
 
     async def same() -> bool:
-        return len(scene.samples()) >= everything
+        return len(scene.samples()) >= samples
 
     await until(same, scene.within(60), "what was written after the backup is not filled in")
-    return f"{had} samples in the copy, {everything} again after the restore"
 
 
 def _fill(file: Path, pings: int) -> None:
@@ -156,11 +187,8 @@ async def _step(file: Path, command: str, target: int, kill_after_s: float | Non
 
 
 async def _run_pingboard(scene: Scene, *arguments: str) -> None:
-    process = await asyncio.create_subprocess_exec(
+    await run_program(
         *(sys.executable, "-m", "pingboard", *arguments),
         env={"PINGBOARD_DATABASE_URL": scene.database.url, "PYTHONPATH": str(SCRIPTS.parent)},
         cwd=scene.directory,
-        stderr=asyncio.subprocess.PIPE,
     )
-    _, stderr = await process.communicate()
-    expect(process.returncode == 0, f"{arguments}: {stderr.decode().strip()}")
