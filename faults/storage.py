@@ -147,6 +147,7 @@ async def read_only(scene: Scene) -> str:
         await run_program("mount", "-o", "remount,rw", str(_disk(scene)))
         expect(code != 0, "ended as if asked to")
         expect(line.startswith("pingboard: "), f"no clear line but: {line}")
+        expect("read-only" in line, f"no word of what helps: {line}")
         expect(await scene.readiness() != "ready", "/readyz says that it is ready")
         await scene.start()
         await scene.has_more(1, 20)

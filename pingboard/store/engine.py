@@ -22,13 +22,19 @@ __all__ = ["Connection", "Engine", "is_current", "migrate", "open_engine", "read
 BUSY_TIMEOUT_S = 60
 """How long a write waits for another process's lock before it fails; a backup takes seconds."""
 
-_LASTING = ("readonly", "unable to open", "malformed", "not a database", "no such table")
-
-_DAMAGED = ("malformed", "not a database", "file is encrypted")
 _RESTORE = (
     "; put the last copy that `pingboard db backup` made in its place, and remove the -wal and "
     "-shm files beside it"
 )
+_WRITABLE = "; its folder has to exist and be writable, on a disk that is not mounted read-only"
+_LASTING = {
+    "readonly": _WRITABLE,
+    "unable to open": _WRITABLE,
+    "malformed": _RESTORE,
+    "not a database": _RESTORE,
+    "no such table": "",
+}
+"""What does not pass by itself, by a part of what the driver says, and what helps."""
 
 _EXAMPLE = "for example PINGBOARD_DATABASE_URL=sqlite:///pingboard.db"
 
@@ -198,10 +204,9 @@ def explained() -> Iterator[None]:
         reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
         passing = isinstance(error, OperationalError | InterfaceError | sqlite3.OperationalError)
         passing |= getattr(error, "connection_invalidated", False)
-        lasting = any(word in reason for word in _LASTING)
-        kind = PassingStoreError if passing and not lasting else StoreError
-        remedy = _RESTORE if any(word in reason for word in _DAMAGED) else ""
-        text = f"PINGBOARD_DATABASE_URL: the database can't be used: {reason}{remedy}"
+        remedy = next((what for word, what in _LASTING.items() if word in reason), None)
+        kind = PassingStoreError if passing and remedy is None else StoreError
+        text = f"PINGBOARD_DATABASE_URL: the database can't be used: {reason}{remedy or ''}"
         raise kind(text) from error
 
 

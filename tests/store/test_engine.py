@@ -90,7 +90,7 @@ def test_a_file_that_is_no_database_is_refused_with_the_way_to_restore(tmp_path:
 
 
 def test_a_folder_that_does_not_exist_is_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"^PINGBOARD_DATABASE_URL: .*unable to open"):
+    with pytest.raises(StoreError, match=r"^PINGBOARD_DATABASE_URL: .*unable to open.* writable"):
         migrate(open_engine(f"sqlite:///{tmp_path}/none/a.db"))
 
 
