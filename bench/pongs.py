@@ -51,7 +51,7 @@ class Pongs:
     def hours(self) -> Iterator[tuple[int, Block]]:
         """A block for each hour of pings."""
         [whole] = self.blocks()
-        hours = self.ping_seen_ts[whole.claims.ping] // HOUR_MS
+        hours = self.ping_seen_ts[whole.claims.ping.wide()] // HOUR_MS
         order = np.argsort(hours, kind="stable")
         starts = np.flatnonzero(np.diff(hours[order], prepend=-1))
         for rows in np.split(order, starts[1:]):

@@ -20,8 +20,9 @@ from sqlalchemy import insert
 from bench.pairs import Pair, Size
 from bench.pongs import END, ROOM, WEEK, synthesize
 from pingboard.boards import Boards
+from pingboard.columns.narrow import Column, narrow
 from pingboard.model import BoardName, Standing, Window, to_ts
-from pingboard.ranking.standings import Column, rank
+from pingboard.ranking.standings import rank
 from pingboard.store import tables
 from pingboard.store.engine import Engine, migrate, open_engine
 from pingboard.store.months import count_months
@@ -79,7 +80,9 @@ def write(engine: Engine, a_week: int) -> tuple[Column, Column, list[str]]:
             names[1:] = pongs.names
             for hour, block in pongs.hours():
                 claims = block.claims
-                of_ping, of_pong = claims.ping_server + 1, claims.pong_server + 1
+                of_ping, of_pong = (
+                    narrow(one, 1) for one in (claims.ping_server, claims.pong_server)
+                )
                 claims = claims._replace(ping_server=of_ping, pong_server=of_pong)
                 row = {"room": 1, "hour": hour, "is_stale": False, "samples": len(claims.ms)}
                 packed = pack(block._replace(claims=claims))

@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Integers = NDArray[np.int64]
-Column = NDArray[np.int32]
+from pingboard.columns.narrow import Column, Integers
 
 MS_BITS = 32
 _DENSE_CELLS = 1 << 23

@@ -12,7 +12,17 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from pingboard.columns.blocks import EMPTY, LOSS, SAMPLE, Block, Column, Integers, build, replace
+from pingboard.columns.blocks import (
+    EMPTY,
+    LOSS,
+    SAMPLE,
+    Answers,
+    Block,
+    Claims,
+    Losses,
+    build,
+    replace,
+)
 
 SETTLE_AT = 2_000
 """Rows that gather at most: as tuples they take ten times the memory, and a block of 60,000 samples
@@ -134,6 +144,6 @@ def _find(block: Block, ping: int) -> Pongs:
     return Pongs(samples, losses)
 
 
-def _rows(columns: tuple[Integers | Column, ...], ping: int) -> Iterable[tuple[Any, ...]]:
-    found = np.flatnonzero(columns[0] == ping)
+def _rows(columns: Claims | Answers | Losses, ping: int) -> Iterable[tuple[Any, ...]]:
+    found = columns.ping.find(ping)
     return zip(*(column[found].tolist() for column in columns), strict=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pingboard.columns.blocks import EMPTY, answers_inside, losses_inside
+from pingboard.columns.blocks import WIDE, answers_inside, losses_inside
 from pingboard.columns.counts import add_up
 from pingboard.model import PONG_TIMEOUT_MS, BoardName, Standing, Window, from_ts
 from pingboard.ranking.answers import add_answer
@@ -69,7 +69,7 @@ def _add_answers(
     ranked: Sequence[Standing], parts: Sequence[Long], names: Sequence[str], settled_ts: int
 ) -> list[Standing]:
     """The standings with loss and clock of each pong server, as for any window."""
-    answers, losses = [EMPTY.answers], [EMPTY.losses]
+    answers, losses = [WIDE.answers], [WIDE.losses]
     for part in parts:
         for start_ts, end_ts, blocks in part.stretches:
             answers.append(answers_inside(blocks, start_ts, end_ts))

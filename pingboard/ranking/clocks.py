@@ -13,7 +13,8 @@ from statistics import median
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from pingboard.columns.narrow import Column
 
 UNKNOWN = np.iinfo(np.int64).min
 """A doubled offset that is not known: the process that sent the ping did not see it through."""
@@ -32,7 +33,7 @@ class Clock(NamedTuple):
 
 
 def estimate_clocks(
-    servers: NDArray[np.int32], round_trip_ms: NDArray[np.int32], offset_x2_ms: NDArray[np.int64]
+    servers: Column, round_trip_ms: Column, offset_x2_ms: Column
 ) -> dict[int, Clock]:
     """The clock of each server that a sample tells of; all three are (n,).
 

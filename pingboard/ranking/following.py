@@ -10,13 +10,14 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from pingboard.columns.blocks import Block, Column, Integers, cut
+from pingboard.columns.blocks import Block, cut
 from pingboard.columns.hours import Difference, Loss, Pong
+from pingboard.columns.narrow import Column, Offsets
 from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, BoardName, Standing, Window, from_ts
 from pingboard.ranking.answers import add_answer
 from pingboard.ranking.clocks import UNKNOWN, Lowest
 from pingboard.ranking.running import Ranking
-from pingboard.ranking.samples import board_columns
+from pingboard.ranking.samples import board_parts
 from pingboard.ranking.sliding import Item, Sliding, Span
 
 _END_OF_TIME = 1 << 62
@@ -31,7 +32,7 @@ class Following(ABC):
         """`blocks` hold all that the window holds, and all that is later."""
         self.span = span
         window = Window(from_ts(span.start_ts), from_ts(span.end_ts))
-        self.ranking = Ranking(*board_columns(blocks, board, window), names)
+        self.ranking = Ranking(board_parts(blocks, board, window), names)
 
     @property
     def samples(self) -> int:
@@ -207,5 +208,5 @@ def _losses(blocks: Sequence[Block], start_ts: int, end_ts: int) -> Iterator[Ite
         yield from _items(rows.seen_ts, rows.pong_server)
 
 
-def _items(*columns: Integers | Column) -> Iterator[Item]:
+def _items(*columns: Offsets | Column) -> Iterator[Item]:
     return zip(*(column.tolist() for column in columns), strict=True)

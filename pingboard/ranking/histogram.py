@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.ranking.standings import Column
+from pingboard.columns.narrow import Column
 
 MOST_BINS = 40
 """Besides the two at the ends."""

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.columns.counts import MS_BITS, Counted, Integers
+from pingboard.columns.counts import MS_BITS, Counted
+from pingboard.columns.narrow import Integers
 from pingboard.model import Standing
 from pingboard.ranking.intervals import find_low_positions
 

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pingboard.columns.narrow import Column
 from pingboard.model import Window
-from pingboard.ranking.standings import Column, rank
+from pingboard.ranking.standings import rank
 
 STEPS = {
     "1m": timedelta(minutes=1),

@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.ranking.standings import Column
+from pingboard.columns.narrow import Column, Integers, unsigned
 
 Keys = NDArray[np.unsignedinteger[Any]]
-Integers = NDArray[np.int64]
 
 _BIAS = 1 << 31
 """Added to a latency in eight bytes, so that a negative one sorts before a positive one."""
@@ -117,9 +116,9 @@ class _Runs(NamedTuple):
 def pair(ping_servers: Column, pong_servers: Column, ms: Column, names: Sequence[str]) -> Pairs:
     """Median and count of each pair of the samples.
 
-    `ping_servers` and `pong_servers` (n,) int32 are indices into `names`, `ms` (n,) int32 are
-    latencies in ms, which may be negative; none is changed. The median of an even count is the
-    mean of the middle two, as everywhere.
+    `ping_servers` and `pong_servers` (n,) are indices into `names`, `ms` (n,) are latencies in ms,
+    which may be negative; all are unsigned, or int32, and none is changed. The median of an even
+    count is the mean of the middle two, as everywhere.
     """
     return pair_parts([(ping_servers, pong_servers, ms)], names)
 
@@ -162,8 +161,8 @@ def _compact(parts: Sequence[Part], names: int) -> tuple[list[Part], Integers]:
     for ping_servers, pong_servers, _ in parts:
         is_present[ping_servers] = True
         is_present[pong_servers] = True
-    numbers = np.cumsum(is_present, dtype=np.int32) - np.int32(1)
-    renumbered = [(numbers[ping], numbers[pong], ms) for ping, pong, ms in parts]
+    numbers: Column = np.cumsum(is_present, dtype=np.int32) - np.int32(1)
+    renumbered: list[Part] = [(numbers[ping], numbers[pong], ms) for ping, pong, ms in parts]
     return renumbered, np.flatnonzero(is_present)
 
 
@@ -179,10 +178,10 @@ def _sort_narrow(parts: Sequence[Part], width: int, bits: int) -> _Runs:
     first = 0
     for ping_servers, pong_servers, ms in parts:
         part = keys[first : first + len(ms)]
-        np.multiply(ping_servers.view(np.uint32), np.uint32(width), out=part)
-        part += pong_servers.view(np.uint32)
+        np.multiply(unsigned(ping_servers), np.uint32(width), out=part)
+        part += unsigned(pong_servers)
         part <<= np.uint32(bits)
-        part |= np.minimum(ms.view(np.uint32), np.uint32(top))
+        part |= np.minimum(unsigned(ms), np.uint32(top))
         first += len(ms)
     keys.sort()
     runs, high = _read(keys, bits, 0)
@@ -205,9 +204,9 @@ def _sort_wide(parts: Sequence[Part], width: int) -> _Runs:
     """With keys of eight bytes, which hold any two servers and any latency."""
     keys = np.concatenate([ping_servers.astype(np.uint64) for ping_servers, _, _ in parts])
     keys *= np.uint64(width)
-    keys += np.concatenate([pong_servers.view(np.uint32) for _, pong_servers, _ in parts])
+    keys += np.concatenate([unsigned(pong_servers) for _, pong_servers, _ in parts])
     keys <<= np.uint64(32)
-    keys |= np.concatenate([ms.view(np.uint32) ^ np.uint32(_BIAS) for _, _, ms in parts])
+    keys |= np.concatenate([unsigned(ms) ^ np.uint32(_BIAS) for _, _, ms in parts])
     keys.sort()
     return _read(keys, 32, _BIAS)[0]
 

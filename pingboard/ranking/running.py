@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from pingboard.model import Standing
 from pingboard.ranking.intervals import find_low_position
-from pingboard.ranking.standings import Column, sort_runs
+from pingboard.ranking.standings import Part, sort_runs
 
 Key = tuple[int, int, str, int]
 """Twice the median, the count negative, name and row ID: in the order of ranks."""
@@ -25,9 +25,9 @@ class Ranking:
     Its memory is four bytes a sample.
     """
 
-    def __init__(self, servers: Column, ms: Column, names: Sequence[str]) -> None:
-        """As `standings.rank`."""
-        self.samples = len(ms)
+    def __init__(self, parts: Sequence[Part], names: Sequence[str]) -> None:
+        """As `standings.rank_parts`."""
+        self.samples = sum(len(ms) for _, ms in parts)
         """how many there are in all"""
         self._names: Sequence[str] = ()
         self._servers: dict[str, int] = {}
@@ -39,7 +39,7 @@ class Ranking:
         """as they were last read"""
         self._order: list[Key] = []
         self._changed: set[int] = set()
-        for server, run, total in sort_runs(servers, ms, names):
+        for server, run, total in sort_runs(parts, names):
             self._runs[server] = array("i", run.tobytes())
             self._sums[server] = total
             self._changed.add(server)

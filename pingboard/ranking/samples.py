@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pingboard.columns.blocks import Block, Integers, answers_inside, claims_inside
+from pingboard.columns.blocks import Block, answers_inside, claims_inside
+from pingboard.columns.narrow import Column, Integers
 from pingboard.model import BoardName, Standing, Window
-from pingboard.ranking.standings import Column, rank_parts
+from pingboard.ranking.standings import Part, rank_parts
 
 
-def board_parts(
-    blocks: Sequence[Block], board: BoardName, window: Window
-) -> list[tuple[Column, Column]]:
+def board_parts(blocks: Sequence[Block], board: BoardName, window: Window) -> list[Part]:
     """The servers that a board ranks and their latencies, block by block: most are not copied."""
     if board is BoardName.RESPONSE:
         return [board_columns(blocks, board, window)]
@@ -25,7 +24,7 @@ def board_parts(
 def board_columns(
     blocks: Sequence[Block], board: BoardName, window: Window
 ) -> tuple[Column, Column]:
-    """The servers that a board ranks and their latencies: (n,) and (n,) int32."""
+    """The servers that a board ranks and their latencies, (n,) both and wide."""
     if board is BoardName.RESPONSE:
         answers = answers_inside(blocks, window.start_ts, window.end_ts)
         taken = answers.ms >= 0
@@ -41,19 +40,19 @@ def server_columns(
     if board is BoardName.RESPONSE:
         answers = answers_inside(blocks, window.start_ts, window.end_ts)
         taken = (answers.pong_server == server) & (answers.ms >= 0)
-        return answers.seen_ts[taken], answers.ms[taken]
+        return answers.seen_ts[taken].wide(), answers.ms[taken]
     claims = claims_inside(blocks, window.start_ts, window.end_ts)
     by_ping = board is BoardName.DELIVERY
     seen_ts, ms = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
     for one in claims:
         taken = (one.ping_server if by_ping else one.pong_server) == server
-        seen_ts.append(one.seen_ts[taken])
+        seen_ts.append(one.seen_ts[taken].wide())
         ms.append(one.ms[taken])
     return np.concatenate(seen_ts), np.concatenate(ms)
 
 
 def pair_parts(blocks: Sequence[Block], window: Window) -> list[tuple[Column, Column, Column]]:
-    """Ping servers, pong servers and one-way latencies, each (n,) int32, block by block."""
+    """Ping servers, pong servers and one-way latencies, each (n,), block by block."""
     claims = claims_inside(blocks, window.start_ts, window.end_ts)
     return [(one.ping_server, one.pong_server, one.ms) for one in claims]
 
@@ -77,4 +76,4 @@ def standings(
 
 
 def _join(columns: Sequence[Column]) -> Column:
-    return np.concatenate(columns) if columns else np.empty(0, np.int32)
+    return np.concatenate([np.empty(0, np.int32), *columns])

@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pingboard.columns.narrow import Column, Integers, unsigned
 from pingboard.model import Standing
 from pingboard.ranking.intervals import find_low_positions
 
-Column = NDArray[np.int32]
+Part = tuple[Column, Column]
+"""Servers and latencies of some samples."""
+
 Keys = NDArray[np.unsignedinteger[Any]]
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,11 @@ def rank(
 ) -> list[Standing]:
     """The standings of the samples, best first; [] without samples.
 
-    `servers` (n,) int32 are indices into `names`; `ms` (n,) int32 are the latencies in ms, which
-    may be negative. Neither is changed. Order: by median, then more samples, then name. Ranks run
-    1, 2, 3, ... also through equal medians. Servers with fewer than `min_samples` are left out
-    before ranks are given; `limit` cuts afterwards. IndexError where a server has no name.
+    `servers` (n,) are indices into `names`; `ms` (n,) are the latencies in ms, which may be
+    negative; both are unsigned, or int32. Neither is changed. Order: by median, then more samples,
+    then name. Ranks run 1, 2, 3, ... also through equal medians. Servers with fewer than
+    `min_samples` are left out before ranks are given; `limit` cuts afterwards. IndexError where a
+    server has no name.
 
     Percentiles interpolate linearly between order statistics (Hyndman and Fan 1996, type 7, as
     numpy does by default); the median is the 50th: of an even count the mean of the middle two.
@@ -72,7 +75,7 @@ def rank(
 
 
 def rank_parts(
-    parts: Sequence[tuple[Column, Column]],
+    parts: Sequence[Part],
     names: Sequence[str],
     *,
     min_samples: int = 1,
@@ -103,14 +106,13 @@ def rank_parts(
     return list(map(_AS_STANDING, zip(*columns, *_REST, strict=False)))
 
 
-def sort_runs(
-    servers: Column, ms: Column, names: Sequence[str]
-) -> Iterator[tuple[int, Column, int]]:
+def sort_runs(parts: Sequence[Part], names: Sequence[str]) -> Iterator[tuple[int, Column, int]]:
     """Each server with samples, its latencies in order, (k,) int32, and their sum; as `rank`."""
-    if not len(ms):
+    parts = [one for one in parts if len(one[0])]
+    if not parts:
         return
-    layout = _choose_layout([(servers, ms)])
-    keys = _build_keys([(servers, ms)], layout)
+    layout = _choose_layout(parts)
+    keys = _build_keys(parts, layout)
     keys.sort()
     codes, starts, counts = _find_runs(keys, layout, len(names))
     sums = _sum_runs(keys, starts, counts, layout)
@@ -120,26 +122,26 @@ def sort_runs(
         yield code, (run.astype(np.int64) - layout.bias).astype(np.int32), total
 
 
-def _choose_layout(parts: Sequence[tuple[Column, Column]]) -> _Layout:
+def _choose_layout(parts: Sequence[Part]) -> _Layout:
     # The OR of a column has every bit that one of its values has, the sign bit among them.
     server_bits = ms_bits = 0
     for servers, ms in parts:
-        server_bits |= int(np.bitwise_or.reduce(servers.view(np.uint32)))
-        ms_bits |= int(np.bitwise_or.reduce(ms.view(np.uint32)))
+        server_bits |= int(np.bitwise_or.reduce(unsigned(servers)))
+        ms_bits |= int(np.bitwise_or.reduce(unsigned(ms)))
     bits = ms_bits.bit_length()
     fits = bits <= _MOST_MS_BITS and bits + server_bits.bit_length() <= _NARROW_BITS
     return _Layout(np.uint32, bits, 0) if fits else _WIDE
 
 
-def _build_keys(parts: Sequence[tuple[Column, Column]], layout: _Layout) -> Keys:
+def _build_keys(parts: Sequence[Part], layout: _Layout) -> Keys:
     keys: Keys = np.empty(sum(len(ms) for _, ms in parts), layout.dtype)
     first = 0
     for servers, ms in parts:
         part = keys[first : first + len(ms)]
-        low = ms.view(np.uint32)
+        low = unsigned(ms)
         if layout.bias:
             low = low ^ np.uint32(layout.bias)
-        np.left_shift(servers.view(np.uint32), layout.ms_bits, out=part, dtype=layout.dtype)
+        np.left_shift(unsigned(servers), layout.ms_bits, out=part, dtype=layout.dtype)
         part |= low
         first += len(ms)
     return keys

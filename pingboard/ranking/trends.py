@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.columns.blocks import Block, answers_inside, claims_inside
+from pingboard.columns.blocks import WIDE, Block, answers_inside, claims_inside
+from pingboard.columns.narrow import Column
 from pingboard.model import BoardName, Window
-from pingboard.ranking.standings import Column
 
 _BIAS = 1 << 31
 """Added to a latency, so that a negative one sorts before a positive one."""
@@ -57,14 +57,13 @@ def _columns(
     if board is BoardName.RESPONSE:
         answers = answers_inside(blocks, window.start_ts, window.end_ts)
         taken = answers.ms >= 0
-        return answers.pong_server[taken], answers.seen_ts[taken], answers.ms[taken]
+        return answers.pong_server[taken], answers.seen_ts[taken].wide(), answers.ms[taken]
     claims = claims_inside(blocks, window.start_ts, window.end_ts)
     by_ping = board is BoardName.DELIVERY
     columns = [
-        (one.ping_server if by_ping else one.pong_server, one.seen_ts, one.ms) for one in claims
+        (one.ping_server if by_ping else one.pong_server, one.seen_ts.wide(), one.ms)
+        for one in [WIDE.claims, *claims]
     ]
-    if not columns:
-        return np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int32)
     servers, seen_ts, ms = (np.concatenate(column) for column in zip(*columns, strict=True))
     return servers, seen_ts, ms
 

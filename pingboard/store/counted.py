@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pingboard.columns.blocks import Answers, Column, Integers
+    from pingboard.columns.blocks import Answers
+    from pingboard.columns.narrow import Column, Integers
 
 _EMPTY_COUNTED: list[NDArray[Any]] = [np.empty(0, np.int64)] * 5 + [np.empty(0, np.uint8)]
 _EMPTY_ANSWERED = [np.empty(0, np.int64)] * 7
@@ -35,7 +36,7 @@ class Answered(NamedTuple):
     servers: Column
     """of the answers with the lowest round trip: server, and so on"""
     ms: Column
-    offset_x2_ms: Integers
+    offset_x2_ms: Column
 
 
 def summarise(answers: Answers, losses: Column) -> Answered:
@@ -43,7 +44,7 @@ def summarise(answers: Answers, losses: Column) -> Answered:
     return Answered(np.bincount(answers.pong_server), np.bincount(losses), *lowest)
 
 
-def _lowest(servers: Column, ms: Column, offset_x2_ms: Integers) -> tuple[Column, Column, Integers]:
+def _lowest(servers: Column, ms: Column, offset_x2_ms: Column) -> tuple[Column, Column, Column]:
     """The answers with each server's lowest round trip, of those that tell of its clock."""
     tells = (ms >= 0) & (offset_x2_ms != NO_OFFSET)
     servers, ms, offset_x2_ms = servers[tells], ms[tells], offset_x2_ms[tells]

@@ -94,8 +94,8 @@ def read_answers(
     answers = answers_inside(closed, window.start_ts, window.end_ts)
     losses = losses_inside(closed, window.start_ts, given_up_ts)
     return Answers(
-        np.concatenate([answered_ts, answers.seen_ts[answers.pong_server == number]]),
-        np.concatenate([lost_ts, losses.seen_ts[losses.pong_server == number]]),
+        np.concatenate([answered_ts, answers.seen_ts[answers.pong_server == number].wide()]),
+        np.concatenate([lost_ts, losses.seen_ts[losses.pong_server == number].wide()]),
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sqlalchemy import delete, func, insert, select
 
-from pingboard.columns.blocks import EMPTY, HOUR_MS, answers_inside, claims_inside, losses_inside
+from pingboard.columns.blocks import HOUR_MS, WIDE, answers_inside, claims_inside, losses_inside
 from pingboard.columns.counts import NOTHING, Counted, Dense, add_up
 from pingboard.model import PONG_TIMEOUT_MS, BoardName, month_of, month_start_ts
 from pingboard.store import changes, columns, sealed, tables
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from pingboard.columns.blocks import Answers, Block, Column
+    from pingboard.columns.blocks import Answers, Block
+    from pingboard.columns.narrow import Column
 
 _DAY_MS = 24 * HOUR_MS
 
@@ -220,7 +221,7 @@ def _columns(
     if board is BoardName.RESPONSE:
         taken = answers.ms >= 0
         return answers.pong_server[taken], answers.ms[taken]
-    claims = [EMPTY.claims, *claims_inside(blocks, start_ts, end_ts)]
+    claims = [WIDE.claims, *claims_inside(blocks, start_ts, end_ts)]
     by_ping = board is BoardName.DELIVERY
     servers = [one.ping_server if by_ping else one.pong_server for one in claims]
     return np.concatenate(servers), np.concatenate([one.ms for one in claims])

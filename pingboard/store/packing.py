@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,29 +38,33 @@ def pack_column(column: NDArray[Any]) -> bytes:
     return _HEADER.pack(least, len(values), size) + (values - least).astype(f"<i{size}").tobytes()
 
 
+def read_columns(
+    packed: bytes, count: int, position: int = 0, chosen: Collection[int] | None = None
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Of `count` columns that lie one after the other from a position on, or of the `chosen` ones:
+    the least value, and how much more each value is, as it is stored."""
+    for number in range(count):
+        least, length, size = _HEADER.unpack_from(packed, position)
+        position += _HEADER.size
+        if chosen is None or number in chosen:
+            yield least, np.frombuffer(packed, _STORED[size], length, position)
+        position += length * size
+
+
 def unpack_columns(
-    packed: bytes,
-    empty: Iterable[NDArray[Any]],
-    position: int = 0,
-    chosen: Collection[int] | None = None,
+    packed: bytes, empty: Sequence[NDArray[Any]], chosen: Collection[int] | None = None
 ) -> Iterator[NDArray[Any]]:
-    """The columns that lie one after the other from a position on; only the `chosen` ones.
+    """The columns that lie one after the other; only the `chosen` ones.
 
     `empty` tells of each what it is without values, and so its type.
     """
-    for number, nothing in enumerate(empty):
-        least, count, size = _HEADER.unpack_from(packed, position)
-        position += _HEADER.size
-        if chosen is not None and number not in chosen:
-            position += count * size
-        elif count:
-            stored = np.frombuffer(packed, _STORED[size], count, position)
-            column = stored.astype(nothing.dtype)
-            column += least
-            yield column
-            position += count * size
-        else:
-            yield nothing
+    wanted = range(len(empty)) if chosen is None else sorted(chosen)
+    for number, (least, stored) in zip(
+        wanted, read_columns(packed, len(empty), chosen=chosen), strict=True
+    ):
+        column = stored.astype(empty[number].dtype)
+        column += least
+        yield column
 
 
 def pack_small(column: NDArray[np.int64]) -> bytes:

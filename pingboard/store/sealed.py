@@ -12,34 +12,33 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import bindparam, delete, func, insert, select
 
 from pingboard.columns.blocks import EMPTY, HOUR_MS, Answers, Block, Claims, Losses
+from pingboard.columns.narrow import Offsets, narrow
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.store import changes, columns
 from pingboard.store.engine import read_snapshot
-from pingboard.store.packing import pack_column, unpack_columns
+from pingboard.store.packing import pack_column, read_columns
 from pingboard.store.tables import ping, room, sample, sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from sqlalchemy import Connection, Engine
 
-    from pingboard.columns.blocks import Column
+    from pingboard.columns.narrow import Column
+
+    _Stored = tuple[int, NDArray[Any]]
+    """The least value of a packed column, and how much more each is."""
 
 _VERSION = b"\x01"
-_EMPTY_COLUMNS = [
-    column
-    for rows in EMPTY
-    for name, column in zip(rows._fields, cast("tuple[NDArray[Any], ...]", rows), strict=True)
-    for _ in range(2 if name == "seen_ts" else 1)
-]
-"""Each packed column, in order, as it is when empty; of times there are two."""
+_COLUMNS = 6 + 6 + 4
+"""Packed ones: of claims, answers and losses. Of times there are two."""
 
 _CLAIM_COLUMNS = {"ping_server": 3, "pong_server": 4, "ms": 5}
 """Where they are among the packed columns."""
@@ -104,7 +103,7 @@ def read_claims(
     found = []
     hours = []
     for hour, packed in _read_packed(connection, room_row, first, after):
-        one, ms = unpack_columns(packed, _EMPTY_COLUMNS, len(_VERSION), chosen)
+        one, ms = (narrow(stored, least) for least, stored in _read_columns(packed, chosen))
         hours.append(hour)
         found.append((one, ms))
     return found, _read_rows(connection, room_row, hours, first, after)
@@ -163,34 +162,48 @@ def pack(block: Block) -> bytes:
     """A block as bytes."""
     packed = [_VERSION]
     for rows in block:
-        named: Iterator[tuple[str, Any]] = zip(rows._fields, rows, strict=True)
-        for name, column in named:
-            if name == "seen_ts":
-                packed += [pack_column(column[:1]), pack_column(np.diff(column))]
-            else:
-                packed.append(pack_column(column))
+        ping, seen_ts, *others = rows
+        times = seen_ts.wide()
+        columns_ = (ping.wide(), times[:1], np.diff(times), *others)
+        packed += map(pack_column, columns_)
     return b"".join(packed)
 
 
 def unpack(packed: bytes) -> Block:
     """The block of what `pack` gave."""
-    columns_ = unpack_columns(packed, _EMPTY_COLUMNS, len(_VERSION))
+    parts = _read_columns(packed)
     return Block(
-        Claims(next(columns_), _times(columns_), *islice(columns_, 3)),
-        Answers(next(columns_), _times(columns_), *islice(columns_, 3)),
-        Losses(next(columns_), _times(columns_), next(columns_)),
+        Claims(_offsets(parts), _times(parts), *_narrow(parts, 3)),
+        Answers(_offsets(parts), _times(parts), *_narrow(parts, 3)),
+        Losses(_offsets(parts), _times(parts), *_narrow(parts, 1)),
     )
 
 
-def _times(parts: Iterator[NDArray[Any]]) -> NDArray[np.int64]:
-    first, steps = next(parts), next(parts)
-    if not len(first):
-        return first
-    times = np.empty(len(steps) + 1, np.int64)
-    times[0] = 0
-    np.cumsum(steps, out=times[1:])
-    times += first[0]
-    return times
+def _read_columns(packed: bytes, chosen: Collection[int] | None = None) -> Iterator[_Stored]:
+    return read_columns(packed, _COLUMNS, len(_VERSION), chosen)
+
+
+def _narrow(parts: Iterator[_Stored], number: int) -> Iterator[Column]:
+    return (narrow(stored, least) for least, stored in islice(parts, number))
+
+
+def _offsets(parts: Iterator[_Stored]) -> Offsets:
+    least, stored = next(parts)
+    return Offsets(least, stored.copy())  # not a view: that would keep all that is packed
+
+
+def _times(parts: Iterator[_Stored]) -> Offsets:
+    (first, one), (step, more) = next(parts), next(parts)
+    if not len(one):
+        return Offsets(0, one.copy())
+    span = (step + (1 << 8 * more.itemsize) - 1) * len(more)
+    if span >= 1 << 31:  # only then is it worth adding up
+        span = step * len(more) + int(more.sum(dtype=np.int64))
+    low: Column = np.zeros(len(more) + 1, np.int32 if span < 1 << 31 else np.int64)
+    low[1:] = more
+    if step:
+        low[1:] += step
+    return Offsets(first + int(one[0]), np.add.accumulate(low, out=low))
 
 
 def _gaps(hours: Iterable[int], first: int, after: int) -> Iterator[tuple[int, int]]:
@@ -249,4 +262,5 @@ def read_last_pong(connection: Connection, room_row: int) -> int | None:
     if packed is None:
         return None
     block = unpack(packed)
-    return max((int(rows.seen_ts[-1]) for rows in block[:2] if len(rows.seen_ts)), default=None)
+    times = (rows.seen_ts[-1:].tolist() for rows in block[:2])
+    return max((one for last in times for one in last), default=None)

@@ -162,7 +162,7 @@ def test_a_span_that_goes_back_or_leaps_over_the_window_can_not_be_moved_to() ->
 
 
 def test_a_sample_that_is_not_there_can_not_be_taken_away() -> None:
-    ranking = Ranking(np.array([0], np.int32), np.array([30], np.int32), NAMES)
+    ranking = Ranking([(np.array([0], np.int32), np.array([30], np.int32))], NAMES)
     with pytest.raises(KeyError):
         ranking.remove(0, 29)
     with pytest.raises(KeyError):

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pingboard.columns.narrow import narrow
 from pingboard.model import Standing
 from pingboard.ranking.standings import rank
 
@@ -109,6 +110,13 @@ def test_narrow_keys_rank_as_plain_python_does(rows: Rows) -> None:
 @given(any_rows)
 def test_wide_keys_rank_as_plain_python_does(rows: Rows) -> None:
     assert rank_rows(rows) == rank_plainly(rows)
+
+
+@given(usual_rows, st.sampled_from([0, 252, 65_533]))
+def test_columns_of_any_width_rank_as_plain_python_does(rows: Rows, unused: int) -> None:
+    servers, ms = np.array(rows, np.int64).reshape(-1, 2).T
+    names = ["unused.example"] * unused + NAMES
+    assert rank(narrow(servers, unused), narrow(ms), names) == rank_plainly(rows)
 
 
 @given(usual_rows)
