@@ -138,7 +138,10 @@ def help_text() -> Pair:
 
 
 def _run(command: list[str], environment: dict[str, str]) -> None:
-    subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True)
+    inherited = dict(os.environ)
+    # An installed command has its modules compiled already; so has each side after its first run.
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)
+    subprocess.run(command, env=inherited | environment, check=True, capture_output=True)
 
 
 def _board(path: Path, window: Window, *, with_matrix: bool) -> Sequence[Standing]:

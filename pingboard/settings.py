@@ -1,6 +1,8 @@
 """PINGBOARD_* variables, `.env` and secret files -> Settings. The only reader of the environment.
 
-Each setting is documented here, once; `.env.example` repeats it for copying.
+Each setting is documented here, once; `.env.example` repeats it for copying. What a value has to be
+is checked by pydantic; all that pydantic-settings would add, beside its tenth of each command's
+start, is the two lines of `_values`.
 """
 
 from __future__ import annotations
@@ -15,14 +17,16 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
+    BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
+    InstanceOf,
     SecretStr,
     ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pingboard.model import ConfigurationError, parse_duration
 from pingboard.schedule import Schedule, parse_schedule
@@ -46,12 +50,10 @@ def _split(value: object) -> object:
 Origin = Annotated[str, Field(pattern=r"^(\*|https?://[A-Za-z0-9.-]+(:\d{1,5})?)$")]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What pingboard is told. `account_settings()` says whether that is enough for an account."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
-    )
+    model_config = ConfigDict(frozen=True)
 
     homeserver: str | None = Field(
         None,
@@ -75,7 +77,7 @@ class Settings(BaseSettings):
     password_file: Path | None = Field(
         None, description="a file that holds it", examples=["/run/secrets/password"]
     )
-    rooms: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+    rooms: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(
         (),
         description="aliases or IDs of the ping rooms, separated by spaces or commas; "
         "the first is the default room",
@@ -141,7 +143,7 @@ class Settings(BaseSettings):
         description="costly requests a minute for each client; 0 for no limit",
         examples=["120"],
     )
-    embed_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = Field(
+    embed_origins: Annotated[tuple[Origin, ...], BeforeValidator(_split)] = Field(
         (),
         description="sites that may show /embed in a frame, separated by spaces; * is all",
         examples=["https://blog.example"],
@@ -161,7 +163,7 @@ class Settings(BaseSettings):
         description="the sentence that invites to a room, Markdown; {room} is the room's link",
         examples=["Join {room} to play along."],
     )
-    edition: Annotated[Schedule | None, BeforeValidator(_schedule)] = Field(
+    edition: Annotated[InstanceOf[Schedule] | None, BeforeValidator(_schedule)] = Field(
         Schedule(),
         description="when the boards of the past week are frozen as an edition; off makes none",
         examples=["Friday 12:00 UTC"],
@@ -259,31 +261,37 @@ def _example(name: str) -> str:
     return f"for example {_PREFIX}{name.upper()}={examples[0]}"
 
 
-def load_settings(**overrides: Any) -> Settings:
+def load_settings() -> Settings:
     """The settings of this process; raises ConfigurationError, a line for each fault."""
-    given = {**dotenv_values(".env"), **os.environ}
-    _refuse_unknown(given)
+    given = _read_variables()
     try:
-        return Settings(**overrides)
+        return Settings.model_validate(_values(given))
     except ValidationError as error:
         raise ConfigurationError(
             "\n".join(_describe(fault, given) for fault in error.errors(include_url=False))
         ) from None
 
 
-def _refuse_unknown(given: Mapping[str, str | None]) -> None:
-    """A typo must not pass silently. `PINGBOARD_TEST_*` belongs to the tests."""
+def _read_variables() -> dict[str, str]:
+    """Those of `.env` and of the environment, which wins, that are set to something.
+
+    A typo must not pass silently. `PINGBOARD_TEST_*` belongs to the tests.
+    """
     known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
-    for name in sorted(given):
-        if name.startswith(_PREFIX) and not name.startswith("PINGBOARD_TEST_"):
-            if name in known:
-                continue
-            close = difflib.get_close_matches(name, known, 1)
+    given = [*dotenv_values(".env").items(), *os.environ.items()]
+    for name in sorted({name for name, _ in given} - known):
+        if name.upper().startswith(_PREFIX) and not name.startswith("PINGBOARD_TEST_"):
+            close = difflib.get_close_matches(name.upper(), known, 1)
             hint = f"did you mean {close[0]}?" if close else "see .env.example for those there are"
             raise ConfigurationError(f"{name} is no setting of pingboard; {hint}")
+    return {name: value for name, value in given if value and name in known}
 
 
-def _describe(fault: Any, given: Mapping[str, str | None]) -> str:
+def _values(given: Mapping[str, str]) -> dict[str, Any]:
+    return {name.removeprefix(_PREFIX).lower(): value for name, value in given.items()}
+
+
+def _describe(fault: Any, given: Mapping[str, str]) -> str:
     """One line for one fault: the variable, what is wrong with its value, an example."""
     message = str(fault["msg"]).removeprefix("Value error, ")
     if not fault["loc"]:

@@ -42,6 +42,13 @@ def test_a_dotenv_file_is_read_and_a_variable_wins(
     assert (settings.host, settings.port) == ("::1", 82)
 
 
+def test_what_is_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PINGBOARD_PORT=81\nPINGBOARD_HOST=\nPINGBOARD_USER\n")
+    monkeypatch.setenv("PINGBOARD_PORT", "")
+    settings = load_settings()
+    assert (settings.host, settings.port, settings.user) == ("127.0.0.1", 81, None)
+
+
 def test_a_secret_is_read_from_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("syt_token\n")
     monkeypatch.setenv("PINGBOARD_ACCESS_TOKEN_FILE", str(tmp_path / "secret"))
@@ -70,6 +77,8 @@ def test_a_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MIGRATE", "perhaps", r"PINGBOARD_MIGRATE: 'perhaps'"),
         ("PASSWORD_FILE", "/none", r"PINGBOARD_PASSWORD_FILE: '/none' can't be read"),
         ("HOMSERVER", "x", r"PINGBOARD_HOMSERVER is no setting .*PINGBOARD_HOMESERVER\?"),
+        ("HOMSERVER", "", r"PINGBOARD_HOMSERVER is no setting"),
+        ("port", "81", r"PINGBOARD_port is no setting .*PINGBOARD_PORT\?"),
     ],
 )
 def test_a_fault_is_one_line_that_names_the_variable(

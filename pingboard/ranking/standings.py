@@ -199,7 +199,9 @@ def _sum_runs(keys: Keys, starts: Integers, counts: Integers, layout: _Layout) -
     less its servers' share is then the sum of its latencies itself.
     """
     chunk = 1 << (8 * keys.itemsize - layout.ms_bits)
-    cuts = np.union1d(starts, np.arange(0, len(keys), chunk))
+    # As np.union1d, which would load numpy.ma to ask whether anything is masked.
+    cuts = np.sort(np.concatenate([starts, np.arange(0, len(keys), chunk)]))
+    cuts = cuts[np.diff(cuts, prepend=-1) > 0]
     lengths = np.diff(cuts, append=len(keys)).astype(keys.dtype)
     sums = np.add.reduceat(keys, cuts, dtype=keys.dtype)
     sums -= (keys[cuts] >> layout.ms_bits << layout.ms_bits) * lengths

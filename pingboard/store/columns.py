@@ -104,7 +104,12 @@ def _fetch(
 
 
 def _keys(rows: NDArray[np.void]) -> Iterable[Key]:
-    return map(tuple, np.unique(rows[["room", "hour"]]).tolist())
+    """Each key at least once: of rows in order of time, where it is another than before."""
+    keys = rows[["room", "hour"]]
+    is_next = np.ones(len(keys), bool)
+    is_next[1:] = keys[1:] != keys[:-1]
+    found: list[Key] = keys[is_next].tolist()
+    return found
 
 
 def _of(rows: NDArray[np.void], key: Key) -> NDArray[np.void]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import weakref
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from sqlalchemy import and_, bindparam, func, select
@@ -109,11 +110,20 @@ class News:
         self._is_sqlite = engine.dialect.name == "sqlite"
         style = "named" if self._is_sqlite else "pyformat"
         self._dialect = type(engine.dialect)(paramstyle=style)  # type: ignore[call-arg]
-        self._news = self._compile(_NEWS)
-        self._samples = self._compile(_SAMPLES.where(_ONE))
-        self._losses = self._compile(_LOSSES.where(_ONE))
         self._cursor: sqlite3.Cursor | None = None
         self._seen: object = None
+
+    @cached_property
+    def _news(self) -> _Statement:
+        return self._compile(_NEWS)
+
+    @cached_property
+    def _samples(self) -> _Statement:
+        return self._compile(_SAMPLES.where(_ONE))
+
+    @cached_property
+    def _losses(self) -> _Statement:
+        return self._compile(_LOSSES.where(_ONE))
 
     def is_due(self) -> bool:
         """Whether anything may be new since this was last asked; on PostgreSQL always."""
