@@ -166,7 +166,10 @@ class Boards:
         """The board that is asked for; raises UnknownRoomError."""
         with self._memory.lock:
             known = self._read(question) if self._memory.follow() else None
-        return known or self._keep(question) or self._rank(question)
+        if known is not None:
+            return known
+        names, rooms = self._locate(question.room)
+        return self._keep(question, rooms) or self._rank(question, names, rooms)
 
     def ask_at_once(self, question: Question) -> Board | None:
         """The same where it takes microseconds and waits for nobody, else None.
@@ -196,11 +199,17 @@ class Boards:
             return None
         return question.answer(names, rows, following.samples)
 
-    def _keep(self, question: Question) -> Board | None:
+    def _locate(self, room: str | None) -> tuple[tuple[str, str | None], Sequence[int]]:
+        """`find_room`, and the rows of all rooms that count as that one."""
+        rooms = figures.read_rooms(self.engine)
+        names = rooms.find(room or self.default_room) or self.find_room(room)
+        return names, rooms.lineage(names[0])
+
+    def _keep(self, question: Question, rooms: Sequence[int]) -> Board | None:
         """Keep a board in order from now on, if it is worth it; then read it."""
         if not question.may_repeat:
             return None
-        key = question.key(figures.lineage(self.engine, self.find_room(question.room)[0]))
+        key = question.key(rooms)
         with self._memory.lock:
             if not self._running.is_wanted(key):
                 return None
@@ -212,13 +221,14 @@ class Boards:
             self._running.finish(key, entry, following)
             return self._read(question) if self._memory.follow() else None
 
-    def _rank(self, question: Question) -> Board:
+    def _rank(
+        self, question: Question, names: tuple[str, str | None], rooms: Sequence[int]
+    ) -> Board:
         """Any board, from all its samples."""
-        names = self.find_room(question.room)
         window = question.window
         if window.end - window.start > _LONGEST:
-            return question.answer(names, *self._rank_long(names[0], question))
-        taken = self.snapshot(names[0], window)
+            return question.answer(names, *self._rank_long(rooms, question))
+        taken = self._memory.take(rooms, window.start_ts, window.end_ts)
         rows, samples = standings(
             taken.blocks,
             taken.names,
@@ -231,11 +241,11 @@ class Boards:
             rows = add_answers(rows, taken.blocks, taken.names, window, to_ts(question.now))
         return question.answer(names, rows, samples)
 
-    def _rank_long(self, room_id: str, question: Question) -> tuple[list[Standing], int]:
+    def _rank_long(self, rooms: Sequence[int], question: Question) -> tuple[list[Standing], int]:
         """The standings of a window with whole months in it, which are counted already."""
         return years.read_board(
             self.engine,
-            figures.lineage(self.engine, room_id),
+            rooms,
             question.name,
             question.window,
             now_ts=to_ts(question.now),

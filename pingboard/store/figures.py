@@ -33,13 +33,16 @@ class Answers(NamedTuple):
     lost_ts: NDArray[np.int64]
 
 
+def read_rooms(engine: Engine) -> Rooms:
+    """Every room, as of now."""
+    wanted = select(room.c.id, room.c.room_id, room.c.alias, room.c.predecessor)
+    with engine.connect() as connection:
+        return Rooms([RoomRow(*row) for row in connection.execute(wanted)])
+
+
 def lineage(engine: Engine, room_id: str) -> list[int]:
     """The rows of a room and of all that it was upgraded from or to; [] for an unknown room."""
-    with engine.connect() as connection:
-        rows = connection.execute(
-            select(room.c.id, room.c.room_id, room.c.alias, room.c.predecessor)
-        )
-        return list(Rooms([RoomRow(*row) for row in rows]).lineage(room_id))
+    return list(read_rooms(engine).lineage(room_id))
 
 
 def read_lineage_names(engine: Engine, room_id: str) -> list[str]:

@@ -60,6 +60,8 @@ class Prepared(NamedTuple):
 
 def read_hours(connection: Connection, room_row: int, first: int, after: int) -> dict[int, Block]:
     """The blocks of a room from the hour `first` until before `after`, packed ones and others."""
+    if first >= after:
+        return {}
     packed = _read_packed(connection, room_row, first, after)
     found = {hour: unpack(blob) for hour, blob in packed}
     return found | _read_rows(connection, room_row, sorted(found), first, after)
