@@ -13,22 +13,7 @@ from hypothesis import strategies as st
 from pingboard.model import Standing
 from pingboard.ranking.standings import rank
 from pingboard.render.markdown import shortest_decimal, table
-
-TWIM_2020_04_09 = """\
-|Rank|Hostname|Median MS|
-|:---:|:---:|:---:|
-|1|gottliebtfreitag.de|403|
-|2|maescool.be|469|
-|3|nerdsin.space|503|
-|4|envs.net|512.5|
-|5|lyseo.edu.ouka.fi|544|
-|6|maunium.net|576|
-|7|imninja.net|577|
-|8|matrix.vgorcum.com|697|
-|9|kapsi.fi|751.5|
-|10|chat.matrix4me.de|913|
-"""
-"""As "This Week in Matrix" printed it."""
+from tests.twim import TABLE_2020_04_09
 
 
 def spread_around(median: float, rng: np.random.Generator) -> list[int]:
@@ -45,14 +30,14 @@ def standing(rank: int, homeserver: str, median_ms: float) -> Standing:
 
 def test_samples_of_the_medians_of_twim_2020_04_09_print_its_table() -> None:
     rng = np.random.default_rng(20200409)
-    rows = [line.strip("|").split("|") for line in TWIM_2020_04_09.splitlines()[2:]]
+    rows = [line.strip("|").split("|") for line in TABLE_2020_04_09.splitlines()[2:]]
     rng.shuffle(rows)
     numbers = [spread_around(float(median), rng) for _, _, median in rows]
     servers = np.repeat(np.arange(len(rows)), [len(each) for each in numbers]).astype(np.int32)
     ms = np.array([*chain.from_iterable(numbers)], np.int32)
     mixed = rng.permutation(len(ms))
     standings = rank(servers[mixed], ms[mixed], [name for _, name, _ in rows])
-    assert table(standings).encode() == TWIM_2020_04_09.encode()
+    assert table(standings).encode() == TABLE_2020_04_09.encode()
 
 
 def test_without_standings_there_is_the_head_alone() -> None:

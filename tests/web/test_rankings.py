@@ -13,6 +13,7 @@ from pingboard.render import markdown
 from pingboard.store.engine import Engine
 from pingboard.web.rankings import EXAMPLE
 from tests.samples import make_ping, make_pong
+from tests.twim import TABLE_2020_04_09
 from tests.web.site import ALIAS, NOW, ROOM, make_answers, open_store, record, serve
 
 RANKINGS = "/api/v1/rankings"
@@ -207,26 +208,10 @@ def test_the_markdown_is_the_rendered_table_byte_for_byte(store: Engine) -> None
     assert len(whole.text.splitlines()) == 2 + 12
 
 
-SEED_TABLE = """\
-|Rank|Hostname|Median MS|
-|:---:|:---:|:---:|
-|1|gottliebtfreitag.de|403|
-|2|maescool.be|469|
-|3|nerdsin.space|503|
-|4|envs.net|512.5|
-|5|lyseo.edu.ouka.fi|544|
-|6|maunium.net|576|
-|7|imninja.net|577|
-|8|matrix.vgorcum.com|697|
-|9|kapsi.fi|751.5|
-|10|chat.matrix4me.de|913|
-"""
-
-
 def test_given_the_pongs_behind_it_the_printed_table_comes_out_again(store: Engine) -> None:
     """This Week in Matrix, 2020-04-09, and an eleventh server that it had no room for."""
     samples = []
-    rows = [line.split("|")[2:4] for line in SEED_TABLE.splitlines()[2:]]
+    rows = [line.split("|")[2:4] for line in TABLE_2020_04_09.splitlines()[2:]]
     for number, (server, median) in enumerate([*rows, ["eleventh.example", "1200"]]):
         ping = make_ping(number, server, room_id=ROOM, seen_ts=to_ts(NOW) - 3_600_000)
         whole = int(float(median))
@@ -240,4 +225,4 @@ def test_given_the_pongs_behind_it_the_printed_table_comes_out_again(store: Engi
     record(store, samples)
     with serve(store) as client:
         answer = client.get("/rankings.md", params={"board": "delivery"})
-    assert answer.text == SEED_TABLE
+    assert answer.text == TABLE_2020_04_09
