@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +92,10 @@ def serve(
     finally:
         server.stop()
         boards.close()
+
+
+def text_of(page: httpx.Response) -> str:
+    """What a page says, without its tags and with single spaces."""
+    body = page.text.replace("<wbr>", "")
+    body = re.sub(r"<(style|script)\b.*?</\1>|<[^>]+>", " ", body, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", unescape(body))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import timedelta
-from html import unescape
 from pathlib import Path
 
 import httpx
@@ -18,7 +17,7 @@ from pingboard.schedule import Schedule
 from pingboard.store.editions import insert_edition
 from pingboard.store.engine import Engine
 from tests.samples import make_ping, make_pong
-from tests.web.site import NOW, ROOM, open_store, record, serve
+from tests.web.site import NOW, ROOM, open_store, record, serve, text_of
 
 WEEKS = [
     {"a.example": 100, "b.example:8448": 200, "c.example": 300},
@@ -54,11 +53,6 @@ def make_due(engine: Engine) -> None:
         assert made is not None
         insert_edition(engine, made)
     boards.close()
-
-
-def text_of(page: httpx.Response) -> str:
-    """What a page says, without its tags and with single spaces."""
-    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", page.text)))
 
 
 def test_the_archive_shows_how_the_ranks_have_moved(archive: httpx.Client) -> None:

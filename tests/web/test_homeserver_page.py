@@ -15,16 +15,10 @@ from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.web.language import get_language
 from pingboard.web.remedies import REMEDIES
-from tests.web.site import NOW, ROOM, make_answers, record, serve
+from tests.web.site import NOW, ROOM, make_answers, record, serve, text_of
 from tests.web.test_badges import HOSTILE
 
 PAGE = "/homeservers/two.example"
-
-
-def text_of(answer: httpx.Response) -> str:
-    """What a page says, without its tags and with single spaces."""
-    body = re.sub(r"<(style|script)\b.*?</\1>|<[^>]+>", " ", answer.text, flags=re.DOTALL)
-    return re.sub(r"\s+", " ", unescape(body))
 
 
 def delay(samples: list[Sample], ms: int) -> list[Sample]:

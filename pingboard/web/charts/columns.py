@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pingboard.ranking.histogram import Bin, Histogram
 from pingboard.web.charts.scale import Mark, Scale
 
 MOST_MARKS = 6
-ROOM = 4.0
-"""Per cent that a mark keeps from either end, for its text."""
+ROOM = 10.0
+"""Per cent that a mark's text needs on either side of it, where the drawing is narrowest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,19 @@ def draw(histogram: Histogram, median_ms: float) -> Columns:
             Column(round(number * width, 3), round(width, 3), one.samples / highest * 100, one)
             for number, one in enumerate(bins)
         ],
-        [mark for mark in placed if ROOM <= mark.at <= 100 - ROOM],
+        _readable(placed),
         _place(bins, median_ms),
     )
+
+
+def _readable(marks: Iterable[Mark]) -> list[Mark]:
+    """Those whose texts have room, between the ends and beside each other, from the left on."""
+    found: list[Mark] = []
+    for mark in marks:
+        begin = found[-1].at + 2 * ROOM if found else ROOM
+        if begin <= mark.at <= 100 - ROOM:
+            found.append(mark)
+    return found
 
 
 def _place(bins: Sequence[Bin], ms: float) -> float:

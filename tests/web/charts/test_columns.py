@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pingboard.ranking.histogram import count_bins
-from pingboard.web.charts.columns import Columns, draw
+from pingboard.web.charts.columns import ROOM, Columns, draw
 
 
 def columns_of(ms: list[int], median_ms: float) -> Columns:
@@ -23,7 +25,8 @@ def test_columns_fill_the_drawing_and_the_highest_is_full(ms: list[int]) -> None
     assert drawn.columns[0].x == 0
     assert 99.9 < drawn.columns[-1].x + drawn.columns[-1].width <= 100.1
     assert 0 <= drawn.median <= 100
-    assert all(0 <= mark.at <= 100 for mark in drawn.marks)
+    ends = [-ROOM, *(mark.at for mark in drawn.marks), 100 + ROOM]
+    assert all(right - left >= 2 * ROOM for left, right in pairwise(ends))
 
 
 def test_the_median_lies_in_its_column() -> None:
