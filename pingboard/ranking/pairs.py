@@ -8,7 +8,7 @@ the square of all servers most are.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pingboard.columns.narrow import Column, Integers, unsigned
+from pingboard.ranking.sorting import sort
 
 Keys = NDArray[np.unsignedinteger[Any]]
 
@@ -86,6 +87,32 @@ class Pairs:
             return self.names[self.ping[place]], self.names[self.pong[place]]
 
         return bisect_right(range(len(self)), (ping_server, pong_server), key=name)
+
+    def write(
+        self,
+        ping_server: Callable[[str], str],
+        pong_server: Callable[[str], str],
+        median_ms: Callable[[float], str],
+        samples: Callable[[int], str],
+    ) -> str:
+        """One text of all pairs, of each what these make of it, in this order.
+
+        They are asked once for each value that there is: far fewer than there are pairs.
+        """
+        names = self.names
+        columns: tuple[tuple[NDArray[Any], Callable[[Any], str]], ...] = (
+            (self.ping, lambda code: ping_server(names[code])),
+            (self.pong, lambda code: pong_server(names[code])),
+            (self.median_ms, median_ms),
+            (self.samples, samples),
+        )
+        texts: list[str] = []
+        places = np.empty((len(self), len(columns)), np.intp)
+        for number, (column, write) in enumerate(columns):
+            values, place = np.unique(column, return_inverse=True)
+            places[:, number] = place + len(texts)
+            texts += map(write, values.tolist())
+        return "".join(np.array(texts, object)[places.ravel()].tolist())
 
     def count_samples(self) -> tuple[dict[str, int], dict[str, int]]:
         """The samples of each ping server and of each pong server."""
@@ -183,7 +210,7 @@ def _sort_narrow(parts: Sequence[Part], width: int, bits: int) -> _Runs:
         part <<= np.uint32(bits)
         part |= np.minimum(unsigned(ms), np.uint32(top))
         first += len(ms)
-    keys.sort()
+    sort(keys)
     runs, high = _read(keys, bits, 0)
     cut = runs.pairs[high == top]
     if not len(cut):
@@ -207,7 +234,7 @@ def _sort_wide(parts: Sequence[Part], width: int) -> _Runs:
     keys += np.concatenate([unsigned(pong_servers) for _, pong_servers, _ in parts])
     keys <<= np.uint64(32)
     keys |= np.concatenate([unsigned(ms) ^ np.uint32(_BIAS) for _, _, ms in parts])
-    keys.sort()
+    sort(keys)
     return _read(keys, 32, _BIAS)[0]
 
 
@@ -231,7 +258,8 @@ def _find_ends(keys: Keys, bits: int) -> Iterator[Integers]:
 
 def _order(ping: Integers, pong: Integers, names: Sequence[str]) -> NDArray[np.intp]:
     """The pairs by the names of ping and pong server."""
-    present = np.union1d(ping, pong).tolist()
-    place = np.empty(present[-1] + 1, np.int64)
+    place = np.zeros(len(names), np.int64)
+    place[ping] = place[pong] = 1
+    present = np.flatnonzero(place).tolist()
     place[sorted(present, key=names.__getitem__)] = np.arange(len(present))
     return np.argsort(place[ping] * len(present) + place[pong])

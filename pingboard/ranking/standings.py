@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pingboard.columns.narrow import Column, Integers, unsigned
 from pingboard.model import Standing
 from pingboard.ranking.intervals import find_low_positions
+from pingboard.ranking.sorting import sort
 
 Part = tuple[Column, Column]
 """Servers and latencies of some samples."""
@@ -87,11 +88,10 @@ def rank_parts(
         return []
     layout = _choose_layout(parts)
     keys = _build_keys(parts, layout)
-    keys.sort()
+    sort(keys)
     codes, starts, counts = _find_runs(keys, layout, len(names))
     percentiles = _read_percentiles(keys, starts, counts, layout)
-    run_names = [names[code] for code in codes.tolist()]
-    order = _order(percentiles[0], counts, run_names)
+    order = _order(percentiles[0], counts, codes, names)
     order = order[counts[order] >= min_samples][:limit]
     sums = _sum_runs(keys, starts, counts, layout)[order].tolist()
     sizes = counts[order].tolist()
@@ -99,7 +99,7 @@ def rank_parts(
     ci95, tied = _read_intervals(keys, starts[order], counts[order], layout)
     # Python divides integers of any size with one rounding; a float64 holds them up to 2**53 only.
     mean = [total / size for total, size in zip(sums, sizes, strict=True)]
-    homeservers = [run_names[run] for run in order.tolist()]
+    homeservers = [names[code] for code in codes[order].tolist()]
     ranks = range(1, len(sizes) + 1)
     columns = (ranks, homeservers, median, mean, p5, p25, p75, p95, sizes, ci95, tied)
     # Standing(...) takes four times as long for each row, and thousands are a third of the work.
@@ -113,7 +113,7 @@ def sort_runs(parts: Sequence[Part], names: Sequence[str]) -> Iterator[tuple[int
         return
     layout = _choose_layout(parts)
     keys = _build_keys(parts, layout)
-    keys.sort()
+    sort(keys)
     codes, starts, counts = _find_runs(keys, layout, len(names))
     sums = _sum_runs(keys, starts, counts, layout)
     runs = zip(codes.tolist(), starts.tolist(), counts.tolist(), sums.tolist(), strict=True)
@@ -123,14 +123,21 @@ def sort_runs(parts: Sequence[Part], names: Sequence[str]) -> Iterator[tuple[int
 
 
 def _choose_layout(parts: Sequence[Part]) -> _Layout:
+    # What any value of a narrow column takes often fits; only else its values are looked at.
+    for unseen_bytes in (2, 0):
+        server_bits = max(_count_bits(servers, unseen_bytes) for servers, _ in parts)
+        ms_bits = max(_count_bits(ms, unseen_bytes) for _, ms in parts)
+        if ms_bits <= _MOST_MS_BITS and ms_bits + server_bits <= _NARROW_BITS:
+            return _Layout(np.uint32, ms_bits, 0)
+    return _WIDE
+
+
+def _count_bits(column: Column, unseen_bytes: int) -> int:
+    """The bits that its values take; a column of so few bytes is not looked at."""
+    if column.itemsize <= unseen_bytes:
+        return 8 * column.itemsize
     # The OR of a column has every bit that one of its values has, the sign bit among them.
-    server_bits = ms_bits = 0
-    for servers, ms in parts:
-        server_bits |= int(np.bitwise_or.reduce(unsigned(servers)))
-        ms_bits |= int(np.bitwise_or.reduce(unsigned(ms)))
-    bits = ms_bits.bit_length()
-    fits = bits <= _MOST_MS_BITS and bits + server_bits.bit_length() <= _NARROW_BITS
-    return _Layout(np.uint32, bits, 0) if fits else _WIDE
+    return int(np.bitwise_or.reduce(unsigned(column))).bit_length()
 
 
 def _build_keys(parts: Sequence[Part], layout: _Layout) -> Keys:
@@ -182,8 +189,10 @@ def _read_intervals(
     overlaps = np.zeros(len(counts), bool)
     overlaps[1:] = (low[1:] <= high[:-1]) & (low[:-1] <= high[1:]) & known[1:] & known[:-1]
     both = zip(low.astype(float).tolist(), high.astype(float).tolist(), strict=True)
-    intervals = [ci95 if is_known else None for ci95, is_known in zip(both, known, strict=True)]
-    return intervals, overlaps.tolist()
+    if known.all():
+        return list(both), overlaps.tolist()
+    intervals = (one if is_known else None for one, is_known in zip(both, known, strict=True))
+    return list(intervals), overlaps.tolist()
 
 
 def _read_ms(keys: Keys, positions: Integers, layout: _Layout) -> Integers:
@@ -199,23 +208,29 @@ def _sum_runs(keys: Keys, starts: Integers, counts: Integers, layout: _Layout) -
     less its servers' share is then the sum of its latencies itself.
     """
     chunk = 1 << (8 * keys.itemsize - layout.ms_bits)
-    # As np.union1d, which would load numpy.ma to ask whether anything is masked.
-    cuts = np.sort(np.concatenate([starts, np.arange(0, len(keys), chunk)]))
-    cuts = cuts[np.diff(cuts, prepend=-1) > 0]
+    cuts = starts
+    is_cut = int(counts.max()) > chunk
+    if is_cut:
+        # As np.union1d, which would load numpy.ma to ask whether anything is masked.
+        cuts = np.sort(np.concatenate([starts, np.arange(0, len(keys), chunk)]))
+        cuts = cuts[np.diff(cuts, prepend=-1) > 0]
     lengths = np.diff(cuts, append=len(keys)).astype(keys.dtype)
     sums = np.add.reduceat(keys, cuts, dtype=keys.dtype)
     sums -= (keys[cuts] >> layout.ms_bits << layout.ms_bits) * lengths
-    runs: Integers = np.add.reduceat(sums.astype(np.int64), np.searchsorted(cuts, starts))
+    runs = sums.astype(np.int64)
+    if is_cut:
+        runs = np.add.reduceat(runs, np.searchsorted(cuts, starts))
     return runs - counts * layout.bias
 
 
 def _order(
-    medians: NDArray[np.float64], counts: Integers, names: Sequence[str]
+    medians: NDArray[np.float64], counts: Integers, codes: Integers, names: Sequence[str]
 ) -> NDArray[np.intp]:
     order = np.lexsort((-counts, medians))
     median, count = medians[order], counts[order]
-    if not ((median[1:] == median[:-1]) & (count[1:] == count[:-1])).any():
-        return order
-    # lexsort is stable: what it finds equal stays by name.
-    by_name = np.array(sorted(range(len(names)), key=names.__getitem__))
-    return by_name[np.lexsort((-counts[by_name], medians[by_name]))]
+    is_same = (median[1:] == median[:-1]) & (count[1:] == count[:-1])
+    edges = np.flatnonzero(np.diff(is_same, prepend=False, append=False)).tolist()
+    for first, last in zip(edges[::2], edges[1::2], strict=True):
+        equal = order[first : last + 1].tolist()
+        order[first : last + 1] = sorted(equal, key=lambda run: names[int(codes[run])])
+    return order

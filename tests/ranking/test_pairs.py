@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
+from functools import partial
 
 import numpy as np
 from hypothesis import given
@@ -49,6 +50,22 @@ def test_columns_of_any_width_are_paired_alike(rows: Rows, unused: int) -> None:
     ping, pong = (narrow(column, unused) for column in columns[:2])
     names = ["unused.example"] * unused + NAMES
     assert list(pair(ping, pong, narrow(columns[2]), names)) == pair_plainly(rows)
+
+
+@given(rows)
+def test_they_are_written_in_order_and_each_value_is_asked_for_once(rows: Rows) -> None:
+    asked = []
+
+    def write(field: str, value: object) -> str:
+        asked.append((field, value))
+        return f"{field} {value}, "
+
+    ping_servers, pong_servers, ms = np.array(rows, np.int32).reshape(-1, 3).T
+    pairs = pair(ping_servers, pong_servers, ms, NAMES)
+    text = pairs.write(*(partial(write, field) for field in Pair._fields))
+    each = [(field, value) for one in pairs for field, value in one._asdict().items()]
+    assert text == "".join(f"{field} {value}, " for field, value in each)
+    assert sorted(asked, key=str) == sorted(set(each), key=str)
 
 
 @given(rows, st.randoms())

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from pingboard.columns.narrow import narrow
 from pingboard.model import Standing
+from pingboard.ranking.sorting import LEAST_SHARED
 from pingboard.ranking.standings import rank
 
 Rows = list[tuple[int, int]]
@@ -244,3 +245,11 @@ def test_the_columns_are_left_as_they_were() -> None:
 def test_a_server_without_a_name_is_an_error(server: int) -> None:
     with pytest.raises(IndexError, match=f"server is {server} of 5 names"):
         rank_rows([(0, 10), (server, 10)])
+
+
+def test_so_many_samples_that_two_threads_sort_them_rank_as_plain_python_does() -> None:
+    rng = np.random.default_rng(7)
+    servers = rng.integers(0, 300, 2 * LEAST_SHARED)
+    rows = list(zip(servers.tolist(), rng.integers(10, 9_000, len(servers)).tolist(), strict=True))
+    names = [f"{server:x}.example" for server in rng.permutation(300).tolist()]
+    assert rank_rows(rows, names) == rank_plainly(rows, names)
