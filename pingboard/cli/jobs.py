@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from typing import TYPE_CHECKING
 
 from pingboard.cli.labs import lab_settings
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from pingboard.settings import Settings
     from pingboard.web.server import Server
+
+_USUAL = gc.get_threshold()
 
 # What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
 
@@ -98,4 +101,7 @@ def until_stopped(work: Coroutine[None, None, None]) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
+    # What was imported stays; from here on memory counts, not the start.
+    gc.freeze()
+    gc.set_threshold(*_USUAL)
     asyncio.run(stoppable())
