@@ -17,7 +17,7 @@ from pingboard.columns.hours import Difference, Hour, Pongs
 from pingboard.lineage import Rooms
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.store import changes, columns, sealed
-from pingboard.store.engine import explained, read_snapshot
+from pingboard.store.engine import read_snapshot
 from pingboard.store.news import Changed, Cursor, News, cursor_of
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Memory:
         self._is_behind = True
         """more has changed than can be followed"""
         self._is_due = True
-        """something may have changed"""
+        """something may have changed, and is looked for without asking first"""
         self._kept: dict[int, _Kept] = {}
         self.names: Sequence[str] = []
         """the server of each row ID"""
@@ -105,18 +105,19 @@ class Memory:
         """
         if self._is_behind:
             return False
-        with explained():
-            self._is_due = self._news.is_due() or self._is_due
-            if not self._is_due:
-                return True
-            with self._news.cursor() as cursor:
-                changed = self._news.read(cursor, self.version, most)
-                if changed is not None:
-                    self._apply(cursor, changed)
+        self._is_due = self._is_due or self._news.is_due()
+        if not self._is_due:
+            return True
+        with self._news.cursor() as cursor:
+            changed = self._news.read(cursor, self.version, most)
+            if changed is not None:
+                self._apply(cursor, changed)
         if changed is None:
             self._is_behind = most >= MOST_CHANGED
             return False
-        self._is_due = False
+        # Pongs come in swarms: behind one, looking for the next at once is quicker than to ask
+        # first whether there is any.
+        self._is_due = bool(changed)
         return True
 
     def find(self, rooms: Sequence[int], start_ts: int, end_ts: int) -> list[Block] | None:

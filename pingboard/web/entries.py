@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 
 from starlette.types import Message, Send
 
@@ -119,7 +120,13 @@ def _digest(body: bytes) -> bytes:
 def _date(header: tuple[bytes, bytes], at: datetime) -> tuple[bytes, bytes]:
     if header[0] != b"last-modified":
         return header
-    return header[0], format_datetime(at, usegmt=True).encode()
+    return header[0], _write_date(at.replace(microsecond=0))
+
+
+# Many pongs come within one second.
+@lru_cache(maxsize=2)
+def _write_date(at: datetime) -> bytes:
+    return format_datetime(at, usegmt=True).encode()
 
 
 def make_answer(entry: Entry, coding: bytes) -> Answer:
