@@ -195,8 +195,7 @@ change = Table(
     ),
     Column("ping", BigInteger, comment="whose samples changed; null: a room changed"),
     Column("pong_server", Integer, comment="of a new sample"),
-    # Numbers are never given again, also after the latest rows were pruned.
-    sqlite_autoincrement=True,
+    # Numbers are never given again: whoever prunes leaves the last row, and the next follows it.
     comment="journal of what the boards have to read again, written by triggers",
 )
 

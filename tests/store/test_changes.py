@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import delete, insert, select, update
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, delete, insert, select, update
 
 from pingboard.model import Batch
 from pingboard.store.changes import Watch, prune, read_changed, read_version
-from pingboard.store.engine import Engine, open_engine
+from pingboard.store.engine import Engine, _migrations, open_engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.tables import ping, room, sample, unanswered
 from tests.samples import ROOM, make_sample
@@ -79,3 +81,24 @@ def test_a_reader_that_is_too_far_behind_is_told_so(engine: Engine) -> None:
     assert changed_since(engine, version - 3) is None
     assert len(changed_since(engine, version - 2) or []) == 2
     assert changed_since(engine, version) == []
+
+
+def test_numbers_go_on_where_they_were_before_an_upgrade(engine: Engine, watch: Watch) -> None:
+    ingest = Ingest(engine, "test")
+    ingest.record(Batch([], [make_sample(number) for number in range(5)]))
+    before = watch.version()  # the first was the room
+    for move, revision in ((command.downgrade, "0009"), (command.upgrade, "head")):
+        with engine.begin() as connection:
+            move(migrations_of(connection), revision)
+        assert watch.version() == before
+        assert len(changed_since(engine, 1) or []) == before - 1
+        ingest.record(Batch([], [make_sample(before)]))
+        before += 1
+        assert watch.version() == before
+
+
+def migrations_of(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_migrations()))
+    config.attributes["connection"] = connection
+    return config
