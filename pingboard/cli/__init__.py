@@ -40,8 +40,8 @@ from pingboard.model import (
 # What a command needs is imported inside it: the whole stack takes 0.4 s, `--help` needs none,
 # not even asyncio.
 
-COLLECT_AFTER = 50_000
-"""Objects, for each search for garbage among them. Imports make hundreds of thousands that stay for
+COLLECT_AFTER = 200_000
+"""Objects, for each search for garbage among them. Imports make a hundred thousand that stay for
 ever, and the searches after every 700, as is usual, take a tenth of a command's start."""
 
 EXIT_CODES: dict[type[PingboardError], int] = {
