@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.columns.narrow import Column, Integers, unsigned
+from pingboard.columns.narrow import Column, Integers, gather, unsigned
 from pingboard.ranking.sorting import sort
 
 Keys = NDArray[np.unsignedinteger[Any]]
@@ -163,7 +163,7 @@ def pair_parts(parts: Sequence[Part], names: Sequence[str]) -> Pairs:
         parts, present = _compact(parts, len(names))
         width, pair_bits = _count_bits(parts)
     bits = 32 - pair_bits
-    if bits >= _LEAST_BITS and min(int(ms.min()) for _, _, ms in parts) >= 0:
+    if bits >= _LEAST_BITS and all(ms.dtype.kind == "u" or ms.min() >= 0 for _, _, ms in parts):
         runs = _sort_narrow(parts, width, bits)
     else:
         runs = _sort_wide(parts, width)
@@ -203,12 +203,13 @@ def _sort_narrow(parts: Sequence[Part], width: int, bits: int) -> _Runs:
     top = (1 << bits) - 1
     keys = np.empty(sum(len(ms) for _, _, ms in parts), np.uint32)
     first = 0
-    for ping_servers, pong_servers, ms in parts:
+    for ping_servers, pong_servers, ms in gather(parts):
         part = keys[first : first + len(ms)]
         np.multiply(unsigned(ping_servers), np.uint32(width), out=part)
         part += unsigned(pong_servers)
         part <<= np.uint32(bits)
-        part |= np.minimum(unsigned(ms), np.uint32(top))
+        low = unsigned(ms)
+        part |= low if np.iinfo(low.dtype).max <= top else np.minimum(low, np.uint32(top))
         first += len(ms)
     sort(keys)
     runs, high = _read(keys, bits, 0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pingboard.columns.blocks import HOUR_MS, LOSS, SAMPLE, Block, build, claims_inside
 from pingboard.columns.hours import Hour, Pong
-from pingboard.columns.narrow import Offsets, join, narrow
+from pingboard.columns.narrow import Offsets, gather, join, narrow
 
 NOON_TS = 1_790_000_000_000 // HOUR_MS * HOUR_MS
 
@@ -109,3 +109,13 @@ def test_a_usual_sample_takes_few_bytes() -> None:
     rows["ping_server"], rows["pong_server"] = rng.integers(0, 65_536, (2, len(rows)))
     columns: list[Any] = [*build(rows, np.empty(0, LOSS)).claims]
     assert sum(getattr(one, "low", one).nbytes for one in columns) <= 14 * len(rows)
+
+
+@given(st.lists(st.integers(0, 40_000), max_size=8))
+def test_gathered_parts_are_the_same_columns_and_few(lengths: list[int]) -> None:
+    parts = [(narrow(np.arange(length)), np.arange(length, dtype=np.int32)) for length in lengths]
+    gathered = list(gather(parts))
+    for number in range(2):
+        joined = [value for one in gathered for value in one[number].tolist()]
+        assert joined == [value for length in lengths for value in range(length)]
+    assert len(gathered) <= sum(lengths) // 2**15 + 1
