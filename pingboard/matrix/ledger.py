@@ -219,7 +219,9 @@ class Ledger:
         if known is None:
             return one if self._waiting.add(one) else _reject(pong, Rejection.UNKNOWN_PING)
         if one.provenance is Provenance.GAP_FILL:
-            # Two claimed times can contradict each other; an answer never precedes its question.
+            # The ping may have been seen by a clock that was set since. And two claimed times can
+            # contradict each other; an answer never precedes its question.
+            pong = _without_clock_step(pong, known.ping)
             pong = dataclasses.replace(pong, seen_ts=max(pong.seen_ts, known.ping.seen_ts))
         # A pong that had to wait came before its ping was seen: there is no send to count from.
         arrived_ns = arrived.arrived_ns if pong.event_id in arrived.bots else None
@@ -264,8 +266,8 @@ class Ledger:
 def _without_clock_step(pong: Pong, ping: Ping) -> Pong:
     """A pong that came before its ping or too late by our clock alone: it was set in between.
 
-    The ping was not seen to arrive by this process, so there are only the events' own times to
-    tell; where they contradict each other too, ours stands.
+    One of the two was not seen to arrive by this process, so there are only the events' own times
+    to tell; where they contradict each other too, ours stands.
     """
     claimed_ms = pong.origin_server_ts - ping.origin_server_ts
     is_ours_odd = not 0 <= pong.seen_ts - ping.seen_ts <= PONG_TIMEOUT_MS

@@ -209,6 +209,13 @@ def test_nor_does_it_where_the_ping_is_known_from_history(ledger: Ledger, jump_s
     assert sample.pong.seen_ts - sample.ping.seen_ts == 100
 
 
+@pytest.mark.parametrize("jump_s", [3600, -86_400])
+def test_nor_does_it_where_the_pong_is_known_from_history(ledger: Ledger, jump_s: int) -> None:
+    live(ledger, ping_event("$a"), after_s=jump_s)
+    [sample] = history(ledger, pong_event("$b", "$a")).samples
+    assert sample.pong.seen_ts - sample.ping.seen_ts == 100
+
+
 def test_a_pong_that_is_late_by_its_own_time_too_is_late(ledger: Ledger) -> None:
     history(ledger, ping_event("$a"))
     late = pong_event("$b", "$a", ms=PONG_TIMEOUT_MS + 1)
