@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from faults.case import CaseError
 from faults.scene import Scene
+from faults.seed import analyze
 from faults.truth import differences
 
 USER_ID = re.compile(r"@[\w.=/+-]*:hs\d\.localhost")
@@ -62,6 +63,8 @@ async def _check_samples(scene: Scene) -> list[str]:
     seconds, some of the latest is always under way.
     """
     clock = asyncio.get_running_loop().time
+    if not scene.short:
+        await asyncio.to_thread(analyze, scene.homeservers[0])
     end = clock() + scene.settle_s
     due = await scene.truth() if scene.complete else {}
     while True:

@@ -48,8 +48,7 @@ class Seed:
     """What is to be said in a room that has a message already; `with` ends it in one commit."""
 
     def __init__(self, homeserver: Homeserver, room_id: str) -> None:
-        file = homeserver.log_file.parent / homeserver.name / "synapse.db"
-        self._connection = sqlite3.connect(_existing(file))
+        self._connection = sqlite3.connect(_database(homeserver))
         self._room_id = room_id
         last = self._connection.execute(_LAST, (room_id,)).fetchone()
         self._template: Event = json.loads(last[0])
@@ -124,14 +123,23 @@ class Seed:
                 kind = "stream_name" if table == "stream_positions" else "type"
                 statement = f"UPDATE {table} SET stream_id = ? WHERE {kind} = 'events'"
                 connection.execute(statement, (self._stream,))
-            # Without it SQLite looks for edits of a page's events through all events of the room.
             connection.execute("ANALYZE")
 
 
-def _existing(file: Path) -> str:
+def analyze(homeserver: Homeserver) -> None:
+    """Let a homeserver give a large room's history in seconds, while it runs.
+
+    Without it SQLite looks for edits of a page's events through all events of the room.
+    """
+    with closing(sqlite3.connect(_database(homeserver), timeout=60)) as connection, connection:
+        connection.execute("ANALYZE")
+
+
+def _database(homeserver: Homeserver) -> Path:
+    file = homeserver.log_file.parent / homeserver.name / "synapse.db"
     if not file.is_file():
         raise FileNotFoundError(file)
-    return str(file)
+    return file
 
 
 def _id_of(event: Event, version: Any) -> str:
