@@ -116,7 +116,7 @@ async def flooded(scene: Scene) -> str:
     await scene.has_more(2, scene.within(20))
     clock = asyncio.get_running_loop().time
     before, begin, taken = scene.worker.memory_mib(), clock(), 0
-    lasts_s = scene.long(5, 60)
+    lasts_s = scene.long(2, 60)
 
     def waiting() -> int:
         return round(FLOOD_RATE * min(clock() - begin, lasts_s)) - taken
