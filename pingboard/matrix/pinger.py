@@ -80,6 +80,12 @@ class Pinger:
         self._on_state = on_state
         self._sent: dict[str, SentPing] = {}
         self._denied: set[str] = set()
+        self._answers = asyncio.Event()
+        self._answers.set()
+
+    def homeserver_answers(self) -> None:
+        """Our homeserver has answered a sync: it can be pinged through, again."""
+        self._answers.set()
 
     def sent(self, tx_id: str) -> SentPing | None:
         """The ping of a transaction ID; None for one that this process did not send."""
@@ -100,6 +106,8 @@ class Pinger:
         while True:
             pause_s = await self._ping(room_id)
             await asyncio.sleep(pause_s * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
+            # While it is away one of us knocks, the sync, ever more rarely.
+            await self._answers.wait()
 
     async def _ping(self, room_id: str) -> float:
         """Send one ping; return how long to wait for the next, in seconds."""
@@ -116,6 +124,8 @@ class Pinger:
             if error.errcode == "M_FORBIDDEN":
                 await self._deny(room_id)
                 return max(self._interval_s, DENIED_PAUSE_S)
+            if error.errcode is None:
+                self._answers.clear()
             wished_s = error.retry_after_s if isinstance(error, RateLimitedError) else 0.0
             return max(self._interval_s, wished_s)
         ping.void_if_late(time.monotonic_ns())

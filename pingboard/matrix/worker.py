@@ -156,6 +156,7 @@ class Worker:
         saved = await self._writer.saved_session()
         stream = batches(self._session, saved.next_batch, self._rooms.joined, self._hold_ms)
         async for sync in stream:
+            self._pinger.homeserver_answers()
             if sync.stalled:
                 self._pinger.void_all()
             for room_id in sync.left_rooms:
