@@ -41,7 +41,7 @@ async def _check_end(scene: Scene) -> list[str]:
     scene.proxy.clear()
     await scene.stage.mend()
     await scene.start()  # does nothing where it runs
-    faults += await _check_samples(scene)
+    faults += await check_samples(scene)
     code, seconds = await scene.worker.terminate()
     if code != 0 or seconds > scene.within(END_WITHIN_S):
         faults.append(f"SIGTERM ended it with code {code} after {seconds:.1f} s")
@@ -56,7 +56,7 @@ def _check_obituary(scene: Scene) -> Iterator[str]:
         yield f"its last line is not a clear one: {_last_line(scene)}"
 
 
-async def _check_samples(scene: Scene) -> list[str]:
+async def check_samples(scene: Scene) -> list[str]:
     """Nothing lost, nothing made up, nothing changed; waits for what is under way.
 
     Pings go on meanwhile. What is said while we look can't be asked for: of a busy room, read for
