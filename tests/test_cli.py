@@ -128,14 +128,21 @@ async def test_no_token_and_no_user_id_is_logged(lab: Lab, tmp_path: Path) -> No
     account = await lab.register(lab.homeservers[0], "discreet")
     settings = account_settings(account, lab.room_alias) | {"INTERVAL": "1s", "LOG_LEVEL": "DEBUG"}
     process = await start("worker", settings, tmp_path)
-    await asyncio.sleep(4)
+    assert process.stderr is not None
+    log = ""
+    while "gap filled" not in log:
+        line = await process.stderr.readline()
+        assert line, f"it has ended: {log}"
+        log += line.decode()
+    await asyncio.sleep(2)  # for some pings and pongs
     process.terminate()
     ended = await end_of(process)
+    log += ended.stderr
     assert ended.code == 0
-    assert "joined" in ended.stderr
-    assert account.access_token not in ended.stderr
-    assert account.user_id not in ended.stderr
-    assert not re.search(r"@[^:\s…]+:", ended.stderr)
+    assert "joined" in log
+    assert account.access_token not in log
+    assert account.user_id not in log
+    assert not re.search(r"@[^:\s…]+:", log)
 
 
 async def test_a_password_is_used_once_and_the_login_is_kept(lab: Lab, tmp_path: Path) -> None:
