@@ -1,8 +1,7 @@
 """PINGBOARD_* variables, `.env` and secret files -> Settings. The only reader of the environment.
 
-Each setting is documented here, once; `.env.example` repeats it for copying. What a value has to be
-is checked by pydantic; all that pydantic-settings would add, beside its tenth of each command's
-start, is the two lines of `_values`.
+Each setting is documented here, once; `.env.example` repeats it for copying. Values are checked by
+pydantic; pydantic-settings would add a tenth to each command's start and spare a few lines.
 """
 
 from __future__ import annotations
@@ -265,7 +264,8 @@ def load_settings() -> Settings:
     """The settings of this process; raises ConfigurationError, a line for each fault."""
     given = _read_variables()
     try:
-        return Settings.model_validate(_values(given))
+        values = {name.removeprefix(_PREFIX).lower(): value for name, value in given.items()}
+        return Settings.model_validate(values)
     except ValidationError as error:
         raise ConfigurationError(
             "\n".join(_describe(fault, given) for fault in error.errors(include_url=False))
@@ -285,10 +285,6 @@ def _read_variables() -> dict[str, str]:
             hint = f"did you mean {close[0]}?" if close else "see .env.example for those there are"
             raise ConfigurationError(f"{name} is no setting of pingboard; {hint}")
     return {name: value for name, value in given if value and name in known}
-
-
-def _values(given: Mapping[str, str]) -> dict[str, Any]:
-    return {name.removeprefix(_PREFIX).lower(): value for name, value in given.items()}
 
 
 def _describe(fault: Any, given: Mapping[str, str]) -> str:
