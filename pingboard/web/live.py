@@ -56,16 +56,25 @@ data: {"room_id": "!ping:one.example", "board": "response", "homeserver": "one.e
 
 
 class EventStream(StreamingResponse):
-    """Ends where its client does not take for a while what is sent to it; it may resume."""
+    """Begins with its first part: whoever has the headers misses nothing from then on.
+
+    It ends where its client does not take for a while what is sent to it; it may resume.
+    """
 
     media_type = "text/event-stream"
 
     async def stream_response(self, send: Send) -> None:
         """As any stream, with a limit for each part."""
+        held: list[Message] = []
 
         async def send_in_time(message: Message) -> None:
+            held.append(message)
+            if message["type"] == "http.response.start":
+                return  # A browser calls it open as soon as it sees the headers.
             async with asyncio.timeout(PATIENCE_S):
-                await send(message)
+                for one in held:
+                    await send(one)
+            held.clear()
 
         with contextlib.suppress(TimeoutError):
             await super().stream_response(send_in_time)

@@ -19,6 +19,7 @@ from pingboard.boards import Boards
 from pingboard.model import BoardName, Provenance, Sample, Standing, to_ts
 from pingboard.store.changes import can_resume, prune, read_version
 from pingboard.store.engine import Engine
+from pingboard.store.figures import read_lineage_names
 from pingboard.store.samples import read_new
 from pingboard.store.tables import sample
 from pingboard.web import feed, live
@@ -84,6 +85,20 @@ def test_a_new_pong_is_told_as_the_sample_that_it_is(store: Engine) -> None:
     ids = [int(one.pop("id")) for one in events]
     assert events == stored["samples"]
     assert ids == sorted(set(ids))
+
+
+def test_whoever_has_the_headers_misses_nothing_from_then_on(
+    store: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_slowly(engine: Engine, room_id: str) -> list[str]:
+        time.sleep(1)
+        return read_lineage_names(engine, room_id)
+
+    monkeypatch.setattr(feed, "read_lineage_names", read_slowly)
+    with serve(store) as client, client.stream("GET", LIVE, timeout=30) as answer:
+        record(store, make_answers("one.example", [400]))
+        (told,) = Stream(answer.iter_lines()).take(1)
+    assert told["pong_server"] == "one.example"
 
 
 def test_everybody_who_listens_is_told(store: Engine) -> None:
