@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from datetime import timedelta
 
 from faults import chapters, report
 from faults.case import Case
 from faults.run import play_all
 from faults.stage import Stage
+from pingboard.model import parse_duration
 
 
 def main() -> int:
@@ -29,7 +31,9 @@ def main() -> int:
 
 async def _play_all(cases: list[Case], options: argparse.Namespace) -> int:
     failed = 0
-    async with Stage(short=options.short, patience=options.patience) as stage:
+    async with Stage(
+        short=options.short, patience=options.patience, asleep=options.asleep
+    ) as stage:
         async for outcome in play_all(stage, cases, options.at_once):
             failed += bool(outcome.fault)
             row = report.row(outcome, short=options.short)
@@ -49,9 +53,19 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--patience", type=float, default=1.0, help="widens bounds of time on a busy machine"
     )
+    parser.add_argument(
+        "--asleep", type=_parse_duration, default="10m", help="how long case 34 sleeps, such as 6h"
+    )
     parser.add_argument("--write", action="store_true", help="the rows to docs/faults.md too")
     parser.add_argument("numbers", nargs="*", type=int, help="of the cases; all without")
     return parser.parse_args()
+
+
+def _parse_duration(text: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 if __name__ == "__main__":

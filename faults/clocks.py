@@ -41,7 +41,7 @@ async def asleep(scene: Scene) -> str:
     await scene.has_more(1, scene.within(20))
     begin_ts = now_ts()
     await scene.worker.pause()
-    seconds = scene.long(6, 600)
+    seconds = scene.long(6, scene.stage.asleep.total_seconds())
     await asyncio.sleep(seconds)
     before = await scene.count_own_pings()
     end_ts = now_ts()

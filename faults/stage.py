@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from contextlib import AsyncExitStack, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
@@ -22,7 +23,7 @@ class Stage(Lasting):
     """Made by `async with`. Cases may stop, freeze and kill the homeservers: `mend` after each.
 
     `short` tells the cases to take seconds; `patience` widens their bounds of time on a machine
-    that is busy with other things.
+    that is busy with other things; `asleep` is how long the long form of case 34 sleeps.
     """
 
     lab: Lab
@@ -37,9 +38,12 @@ class Stage(Lasting):
     """the echo bots of hs1 and hs2"""
     directory: Path
 
-    def __init__(self, *, short: bool, patience: float = 1.0) -> None:
+    def __init__(
+        self, *, short: bool, patience: float = 1.0, asleep: timedelta = timedelta(minutes=10)
+    ) -> None:
         self.short = short
         self.patience = patience
+        self.asleep = asleep
         self.users: list[User] = []
         super().__init__()
 
