@@ -11,6 +11,7 @@ from typing import Any
 from faults.case import case, expect, until
 from faults.outputs import names_by_output
 from faults.scene import Scene
+from faults.storage import postgresql, settle
 from faults.user import Event, pong
 from pingboard.lab.faultproxy import changed_json
 
@@ -45,12 +46,29 @@ LOCALPARTS = ["with space", "💥", "", "a/b", "'; DROP TABLE sample"]
 @case(46, "NUL, right-to-left marks, 50 kB bodies", "no crash, on SQLite")
 async def strange_texts(scene: Scene) -> str:
     await scene.start()
-    return await say_strange_things(scene)
+    return await _say_strange_things(scene)
 
 
-@case(46, "Lone surrogates, straight from the homeserver", "no crash")
+@case(46, "Lone surrogates, straight from the homeserver", "no crash, on SQLite")
 async def surrogates(scene: Scene) -> str:
     await scene.start()
+    return await _say_surrogates(scene)
+
+
+@case(46, "All of these on PostgreSQL", "no crash, nothing lost")
+async def strange_on_postgresql(scene: Scene) -> str:
+    async with postgresql(scene):
+        await scene.start()
+        said = f"{await _say_strange_things(scene)}, {await _say_surrogates(scene)}"
+        await settle(scene)
+        code, _ = await scene.worker.terminate()
+        expect(code == 0, f"SIGTERM ended it with code {code}")
+        scene.heals = False
+        return said
+
+
+async def _say_surrogates(scene: Scene) -> str:
+    """Half a character in every place of a pong, in a ping, in an event's ID and its sender."""
     ping = await scene.here.ping(scene.room_id)
     lone = "\ud800"
     events = [
@@ -70,7 +88,7 @@ async def surrogates(scene: Scene) -> str:
     return f"{len(events)} events"
 
 
-async def say_strange_things(scene: Scene) -> str:
+async def _say_strange_things(scene: Scene) -> str:
     """Every strange text in every place of a pong, and in a ping."""
     ping = await scene.here.ping(scene.room_id)
     said = 0
