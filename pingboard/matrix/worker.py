@@ -7,6 +7,7 @@ at any moment leaves either both or none, so nothing is lost and nothing counts 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from typing import TYPE_CHECKING, Protocol
@@ -95,12 +96,16 @@ class Worker:
         self._attendants = attendants
         self._pinging: dict[str, asyncio.Task[None]] = {}
         self._synced_ts: int | None = None
+        self._synced_ns = 0
+        self._is_synced_anew = asyncio.Event()
         self._state = WorkerState.STOPPED
         self._state_ts = _now_ts()
 
     async def start(self) -> None:
         """Log in and join the rooms; raises ConfigurationError and HomeserverError."""
         self._session = await log_in(self._account, self._writer)
+        # Not before: where the account is turned away, that is what there is to know.
+        await self._tell(WorkerState.STARTING)
         self._rooms = Rooms(self._session, self._writer)
         await self._rooms.join(self._wanted_rooms)
         self._pinger = Pinger(self._session, self._interval, self._writer.record_room_state)
@@ -128,6 +133,7 @@ class Worker:
 
     async def run(self) -> None:
         """Ping and record until cancelled; AccountLostError where we are turned away."""
+        self._synced_ns = time.monotonic_ns()  # as good as a sync: from now on it can be late
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -147,7 +153,7 @@ class Worker:
 
     async def close(self) -> None:
         """Finish the write under way and let go of the homeserver."""
-        if self._state in (WorkerState.RUNNING, WorkerState.UNREACHABLE):
+        if self._state not in (WorkerState.AUTH, WorkerState.STOPPED):
             await self._tell(WorkerState.STOPPED)
         if hasattr(self, "_session"):
             await self._session.aclose()
@@ -166,7 +172,9 @@ class Worker:
             # Only now: told earlier, it could look for them before they are there.
             with_gap = [gap.room_id for gap in batch.gaps]
             self._filler.notice(with_gap)
-            self._synced_ts = sync.arrived_ts
+            self._synced_ts, self._synced_ns = sync.arrived_ts, sync.arrived_ns
+            if self._state is not WorkerState.RUNNING:
+                self._is_synced_anew.set()
             self._tell_attendants(sync, with_gap)
             await self._follow_upgrades(sync)
             given_up = self._intake.expire(sync.arrived_ts, self._filler.is_filling)
@@ -207,13 +215,19 @@ class Worker:
             task.cancel()
 
     async def _report(self) -> None:
-        """Tell the store how we are, for those who only read it."""
+        """Tell the store how we are, for those who only read it; at once where that is better."""
         while True:
-            last_ts = self._synced_ts or self._state_ts
-            is_late = _now_ts() - last_ts > UNREACHABLE_S * 1000
-            await self._tell(WorkerState.UNREACHABLE if is_late else WorkerState.RUNNING)
+            self._is_synced_anew.clear()
+            await self._tell(self._how_we_are())
             await self._on_alive()
-            await asyncio.sleep(REPORT_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REPORT_S):
+                    await self._is_synced_anew.wait()
+
+    def _how_we_are(self) -> WorkerState:
+        if time.monotonic_ns() - self._synced_ns > UNREACHABLE_S * 1e9:
+            return WorkerState.UNREACHABLE
+        return WorkerState.STARTING if self._synced_ts is None else WorkerState.RUNNING
 
     async def _seal(self) -> None:
         """Pack past hours and months, bit by bit: what arrives is written in between."""

@@ -50,6 +50,8 @@ class RoomState(StrEnum):
 class WorkerState(StrEnum):
     """How the worker is doing."""
 
+    STARTING = "starting"
+    """logged in, and not synced yet"""
     RUNNING = "running"
     UNREACHABLE = "unreachable"
     """the homeserver does not answer, or answers with errors"""

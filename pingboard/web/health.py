@@ -101,9 +101,10 @@ def _require_sync(health: StoreHealth, now: datetime) -> datetime:
         raise problems.NotReadyProblem(
             str(state), f"{_REASONS[state]} Since {since.isoformat(timespec='seconds')}."
         )
-    if synced_ts is None and now - since <= STALE_AFTER:
+    is_starting = state is WorkerState.STARTING
+    if is_starting and now - since <= STALE_AFTER:
         raise problems.NotReadyProblem("starting", "The worker has started and not synced yet.")
-    if synced_ts is None or now - from_ts(synced_ts) > STALE_AFTER:
+    if synced_ts is None or is_starting or now - from_ts(synced_ts) > STALE_AFTER:
         raise problems.NotReadyProblem(
             "stale", f"The worker has not synced for {STALE_AFTER}; is it still running?"
         )

@@ -41,7 +41,8 @@ async def listening(
         timing.pop("access_token", account.access_token),
         timing.pop("password", None),
     )
-    running = Worker(writer, credentials, rooms, vantage="test", on_alive=nothing, **timing)
+    on_alive = timing.pop("on_alive", nothing)
+    running = Worker(writer, credentials, rooms, vantage="test", on_alive=on_alive, **timing)
     await running.start()
     task = asyncio.create_task(running.run())
     try:

@@ -2,17 +2,69 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 
+import pytest
+
 from pingboard.lab import Lab
+from pingboard.lab.faultproxy import FaultProxy, never
+from pingboard.matrix import worker as worker_module
+from pingboard.model import WorkerState
 from pingboard.store.engine import Engine
+from pingboard.store.ingest import Ingest
 from pingboard.store.tables import (
     sample,
     unanswered,
     worker,
 )
 from tests.matrix.listening import count, listening, rows
-from tests.matrix.room_client import until
+from tests.matrix.room_client import Member, until
+
+
+def states(engine: Engine) -> list[str]:
+    return [state for (state,) in rows(engine, worker.c.state)]
+
+
+async def test_a_worker_is_starting_until_it_has_synced_whatever_an_earlier_run_said(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "starting")
+    Ingest(engine, account.user_id).record_worker("test", WorkerState.RUNNING, 1, 2)
+    async with FaultProxy(account.homeserver_url) as proxy:
+        syncing = proxy.inject("/sync", never())
+        behind = dataclasses.replace(account, homeserver_url=proxy.url)
+        async with listening(lab, engine, behind, [room_id]):
+            await until(lambda: syncing.hits > 0)
+            assert states(engine) == ["starting"]
+    assert states(engine) == ["stopped"]
+    async with listening(lab, engine, account, [room_id]):
+        await until(lambda: states(engine) == ["running"])
+        [(synced_ts,)] = rows(engine, worker.c.synced_ts)
+        assert synced_ts > 2
+
+
+async def test_a_homeserver_that_never_answers_is_unreachable_once_and_for_all(
+    lab: Lab, engine: Engine, owner: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "REPORT_S", 0.01)
+    monkeypatch.setattr(worker_module, "UNREACHABLE_S", 0.1)
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "unheard")
+    told: list[str] = []
+
+    async def on_alive() -> None:
+        told.extend(states(engine))
+
+    async with FaultProxy(account.homeserver_url) as proxy:
+        proxy.inject("/sync", never())
+        behind = dataclasses.replace(account, homeserver_url=proxy.url)
+        async with listening(lab, engine, behind, [room_id], on_alive=on_alive):
+            await until(lambda: told.count("unreachable") >= 30)
+    first = told.index("unreachable")
+    assert set(told[:first]) == {"starting"}
+    assert set(told[first:]) == {"unreachable"}
 
 
 async def test_a_server_that_answered_before_is_expected_to_answer_again(

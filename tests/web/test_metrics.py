@@ -166,8 +166,9 @@ def test_what_is_wrong_with_the_worker_is_said(
 def test_a_worker_that_has_not_synced_yet_is_starting_for_a_while(
     store: Engine, started_before: timedelta, reason: str
 ) -> None:
+    say(store, WorkerState.RUNNING, synced_before=started_before + timedelta(days=1))
     since = to_ts(NOW - started_before)
-    Ingest(store, "test").record_worker("main", WorkerState.RUNNING, since, None)
+    Ingest(store, "test").record_worker("main", WorkerState.STARTING, since, None)
     with serve(store) as client:
         assert client.get("/readyz").json()["reason"] == reason
 
