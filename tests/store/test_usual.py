@@ -13,6 +13,7 @@ from sqlalchemy import Engine, select
 
 from pingboard.model import Batch, Ping, Provenance, Sample
 from pingboard.store.ingest import Ingest
+from pingboard.store.rows import hash_event_id
 from pingboard.store.tables import change, closed, ping, redacted, sample, session, unanswered
 from pingboard.store.usual import Usual
 from tests.databases import open_migrated_file
@@ -92,6 +93,23 @@ def test_it_takes_what_is_known_and_nothing_else(two: list[Engine]) -> None:
     assert everything(engine) == before
     assert usual.record(Batch(samples=[known]), None)
     assert everything(engine) == before
+
+
+def test_what_was_taken_back_does_not_come_again(two: list[Engine]) -> None:
+    engine = two[0]
+    ingest, usual = Ingest(engine, ACCOUNT), Usual(engine, ACCOUNT)
+    first = make_pong(make_ping(1), "two.example")
+    second = replace(first, event_id="$second")
+    other = make_pong(make_ping(1), "one.example")
+    ingest.record(Batch(samples=[Sample(make_ping(1), first, None)]))
+    ingest.record(Batch(redacted=[(ROOM, first.event_id), (ROOM, "$unseen")]))
+    ingest.record(Batch([make_ping(2)]))
+    unseen = replace(make_pong(make_ping(2), "two.example"), event_id="$unseen")
+    pongs = [(1, first), (1, second), (2, unseen), (1, other)]
+    assert usual.record(Batch(samples=[Sample(make_ping(n), one, None) for n, one in pongs]), None)
+    with engine.connect() as connection:
+        stored = connection.execute(select(sample.c.event_hash)).scalars().all()
+    assert stored == [hash_event_id(other.event_id)]
 
 
 def test_it_adds_nothing_to_closed_hours(two: list[Engine]) -> None:
