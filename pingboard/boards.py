@@ -94,11 +94,8 @@ class Boards:
         self._watch = Watch(engine)
         self._told = 0
         """the last version that was told"""
-
-    @property
-    def version_is_cheap(self) -> bool:
-        """Whether `version` takes microseconds, so that it may be asked on an event loop."""
-        return self._watch.is_cheap
+        self.version_is_cheap = self._watch.is_cheap
+        """whether `version` takes microseconds, so that it may be asked on an event loop"""
 
     def version(self) -> int:
         """The version of the data, for one thread: boards change only if it does, or with time."""
@@ -185,7 +182,8 @@ class Boards:
 
     def _read(self, question: Question) -> Board | None:
         """A board that is kept in order; under the lock."""
-        names = self._find_room(question.room)
+        # Without asking the database: whom it does not know is looked for there.
+        names = self._memory.rooms.find(question.room or self.default_room)
         if names is None:
             return None
         key, span = question.key(self._memory.rooms.lineage(names[0])), question.span
@@ -252,7 +250,3 @@ class Boards:
             min_samples=question.min_samples,
             limit=question.limit,
         )
-
-    def _find_room(self, room: str | None) -> tuple[str, str | None] | None:
-        """`find_room` without asking the database; None where it has to be asked."""
-        return self._memory.rooms.find(room or self.default_room)

@@ -6,7 +6,7 @@ much has gathered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
@@ -64,10 +64,10 @@ class Pongs:
 class Difference(NamedTuple):
     """What went and what came."""
 
-    gone: Iterable[Pong] = ()
-    come: Iterable[Pong] = ()
-    losses_gone: Iterable[Loss] = ()
-    losses_come: Iterable[Loss] = ()
+    gone: Sequence[Pong] = ()
+    come: Sequence[Pong] = ()
+    losses_gone: Sequence[Loss] = ()
+    losses_come: Sequence[Loss] = ()
 
 
 class Hour:

@@ -108,7 +108,7 @@ class Memory:
         self._is_due = self._is_due or self._news.is_due()
         if not self._is_due:
             return True
-        with self._news.cursor() as cursor:
+        with self._news as cursor:
             changed = self._news.read(cursor, self.version, most)
             if changed is not None:
                 self._apply(cursor, changed)
@@ -151,9 +151,17 @@ class Memory:
     def _apply(self, cursor: Cursor, changed: Sequence[Changed]) -> None:
         if not changed:
             return
-        unclear = {one.ping for one in changed if one.is_unclear and one.ping is not None}
+        # Loops, where comprehensions would say it shorter: each of those is a call, and most often
+        # there is one change.
+        unclear: set[int] = set()
+        has_room = False
+        for one in changed:
+            if one.ping is None:
+                has_room = True
+            elif one.is_unclear:
+                unclear.add(one.ping)
         pings = self._news.read_pings(cursor, unclear) if unclear else {}
-        if any(one.ping is None for one in changed):
+        if has_room:
             self.rooms = self._news.read_rooms(cursor)
         self._learn_names(cursor, changed, pings)
         # What fails in the middle of it is read again from the beginning.
@@ -182,16 +190,20 @@ class Memory:
     def _learn_names(
         self, cursor: Cursor, changed: Iterable[Changed], pings: Mapping[int, Pongs]
     ) -> None:
-        servers = [server for one in pings.values() for server in one.losses]
-        for pong in (pong for one in pings.values() for pong in one.samples.values()):
-            servers += (pong.ping_server, pong.pong_server)
+        servers: set[int] = set()
         for one in changed:
             if one.pong is not None:
-                servers += (one.pong.ping_server, one.pong.pong_server)
+                servers.update((one.pong.ping_server, one.pong.pong_server))
+        for all_of in pings.values():
+            servers.update(all_of.losses)
+            for pong in all_of.samples.values():
+                servers.update((pong.ping_server, pong.pong_server))
         known = self.names
-        if not all(server < len(known) and known[server] for server in servers):
-            self.names = self._news.read_names(cursor)
-            self._follower.rename(self.names)
+        for server in servers:
+            if server >= len(known) or not known[server]:
+                self.names = self._news.read_names(cursor)
+                self._follower.rename(self.names)
+                break
 
     def _take_room(self, connection: Connection, room: int, first: int, after: int) -> list[Block]:
         kept = self._kept.get(room)

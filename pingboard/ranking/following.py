@@ -73,7 +73,8 @@ class FollowingClaims(Following):
         return len(self._claims.waiting)
 
     def change(self, difference: Difference) -> None:
-        self._claims.go(self._of(difference.gone))
+        if difference.gone:
+            self._claims.go(self._of(difference.gone))
         self._claims.come(self._of(difference.come))
 
     def move(self, span: Span, blocks: Sequence[Block]) -> None:

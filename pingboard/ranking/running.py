@@ -7,9 +7,11 @@ computes, to the last digit; it makes them in the first place.
 
 from __future__ import annotations
 
+import sys
 from array import array
 from bisect import bisect_left, insort
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pingboard.model import Standing
 from pingboard.ranking.intervals import find_low_position
@@ -17,6 +19,17 @@ from pingboard.ranking.standings import Part, sort_runs
 
 Key = tuple[int, int, str, int]
 """Twice the median, the count negative, name and row ID: in the order of ranks."""
+
+MOST_KEPT = 16
+"""Answers, of questions that differ."""
+
+
+class _Answer(NamedTuple):
+    """What was asked for, as long as nothing changes before its end."""
+
+    end: int
+    """of the order, as far as it was read"""
+    rows: list[Standing]
 
 
 class Ranking:
@@ -39,6 +52,7 @@ class Ranking:
         """as they were last read"""
         self._order: list[Key] = []
         self._changed: set[int] = set()
+        self._answers: dict[tuple[int, int | None], _Answer] = {}
         for server, run, total in sort_runs(parts, names):
             self._runs[server] = array("i", run.tobytes())
             self._sums[server] = total
@@ -76,15 +90,23 @@ class Ranking:
         self._changed.add(server)
 
     def standings(self, *, min_samples: int = 1, limit: int | None = None) -> list[Standing]:
-        """What `standings.rank` gives for the same samples."""
+        """What `standings.rank` gives for the same samples: the same list, as long as it is so."""
         self._settle()
+        answer = self._answers.get((min_samples, limit))
+        if answer is None:
+            if len(self._answers) >= MOST_KEPT:
+                self._answers.clear()
+            answer = self._answers[min_samples, limit] = self._answer(min_samples, limit)
+        return answer.rows
+
+    def _answer(self, min_samples: int, limit: int | None) -> _Answer:
         found: list[Standing] = []
         before: tuple[float, float] | None = None
-        for _, fewer, name, server in self._order:
+        for position, (_, fewer, name, server) in enumerate(self._order):
             if -fewer < min_samples:
                 continue
             if len(found) == limit:
-                break
+                return _Answer(position, found)
             row = self._rows.get(server) or self._read(server, name)
             ci95 = row.ci95_ms
             tied = bool(ci95 and before and ci95[0] <= before[1] and before[0] <= ci95[1])
@@ -93,16 +115,21 @@ class Ranking:
                 row = self._rows[server] = row._replace(rank=rank, tied_with_previous=tied)
             found.append(row)
             before = ci95
-        return found
+        return _Answer(sys.maxsize, found)
 
     def _settle(self) -> None:
         """Put the homeservers that changed where they belong now."""
+        if not self._changed:
+            return
         added = []
+        first = len(self._order)
         for server in self._changed:
             self._rows.pop(server, None)
             key = self._keys.pop(server, None)
             if key is not None:
-                del self._order[bisect_left(self._order, key)]
+                position = bisect_left(self._order, key)
+                del self._order[position]
+                first = min(first, position)
             run = self._runs[server]
             if not run:
                 del self._runs[server], self._sums[server]
@@ -112,10 +139,15 @@ class Ranking:
             added.append(key)
         if len(added) > len(self._order):
             self._order = sorted(self._order + added)
+            first = 0
         else:
             for key in added:
-                insort(self._order, key)
+                position = bisect_left(self._order, key)
+                self._order.insert(position, key)
+                first = min(first, position)
         self._changed.clear()
+        for asked in [asked for asked, answer in self._answers.items() if answer.end > first]:
+            del self._answers[asked]
 
     def _read(self, server: int, name: str) -> Standing:
         """A row; its rank, and whether it is tied, are not known yet."""

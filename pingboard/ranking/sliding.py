@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pingboard.model import PONG_TIMEOUT_MS, Window
 
@@ -16,8 +16,7 @@ Item = tuple[int, ...]
 """A time, ms since the epoch; the rest is whatever is counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A window as of a time, all in ms since the epoch."""
 
     start_ts: int

@@ -133,6 +133,8 @@ class Watch:
         self._connection: sqlite3.Connection | None = None
         self._seen: object = None
         self._version = 0
+        self.is_cheap = engine.dialect.name == "sqlite"
+        """whether it may be asked on an event loop"""
 
     def version(self) -> int:
         """The version of the data as of now; StoreError where the database can't be asked."""
@@ -157,11 +159,6 @@ class Watch:
     def _read(self) -> int:
         with self._engine.connect() as connection:
             return read_version(connection)
-
-    @property
-    def is_cheap(self) -> bool:
-        """Whether it may be asked on an event loop."""
-        return self._engine.dialect.name == "sqlite"
 
     def close(self) -> None:
         """Let go of its connection."""

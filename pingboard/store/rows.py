@@ -64,12 +64,12 @@ def hash_event_id(event_id: str) -> int:
 
 def pings_of(batch: Batch) -> dict[tuple[str, str], Ping]:
     """Every ping that a batch names, by room ID and event ID."""
-    pings = [
-        *batch.pings,
-        *(one.ping for one in batch.samples),
-        *(one for one, _ in batch.expected),
-    ]
-    return {(one.room_id, one.event_id): one for one in pings}
+    found = {(one.room_id, one.event_id): one for one in batch.pings}
+    for sample in batch.samples:
+        found[sample.ping.room_id, sample.ping.event_id] = sample.ping
+    for one, _ in batch.expected:
+        found[one.room_id, one.event_id] = one
+    return found
 
 
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:

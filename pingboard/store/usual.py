@@ -83,7 +83,9 @@ class Usual:
         return True
 
     def _write(self, cursor: sqlite3.Cursor, batch: Batch, next_batch: str | None) -> None:
-        pings = {key: self._record_ping(cursor, one) for key, one in pings_of(batch).items()}
+        pings = {}
+        for key, one in pings_of(batch).items():
+            pings[key] = self._record_ping(cursor, one)
         if batch.expected:
             expected = [
                 (pings[one.room_id, one.event_id][0], self._find(_SERVER, name))

@@ -215,16 +215,23 @@ def get_rankings_markdown(
     request: Request, given: GivenAll, query: Annotated[TableQuery, Query()]
 ) -> MarkdownResponse:
     """The table that This Week in Matrix prints. Medians are milliseconds, as short as they go."""
-    board = given.boards.ask(query.question(given.clock()))
+    standings = given.boards.ask(query.question(given.clock())).standings
+    table = markdown.table(standings)
+    body = table.encode()
 
     def renew() -> tuple[bytes, datetime] | None:
+        nonlocal standings, body
         now = given.clock()
         board = given.boards.ask_at_once(query.question(now))
-        return None if board is None else (markdown.table(board.standings).encode(), now)
+        if board is None:
+            return None
+        if board.standings is not standings:
+            standings, body = board.standings, markdown.table(board.standings).encode()
+        return body, now
 
     if query.ends_now:
         offer(request, renew)
-    return MarkdownResponse(markdown.table(board.standings))
+    return MarkdownResponse(table)
 
 
 @router.get(

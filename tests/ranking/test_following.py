@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from statistics import median
 from typing import TypeVar
 
@@ -99,12 +100,14 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def every_board_is_the_plain_one(self) -> None:
         for name, following in self.boards.items():
-            expected = self.plainly(name)
-            assert following.samples == sum(row.samples for row in expected)
-            for limit in (None, 2):
-                assert following.standings(min_samples=1, limit=limit) == expected[:limit]
+            for min_samples in (1, 3):
+                expected = self.plainly(name, min_samples)
+                for limit in (None, 1, 2):
+                    found = following.standings(min_samples=min_samples, limit=limit)
+                    assert found == expected[:limit]
+            assert following.samples == sum(row.samples for row in self.plainly(name))
 
-    def plainly(self, board: BoardName) -> list[Standing]:
+    def plainly(self, board: BoardName, min_samples: int = 1) -> list[Standing]:
         span = self.span()
         inside = [one for one in self.pongs if span.start_ts <= one.seen_ts < span.end_ts]
         if board is not BoardName.RESPONSE:
@@ -116,10 +119,11 @@ class Machine(RuleBasedStateMachine):
                 for one in inside
                 if 10 <= one.one_way_ms <= 600_000
             ]
-            return rank_plainly(rows, NAMES)
+            return rank_plainly(_without_few(rows, min_samples), NAMES)
         ours = [one for one in inside if one.is_ours]
         rows = [(one.pong_server, one.round_trip_ms) for one in ours if one.round_trip_ms >= 0]
-        return [self.with_loss(row, ours, span) for row in rank_plainly(rows, NAMES)]
+        ranked = rank_plainly(_without_few(rows, min_samples), NAMES)
+        return [self.with_loss(row, ours, span) for row in ranked]
 
     def with_loss(self, row: Standing, ours: list[Pong], span: Span) -> Standing:
         server = NAMES.index(row.homeserver)
@@ -142,6 +146,12 @@ class Machine(RuleBasedStateMachine):
             clock_offset_ms=clock,
             clock_uncertainty_ms=None if least is None else least / 2,
         )
+
+
+def _without_few(rows: list[tuple[int, int]], min_samples: int) -> list[tuple[int, int]]:
+    """Without the servers that have fewer."""
+    count = Counter(server for server, _ in rows)
+    return [row for row in rows if count[row[0]] >= min_samples]
 
 
 def _draw_some(data: st.DataObject, rows: list[Row]) -> list[Row]:
@@ -167,6 +177,20 @@ def test_a_sample_that_is_not_there_can_not_be_taken_away() -> None:
         ranking.remove(0, 29)
     with pytest.raises(KeyError):
         ranking.remove(1, 30)
+
+
+def test_standings_are_the_same_list_until_something_above_their_end_changes() -> None:
+    servers = np.array([0, 1, 2, 3], np.int32)
+    ranking = Ranking([(servers, np.array([10, 20, 30, 40], np.int32))], NAMES)
+    first = ranking.standings(limit=2)
+    ranking.add(3, 35)
+    ranking.remove(2, 30)
+    assert ranking.standings(limit=2) is first
+    assert len(ranking.standings()) == 3
+    ranking.add(3, 1)
+    ranking.add(3, 1)
+    assert [row.homeserver for row in first] == [NAMES[0], NAMES[1]]
+    assert [row.homeserver for row in ranking.standings(limit=2)] == [NAMES[0], NAMES[3]]
 
 
 def test_the_lowest_round_trips_say_when_they_have_forgotten_too_much() -> None:
