@@ -8,6 +8,7 @@ from faults import (
     history,
     homeserver,
     http,
+    network,
     storage,
     strings,
     tokens,
@@ -16,7 +17,19 @@ from faults import (
 )
 from faults.case import CASES, Case
 
-CHAPTERS = (homeserver, tokens, history, storage, upkeep, clocks, abuse, strings, unreal, http)
+CHAPTERS = (
+    homeserver,
+    network,
+    tokens,
+    history,
+    storage,
+    upkeep,
+    clocks,
+    abuse,
+    strings,
+    unreal,
+    http,
+)
 
 
 def cases() -> list[Case]:

@@ -72,6 +72,10 @@ class Database:
         )
         return {(name, reason): int(count) for name, reason, count in rows}
 
+    def void_rounds(self) -> dict[str, int]:
+        """Reason -> how many rounds measured nothing."""
+        return dict(self.query("SELECT reason, sum(count) FROM void_round GROUP BY reason"))
+
     def faults(self) -> list[str]:
         """What an integrity check finds, and what is there twice; nothing where all is well."""
         faults = [

@@ -16,10 +16,8 @@ from pingboard.lab.faultproxy import (
     changed,
     changed_json,
     cut,
-    delayed,
     lost_answer,
     never,
-    reset,
 )
 
 LIMITED = {"errcode": "M_LIMIT_EXCEEDED", "error": "Too Many Requests"}
@@ -176,25 +174,6 @@ async def lost_answers(scene: Scene) -> str:
     expect(len(lost) == 1, "repeated as another ping")
     await _expect_void(scene, lost)
     return f"{len(pings)} pings of {len(tried)} transactions"
-
-
-@case(13, "Latency and connection resets", "nothing lost, no round trip under the true one")
-async def bad_network(scene: Scene) -> str:
-    latency_s = scene.long(0.4, 2)
-    await scene.start()
-    scene.proxy.inject("/", reset(0.05, then=delayed(latency_s)))
-    clock = asyncio.get_running_loop().time
-    begin = clock()
-    already = {(one.ping, one.pong_server) for one in scene.samples()}
-    while clock() < begin + scene.long(8, 3600):
-        await scene.exchange(1)
-        await asyncio.sleep(0.5)
-    # The first pings of all may have been on their way before the network became bad.
-    late = [one for one in scene.samples() if (one.ping, one.pong_server) not in already][4:]
-    trips = [one.round_trip_ms for one in late if one.round_trip_ms is not None]
-    low = min(trips, default=None)
-    expect(low is None or low >= latency_s * 1000, f"a round trip of {low} ms")
-    return f"{len(late)} samples, {len(trips)} round trips, least {low} ms"
 
 
 @case(14, "Malformed presence, receipts, members", "the worker lives")

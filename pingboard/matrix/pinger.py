@@ -10,6 +10,7 @@ import asyncio
 import random
 import secrets
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,13 @@ import structlog
 
 from pingboard.matrix.protocol import ping_content
 from pingboard.matrix.stream import STALL_S
-from pingboard.model import PONG_TIMEOUT_MS, HomeserverError, RateLimitedError, RoomState
+from pingboard.model import (
+    PONG_TIMEOUT_MS,
+    HomeserverError,
+    RateLimitedError,
+    RoomState,
+    VoidReason,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,21 +53,29 @@ class SentPing:
     """`time.monotonic_ns()` just before the request"""
     sent_ts: int
     """the same moment by the wall clock, ms since the epoch"""
-    void: bool = False
+    void: VoidReason | None = None
+    """why it yields no round trips; None while it does"""
     has_appeared: bool = False
     """whether it was seen in the room"""
+    is_told: bool = False
+    """whether it was counted as void"""
+
+    def give_up(self, reason: VoidReason) -> None:
+        """Make it void; the first reason counts."""
+        self.void = self.void or reason
 
     def appear(self, arrived_ns: int | None) -> None:
         """It was seen in the room at a moment, or (None) found in its history."""
         self.has_appeared = True
-        self.void = self.void or arrived_ns is None or self._is_late(arrived_ns)
+        if arrived_ns is None:
+            self.give_up(VoidReason.MISSED)
+        else:
+            self.void_if_late(arrived_ns)
 
     def void_if_late(self, now_ns: int) -> None:
         """Give its round trips up where our own homeserver took too long over it."""
-        self.void = self.void or self._is_late(now_ns)
-
-    def _is_late(self, now_ns: int) -> bool:
-        return now_ns - self.sent_ns > STALL_S * 1e9
+        if now_ns - self.sent_ns > STALL_S * 1e9:
+            self.give_up(VoidReason.SLOW)
 
 
 class Pinger:
@@ -93,13 +108,23 @@ class Pinger:
 
     def void_all(self) -> None:
         """Our homeserver was held up: nothing that is under way measures anything else now."""
-        for ping in self._sent.values():
-            ping.void = True
+        for ping in self._sent_within(PONG_TIMEOUT_MS / 1000):
+            ping.give_up(VoidReason.STALLED)
+
+    def take_void(self) -> Counter[VoidReason]:
+        """How many pings have turned out void since this was last asked, by reason."""
+        untold = [one for one in self._sent.values() if one.void is not None and not one.is_told]
+        for one in untold:
+            one.is_told = True
+        return Counter(one.void for one in untold if one.void is not None)
 
     def sent_within(self, seconds: float) -> bool:
         """Whether a ping was sent so lately that its pongs are still coming in."""
+        return bool(self._sent_within(seconds))
+
+    def _sent_within(self, seconds: float) -> list[SentPing]:
         since_ns = time.monotonic_ns() - seconds * 1e9
-        return any(ping.sent_ns >= since_ns for ping in self._sent.values())
+        return [ping for ping in self._sent.values() if ping.sent_ns >= since_ns]
 
     async def run(self, room_id: str) -> None:
         """Ping a room, one ping after the other, without end."""
@@ -119,7 +144,8 @@ class Pinger:
         try:
             await self._send(room_id, nonce, tx_id, ping)
         except HomeserverError as error:
-            ping.void = True
+            is_limited = isinstance(error, RateLimitedError)
+            ping.give_up(VoidReason.LIMITED if is_limited else VoidReason.REFUSED)
             log.warning("ping not sent", room_id=room_id, error=str(error))
             if error.errcode == "M_FORBIDDEN":
                 await self._deny(room_id)
@@ -146,7 +172,7 @@ class Pinger:
             except HomeserverError as error:
                 if error.errcode is not None:
                     raise
-                ping.void = True
+                ping.give_up(VoidReason.RETRIED)
                 log.warning("ping perhaps not sent, trying again", error=str(error))
             else:
                 return

@@ -104,11 +104,11 @@ class Worker:
     async def start(self) -> None:
         """Log in and join the rooms; raises ConfigurationError and HomeserverError."""
         self._session = await log_in(self._account, self._writer)
+        self._pinger = Pinger(self._session, self._interval, self._writer.record_room_state)
         # Not before: where the account is turned away, that is what there is to know.
         await self._tell(WorkerState.STARTING)
         self._rooms = Rooms(self._session, self._writer)
         await self._rooms.join(self._wanted_rooms)
-        self._pinger = Pinger(self._session, self._interval, self._writer.record_room_state)
         pending = await self._writer.pending_pongs()
         self._intake = Intake(
             self._session,
@@ -246,6 +246,7 @@ class Worker:
         if state is not self._state:
             self._state, self._state_ts = state, _now_ts()
         await self._writer.record_worker(self._vantage, state, self._state_ts, self._synced_ts)
+        await self._writer.record_void_rounds(self._vantage, self._pinger.take_void())
 
 
 def _now_ts() -> int:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import stamina
 
-from pingboard.store import editions, months, recall, retention, sealed
+from pingboard.store import corrections, editions, months, recall, retention, sealed
 from pingboard.store.engine import PassingStoreError, explained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from pingboard.model import Batch, Gap, Pending, Ping, RoomState, WorkerState
+    from pingboard.model import Batch, Gap, Pending, Ping, RoomState, VoidReason, WorkerState
     from pingboard.store.editions import Edition
     from pingboard.store.engine import Engine
     from pingboard.store.ingest import Ingest, SavedSession
@@ -75,6 +75,11 @@ class Writer:
     ) -> None:
         """Remember how the worker is."""
         await self._do(self._ingest.record_worker, vantage, state, since_ts, synced_ts)
+
+    async def record_void_rounds(self, vantage: str, counts: Mapping[VoidReason, int]) -> None:
+        """Count rounds of ours that measure nothing."""
+        if counts:
+            await self._do(corrections.record_void_rounds, self._engine, vantage, counts)
 
     async def seal(self, now_ts: int) -> int:
         """Pack some past hours; 0 when there is nothing left to do.

@@ -54,6 +54,7 @@ from pingboard.model.events import (
     Rejection,
     RoomState,
     Sample,
+    VoidReason,
     WorkerState,
 )
 from pingboard.model.times import (
@@ -97,6 +98,7 @@ __all__ = [
     "StoreError",
     "UnknownHomeserverError",
     "UnknownRoomError",
+    "VoidReason",
     "Window",
     "WorkerState",
     "from_ts",

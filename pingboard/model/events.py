@@ -35,6 +35,23 @@ class Rejection(StrEnum):
     round trip, and on the other boards it is only as good as its clock."""
 
 
+class VoidReason(StrEnum):
+    """Why a ping of ours measures nothing. A closed list: an operator looks the reason up."""
+
+    LIMITED = "limited"
+    """our homeserver limits how often we may send, so it was not sent"""
+    REFUSED = "refused"
+    """our homeserver did not let us send it, for another reason"""
+    RETRIED = "retried"
+    """it was not known whether it was sent, so when it was is not either"""
+    SLOW = "slow"
+    """our homeserver took long to take it, or to show it to us"""
+    STALLED = "stalled"
+    """our homeserver was held up, or away, while pongs to it could come"""
+    MISSED = "missed"
+    """we did not see it arrive: it was found in the room's history"""
+
+
 class RoomState(StrEnum):
     """Whether a room can be measured in."""
 

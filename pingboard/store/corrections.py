@@ -28,15 +28,16 @@ from pingboard.store.tables import (
     sample,
     server,
     unanswered,
+    void_round,
     withdrawn,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Connection, Engine, Select
 
-    from pingboard.model import Gap, Pending, Ping, Pong
+    from pingboard.model import Gap, Pending, Ping, Pong, VoidReason
 
 _RECENT_MS = 86_400_000
 """Most redactions follow within a day; only for others are all pings of the room looked through."""
@@ -101,6 +102,16 @@ def void(connection: Connection, pings: Sequence[Ping]) -> None:
     ids = ping_ids(connection, [(one.room_id, one.event_id) for one in pings], rooms)
     for chunk in chunks(list(ids.values())):
         connection.execute(delete(unanswered).where(unanswered.c.ping.in_(chunk)))
+
+
+def record_void_rounds(engine: Engine, vantage: str, counts: Mapping[VoidReason, int]) -> None:
+    """Count rounds that measured nothing, by why."""
+    with engine.begin() as connection:
+        for reason, count in counts.items():
+            key = {"vantage": vantage, "reason": str(reason)}
+            insert_new(connection, void_round, [{**key, "count": 0}])
+            same = update(void_round).filter_by(**key)
+            connection.execute(same.values(count=void_round.c.count + count))
 
 
 def record_pending(connection: Connection, pongs: Sequence[Pending]) -> None:

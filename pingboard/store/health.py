@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import func, select
 
 from pingboard.store.queries import last_pong_ts
-from pingboard.store.tables import gap, ping, rejection, room, worker
+from pingboard.store.tables import gap, ping, rejection, room, void_round, worker
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -50,6 +50,8 @@ class Totals(NamedTuple):
     """the row of the newest ping"""
     rejected: dict[str, int]
     """pongs by reason"""
+    void: dict[tuple[str, str], int]
+    """rounds that measured nothing, by vantage and reason"""
     gap_pongs: int
     """pongs that were found in gaps"""
     open_gaps: int
@@ -86,11 +88,13 @@ def read_totals(engine: Engine, after_ping: int) -> Totals:
         )
         counted = func.sum(rejection.c.count)
         by_reason = select(rejection.c.reason, counted).group_by(rejection.c.reason)
+        void = select(void_round.c.vantage, void_round.c.reason, void_round.c.count)
         is_open = select(func.count()).where(gap.c.closed_ts.is_(None))
         return Totals(
             pings=connection.execute(ours).scalar_one(),
             last_ping=last,
             rejected={reason: int(count) for reason, count in connection.execute(by_reason)},
+            void={(where, why): count for where, why, count in connection.execute(void)},
             gap_pongs=connection.execute(
                 select(func.coalesce(func.sum(gap.c.pongs), 0))
             ).scalar_one(),

@@ -176,6 +176,14 @@ worker = Table(
     comment="how the worker is, for readiness and for stale pages",
 )
 
+void_round = Table(
+    "void_round",
+    metadata,
+    Column("vantage", Text, primary_key=True, comment="its name"),
+    Column("reason", Text, primary_key=True, comment="model.VoidReason"),
+    Column("count", Integer, nullable=False),
+    comment="rounds of ours that measured nothing, so that an operator can see why",
+)
 
 session = Table(
     "session",

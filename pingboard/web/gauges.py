@@ -57,6 +57,11 @@ class _Families:
             ["verdict"],
         )
         self.pings = counter("pingboard_pings", "Our own pings: rounds")
+        self.void = counter(
+            "pingboard_void_rounds",
+            "Rounds without round trips, not the pong servers' doing, by why: see operations.md",
+            ["vantage", "reason"],
+        )
         self.round_trip = Histogram(
             "pingboard_round_trip_seconds",
             "Round trips of our own pings by pong server",
@@ -92,6 +97,7 @@ class Metrics:
         self._version: int | None = None
         self._last_ping = 0
         self._rejected: dict[str, int] = {}
+        self._void: dict[tuple[str, str], int] = {}
         self._gap_pongs = 0
         self._homeservers: set[str] = set()
         self.registry = CollectorRegistry()
@@ -131,6 +137,9 @@ class Metrics:
         for reason, count in totals.rejected.items():
             self._families.pongs.labels(reason).inc(max(count - self._rejected.get(reason, 0), 0))
         self._rejected = totals.rejected
+        for key, count in totals.void.items():
+            self._families.void.labels(*key).inc(max(count - self._void.get(key, 0), 0))
+        self._void = totals.void
         for one in self._read_new():
             self._count(one)
 

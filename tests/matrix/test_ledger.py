@@ -12,7 +12,7 @@ from pingboard.matrix.ledger import MAX_PINGS, Ledger
 from pingboard.matrix.members import EXPECTED_WITHIN_MS, Members
 from pingboard.matrix.pinger import SentPing
 from pingboard.matrix.waiting import MAX_PENDING
-from pingboard.model import PONG_TIMEOUT_MS, Batch, Ping, Provenance, Rejection
+from pingboard.model import PONG_TIMEOUT_MS, Batch, Ping, Provenance, Rejection, VoidReason
 from tests.samples import START_TS
 
 ROOM = "!room"
@@ -89,14 +89,14 @@ def test_a_void_ping_gives_no_round_trip_but_its_claims_count(
     ledger: Ledger, sent: SentPing
 ) -> None:
     live(ledger, own_ping(), after_s=1)
-    sent.void = True
+    sent.give_up(VoidReason.RETRIED)
     [sample] = live(ledger, pong_event("$b", "$own"), after_s=3).samples
     assert (sample.round_trip_ms, sample.pong.one_way_ms) == (None, 100)
 
 
 def test_a_ping_that_our_homeserver_shows_us_late_is_void(ledger: Ledger, sent: SentPing) -> None:
     live(ledger, own_ping(), after_s=4)
-    assert sent.void
+    assert sent.void is VoidReason.SLOW
 
 
 def test_a_message_of_ours_from_another_process_is_ours_without_a_send(ledger: Ledger) -> None:
@@ -253,7 +253,7 @@ def test_servers_that_answered_lately_are_expected_to_answer(ledger: Ledger) -> 
 def test_nothing_is_expected_of_a_ping_that_turns_out_void(ledger: Ledger, sent: SentPing) -> None:
     members = Members(["@bot:two.example"], {"two.example": START_TS})
     live(ledger, own_ping(), after_s=1, members=members)
-    sent.void = True
+    sent.give_up(VoidReason.RETRIED)
     batch = live(ledger, after_s=2, members=members)
     assert [ping.event_id for ping in batch.voided] == ["$own"]
     assert live(ledger, after_s=3, members=members).voided == []

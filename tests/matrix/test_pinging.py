@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from pingboard.lab import Lab
-from pingboard.lab.faultproxy import FaultProxy, answer
-from pingboard.matrix import pinger
-from tests.matrix.listening import listening
+from pingboard.lab.faultproxy import FaultProxy, answer, lost_answer
+from pingboard.matrix import pinger, stream
+from pingboard.store.tables import void_round
+from tests.matrix.listening import listening, rows
 from tests.matrix.room_client import Member, until
 
 
@@ -37,3 +38,33 @@ async def test_a_homeserver_that_is_away_is_not_pinged_through(
             proxy.clear()
             mended = clock()
             await until(lambda: proxy.count("send", mended) > 1)
+
+
+async def test_void_rounds_are_counted_by_what_went_wrong(
+    lab: Lab, engine: Any, owner: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (pinger, stream):
+        monkeypatch.setattr(module, "STALL_S", 600.0)  # not because this machine is slow
+    monkeypatch.setattr(pinger, "REPEATS_S", (0.01, 0.01, 0.01))
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "voiding")
+    forbidden = {"errcode": "M_UNKNOWN", "error": "not now"}
+    async with FaultProxy(account.homeserver_url) as proxy:
+        behind = dataclasses.replace(account, homeserver_url=proxy.url)
+        interval = timedelta(milliseconds=50)
+        async with listening(lab, engine, behind, [room_id], interval=interval):
+            await until(lambda: proxy.count("send") > 1)
+            for path, fault, times in (
+                ("/send/", answer(429, {"errcode": "M_LIMIT_EXCEEDED"}, Retry_After="0"), 1),
+                ("/send/", answer(400, forbidden), 1),
+                ("/send/", lost_answer(), 2),  # an HTTP client may repeat a PUT by itself once
+                ("/sync", answer(502), 1),
+            ):
+                injected = proxy.inject(path, fault, times)
+                await until(lambda: injected.hits == times)  # noqa: B023 (awaited at once)
+            synced = proxy.count("sync")
+            await until(lambda: proxy.count("sync") > synced)
+    counts = dict(rows(engine, void_round.c.reason, void_round.c.count))
+    assert counts.pop("stalled") > 0
+    assert counts.pop("missed", 0) <= 2  # sent before the first sync had come
+    assert counts == {"limited": 1, "refused": 1, "retried": 1}

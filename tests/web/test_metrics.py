@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from pingboard.model import Batch, Rejected, Rejection, RoomState, WorkerState, to_ts
+from pingboard.model import (
+    Batch,
+    Rejected,
+    Rejection,
+    RoomState,
+    VoidReason,
+    WorkerState,
+    to_ts,
+)
+from pingboard.store.corrections import record_void_rounds
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.ingest import Ingest
 from pingboard.web import gauges
@@ -46,6 +56,23 @@ def test_pongs_are_counted_from_scrape_to_scrape(store: Engine) -> None:
     assert second[buckets % "0.5"] == 1
     assert second[buckets % "2.5"] == 2
     assert second['pingboard_round_trip_seconds_sum{homeserver="one.example"}'] == 2.8
+
+
+def test_void_rounds_are_counted_by_reason_over_restarts_of_either_side(store: Engine) -> None:
+    count = partial(record_void_rounds, store)
+    count("main", {VoidReason.LIMITED: 2})
+    with serve(store) as client:
+        first = read(client.get("/metrics").text)
+        count("main", {VoidReason.LIMITED: 1, VoidReason.STALLED: 4})
+        count("second", {VoidReason.LIMITED: 7})
+        second = read(client.get("/metrics").text)
+    name = 'pingboard_void_rounds_total{reason="%s",vantage="%s"}'
+    assert first[name % ("limited", "main")] == 2
+    assert second[name % ("limited", "main")] == 3
+    assert second[name % ("stalled", "main")] == 4
+    assert second[name % ("limited", "second")] == 7
+    with serve(store) as client:
+        assert read(client.get("/metrics").text)[name % ("limited", "main")] == 3
 
 
 def test_homeservers_beyond_the_bound_are_counted_together(

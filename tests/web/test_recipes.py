@@ -85,7 +85,7 @@ def test_the_dashboard_asks_only_for_metrics_and_labels_that_there_are(site: htt
     site.get("/api/v1/rankings")
     text = site.get("/metrics").text
     exposed = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
-    labels = set(re.findall(r'[{,](\w+)="', text)) | {"homeserver", "verdict", "vantage"}
+    labels = set(re.findall(r'[{,](\w+)="', text)) | {"homeserver", "verdict", "vantage", "reason"}
     dashboard = json.loads(Path("docs/grafana.json").read_text(encoding="utf-8"))
     queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     assert len(queries) > 12

@@ -1,0 +1,57 @@
+"""Homeserver and network: the way to our own homeserver is slow, and breaks."""
+
+from __future__ import annotations
+
+import asyncio
+
+from faults.case import case, expect
+from faults.scene import Scene
+from pingboard.lab.faultproxy import delayed, reset
+
+
+@case(
+    13,
+    "Latency of 2 s and connection resets",
+    "nothing lost; no round trip, since no send is prompt",
+    short=False,
+)
+async def too_slow_a_network(scene: Scene) -> str:
+    samples, trips = await _bad_network(scene, 2, 3600)
+    expect(not trips, f"round trips of {min(trips, default=0)} ms and more")
+    void = scene.database.void_rounds()
+    expect(void.get("slow"), f"void for other reasons: {void}")
+    return f"{samples} samples, no round trip; rounds void: {_listed(void)}"
+
+
+@case(
+    13,
+    "Latency of 1.5 s and connection resets",
+    "nothing lost; round trips, none under the true one",
+)
+async def slow_network(scene: Scene) -> str:
+    latency_s = scene.long(0.4, 1.5)
+    samples, trips = await _bad_network(scene, latency_s, scene.long(8, 300))
+    low = min(trips, default=None)
+    expect(low is None or low >= latency_s * 1000, f"a round trip of {low} ms")
+    expect(trips or scene.short, "no round trip")
+    void = scene.database.void_rounds()
+    return f"{samples} samples, {len(trips)} round trips, least {low} ms; void: {_listed(void)}"
+
+
+async def _bad_network(scene: Scene, latency_s: float, seconds: float) -> tuple[int, list[int]]:
+    """How many samples came while every request took so long, and their round trips."""
+    await scene.start()
+    scene.proxy.inject("/", reset(0.05, then=delayed(latency_s)))
+    clock = asyncio.get_running_loop().time
+    begin = clock()
+    already = {(one.ping, one.pong_server) for one in scene.samples()}
+    while clock() < begin + seconds:
+        await scene.exchange(1)
+        await asyncio.sleep(0.5)
+    # The first pings of all may have been on their way before the network became bad.
+    late = [one for one in scene.samples() if (one.ping, one.pong_server) not in already][4:]
+    return len(late), [one.round_trip_ms for one in late if one.round_trip_ms is not None]
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
