@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import time_machine
 from hypothesis import HealthCheck, Phase, settings
@@ -32,6 +33,7 @@ from faults.database import Database
 from faults.model_homeserver import ROOM_ID, USER_ID, ModelHomeserver, make_event
 from faults.truth import samples_of
 from faults.user import pong
+from pingboard.matrix import gaps
 from pingboard.matrix.account import Account
 from pingboard.matrix.worker import Worker
 from pingboard.matrix.writer import Writer
@@ -99,6 +101,26 @@ class WorkerMachine(RuleBasedStateMachine):
             events.append(self._event(ping, server, content))
             events.append(self._event(self._name("pong"), server, pong(ping, server, count)))
         self._do(self._homeserver.say(*events))
+
+    @rule(
+        ping=pings,
+        server=servers,
+        count=st.sampled_from([5, 10, 15, 16]),  # as much as there is in whole pages, and more
+        late=st.integers(1, 3),
+    )
+    def some_of_it_comes_late(
+        self, ping: tuple[str, str], server: str, count: int, late: int
+    ) -> None:
+        """From homeservers that were out of reach; in the room's history it is further back."""
+        events = []
+        for _ in range(count):
+            content = {"msgtype": "m.text", "body": "!ping"}
+            events.append(self._event(self._name("ping"), server, content))
+        pongs = []
+        for number in range(late):
+            name = self._name("pong")
+            pongs.append(self._event(name, f"late{name[5:]}.example", pong(*ping, number)))
+        self._do(self._homeserver.say(*events, late=pongs))
 
     @rule(server=servers)
     def a_pong_comes_before_its_ping(self, server: str) -> None:
@@ -184,7 +206,7 @@ class WorkerMachine(RuleBasedStateMachine):
         """Wait until all is stored; an assertion when that never comes."""
         end = time.monotonic() + SETTLE_S
         while True:
-            truth = samples_of(self._homeserver.events)
+            truth = samples_of(self._homeserver.history)
             stored = self._database.samples(ROOM_ID)
             had = {(one.ping, one.pong_server): one.one_way_ms for one in stored}
             for key in self._open_questions & truth.keys():
@@ -225,17 +247,19 @@ class ClockMachine(WorkerMachine):
 
 def run(machine: type[WorkerMachine], examples: int, steps: int) -> None:
     """Let so many workers live through so many steps; the first that fails is told and raised."""
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            database=None,
-            phases=[Phase.generate],  # a failing step takes seconds: it is not made smaller
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    # Pages so small that a gap has many, and ends at the end of one now and then.
+    with patch.multiple(gaps, PAGE_LIMIT=5, MIN_PAGE=1):
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=steps,
+                deadline=None,
+                database=None,
+                phases=[Phase.generate],  # a failing step takes seconds: it is not made smaller
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
 
 
 async def _nothing() -> None:

@@ -1,14 +1,17 @@
 """A homeserver that is all model: one room, told event by event, served over real HTTP.
 
 For the state machine alone, whose thousands of steps no real homeserver takes in time. It gives
-what a worker asks for, with the shapes, limits and tokens of the client-server API; a token `t7`
-is the place before the room's event number 7.
+what a worker asks for, with the shapes, limits and tokens of the client-server API, as Synapse has
+them: a token `s7` is the place after the seven events that came first. History is given by depth in
+the room, which is another order where events came late; there `t5-7` is the place after what is of
+depth 5 and came among the first seven, and all of a lesser depth.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
 from aiohttp import web
 
@@ -19,8 +22,14 @@ USER_ID = "@pingboard:hs1.example"
 TIMELINE_LIMIT = 8
 """So small that limited timelines are common."""
 
-PAGE_LIMIT = 5
 HELD_S = 20.0
+
+
+class _Token(NamedTuple):
+    """A place: after so many events, and for one in a room's history of what depth."""
+
+    stream: int
+    depth: int | None
 
 
 class ModelHomeserver:
@@ -28,6 +37,8 @@ class ModelHomeserver:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        """as they came"""
+        self._depths: list[int] = []
         self.repeats = 0
         """how many events the next sync brings once more"""
         self.synced = 0
@@ -57,10 +68,18 @@ class ModelHomeserver:
     async def __aexit__(self, *_error: object) -> None:
         await self._runner.cleanup()
 
-    async def say(self, *events: Event) -> None:
-        """Add events to the room."""
+    @property
+    def history(self) -> list[Event]:
+        """The events as history has them."""
+        return [self.events[number - 1] for _, number in sorted(self._places())]
+
+    async def say(self, *events: Event, late: Sequence[Event] = ()) -> None:
+        """Add events to the room; behind the first those that were said earlier and come late."""
+        top = max(self._depths, default=0)
+        depths = list(range(top + 1, top + 1 + len(events)))
         async with self._grown:
-            self.events += events
+            self.events += [*events[:1], *late, *events[1:]]
+            self._depths += [*depths[:1], *[top] * len(late), *depths[1:]]
             self._grown.notify_all()
 
     async def take_back(self, event_id: str) -> None:
@@ -104,16 +123,31 @@ class ModelHomeserver:
 
     async def _messages(self, request: web.Request) -> web.Response:
         """Backwards from a token, to one if asked."""
-        start = _place(request.query["from"])
-        until = _place(request.query["to"]) if "to" in request.query else 0
-        first = max(until, start - PAGE_LIMIT)
-        page: Event = {"start": f"t{start}", "chunk": self.events[first:start][::-1], "state": []}
-        if first > until:
-            page["end"] = f"t{first}"
+        start = _read(request.query["from"])
+        until = _read(request.query["to"]) if "to" in request.query else None
+        page: Event = {"start": request.query["from"], "chunk": [], "state": []}
+        # As Synapse does, though by depth there may still be something in between.
+        if until is not None and start.stream <= until.stream:
+            return web.json_response(page)
+        found = [
+            (depth, number)
+            for depth, number in self._places()
+            if (number <= start.stream if start.depth is None else (depth, number) <= start[::-1])
+            and (until is None or number > until.stream)
+        ]
+        rows = sorted(found, reverse=True)[: int(request.query["limit"])]
+        page["chunk"] = [self.events[number - 1] for _, number in rows]
+        if rows:
+            depth, number = rows[-1]
+            page["end"] = f"t{depth}-{number - 1}"
         return web.json_response(page)
 
+    def _places(self) -> list[tuple[int, int]]:
+        """Depth and number of each event; the first that came has number 1."""
+        return list(zip(self._depths, range(1, len(self.events) + 1), strict=True))
+
     async def _sync(self, request: web.Request) -> web.Response:
-        since = _place(request.query["since"]) if "since" in request.query else None
+        since = _read(request.query["since"]).stream if "since" in request.query else None
         if since is None:
             return web.json_response(self._sync_of(max(len(self.events) - 1, 0), limited=True))
         self.synced = max(self.synced, since)
@@ -132,7 +166,7 @@ class ModelHomeserver:
         timeline = {
             "events": self.events[first:],
             "limited": limited,
-            "prev_batch": f"t{first}",
+            "prev_batch": f"s{first}",
         }
         room = {
             "timeline": timeline,
@@ -143,7 +177,7 @@ class ModelHomeserver:
             "unread_notifications": {},
         }
         return {
-            "next_batch": f"t{len(self.events)}",
+            "next_batch": f"s{len(self.events)}",
             "rooms": {"join": {ROOM_ID: room}, "invite": {}, "leave": {}},
         }
 
@@ -159,5 +193,8 @@ def make_event(event_id: str, sender: str, content: Event, origin_server_ts: int
     }
 
 
-def _place(token: str) -> int:
-    return int(token.removeprefix("t"))
+def _read(token: str) -> _Token:
+    if token.startswith("s"):
+        return _Token(int(token[1:]), None)
+    depth, _, stream = token[1:].partition("-")
+    return _Token(int(stream), int(depth))

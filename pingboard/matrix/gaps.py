@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import stamina
 import structlog
 
 from pingboard.matrix.session import PAGE_LIMIT
+from pingboard.matrix.stream import position
 from pingboard.model import Batch, Gap, HomeserverError, RateLimitedError
 
 if TYPE_CHECKING:
@@ -36,6 +37,14 @@ LATER_S = 600.0
 _FINAL = frozenset({"M_FORBIDDEN", "M_NOT_FOUND", "M_INVALID_PARAM", "M_UNRECOGNIZED"})
 
 log = structlog.get_logger()
+
+
+class _Again(NamedTuple):
+    """How to ask once more where a gap seems to have ended."""
+
+    position: str | None
+    """the token to go back from; None for now, which covers the gap too"""
+    limit: int
 
 
 class GapFiller:
@@ -106,15 +115,19 @@ class GapFiller:
         self._filling.add(gap.room_id)
         begun_s = time.monotonic()
         before = {gap.position}
+        # Of a gap that was begun earlier it is not known how its last page ended.
+        again: _Again | None = _Again(None, PAGE_LIMIT)
         while gap.closed_ts is None:
             try:
-                page = await self._ask(gap)
+                asked, page, again = await self._ask_on(gap, again)
             except HomeserverError as error:
                 closed_ts = _now_ts() if error.errcode in _FINAL else None
                 gap = dataclasses.replace(gap, fault=str(error), closed_ts=closed_ts)
                 log.warning("gap not filled", room_id=gap.room_id, error=str(error))
                 await self._store(Batch(gaps=[gap]))
                 break
+            if asked is not gap:
+                gap, before = asked, {asked.position}
             batch = await self._read(list(reversed(page.events)), gap)
             gap = _advance(gap, page, before, len(batch.samples))
             await self._store(dataclasses.replace(batch, gaps=[gap]))
@@ -134,7 +147,26 @@ class GapFiller:
         except HomeserverError as error:
             log.warning("relations can't be had either", room_id=gap.room_id, error=str(error))
 
-    async def _ask(self, gap: Gap) -> Page:
+    async def _ask_on(self, gap: Gap, again: _Again | None) -> tuple[Gap, Page, _Again | None]:
+        """The gap from where the next page is, the page, and how to ask should it be the last.
+
+        Synapse (1.163) gives history by depth in the room, but ends it as soon as a page ends at
+        the first event that came to it after `until`: what came later and is less deep, because
+        another homeserver was out of reach, is left out. So where nothing follows a full page, that
+        page is asked for once more, with another end.
+        """
+        page, limit = await self._ask(gap, PAGE_LIMIT)
+        if page.events or page.end is not None or gap.until is None or again is None:
+            is_full = len(page.events) == limit > 1
+            return gap, page, _Again(gap.position, limit - 1) if is_full else None
+        start = again.position or await position(self._session)
+        gap = dataclasses.replace(gap, position=start)
+        page, _ = await self._ask(gap, again.limit)
+        return gap, page, None
+
+    async def _ask(self, gap: Gap, most: int) -> tuple[Page, int]:
+        """A page, and how many events were asked for."""
+
         def pause(error: Exception) -> bool | float:
             if isinstance(error, RateLimitedError):
                 return error.retry_after_s
@@ -145,8 +177,9 @@ class GapFiller:
         ):
             with attempt:
                 # A homeserver that can't give so much in time may give less.
-                limit = max(PAGE_LIMIT >> 2 * (attempt.num - 1), MIN_PAGE)
-                return await self._session.page(gap.room_id, gap.position, gap.until, limit)
+                limit = min(most, max(PAGE_LIMIT >> 2 * (attempt.num - 1), MIN_PAGE))
+                page = await self._session.page(gap.room_id, gap.position, gap.until, limit)
+                return page, limit
         raise AssertionError("the last attempt raises")
 
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import aiohttp
+import pytest
+
+from pingboard.lab import Lab
+from pingboard.matrix import gaps, stream
 from pingboard.matrix.gaps import _advance, events_since
 from pingboard.matrix.session import Page
 from pingboard.model import Gap
+from pingboard.store.engine import Engine
+from pingboard.store.tables import ping, sample
+from tests.matrix.listening import count, listening
+from tests.matrix.room_client import Member, new_member, until
 
 GAP = Gap("!room", "t5", "s1", None, 1_000)
 NEW: list[dict[str, object]] = [{"origin_server_ts": 900}]
@@ -47,3 +58,48 @@ def test_history_ends_where_most_of_a_page_is_older_than_wanted() -> None:
     assert advance(Page([new, new, old], "t4"), bounded).closed_ts is None
     assert advance(Page([new, old, broken], "t4"), bounded).closed_ts is not None
     assert events_since([new, old], 500) == [new]
+
+
+async def test_what_comes_late_is_found_where_a_page_ends_with_the_first_event_of_the_gap(
+    lab: Lab,
+    engine: Engine,
+    http: aiohttp.ClientSession,
+    owner: Member,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream, "TIMELINE_LIMIT", 1)
+    monkeypatch.setattr(gaps, "PAGE_LIMIT", 2)
+    monkeypatch.setattr(gaps, "MIN_PAGE", 1)
+    room_id = await owner.create_room()
+    bot = await new_member(http, lab, lab.homeservers[1])
+    await bot.join(f"{room_id}?via={owner.server}")
+    account = await lab.register(lab.homeservers[0], "latecomer")
+    here, there = (one.name for one in lab.homeservers[:2])
+    try:
+        async with listening(lab, engine, account, [room_id]):
+            answered = await owner.ping(room_id)
+            await until(lambda: count(engine, ping) == 2)  # and the worker's own
+            await _until_known(bot, room_id, answered)
+            for link in ((here, there), (there, here)):
+                lab.network.hold(*link)
+            late = await bot.pong(room_id, answered, **{"from": owner.server})
+            # What is said here meanwhile is deeper in the room.
+            for number in range(3, 6):
+                await owner.ping(room_id)
+                await until(lambda: count(engine, ping) == number)  # noqa: B023 (awaited at once)
+        await owner.ping(room_id)  # the first of the gap
+    finally:
+        for link in ((here, there), (there, here)):
+            lab.network.release(*link)
+    await _until_known(owner, room_id, late)
+    await owner.ping(room_id)
+    async with listening(lab, engine, account, [room_id]):
+        await until(lambda: count(engine, sample) == 1)
+
+
+async def _until_known(member: Member, room_id: str, event_id: str) -> None:
+    """Wait until a member's homeserver has an event."""
+    known: list[Any] = []
+    while event_id not in known:
+        page = await member.call("GET", f"rooms/{room_id}/messages?dir=b&limit=50")
+        known = [one["event_id"] for one in page["chunk"]]
