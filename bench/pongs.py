@@ -69,26 +69,36 @@ class Pongs:
         return [build(rows, np.zeros(0, LOSS))]
 
     def write(self, path: Path) -> None:
-        """Into a new SQLite file, as the worker's rows would be; past hours are not sealed yet."""
+        """Into a new SQLite file, as the worker's rows would be; nothing is packed yet."""
+        for _ in self.write_in_parts(path, 1):
+            pass
+
+    def write_in_parts(self, path: Path, parts: int) -> Iterator[int]:
+        """The same in parts, one after the other; gives the time up to which each goes."""
         engine = open_engine(f"sqlite:///{path}")
         migrate(engine)
         engine.dispose()
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous = OFF")
-            connection.execute("BEGIN")
             connection.execute("INSERT INTO room (id, room_id) VALUES (1, ?)", (ROOM,))
             named = enumerate(self.names, 1)
             connection.executemany("INSERT INTO server (id, name) VALUES (?, ?)", named)
             connection.execute("INSERT INTO vantage (id, name, server) VALUES (1, 'main', 1)")
-            self._write_pings(connection)
-            self._write_samples(connection)
-            connection.execute("COMMIT")
+            rows = self._sample_rows()
+            for pings in np.array_split(np.arange(len(self.ping_seen_ts)), parts):
+                connection.execute("BEGIN")
+                self._write_pings(connection, pings)
+                samples = int(np.searchsorted(self.ping, pings[-1], "right"))
+                samples -= int(np.searchsorted(self.ping, pings[0]))
+                self._write_samples(connection, islice(rows, samples))
+                connection.execute("COMMIT")
+                yield int(self.ping_seen_ts[pings[-1]])
 
-    def _write_pings(self, connection: sqlite3.Connection) -> None:
-        seen, servers = self.ping_seen_ts.tolist(), self.ping_servers.tolist()
+    def _write_pings(self, connection: sqlite3.Connection, pings: NDArray[np.int64]) -> None:
+        seen, servers = self.ping_seen_ts[pings].tolist(), self.ping_servers[pings].tolist()
         rows = (
             (ping, server + 1, f"$ping-{ping:016}-of-a-usual-event-id", ts, ts, *own)
-            for ping, (ts, server) in enumerate(zip(seen, servers, strict=True), 1)
+            for ping, ts, server in zip((pings + 1).tolist(), seen, servers, strict=True)
             for own in [(1, ts) if server == 0 else (None, None)]
         )
         connection.executemany(
@@ -97,17 +107,22 @@ class Pongs:
             rows,
         )
 
-    def _write_samples(self, connection: sqlite3.Connection) -> None:
+    def _sample_rows(self) -> Iterator[tuple[int | None, ...]]:
         ours = self.ping_server == 0
         rng = np.random.default_rng(2)
-        hashes = rng.integers(0, 2**48, len(self.ping)).tolist()
-        columns = (self.ping + 1, self.pong_server + 1, self.one_way_ms, ours)
-        rows = (
-            (ping, pong, ms, ms + 40 if own else None, ms + 12, 12, event_hash)
-            for ping, pong, ms, own, event_hash in zip(
-                *(column.tolist() for column in columns), hashes, strict=True
-            )
-        )
+        hashes = rng.integers(0, 2**48, len(self.ping))
+        # How long after it was sent we saw it: by how far its server is away.
+        away_ms = rng.integers(10, 400, int(self.pong_server.max()) + 1)
+        lag_ms = away_ms[self.pong_server] + rng.integers(0, 40, len(self.ping))
+        columns = (self.ping + 1, self.pong_server + 1, self.one_way_ms, ours, lag_ms, hashes)
+        for ping, pong, ms, own, lag, event_hash in zip(
+            *(column.tolist() for column in columns), strict=True
+        ):
+            yield ping, pong, ms, ms + lag if own else None, ms + lag, lag, event_hash
+
+    def _write_samples(
+        self, connection: sqlite3.Connection, rows: Iterator[tuple[int | None, ...]]
+    ) -> None:
         while chunk := list(islice(rows, 20_000)):
             connection.executemany(
                 "INSERT INTO sample (ping, pong_server, one_way_ms, round_trip_ms, delay_ms, "

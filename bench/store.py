@@ -1,10 +1,10 @@
 """From the database to a board
 
-Both sides start with an open SQLite file and nothing in memory. Ours packs past hours first, as
-the worker does; theirs is pingstat's algorithm on a database like its own. "With matrix" adds the
-ping x pong matrix, which pingstat computes anyway. A week out of a year: the same week with and
-without 51 weeks before it. Then the sizes of both files, and whole processes from their start to
-their end.
+Both sides start with an open SQLite file and nothing in memory. Ours is as the worker leaves it,
+past hours packed and past samples folded; theirs is pingstat's algorithm on a database like its
+own. "With matrix" adds the ping x pong matrix, which pingstat computes anyway. A week out of a
+year: the same week with and without 51 weeks before it. Then the sizes of both files, and whole
+processes from their start to their end.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pingboard import profiles
 from pingboard.boards import Boards
 from pingboard.model import BoardName, Standing, Window, from_ts, to_ts
 from pingboard.store.engine import open_engine
+from pingboard.store.folding import fold
 from pingboard.store.sealed import seal
 
 WEEK_MS = 7 * 86_400_000
@@ -163,8 +164,13 @@ def _write(folder: Path, pongs: Pongs) -> tuple[Path, Path]:
 
 
 def write_ours(path: Path, pongs: Pongs) -> None:
-    """A database as ours is, past hours packed."""
-    pongs.write(path)
+    """A database as the worker leaves it, that packs past hours, and folds past samples."""
+    for now_ts in pongs.write_in_parts(path, 28):
+        engine = open_engine(f"sqlite:///{path}")
+        while seal(engine, now_ts):
+            pass
+        fold(engine, now_ts)
+        engine.dispose()
     engine = open_engine(f"sqlite:///{path}")
     while seal(engine, to_ts(END + timedelta(days=1))):
         pass

@@ -232,10 +232,13 @@ class Worker:
     async def _seal(self) -> None:
         """Pack past hours and months, bit by bit: what arrives is written in between."""
         while True:
+            is_later = False
             while await self._writer.seal(_now_ts()):
-                pass
+                is_later = True
             while await self._writer.count_month(_now_ts()):
                 pass
+            if is_later:  # by an hour, so that there may be more to fold
+                await self._writer.fold(_now_ts())
             if self._retention is not None:
                 kept_ms = round(self._retention.total_seconds() * 1000)
                 while await self._writer.retire(_now_ts() - kept_ms):

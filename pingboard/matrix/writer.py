@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import stamina
 
-from pingboard.store import corrections, editions, months, recall, retention, sealed
+from pingboard.store import corrections, editions, folding, months, recall, retention, sealed
 from pingboard.store.engine import PassingStoreError, explained
 
 if TYPE_CHECKING:
@@ -94,6 +94,14 @@ class Writer:
         """Count a past month, in the same way; False when there is nothing left to do."""
         prepared = await self._read(months.prepare, self._engine, now_ts)
         return prepared is not None and await self._do(months.keep, self._engine, prepared)
+
+    async def fold(self, now_ts: int) -> None:
+        """Pack the samples of past pings, in the same way, bit by bit."""
+        start: int | None = 0
+        while start is not None:
+            prepared = await self._read(folding.prepare, self._engine, now_ts, start)
+            await self._do(folding.keep, self._engine, prepared)
+            start = prepared.next
 
     async def retire(self, before_ts: int) -> bool:
         """Drop an hour's raw rows from before a time; False when there is nothing left to do."""

@@ -74,6 +74,19 @@ def read_touched(connection: Connection, version: int) -> set[tuple[int, int]] |
     return _hours_of(connection, select(change.c.ping).where(change.c.id > version))
 
 
+def read_remembered(connection: Connection) -> set[tuple[int, int]]:
+    """The same of all that the journal has: readers may still look for the rows of these hours."""
+    return _hours_of(connection, select(change.c.ping))
+
+
+def forget_after(connection: Connection, version: int) -> None:
+    """Take back what this transaction wrote since, where no board changed; see `hold_back_others`.
+
+    The triggers write whenever a row goes or comes, also if only its place is another.
+    """
+    connection.execute(delete(change).where(change.c.id > version))
+
+
 def _hours_of(connection: Connection, pings: Select[int | None]) -> set[tuple[int, int]]:
     hour = ping.c.seen_ts.op("/")(HOUR_MS)
     wanted = select(ping.c.room, hour).where(ping.c.id.in_(pings)).distinct()

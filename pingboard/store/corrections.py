@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, delete, insert, select, update
 
+from pingboard.store.folded import find_hashes
+from pingboard.store.folding import make_rows
 from pingboard.store.rows import (
     chunks,
     hash_event_id,
@@ -63,10 +65,12 @@ def _delete_samples(connection: Connection, room_row: int, hashes: Sequence[int]
         # The table has no index on the hash: it would cost each sample more than the sample.
         found = select(sample.c.ping, sample.c.pong_server).join(ping, sample.c.ping == ping.c.id)
         found = found.where(ping.c.room == room_row, sample.c.event_hash.in_(chunk))
-        keys = connection.execute(found.where(ping.c.seen_ts >= recent_ts)).all()
+        keys = [tuple(one) for one in connection.execute(found.where(ping.c.seen_ts >= recent_ts))]
         if len(keys) < len(chunk):
-            keys = connection.execute(found).all()
-        insert_rows(connection, withdrawn, ("ping", "pong_server"), [tuple(key) for key in keys])
+            keys = [tuple(one) for one in connection.execute(found)]
+            keys += find_hashes(connection, room_row, chunk)
+        make_rows(connection, [ping_row for ping_row, _ in keys])
+        insert_rows(connection, withdrawn, ("ping", "pong_server"), keys)
         for ping_row, server_row in keys:
             one = and_(sample.c.ping == ping_row, sample.c.pong_server == server_row)
             connection.execute(delete(sample).where(one))
@@ -100,6 +104,7 @@ def void(connection: Connection, pings: Sequence[Ping]) -> None:
     """Expect no pong of these any more."""
     rooms = ids_of(connection, room.c.room_id, {one.room_id for one in pings})
     ids = ping_ids(connection, [(one.room_id, one.event_id) for one in pings], rooms)
+    make_rows(connection, list(ids.values()))
     for chunk in chunks(list(ids.values())):
         connection.execute(delete(unanswered).where(unanswered.c.ping.in_(chunk)))
 

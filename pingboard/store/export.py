@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import heapq
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import func, null, select, union
 
 from pingboard.model import PONG_TIMEOUT_MS, PingstatRow, Provenance
 from pingboard.records import Record
+from pingboard.store.columns import read_names
+from pingboard.store.engine import read_snapshot
+from pingboard.store.folded import read_in_order
 from pingboard.store.tables import (
+    folded,
     ping,
     pong_clock_is_days_off,
     room,
@@ -21,12 +26,25 @@ from pingboard.store.tables import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import ColumnElement, CompoundSelect, Engine, Select, Table
+    from sqlalchemy import (
+        ColumnElement,
+        CompoundSelect,
+        Connection,
+        Engine,
+        Select,
+        Table,
+    )
 
     from pingboard.model import Window
+    from pingboard.store.folded import Fold, FoldedSample, Mask
+
+    T = TypeVar("T")
+    _Ordered = tuple[*tuple[int, ...], T]
+    """Behind the order of first sight."""
 
 DAY_MS = 86_400_000
 _LARGEST = 2**62
+_FIELDS = len(Record._fields)
 
 
 def pingstat_rows(
@@ -45,27 +63,52 @@ def pingstat_rows(
     """
     oldest_ts, newest_ts = (max(-_LARGEST, min(ts, _LARGEST)) for ts in (oldest_ts, newest_ts))
     pong_ts = ping.c.seen_ts + sample.c.delay_ms - sample.c.lag_ms
-    with engine.connect() as connection:
-        servers = connection.execute(select(server.c.id, server.c.name))
-        names = {row.id: row.name for row in servers}
-        wanted = (
-            select(
-                ping.c.event,
-                sample.c.pong_server,
-                ping.c.server,
-                sample.c.one_way_ms,
-                pong_ts,
-            )
-            .join_from(ping, sample, sample.c.ping == ping.c.id)
-            .where(
-                ping.c.id.in_(_pinged_about(rooms, oldest_ts, newest_ts)),
-                pong_ts.between(oldest_ts, newest_ts),
-                sample.c.one_way_ms.between(shortest_ms, longest_ms),
-            )
-            .order_by(*first_sight())
+    columns: list[ColumnElement[Any]] = [
+        *first_sight(),
+        ping.c.event,
+        ping.c.server,
+        sample.c.one_way_ms,
+        pong_ts,
+    ]
+    wanted = (
+        select(*columns)
+        .join_from(ping, sample, sample.c.ping == ping.c.id)
+        .where(
+            ping.c.id.in_(_pinged_about(rooms, oldest_ts, newest_ts)),
+            pong_ts.between(oldest_ts, newest_ts),
+            sample.c.one_way_ms.between(shortest_ms, longest_ms),
         )
-        for event, pong_server, ping_server, ms, ts in connection.execute(wanted):
-            yield PingstatRow(room_name, event, names[pong_server], names[ping_server], ms, ts)
+        .order_by(*first_sight())
+    )
+
+    def choose(fold: Fold) -> Mask:
+        ts, ms = fold.origin_server_ts, fold.rows.one_way_ms
+        return (ts >= oldest_ts) & (ts <= newest_ts) & (ms >= shortest_ms) & (ms <= longest_ms)
+
+    with read_snapshot(engine) as connection:
+        names = read_names(connection)
+        unfolded = (
+            (*row[:4], PingstatRow(room_name, row[4], names[row[3]], names[row[5]], row[6], row[7]))
+            for row in connection.execute(wanted)
+        )
+        others = (
+            (*_key(one), _describe(room_name, one, names[one.pong_server]))
+            for one in read_in_order(
+                connection,
+                choose,
+                folded.c.last_origin_ts >= oldest_ts,
+                folded.c.first_origin_ts <= newest_ts,
+            )
+            if one.ping.room in rooms
+        )
+        yield from (row for *_, row in heapq.merge(unfolded, others))
+
+
+def _describe(room_name: str, one: FoldedSample, pong_server: str) -> PingstatRow:
+    of = one.ping
+    return PingstatRow(
+        room_name, of.event, pong_server, of.server, one.one_way_ms, one.origin_server_ts
+    )
 
 
 def read_records(engine: Engine, rooms: Sequence[int] | None, window: Window) -> Iterator[Record]:
@@ -76,6 +119,7 @@ def read_records(engine: Engine, rooms: Sequence[int] | None, window: Window) ->
     seen_ts = ping.c.seen_ts + sample.c.delay_ms
     came = _select_records(
         sample,
+        first_sight(),
         sample.c.one_way_ms,
         sample.c.round_trip_ms,
         seen_ts,
@@ -83,26 +127,67 @@ def read_records(engine: Engine, rooms: Sequence[int] | None, window: Window) ->
         sample.c.provenance,
         sample.c.event_hash,
     ).where(seen_ts >= window.start_ts, seen_ts < window.end_ts)
-    missed = _select_records(unanswered, *[null()] * 6).where(
+    order = [ping.c.id, unanswered.c.pong_server]
+    missed = _select_records(unanswered, order, *[null()] * 6).where(
         ping.c.seen_ts >= window.start_ts, ping.c.seen_ts < window.end_ts
     )
-    came = came.order_by(*first_sight())
-    missed = missed.order_by(ping.c.id, unanswered.c.pong_server)
-    with engine.connect() as connection:
-        for wanted in (came, missed):
-            chosen = wanted if rooms is None else wanted.where(ping.c.room.in_(rooms))
-            rows = connection.execution_options(yield_per=10_000).execute(chosen)
-            for row in rows:
-                code = row[-2]
-                name = None if code is None else Provenance(code).name.lower()
-                yield Record._make([*row[:-2], name, row[-1]])
+    with read_snapshot(engine) as connection:
+        came_rows, missed_rows = (
+            _read_records(connection, one if rooms is None else one.where(ping.c.room.in_(rooms)))
+            for one in (came, missed)
+        )
+        folded_rows = _read_folded(connection, rooms, window)
+        yield from (record for *_, record in heapq.merge(came_rows, folded_rows))
+        yield from (record for *_, record in missed_rows)
 
 
-def _select_records(of: Table, *numbers: ColumnElement[Any]) -> Select[Any]:
+def _read_records(connection: Connection, wanted: Select[Any]) -> Iterator[_Ordered[Record]]:
+    for row in connection.execute(wanted.execution_options(yield_per=10_000)):
+        code = row[-2]
+        name = None if code is None else Provenance(code).name.lower()
+        yield (*row[:-_FIELDS], Record._make([*row[-_FIELDS:-2], name, row[-1]]))
+
+
+def _read_folded(
+    connection: Connection, rooms: Sequence[int] | None, window: Window
+) -> Iterator[_Ordered[Record]]:
+    def choose(fold: Fold) -> Mask:
+        return (fold.seen_ts >= window.start_ts) & (fold.seen_ts < window.end_ts)
+
+    names = read_names(connection)
+    possible = (folded.c.last_ts >= window.start_ts, folded.c.first_ts < window.end_ts)
+    for one in read_in_order(connection, choose, *possible):
+        of = one.ping
+        if rooms is None or of.room in rooms:
+            record = Record(
+                of.room_id,
+                of.room_alias,
+                of.room_predecessor,
+                of.event,
+                of.server,
+                names[one.pong_server],
+                one.one_way_ms,
+                one.round_trip_ms,
+                of.seen_ts,
+                one.seen_ts,
+                of.origin_server_ts,
+                one.origin_server_ts,
+                of.sent_ts,
+                of.vantage,
+                Provenance(one.provenance).name.lower(),
+                one.event_hash,
+            )
+            yield (*_key(one), record)
+
+
+def _select_records(
+    of: Table, order: Sequence[ColumnElement[Any]], *numbers: ColumnElement[Any]
+) -> Select[Any]:
     one_way, round_trip, pong_seen, pong_origin, provenance, event_hash = numbers
     ping_server, pong_server, predecessor = server.alias(), server.alias(), room.alias()
     return (
         select(
+            *order,
             room.c.room_id,
             room.c.alias,
             predecessor.c.room_id,
@@ -127,6 +212,7 @@ def _select_records(of: Table, *numbers: ColumnElement[Any]) -> Select[Any]:
         .join(pong_server, pong_server.c.id == of.c.pong_server)
         .outerjoin(predecessor, predecessor.c.id == room.c.predecessor)
         .outerjoin(vantage, vantage.c.id == ping.c.vantage)
+        .order_by(*order)
     )
 
 
@@ -136,6 +222,11 @@ def first_sight() -> list[ColumnElement[int]]:
     # Where there is no position, one beyond all others.
     position = func.coalesce(sample.c.position, _LARGEST)
     return [position, seen_ts, ping.c.id, sample.c.pong_server]
+
+
+def _key(one: FoldedSample) -> tuple[int, int, int, int]:
+    """The same of what is folded, which was not imported."""
+    return _LARGEST, one.seen_ts, one.ping.id, one.pong_server
 
 
 def _pinged_about(rooms: Sequence[int], oldest_ts: int, newest_ts: int) -> CompoundSelect[int]:

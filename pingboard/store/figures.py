@@ -5,25 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, func, select
 
-from pingboard.columns.blocks import answers_inside, losses_inside
+from pingboard.columns.blocks import HOUR_MS, answers_inside, losses_inside
 from pingboard.lineage import RoomRow, Rooms
 from pingboard.model import PONG_TIMEOUT_MS, to_ts
 from pingboard.store.engine import read_snapshot
 from pingboard.store.retention import read_closed_hours
-from pingboard.store.tables import ping, rejection, room, sample, server, unanswered
+from pingboard.store.sealed import read_answered
+from pingboard.store.tables import ping, rejection, room, server, unanswered
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from numpy.typing import NDArray
-    from sqlalchemy import Engine, FromClause
+    from sqlalchemy import Engine
 
     from pingboard.model import Window
 
 _DAY_MS = 86_400_000
-_pong_seen_ts = ping.c.seen_ts + sample.c.delay_ms
 
 
 class Answers(NamedTuple):
@@ -74,26 +74,34 @@ def read_answers(
     Where raw rows are dropped, an answer stands at the time of the pong: the ping's is not kept.
     """
 
-    def times(answers: FromClause, last_ts: int) -> Select[int]:
-        return (
-            select(ping.c.seen_ts)
-            .join_from(ping, answers, answers.c.ping == ping.c.id)
-            .where(
-                ping.c.room.in_(rooms),
-                ping.c.vantage.is_not(None),
-                ping.c.seen_ts >= window.start_ts,
-                ping.c.seen_ts < last_ts,
-                answers.c.pong_server == _id_of(homeserver),
-            )
-        )
-
     # A pong that is not there yet may still come.
     given_up_ts = min(window.end_ts, to_ts(now) - PONG_TIMEOUT_MS)
+    ours = (
+        ping.c.room.in_(rooms),
+        ping.c.vantage.is_not(None),
+        ping.c.seen_ts >= window.start_ts,
+    )
+    lost = (
+        select(ping.c.seen_ts)
+        .join_from(ping, unanswered, unanswered.c.ping == ping.c.id)
+        .where(*ours, ping.c.seen_ts < given_up_ts)
+        .where(unanswered.c.pong_server == _id_of(homeserver))
+    )
+    sent = select(ping.c.id, ping.c.seen_ts).where(*ours, ping.c.seen_ts < window.end_ts)
+    first, after = window.start_ts // HOUR_MS, (window.end_ts - 1) // HOUR_MS + 1
     with read_snapshot(engine) as connection:
-        answered_ts = np.fromiter(connection.scalars(times(sample, window.end_ts)), np.int64)
-        lost_ts = np.fromiter(connection.scalars(times(unanswered, given_up_ts)), np.int64)
-        number = connection.scalar(select(_id_of(homeserver)))
+        number = connection.execute(select(func.coalesce(_id_of(homeserver), -1))).scalar_one()
+        answered = [
+            one
+            for room_row in rooms
+            for one in read_answered(connection, room_row, first, after, number)
+        ]
+        times = {row[0]: row[1] for row in connection.execute(sent)}
+        lost_ts = np.fromiter(connection.scalars(lost), np.int64)
         closed = read_closed_hours(connection, rooms, window)
+    answered_ts = np.array(
+        [times[one] for ids in answered for one in ids.tolist() if one in times], np.int64
+    )
     answers = answers_inside(closed, window.start_ts, window.end_ts)
     losses = losses_inside(closed, window.start_ts, given_up_ts)
     return Answers(

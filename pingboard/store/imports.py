@@ -14,6 +14,7 @@ from sqlalchemy import func, select, update
 from pingboard.model import PONG_TIMEOUT_MS, Provenance
 from pingboard.store import changes
 from pingboard.store.corrections import find_redacted, find_withdrawn
+from pingboard.store.folding import make_rows
 from pingboard.store.retention import read_closed
 from pingboard.store.rows import chunks, ids_of, insert_new, insert_rows, is_one_of
 from pingboard.store.tables import ping, room, sample, server, unanswered, vantage
@@ -59,6 +60,7 @@ class Importer:
             closed = read_closed(connection)
             open_ = [one for one in records if one.ping_seen_ts >= closed.get(one.room_id, 0)]
             pings = _record_pings(connection, open_, rooms, servers)
+            make_rows(connection, sorted({one.id for one in pings.values()}))
             taken_back = _TakenBack(connection, records, rooms, pings)
             rows, missed = [], []
             faults: list[tuple[int, str]] = []

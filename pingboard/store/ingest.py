@@ -23,6 +23,7 @@ from pingboard.store.corrections import (
     redact,
     void,
 )
+from pingboard.store.folding import make_rows
 from pingboard.store.retention import read_closed_about
 from pingboard.store.rows import (
     Known,
@@ -103,6 +104,7 @@ class Ingest:
     def _record(self, batch: Batch, next_batch: str | None) -> None:
         with self._engine.begin() as connection:
             ids = self._record_pings(connection, pings_of(batch))
+            make_rows(connection, list(ids.values()))
             self._record_expected(connection, batch.expected, ids)
             self._record_samples(connection, batch.samples, ids)
             self._record_rejected(connection, batch.rejected)

@@ -67,14 +67,34 @@ def unpack_columns(
         yield column
 
 
-def pack_small(column: NDArray[np.int64]) -> bytes:
-    """(n,) integers from 0 on, most of them small, as bytes: two columns."""
-    small = np.minimum(column, _LARGE)
-    return pack_column(small) + pack_column(column[small == _LARGE])
+def pack_small(column: NDArray[np.int64], most: int = _LARGE) -> bytes:
+    """(n,) integers from 0 on, most of them below `most`, as bytes: two columns."""
+    small = np.minimum(column, most)
+    return pack_column(small) + pack_column(column[small == most])
 
 
-def unpack_small(parts: Iterator[NDArray[np.int64]]) -> NDArray[np.int64]:
+def unpack_small(parts: Iterator[NDArray[np.int64]], most: int = _LARGE) -> NDArray[np.int64]:
     """What `pack_small` packed, from its two unpacked columns."""
     small, large = next(parts), next(parts)
-    small[small == _LARGE] = large
+    small[small == most] = large
     return small
+
+
+def pack_steps(column: NDArray[np.int64]) -> bytes:
+    """(n,) integers, most of them close to the one before, as bytes: two columns."""
+    return pack_small(zigzag(np.diff(column, prepend=0)))
+
+
+def unpack_steps(parts: Iterator[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """What `pack_steps` packed, from its two unpacked columns."""
+    return np.cumsum(unzigzag(unpack_small(parts)))
+
+
+def zigzag(column: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0, -1, 1, -2, ... as 0, 1, 2, 3, ...: what is near zero is small, and nothing negative."""
+    return (column << 1) ^ (column >> 63)
+
+
+def unzigzag(column: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The other way."""
+    return (column >> 1) ^ -(column & 1)

@@ -71,9 +71,11 @@ def last_pong_ts(connection: Connection, room_row: int) -> int | None:
     answered = exists().where(sample.c.ping == ping.c.id)
     latest = select(ping.c.seen_ts).where(of_room, answered).order_by(ping.c.seen_ts.desc())
     last_ts = connection.execute(latest.limit(1)).scalar_one_or_none()
+    # Of older pings, the samples are no rows any more (see `retention`, `folding`).
+    packed_ts = read_last_pong(connection, room_row)
     if last_ts is None:
-        return read_last_pong(connection, room_row)
+        return packed_ts
     seen_ts = func.max(ping.c.seen_ts + sample.c.delay_ms)
     recent = select(seen_ts).join_from(ping, sample, sample.c.ping == ping.c.id)
     near = recent.where(of_room, ping.c.seen_ts >= last_ts - PONG_TIMEOUT_MS)
-    return int(connection.execute(near).scalar_one())
+    return max(int(connection.execute(near).scalar_one()), packed_ts or 0)

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+import numpy as np
+from sqlalchemy import select
 
+from pingboard.columns.blocks import HOUR_MS, answers_inside
 from pingboard.model import Gap, Pending, Ping, Pong, Provenance
+from pingboard.store.columns import latest_hour, read_names
+from pingboard.store.engine import read_snapshot
 from pingboard.store.rows import chunks
-from pingboard.store.tables import gap, pending, ping, room, sample, server, vantage
+from pingboard.store.sealed import read_hours
+from pingboard.store.tables import gap, pending, ping, room, server, vantage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Engine
+
+_EVER = 2**62
 
 
 def find_pings(engine: Engine, room_id: str, event_ids: Sequence[str]) -> dict[str, Ping]:
@@ -100,15 +107,14 @@ def alias_of(engine: Engine, room_id: str) -> str | None:
 
 def answered_since(engine: Engine, room_id: str, since_ts: int) -> dict[str, int]:
     """The servers that answered a ping of ours since then, with when they last did."""
-    seen_ts = ping.c.seen_ts + sample.c.delay_ms
-    wanted = (
-        select(server.c.name, func.max(seen_ts))
-        .select_from(ping)
-        .join(room, ping.c.room == room.c.id)
-        .join(sample, sample.c.ping == ping.c.id)
-        .join(server, sample.c.pong_server == server.c.id)
-        .where(room.c.room_id == room_id, ping.c.seen_ts >= since_ts, ping.c.vantage.is_not(None))
-        .group_by(server.c.name)
-    )
-    with engine.connect() as connection:
-        return {name: int(last) for name, last in connection.execute(wanted)}
+    with read_snapshot(engine) as connection:
+        room_row = connection.scalar(select(room.c.id).filter_by(room_id=room_id))
+        if room_row is None:
+            return {}
+        hours = since_ts // HOUR_MS, latest_hour(connection, room_row) + 1
+        blocks = read_hours(connection, room_row, *hours).values()
+        answers = answers_inside(list(blocks), since_ts, _EVER)
+        names = read_names(connection)
+    last = np.zeros(len(names), np.int64)
+    np.maximum.at(last, answers.pong_server, answers.seen_ts.wide())
+    return {name: ts for name, ts in zip(names, last.tolist(), strict=True) if ts}

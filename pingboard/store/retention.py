@@ -16,6 +16,7 @@ from sqlalchemy import delete, func, select
 from pingboard.columns.blocks import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.store import changes
+from pingboard.store.folding import make_rows
 from pingboard.store.rows import insert_new
 from pingboard.store.sealed import read_hours
 from pingboard.store.tables import change, closed, ping, room, sample, sealed, unanswered, withdrawn
@@ -104,13 +105,14 @@ def _is_done(connection: Connection, room_row: int, end_ts: int) -> bool:
 
 
 def _drop(connection: Connection, room_row: int, end_ts: int) -> None:
-    version = changes.read_version(connection)
     gone = _pings(room_row, end_ts)
+    make_rows(connection, connection.execute(gone).scalars().all())
+    version = changes.read_version(connection)
     for table in (sample, unanswered, withdrawn):
         connection.execute(delete(table).where(table.c.ping.in_(gone)))
     connection.execute(delete(ping).where(ping.c.room == room_row, ping.c.seen_ts < end_ts))
-    # No board changes: the triggers' rows would have everybody read again what is gone.
-    connection.execute(delete(change).where(change.c.id > version))
+    # No board changes, so nobody has to read again what is gone.
+    changes.forget_after(connection, version)
     insert_new(connection, closed, [{"room": room_row, "before_ts": end_ts}])
     later = closed.update().where(closed.c.room == room_row)
     connection.execute(later.values(before_ts=end_ts))

@@ -1,24 +1,30 @@
 """Reads of raw samples in pages and streams: any number of rows in constant memory.
 
-Rows come in the order of the table's own key (ping, pong server), so that a page needs no sort and
-begins where the one before ended, however far in. A stream reads short chunks, each in a
-transaction of its own: a slow client holds no lock and keeps no old version of the database alive.
+Samples come in the order of the table's own key (ping, pong server), so that a page needs no sort
+and begins where the one before ended, however far in; those that are `folded` stand among the rows.
+A stream reads short chunks, each in a transaction of its own: a slow client holds no lock and keeps
+no old version of the database alive.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import func, select, tuple_
 
 from pingboard.model import PONG_TIMEOUT_MS
-from pingboard.store.tables import change, ping, room, sample, server
+from pingboard.store.columns import read_names
+from pingboard.store.engine import read_snapshot
+from pingboard.store.folded import PINGS, FoldedSample, find_folds, read_fold
+from pingboard.store.tables import change, folded, ping, room, sample, server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import ColumnElement, Engine, Select
+    from sqlalchemy import ColumnElement, Connection, Engine, Select
 
     from pingboard.model import Window
 
@@ -26,6 +32,8 @@ CHUNK_ROWS = 2000
 
 Key = tuple[int, int]
 """ping, pong server"""
+
+_LARGEST = 2**31 - 1
 
 _ping_server = server.alias()
 _pong_server = server.alias()
@@ -63,28 +71,33 @@ class Selection:
 def find_page_end(
     engine: Engine, selection: Selection, after: Key | None, limit: int
 ) -> tuple[Key | None, bool]:
-    """The key of the last sample of a page, None for an empty one, and whether more follow."""
-    wanted = _select(engine, selection, after, None, sample.c.ping, sample.c.pong_server)
-    with engine.connect() as connection:
-        last = connection.execute(wanted.offset(limit - 1).limit(2)).all()
-        if not last:  # a page that is not full
-            return None, False
-    return (last[0][0], last[0][1]), len(last) == 2
+    """The key of the last sample of a page, None for one that is not full, and whether more
+    follow."""
+    chunks = stream(engine, selection, after, most=limit + 1)
+    end = list(islice(chain.from_iterable(chunks), limit - 1, limit + 1))
+    return (end[0].key if end else None), len(end) == 2
 
 
 def stream(
-    engine: Engine, selection: Selection, after: Key | None = None, last: Key | None = None
+    engine: Engine,
+    selection: Selection,
+    after: Key | None = None,
+    last: Key | None = None,
+    most: int | None = None,
 ) -> Iterator[list[RawSample]]:
-    """The samples behind `after` up to and with `last`, in chunks."""
+    """The samples behind `after` up to and with `last`, in chunks of `most`, or of many."""
+    size = CHUNK_ROWS if most is None else min(most, CHUNK_ROWS)
     while True:
-        wanted = _select(engine, selection, after, last, *_COLUMNS).limit(CHUNK_ROWS)
-        with engine.connect() as connection:
-            rows = connection.execute(wanted).all()
-        chunk = [RawSample((row[0], row[1]), *row[2:]) for row in rows]
+        with read_snapshot(engine) as connection:
+            bounds = _find_bounds(connection, selection, after, last)
+            wanted = _select(selection, bounds).limit(size)
+            chunk = [RawSample((row[0], row[1]), *row[2:]) for row in connection.execute(wanted)]
+            chunk += _read_folded(connection, selection, bounds, size)
+        chunk = sorted(chunk, key=itemgetter(0))[:size]
         if chunk:
             yield chunk
             after = chunk[-1].key
-        if len(chunk) < CHUNK_ROWS:
+        if len(chunk) < size:
             return
 
 
@@ -132,30 +145,21 @@ _COLUMNS: tuple[ColumnElement[Any], ...] = (
 )
 
 
-def _select(
-    engine: Engine,
-    selection: Selection,
-    after: Key | None,
-    last: Key | None,
-    *columns: ColumnElement[Any],
-) -> Select[Any]:
+def _select(selection: Selection, bounds: tuple[Key, Key]) -> Select[Any]:
     window = selection.window
-    lowest, highest = _find_pings(engine, selection)
-    if after is not None:
-        # SQLite seeks by one lower bound only: without this by the window's, over all rows read.
-        lowest = max(lowest, after[0])
-    if last is not None:
-        highest = min(highest, last[0])
+    after, last = bounds
     wanted = (
-        select(*columns)
+        select(*_COLUMNS)
         .select_from(sample)
         .join(ping, ping.c.id == sample.c.ping)
         .join(room, room.c.id == ping.c.room)
         .join(_ping_server, _ping_server.c.id == ping.c.server)
         .join(_pong_server, _pong_server.c.id == sample.c.pong_server)
         .where(
-            sample.c.ping >= lowest,
-            sample.c.ping <= highest,
+            sample.c.ping >= after[0],
+            sample.c.ping <= last[0],
+            _key > after,
+            _key <= last,
             # Added to nothing, so that SQLite does not start from the room's index and sort.
             (ping.c.room + 0).in_(selection.rooms),
             _pong_seen_ts >= window.start_ts,
@@ -167,20 +171,77 @@ def _select(
         wanted = wanted.where(_ping_server.c.name + "" == selection.ping_server)
     if selection.pong_server is not None:
         wanted = wanted.where(_pong_server.c.name + "" == selection.pong_server)
-    if after is not None:
-        wanted = wanted.where(_key > after)
-    if last is not None:
-        wanted = wanted.where(_key <= last)
     return wanted
 
 
-def _find_pings(engine: Engine, selection: Selection) -> tuple[int, int]:
+def _read_folded(
+    connection: Connection, selection: Selection, bounds: tuple[Key, Key], most: int
+) -> list[RawSample]:
+    """The first of what is folded, at least `most`."""
+    after, last = bounds
+    window = selection.window
+    folds = find_folds(
+        connection,
+        folded.c.id.between(after[0] // PINGS, last[0] // PINGS),
+        folded.c.last_ts >= window.start_ts,
+        folded.c.first_ts < window.end_ts,
+    )
+    names = read_names(connection) if folds else []
+    wanted = selection.pong_server
+    number = names.index(wanted) if wanted in names else -1
+    found: list[RawSample] = []
+    for id_ in folds:
+        fold = read_fold(connection, id_)
+        inside = (fold.seen_ts >= window.start_ts) & (fold.seen_ts < window.end_ts)
+        if wanted is not None:
+            inside &= fold.rows.pong_server == number
+        found += (
+            _describe(one, names[one.pong_server])
+            for one in fold.take(inside)
+            if after < (one.ping.id, one.pong_server) <= last
+            and one.ping.room in selection.rooms
+            and selection.ping_server in (None, one.ping.server)
+        )
+        if len(found) >= most:
+            break
+    return found
+
+
+def _describe(one: FoldedSample, pong_server: str) -> RawSample:
+    of = one.ping
+    return RawSample(
+        (of.id, one.pong_server),
+        of.room_id,
+        of.event,
+        of.server,
+        pong_server,
+        one.one_way_ms,
+        one.round_trip_ms,
+        of.seen_ts,
+        one.seen_ts,
+        of.origin_server_ts,
+        one.origin_server_ts,
+        one.provenance,
+    )
+
+
+def _find_bounds(
+    connection: Connection, selection: Selection, after: Key | None, last: Key | None
+) -> tuple[Key, Key]:
+    """Behind which key what is wanted begins, and up to which it can go."""
+    lowest, highest = _find_pings(connection, selection)
+    # SQLite seeks by one lower bound only: without the key's by the window's, over all rows read.
+    first = (lowest, -1) if after is None else max((lowest, -1), after)
+    end = (highest, _LARGEST)
+    return first, end if last is None else min(end, last)
+
+
+def _find_pings(connection: Connection, selection: Selection) -> tuple[int, int]:
     """The first and the last row of the pings that can have a pong in the window."""
     wanted = select(func.min(ping.c.id), func.max(ping.c.id)).where(
         ping.c.room.in_(selection.rooms),
         ping.c.seen_ts >= selection.window.start_ts - PONG_TIMEOUT_MS,
         ping.c.seen_ts < selection.window.end_ts,
     )
-    with engine.connect() as connection:
-        lowest, highest = connection.execute(wanted).one()
+    lowest, highest = connection.execute(wanted).one()
     return (1, 0) if lowest is None else (lowest, highest)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sqlalchemy import Connection, Engine
 
-    from pingboard.columns.narrow import Column
+    from pingboard.columns.narrow import Column, Integers
 
     _Stored = tuple[int, NDArray[Any]]
     """The least value of a packed column, and how much more each is."""
@@ -41,6 +41,7 @@ _COLUMNS = 6 + 6 + 4
 """Packed ones: of claims, answers and losses. Of times there are two."""
 
 _CLAIM_COLUMNS = {"ping_server": 3, "pong_server": 4, "ms": 5}
+_ANSWER_COLUMNS = {"ping": 6, "pong_server": 9}
 """Where they are among the packed columns."""
 
 
@@ -109,6 +110,19 @@ def read_claims(
         hours.append(hour)
         found.append((one, ms))
     return found, _read_rows(connection, room_row, hours, first, after)
+
+
+def read_answered(
+    connection: Connection, room_row: int, first: int, after: int, pong_server: int
+) -> Iterator[Integers]:
+    """The pings of ours (rows), hour by hour, that a server (row) answered."""
+    hours = []
+    for hour, packed in _read_packed(connection, room_row, first, after):
+        (least, pings), (lowest, servers) = _read_columns(packed, _ANSWER_COLUMNS.values())
+        hours.append(hour)
+        yield pings[servers == pong_server - lowest].astype(np.int64) + least
+    for block in _read_rows(connection, room_row, hours, first, after).values():
+        yield block.answers.ping[block.answers.pong_server == pong_server].wide()
 
 
 def seal(engine: Engine, now_ts: int, most: int = 24) -> int:
@@ -257,12 +271,14 @@ def count_rows(connection: Connection, room_row: int, first: int, after: int) ->
 
 
 def read_last_pong(connection: Connection, room_row: int) -> int | None:
-    """When the last pong was seen that a packed hour of a room has; None without any."""
-    has_any = (sealed.c.room == room_row) & (sealed.c.samples > 0)
-    latest = select(sealed.c.packed).where(has_any).order_by(sealed.c.hour.desc())
-    packed = connection.execute(latest.limit(1)).scalar_one_or_none()
-    if packed is None:
+    """When the last pong was seen that a packed hour of a room has, as it is now; None without."""
+    has_any = (sealed.c.room == room_row) & (sealed.c.samples > 0) & sealed.c.is_stale.is_(False)
+    hours = select(sealed.c.hour).where(has_any).order_by(sealed.c.hour.desc())
+    pending = changes.read_pending(connection)
+    with connection.execute(hours) as found:
+        latest = next((hour for hour in found.scalars() if (room_row, hour) not in pending), None)
+    if latest is None:
         return None
-    block = unpack(packed)
+    block = read_hours(connection, room_row, latest, latest + 1)[latest]
     times = (rows.seen_ts[-1:].tolist() for rows in block[:2])
     return max((one for last in times for one in last), default=None)

@@ -236,7 +236,27 @@ sealing = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("version", BigInteger, nullable=False, comment="see store/changes.py"),
+    Column(
+        "folded_ts",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="pings seen from then on have nothing that is folded in their hours",
+    ),
     comment="one row: up to which change sealed hours and months are marked stale",
+)
+
+folded = Table(
+    "folded",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, comment="ping.id / 32"),
+    # When its pongs were seen, and when they were sent by the clock of their servers.
+    Column("first_ts", BigInteger, nullable=False),
+    Column("last_ts", BigInteger, nullable=False),
+    Column("first_origin_ts", BigInteger, nullable=False),
+    Column("last_origin_ts", BigInteger, nullable=False),
+    Column("samples", LargeBinary, nullable=False, comment="see store/folded.py"),
+    comment="samples of past pings, packed, which are no rows of `sample` any more",
 )
 
 closed = Table(

@@ -30,7 +30,8 @@ def select_all(engine: Engine) -> Selection:
 
 
 def read(engine: Engine, selection: Selection, **keys: samples.Key) -> list[RawSample]:
-    return [one for chunk in stream(engine, selection, **keys) for one in chunk]
+    chunks = stream(engine, selection, keys.get("after"), keys.get("last"))
+    return [one for chunk in chunks for one in chunk]
 
 
 @pytest.mark.parametrize("rows", [1, 3, 19, 20, 21])
@@ -95,9 +96,7 @@ def test_sqlite_reads_a_chunk_along_the_key_without_sorting(
     engine = open_engine(f"sqlite:///{tmp_path}/pingboard.db")
     migrate(engine)
     room = select_all(engine).rooms
-    wanted = samples._select(
-        engine, Selection(room, WINDOW, **names), (2, 2), (3, 3), *samples._COLUMNS
-    )
+    wanted = samples._select(Selection(room, WINDOW, **names), ((2, 2), (3, 3)))
     sql = str(wanted.limit(5).compile(engine, compile_kwargs={"literal_binds": True}))
     with engine.connect() as connection:
         plan = [row[3] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {sql}"))]
