@@ -44,6 +44,22 @@ UPDATES = 500
 MADE_AT_ONCE = 20_000
 """Pongs, before they are needed: whoever measures makes them, not the one who is measured."""
 
+SCOPE = {
+    "type": "http",
+    "asgi": {"version": "3.0"},
+    "http_version": "1.1",
+    "method": "GET",
+    "scheme": "http",
+    "path": "/rankings.md",
+    "raw_path": b"/rankings.md",
+    "query_string": b"board=delivery",
+    "root_path": "",
+    "headers": [],
+    "server": ("test", 80),
+    "client": ("test", 1),
+}
+"""A request for the table."""
+
 BODY = b"x" * 26_000
 REQUESTS = 2_000
 
@@ -152,21 +168,7 @@ async def fetch(app: Any) -> bytes:
     async def receive() -> Any:
         return {"type": "http.request"}
 
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "GET",
-        "scheme": "http",
-        "path": "/rankings.md",
-        "raw_path": b"/rankings.md",
-        "query_string": b"board=delivery",
-        "root_path": "",
-        "headers": [],
-        "server": ("test", 80),
-        "client": ("test", 1),
-    }
-    await app(scope, receive, send)
+    await app({**SCOPE}, receive, send)
     if sent[0]["status"] != 200:
         raise RuntimeError(sent)
     return bytes(sent[-1]["body"])

@@ -6,9 +6,8 @@ In: a room, a board's name, a window. Out: a `Board`, exact, from the store's sa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pingboard.memory import years
 from pingboard.memory.running import Key, Running
@@ -44,8 +43,7 @@ _LONGEST = timedelta(days=31)
 _SHORTEST = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """Which board, and which part of it."""
 
     name: BoardName
@@ -61,15 +59,18 @@ class Question:
         return Span.of(self.window, to_ts(self.now))
 
     @property
+    def length(self) -> timedelta:
+        """Of the window."""
+        return self.window.end - self.window.start
+
+    @property
     def may_repeat(self) -> bool:
         """Whether the same may be asked again, a while later, of a window a while later."""
-        length = self.window.end - self.window.start
-        return self.window.end == self.now and _SHORTEST <= length <= _LONGEST
+        return self.window.end == self.now and _SHORTEST <= self.length <= _LONGEST
 
     def key(self, rooms: Sequence[int]) -> Key:
         """What stays the same when it is asked again."""
-        length = self.window.end - self.window.start
-        return Key(tuple(rooms), self.name, length)
+        return Key(tuple(rooms), self.name, self.length)
 
     def answer(
         self, names: tuple[str, str | None], rows: Sequence[Standing], samples: int
@@ -168,25 +169,36 @@ class Boards:
         names, rooms = self._locate(question.room)
         return self._keep(question, rooms) or self._rank(question, names, rooms)
 
-    def ask_at_once(self, question: Question) -> Board | None:
-        """The same where it takes microseconds and waits for nobody, else None.
+    def ask_again_at_once(self, question: Question, now: datetime) -> Sequence[Standing] | None:
+        """The standings for the same question at another time, of a window that ends then.
 
-        As of the last `version`, or later.
+        None where that does not take microseconds, or would have to wait for somebody. As of the
+        last `version`, or later; the same list as before where none of it has changed.
         """
         if not self._memory.lock.acquire(blocking=False):
             return None
         try:
-            return self._read(question) if self._memory.version >= self._told else None
+            if self._memory.version < self._told:
+                return None
+            found = self._find(question, Span.ending(to_ts(now), to_ts(now - question.length)))
+            return None if found is None else found[1]
         finally:
             self._memory.lock.release()
 
     def _read(self, question: Question) -> Board | None:
         """A board that is kept in order; under the lock."""
+        found = self._find(question, question.span)
+        return None if found is None else question.answer(*found)
+
+    def _find(
+        self, question: Question, span: Span
+    ) -> tuple[tuple[str, str | None], Sequence[Standing], int] | None:
+        """The room's names, the standings and how many samples; under the lock."""
         # Without asking the database: whom it does not know is looked for there.
         names = self._memory.rooms.find(question.room or self.default_room)
         if names is None:
             return None
-        key, span = question.key(self._memory.rooms.lineage(names[0])), question.span
+        key = question.key(self._memory.rooms.lineage(names[0]))
         following = self._running.find(key, span, self._memory)
         if following is None:
             return None
@@ -195,7 +207,7 @@ class Boards:
         except LookupError:
             self._running.drop(key)
             return None
-        return question.answer(names, rows, following.samples)
+        return names, rows, following.samples
 
     def _locate(self, room: str | None) -> tuple[tuple[str, str | None], Sequence[int]]:
         """`find_room`, and the rows of all rooms that count as that one."""

@@ -190,14 +190,14 @@ class Memory:
     def _learn_names(
         self, cursor: Cursor, changed: Iterable[Changed], pings: Mapping[int, Pongs]
     ) -> None:
-        servers: set[int] = set()
+        servers: list[int] = []
         for one in changed:
             if one.pong is not None:
-                servers.update((one.pong.ping_server, one.pong.pong_server))
+                servers += (one.pong.ping_server, one.pong.pong_server)
         for all_of in pings.values():
-            servers.update(all_of.losses)
+            servers += all_of.losses
             for pong in all_of.samples.values():
-                servers.update((pong.ping_server, pong.pong_server))
+                servers += (pong.ping_server, pong.pong_server)
         known = self.names
         for server in servers:
             if server >= len(known) or not known[server]:

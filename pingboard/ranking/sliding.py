@@ -30,6 +30,11 @@ class Span(NamedTuple):
         end_ts = window.end_ts
         return cls(window.start_ts, end_ts, min(end_ts, now_ts - PONG_TIMEOUT_MS))
 
+    @classmethod
+    def ending(cls, now_ts: int, start_ts: int) -> Span:
+        """That of a window that ends now."""
+        return cls(start_ts, now_ts, now_ts - PONG_TIMEOUT_MS)
+
     def can_move_to(self, other: Span) -> bool:
         """Whether no end goes back, and the windows overlap."""
         return (

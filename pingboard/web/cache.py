@@ -112,7 +112,9 @@ class ByteCache:
         answer, source = self._shortcuts.get(shortcut), CACHE
         if answer is None:
             key = (site, path, _canonical(query), accept, language)
-            entry, source = await self._find(key, version, scope, receive, send)
+            entry = self._find_at_once(key, version)
+            if entry is None:
+                entry, source = await self._find(key, version, scope, receive, send)
             if entry is None:
                 return
             answer = self._encoded(key, entry, codings)
@@ -124,24 +126,27 @@ class ByteCache:
     async def _find(
         self, key: Key, version: object, scope: Scope, receive: Receive, send: Send
     ) -> tuple[Entry | None, str]:
-        """A fresh entry and who made it; None where the app has answered by itself."""
-        while True:
-            entry = self._entries.get(key)
-            if entry is not None and (entry.version == version or self._is_good_enough(entry)):
-                self._entries.move_to_end(key)
-                return entry, CACHE
-            if entry is not None and (renewed := self._renew(key, entry, version)):
-                return renewed, CACHE
-            flight = self._flights.get(key)
-            if flight is None:
-                return await self._fly(key, version, scope, receive, send), APP
+        """What the app makes, or has made for another request that was waited for, and who made it.
+
+        None where the app has answered by itself.
+        """
+        while (flight := self._flights.get(key)) is not None:
             await flight
             if key not in self._entries:
                 await self._tally.pass_on(self.app, scope, receive, send)
                 return None, APP
+            if (entry := self._find_at_once(key, version)) is not None:
+                return entry, CACHE
+        return await self._fly(key, version, scope, receive, send), APP
 
-    def _renew(self, key: Key, entry: Entry, version: object) -> Entry | None:
-        """The entry as of a version, made here and now; None where the app has to make it."""
+    def _find_at_once(self, key: Key, version: object) -> Entry | None:
+        """An entry that is fresh, or made anew here and now; None where the app has to make it."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if entry.version == version or self._is_good_enough(entry):
+            self._entries.move_to_end(key)
+            return entry
         renewed = renew_entry(entry)
         if renewed is None:
             return None

@@ -33,13 +33,12 @@ class Freshness:
             is_cheap = self._boards.version_is_cheap
             # Before asking: while one request waits for the database, others don't ask too.
             self._ask_at = now + _PAUSE_S[is_cheap]
-            self._current = (await self._ask(is_cheap), self._clock().timestamp() // 60)
+            ask = self._boards.version
+            version: object
+            try:
+                version = ask() if is_cheap else await asyncio.to_thread(ask)
+            except StoreError:
+                # Like nothing before: then no answer is fresh, and the app says what is wrong.
+                version = object()
+            self._current = (version, self._clock().timestamp() // 60)
         return self._current
-
-    async def _ask(self, is_cheap: bool) -> object:
-        ask = self._boards.version
-        try:
-            return ask() if is_cheap else await asyncio.to_thread(ask)
-        except StoreError:
-            # Like nothing before: then no answer is fresh, and the app says what is wrong.
-            return object()

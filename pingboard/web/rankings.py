@@ -215,18 +215,19 @@ def get_rankings_markdown(
     request: Request, given: GivenAll, query: Annotated[TableQuery, Query()]
 ) -> MarkdownResponse:
     """The table that This Week in Matrix prints. Medians are milliseconds, as short as they go."""
-    standings = given.boards.ask(query.question(given.clock())).standings
+    question = query.question(given.clock())
+    standings = given.boards.ask(question).standings
     table = markdown.table(standings)
     body = table.encode()
 
     def renew() -> tuple[bytes, datetime] | None:
         nonlocal standings, body
         now = given.clock()
-        board = given.boards.ask_at_once(query.question(now))
-        if board is None:
+        found = given.boards.ask_again_at_once(question, now)
+        if found is None:
             return None
-        if board.standings is not standings:
-            standings, body = board.standings, markdown.table(board.standings).encode()
+        if found is not standings:
+            standings, body = found, markdown.table(found).encode()
         return body, now
 
     if query.ends_now:
