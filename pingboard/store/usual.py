@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 _ROOM = "SELECT id FROM room WHERE room_id = ?"
 _SERVER = "SELECT id FROM server WHERE name = ?"
 _VANTAGE = "SELECT id FROM vantage WHERE name = ? AND server = ?"
-_FOLDED = "SELECT folded_ts FROM sealing"
-_PING = "SELECT id, seen_ts FROM ping WHERE room = ? AND event = ?"
+# Pings of the past are unusual: see `folding`.
+_PING = """
+SELECT id, seen_ts < (SELECT folded_ts FROM sealing) FROM ping WHERE room = ? AND event = ?
+"""
 _NEW_PING = """
 INSERT INTO ping (room, event, server, origin_server_ts, seen_ts, vantage, sent_ts)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
 WHERE NOT EXISTS (SELECT 1 FROM closed WHERE room = ?1 AND before_ts > ?5)
+AND ?5 >= (SELECT folded_ts FROM sealing)
 """
 _EXPECTED = "INSERT INTO unanswered (ping, pong_server) VALUES (?, ?) ON CONFLICT DO NOTHING"
 # What was taken back has no ping here, which the table refuses and OR IGNORE passes over. As INSERT
@@ -65,8 +68,6 @@ class Usual:
         self._rows: dict[str, dict[tuple[object, ...], int]] = {
             sql: {} for sql in (_ROOM, _SERVER, _VANTAGE)
         }
-        self._folded_ts = 0
-        """pings seen before it are unusual: see `folding`"""
 
     def record(self, batch: Batch, next_batch: str | None) -> bool:
         """Commit a batch with its sync token; False where it is not usual, and nothing is done."""
@@ -86,7 +87,6 @@ class Usual:
         return True
 
     def _write(self, cursor: sqlite3.Cursor, batch: Batch, next_batch: str | None) -> None:
-        (self._folded_ts,) = cursor.execute(_FOLDED).fetchone()
         pings = {}
         for key, one in pings_of(batch).items():
             pings[key] = self._record_ping(cursor, one)
@@ -108,14 +108,15 @@ class Usual:
         room = self._find(_ROOM, one.room_id)
         found = cursor.execute(_PING, (room, one.event_id)).fetchone()
         if found is not None:
-            if found[1] < self._folded_ts:
+            row, is_past = found
+            if is_past:
                 raise _UnusualError
-            return found[0], room
+            return row, room
         server = self._find(_SERVER, one.server)
         vantage = None if one.vantage is None else self._find(_VANTAGE, one.vantage, server)
         times = (one.origin_server_ts, one.seen_ts, vantage, one.sent_ts)
         inserted = cursor.execute(_NEW_PING, (room, one.event_id, server, *times))
-        if not inserted.rowcount or inserted.lastrowid is None or one.seen_ts < self._folded_ts:
+        if not inserted.rowcount or inserted.lastrowid is None:
             raise _UnusualError
         return inserted.lastrowid, room
 
