@@ -89,10 +89,13 @@ def stream(
     size = CHUNK_ROWS if most is None else min(most, CHUNK_ROWS)
     while True:
         with read_snapshot(engine) as connection:
-            bounds = _find_bounds(connection, selection, after, last)
-            wanted = _select(selection, bounds).limit(size)
-            chunk = [RawSample((row[0], row[1]), *row[2:]) for row in connection.execute(wanted)]
-            chunk += _read_folded(connection, selection, bounds, size)
+            first, end = _find_bounds(connection, selection, after, last)
+            chunk = _read_folded(connection, selection, (first, end), size)[:size]
+            if len(chunk) == size:  # no row behind them is wanted now
+                end = chunk[-1].key
+            wanted = _select(selection, (first, end)).limit(size)
+            rows = connection.execute(wanted)
+            chunk += (RawSample((row[0], row[1]), *row[2:]) for row in rows)
         chunk = sorted(chunk, key=itemgetter(0))[:size]
         if chunk:
             yield chunk
