@@ -1,12 +1,40 @@
-"""Homeserver and network: the way to our own homeserver is slow, and breaks."""
+"""Homeserver and network: the way to our own homeserver, and from it to the others."""
 
 from __future__ import annotations
 
 import asyncio
 
-from faults.case import case, expect
+from faults.case import case, expect, until
 from faults.scene import Scene
 from pingboard.lab.faultproxy import delayed, reset
+
+
+@case(
+    2,
+    "Homeserver away, and the other one restarted meanwhile",
+    "filled in too what it fetches only when it is asked for history",
+    short=False,
+    alone=True,
+)
+async def away_too_long(scene: Scene) -> str:
+    await scene.start()
+    await scene.has_more(2, scene.within(20))
+    first, second = scene.homeservers
+    await first.kill()
+    missed = await scene.exchange(40, scene.there)
+    # It forgets what it still wanted to send, and as after hours tells the latest event alone.
+    await second.stop()
+    await second.start()
+    await first.start()
+    scene.witnesses.append(scene.there)
+
+    async def filled() -> bool:
+        return {ping for ping, _ in scene.stored()} >= set(missed)
+
+    clock = asyncio.get_running_loop().time
+    begin = clock()
+    await until(filled, scene.within(120), "not all of it was filled in")
+    return f"{len(missed)} pings that it missed, their pongs stored {clock() - begin:.0f} s after"
 
 
 @case(

@@ -52,6 +52,8 @@ class Scene(Lasting):
         self.database = Database(f"sqlite:///{self.directory}/pingboard.db")
         self.alias_localpart = f"ping-{uuid4().hex[:8]}"
         self.alias = f"#{self.alias_localpart}:{stage.lab.homeservers[0].server_name}"
+        self.witnesses = [stage.owner]
+        """whose homeservers tell what was said in the rooms"""
         self.complete = True
         """whether the worker can see all of the room, so that nothing may be missing"""
         self.heals = True
@@ -136,7 +138,8 @@ class Scene(Lasting):
         """The samples that there should be, of all rooms."""
         found: Samples = dict(self.invented)
         for room_id in self.rooms:
-            found |= samples_of(await self.stage.owner.events(room_id))
+            for witness in self.witnesses:
+                found |= samples_of(await witness.events(room_id))
         return found
 
     def samples(self) -> list[Stored]:

@@ -36,6 +36,15 @@ MAX_TOLD = 10_000
 MAX_LAST_LOOKUPS = 100
 """The same once a gap is closed, when nothing else can bring them any more."""
 
+FULL_TIMELINE = 100
+"""Events in a timeline that is limited because there are more: Synapse's own limit."""
+
+HOLE_MS = 86_400_000
+"""How far back is looked for what our homeserver missed."""
+
+HOLE_PAUSE_NS = 60_000_000_000
+"""How often at most: each of a hundred homeservers that come back can leave a hole."""
+
 log = structlog.get_logger()
 
 
@@ -59,6 +68,8 @@ class Intake:
         self._backfill_ms = backfill_ms
         self._with_history = with_history
         self._told: dict[str, None] = {}
+        self._holed: set[str] = set()
+        self._looked_ns: dict[str, int] = {}
 
     async def read_sync(self, sync: SyncBatch) -> Batch:
         """What a sync response says of all rooms, judged."""
@@ -88,6 +99,8 @@ class Intake:
             arrived = self._read_new(timeline, sync)
             await self._find_pings(room_id, self._ledger.unknown_pings(arrived), MAX_LOOKUPS)
             batch = self._ledger.judge(arrived, members)
+        # The wide ones first: the last that is recorded is filled first.
+        gaps = [*self._holes_behind(timeline, sync), *gaps]
         return dataclasses.replace(batch, gaps=gaps, redacted=redacted)
 
     def _read_new(self, timeline: Timeline, sync: SyncBatch) -> Arrived:
@@ -113,6 +126,24 @@ class Intake:
             log.warning("events were left out, filling the gap", room_id=room_id)
             return [Gap(room_id, position, sync.since, None, sync.arrived_ts)]
         return []
+
+    def _holes_behind(self, timeline: Timeline, sync: SyncBatch) -> list[Gap]:
+        """What our homeserver itself may have missed: it, or another one, was away for hours.
+
+        What it fetches from others when it is asked for history comes before all tokens (Synapse:
+        "backfilled"), in no sync and in no gap that ends at one. That there is a hole it says by a
+        timeline that is limited, though short; of several in a minute the later wait.
+        """
+        room_id = timeline.room_id
+        if timeline.limited and sync.since is not None and len(timeline.events) < FULL_TIMELINE:
+            self._holed.add(room_id)
+        looked_ns = self._looked_ns.get(room_id, sync.arrived_ns - HOLE_PAUSE_NS)
+        if room_id not in self._holed or sync.arrived_ns - looked_ns < HOLE_PAUSE_NS:
+            return []
+        self._holed.discard(room_id)
+        self._looked_ns[room_id] = sync.arrived_ns
+        oldest_ts = sync.arrived_ts - min(HOLE_MS, self._backfill_ms)
+        return [Gap(room_id, sync.next_batch, None, oldest_ts, sync.arrived_ts)]
 
     async def read_page(self, events: Sequence[Event], gap: Gap) -> Batch:
         """What a stretch of history says, oldest first, judged as far as its pings are known."""

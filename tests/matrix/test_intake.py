@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from datetime import timedelta
+from typing import Any
 
 import aiohttp
+import pytest
 
 from pingboard.lab import Lab
+from pingboard.lab.faultproxy import FaultProxy, changed_json
+from pingboard.matrix import intake
 from pingboard.matrix.account import Account
+from pingboard.matrix.intake import HOLE_MS
 from pingboard.matrix.session import Session
 from pingboard.matrix.stream import position
 from pingboard.model import Batch, Gap, Pending, Pong, Provenance
@@ -43,6 +49,32 @@ async def test_history_before_the_first_start_is_imported_and_nothing_in_it_is_p
     assert {row[0] for row in rows(engine, sample.c.round_trip_ms)} == {None}
     assert count(engine, pending) == 0
     assert rejections(engine) == {}
+
+
+async def test_what_our_homeserver_may_have_missed_is_looked_for_behind_a_hole_in_its_timeline(
+    lab: Lab, engine: Engine, owner: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "HOLE_PAUSE_NS", 3_600 * 10**9)  # however slow this machine is
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "awaited")
+
+    def leave_a_hole(body: dict[str, Any]) -> None:
+        for room in body.get("rooms", {}).get("join", {}).values():
+            room["timeline"]["limited"] = True
+
+    async with FaultProxy(account.homeserver_url) as proxy:
+        behind = dataclasses.replace(account, homeserver_url=proxy.url)
+        async with listening(lab, engine, behind, [room_id]):
+            await until(lambda: synced(engine) and count(engine, ping) == 1)
+            proxy.inject("/sync", changed_json(leave_a_hole))
+            for number in range(2, 6):
+                await owner.ping(room_id)
+                await until(lambda: count(engine, ping) == number)  # noqa: B023 (awaited at once)
+            await until(lambda: all(row[0] for row in rows(engine, gap.c.closed_ts)))
+    found = rows(engine, gap.c.until, gap.c.opened_ts - gap.c.oldest_ts)
+    # The import of the beginning, and what may have been missed: once a minute at most.
+    assert [back_ms for end, back_ms in found if end is None] == [7 * HOLE_MS, HOLE_MS]
+    assert len(found) > 3
 
 
 async def test_what_happens_while_the_worker_is_down_is_filled_in_once(
