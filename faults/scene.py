@@ -75,8 +75,10 @@ class Scene(Lasting):
             self.account = await self.stage.register(first, "worker")
             self.room_id = await self.stage.owner.create_room(self.alias_localpart)
             self.rooms = [self.room_id]
-            residents = [self.here, self.there, *(bot.user for bot in self.stage.bots)]
-            await asyncio.gather(*(user.join(self.alias) for user in residents))
+            # One of each homeserver first: of two that join from there at once, Synapse may have
+            # one outside again for a moment.
+            for residents in ([self.here, self.there], [bot.user for bot in self.stage.bots]):
+                await asyncio.gather(*(user.join(self.alias) for user in residents))
             self.worker = self.make_worker()
             lifetime.push_async_callback(self._kill)
             self._lifetime = lifetime.pop_all()

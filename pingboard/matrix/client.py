@@ -27,6 +27,7 @@ from nio import (
 )
 from nio.responses import RoomEventRelationsResponse
 
+from pingboard.matrix import clock
 from pingboard.matrix.protocol import PONG_RELATION
 from pingboard.model import AccountError, HomeserverError, RateLimitedError
 
@@ -76,7 +77,7 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
             ),
         )
         self.arrived_ns = 0
-        """`time.monotonic_ns()` when the headers of the last sync response were there"""
+        """`clock.now_ns()` when the headers of the last sync response were there"""
         self.arrived_ts = 0
         """the same moment by the wall clock, ms since the epoch"""
 
@@ -84,7 +85,7 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
         response = await super().send(method, path, *args, **kwargs)
         if "/sync?" in path:
             # Here, before the body is read and parsed: at a thousand pongs that takes 0.1 s.
-            self.arrived_ns, self.arrived_ts = time.monotonic_ns(), time.time_ns() // 1_000_000
+            self.arrived_ns, self.arrived_ts = clock.now_ns(), time.time_ns() // 1_000_000
         return response
 
     async def join_via(self, room: str, via: Sequence[str]) -> Any:

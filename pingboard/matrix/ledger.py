@@ -48,7 +48,7 @@ class KnownPing:
     sent: SentPing | None = None
     """for our own pings that this process sent"""
     arrived_ns: int | None = None
-    """`time.monotonic_ns()` of its arrival, if it was seen to arrive"""
+    """`clock.now_ns()` of its arrival, if it was seen to arrive"""
     answers: dict[str, str] = field(default_factory=dict)
     """pong server -> event ID of its first pong"""
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from pingboard.matrix import clock
 from pingboard.matrix.protocol import ping_content
 from pingboard.matrix.stream import STALL_S
 from pingboard.model import (
@@ -50,7 +51,7 @@ class SentPing:
     """A ping of ours on its way."""
 
     sent_ns: int
-    """`time.monotonic_ns()` just before the request"""
+    """`clock.now_ns()` just before the request"""
     sent_ts: int
     """the same moment by the wall clock, ms since the epoch"""
     void: VoidReason | None = None
@@ -123,7 +124,7 @@ class Pinger:
         return bool(self._sent_within(seconds))
 
     def _sent_within(self, seconds: float) -> list[SentPing]:
-        since_ns = time.monotonic_ns() - seconds * 1e9
+        since_ns = clock.now_ns() - seconds * 1e9
         return [ping for ping in self._sent.values() if ping.sent_ns >= since_ns]
 
     async def run(self, room_id: str) -> None:
@@ -139,7 +140,7 @@ class Pinger:
         self._forget_old()
         nonce = secrets.token_hex(4)
         tx_id = f"pingboard-{nonce}-{time.time_ns()}"
-        ping = SentPing(time.monotonic_ns(), time.time_ns() // 1_000_000)
+        ping = SentPing(clock.now_ns(), time.time_ns() // 1_000_000)
         self._sent[tx_id] = ping
         try:
             await self._send(room_id, nonce, tx_id, ping)
@@ -154,7 +155,7 @@ class Pinger:
                 self._answers.clear()
             wished_s = error.retry_after_s if isinstance(error, RateLimitedError) else 0.0
             return max(self._interval_s, wished_s)
-        ping.void_if_late(time.monotonic_ns())
+        ping.void_if_late(clock.now_ns())
         if room_id in self._denied:
             self._denied.discard(room_id)
             await self._on_state(room_id, RoomState.JOINED)
@@ -187,6 +188,6 @@ class Pinger:
             await self._on_state(room_id, RoomState.DENIED)
 
     def _forget_old(self) -> None:
-        oldest_ns = time.monotonic_ns() - 2 * PONG_TIMEOUT_MS * 1_000_000
+        oldest_ns = clock.now_ns() - 2 * PONG_TIMEOUT_MS * 1_000_000
         for tx_id in [tx_id for tx_id, ping in self._sent.items() if ping.sent_ns < oldest_ns]:
             del self._sent[tx_id]

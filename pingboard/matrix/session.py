@@ -57,7 +57,7 @@ class Synced:
 
     response: SyncResponse
     arrived_ns: int
-    """`time.monotonic_ns()`"""
+    """`clock.now_ns()`"""
     arrived_ts: int
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pingboard.matrix import clock
 from pingboard.matrix.patience import patiently
 from pingboard.matrix.session import EVENT_TYPES, Session, Synced
 
@@ -49,7 +49,7 @@ class SyncBatch:
     since: str | None
     next_batch: str
     arrived_ns: int
-    """`time.monotonic_ns()` of its arrival"""
+    """`clock.now_ns()` of its arrival"""
     arrived_ts: int
     stalled: bool
     """whether our homeserver held it up, or failed before it: no arrival in it is a measurement"""
@@ -92,7 +92,7 @@ async def _sync(
     asked_ns: list[int] = []
 
     async def ask() -> Synced:
-        asked_ns.append(time.monotonic_ns())
+        asked_ns.append(clock.now_ns())
         return await session.sync(since, sync_filter, held_ms)
 
     synced = await patiently(ask)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from pingboard.matrix import clock
 from pingboard.matrix.gaps import GapFiller
 from pingboard.matrix.intake import Intake
 from pingboard.matrix.ledger import Ledger
@@ -133,7 +134,7 @@ class Worker:
 
     async def run(self) -> None:
         """Ping and record until cancelled; AccountLostError where we are turned away."""
-        self._synced_ns = time.monotonic_ns()  # as good as a sync: from now on it can be late
+        self._synced_ns = clock.now_ns()  # as good as a sync: from now on it can be late
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -225,7 +226,7 @@ class Worker:
                     await self._is_synced_anew.wait()
 
     def _how_we_are(self) -> WorkerState:
-        if time.monotonic_ns() - self._synced_ns > UNREACHABLE_S * 1e9:
+        if clock.now_ns() - self._synced_ns > UNREACHABLE_S * 1e9:
             return WorkerState.UNREACHABLE
         return WorkerState.STARTING if self._synced_ts is None else WorkerState.RUNNING
 

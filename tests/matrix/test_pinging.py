@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -12,8 +13,8 @@ import pytest
 from pingboard.lab import Lab
 from pingboard.lab.faultproxy import FaultProxy, answer, lost_answer
 from pingboard.matrix import pinger, stream
-from pingboard.store.tables import void_round
-from tests.matrix.listening import listening, rows
+from pingboard.store.tables import ping, sample, void_round
+from tests.matrix.listening import count, listening, rows
 from tests.matrix.room_client import Member, until
 
 
@@ -68,3 +69,18 @@ async def test_void_rounds_are_counted_by_what_went_wrong(
     assert counts.pop("stalled") > 0
     assert counts.pop("missed", 0) <= 2  # sent before the first sync had come
     assert counts == {"limited": 1, "refused": 1, "retried": 1}
+
+
+async def test_a_round_trip_over_a_suspend_of_the_machine_is_none(
+    lab: Lab, engine: Any, owner: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "suspended")
+    async with listening(lab, engine, account, [room_id]):
+        [(event_id,)] = await until(lambda: rows(engine, ping.c.event))
+        # In a suspend the clocks for timers stand still; what counts on is asked for by name.
+        real = time.clock_gettime_ns
+        monkeypatch.setattr(time, "clock_gettime_ns", lambda clock: real(clock) + 300 * 10**9)
+        await owner.pong(room_id, event_id)
+        await until(lambda: count(engine, sample) == 1)
+    assert rows(engine, sample.c.round_trip_ms) == [(None,)]
