@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pingboard.matrix.gaps import events_since
+from pingboard.matrix.holes import Holes
 from pingboard.matrix.protocol import read_membership, read_redaction
 from pingboard.model import Batch, Gap, HomeserverError
 
@@ -36,14 +37,8 @@ MAX_TOLD = 10_000
 MAX_LAST_LOOKUPS = 100
 """The same once a gap is closed, when nothing else can bring them any more."""
 
-FULL_TIMELINE = 100
-"""Events in a timeline that is limited because there are more: Synapse's own limit."""
-
 HOLE_MS = 86_400_000
 """How far back is looked for what our homeserver missed."""
-
-HOLE_PAUSE_NS = 60_000_000_000
-"""How often at most: each of a hundred homeservers that come back can leave a hole."""
 
 log = structlog.get_logger()
 
@@ -68,8 +63,7 @@ class Intake:
         self._backfill_ms = backfill_ms
         self._with_history = with_history
         self._told: dict[str, None] = {}
-        self._holed: set[str] = set()
-        self._looked_ns: dict[str, int] = {}
+        self._holes = Holes()
 
     async def read_sync(self, sync: SyncBatch) -> Batch:
         """What a sync response says of all rooms, judged."""
@@ -128,22 +122,11 @@ class Intake:
         return []
 
     def _holes_behind(self, timeline: Timeline, sync: SyncBatch) -> list[Gap]:
-        """What our homeserver itself may have missed: it, or another one, was away for hours.
-
-        What it fetches from others when it is asked for history comes before all tokens (Synapse:
-        "backfilled"), in no sync and in no gap that ends at one. That there is a hole it says by a
-        timeline that is limited, though short; of several in a minute the later wait.
-        """
-        room_id = timeline.room_id
-        if timeline.limited and sync.since is not None and len(timeline.events) < FULL_TIMELINE:
-            self._holed.add(room_id)
-        looked_ns = self._looked_ns.get(room_id, sync.arrived_ns - HOLE_PAUSE_NS)
-        if room_id not in self._holed or sync.arrived_ns - looked_ns < HOLE_PAUSE_NS:
+        """The last day, where our homeserver itself may have missed something."""
+        if sync.since is None or not self._holes.is_due(timeline, sync.arrived_ns):
             return []
-        self._holed.discard(room_id)
-        self._looked_ns[room_id] = sync.arrived_ns
         oldest_ts = sync.arrived_ts - min(HOLE_MS, self._backfill_ms)
-        return [Gap(room_id, sync.next_batch, None, oldest_ts, sync.arrived_ts)]
+        return [Gap(timeline.room_id, sync.next_batch, None, oldest_ts, sync.arrived_ts)]
 
     async def read_page(self, events: Sequence[Event], gap: Gap) -> Batch:
         """What a stretch of history says, oldest first, judged as far as its pings are known."""

@@ -13,7 +13,7 @@ import pytest
 
 from pingboard.lab import Lab
 from pingboard.lab.faultproxy import FaultProxy, changed_json
-from pingboard.matrix import intake
+from pingboard.matrix import holes
 from pingboard.matrix.account import Account
 from pingboard.matrix.intake import HOLE_MS
 from pingboard.matrix.session import Session
@@ -54,7 +54,7 @@ async def test_history_before_the_first_start_is_imported_and_nothing_in_it_is_p
 async def test_what_our_homeserver_may_have_missed_is_looked_for_behind_a_hole_in_its_timeline(
     lab: Lab, engine: Engine, owner: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "HOLE_PAUSE_NS", 3_600 * 10**9)  # however slow this machine is
+    monkeypatch.setattr(holes, "SHORTEST_PAUSE_NS", 3_600 * 10**9)  # however slow this machine is
     room_id = await owner.create_room()
     account = await lab.register(lab.homeservers[0], "awaited")
 
