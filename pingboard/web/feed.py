@@ -146,6 +146,8 @@ class Feed:
         self._poller: asyncio.Task[None] | None = None
         self._version = 0
         self._ranks: dict[tuple[str, BoardName], Ranks] = {}
+        self._comparing = asyncio.Lock()
+        """One at a time: what one finds changed, the other must not take for what was before."""
         self._stopped = False
 
     @property
@@ -169,9 +171,10 @@ class Feed:
         self._listeners.add(listener)
         try:
             await self._start()
-            if (room_id, BoardName.RESPONSE) not in self._ranks:
-                # What the first change is a change from.
-                await asyncio.to_thread(self._compare_ranks, {room_id})
+            async with self._comparing:
+                if (room_id, BoardName.RESPONSE) not in self._ranks:
+                    # What the first change is a change from.
+                    await asyncio.to_thread(self._compare_ranks, {room_id})
             # The queue gets everything behind this version, the database has all up to it.
             listener.since = version = self._version
             yield [Start(version if after is None else after)]
@@ -242,7 +245,8 @@ class Feed:
                 await self._tell_pongs(version, call)
                 if polls % RANKS_EVERY == 0 and ranked != version:
                     rooms = {listener.room_id for listener in self._listeners}
-                    self._tell_all(await call(self._compare_ranks, rooms))
+                    async with self._comparing:
+                        self._tell_all(await call(self._compare_ranks, rooms))
                     ranked = version
             except Exception as error:  # noqa: BLE001 (a bad pass is not fatal: the next looks again)
                 log.warning("can't look for new pongs", error=str(error))

@@ -189,9 +189,10 @@ def test_a_change_of_rank_is_told(store: Engine, monkeypatch: pytest.MonkeyPatch
     record(store, make_answers("one.example", [500]))
     with serve(store) as client, follow(client) as stream:
         record(store, make_answers("two.example", range(400, 401)))  # 400 ms
-        events = stream.take(2, "rank")
+        events = stream.take(4, "rank")
     assert {one.pop("room_id") for one in events} == {ROOM}
-    assert events == [
+    # The boards are compared one after the other, perhaps while the pong is stored.
+    assert [one for one in events if one["board"] == "response"] == [
         {
             "id": None,
             "board": "response",
