@@ -62,24 +62,7 @@ def pingstat_rows(
     `shortest_ms <= receive_diff <= longest_ms`. All of them, whatever a board would say to them.
     """
     oldest_ts, newest_ts = (max(-_LARGEST, min(ts, _LARGEST)) for ts in (oldest_ts, newest_ts))
-    pong_ts = ping.c.seen_ts + sample.c.delay_ms - sample.c.lag_ms
-    columns: list[ColumnElement[Any]] = [
-        *first_sight(),
-        ping.c.event,
-        ping.c.server,
-        sample.c.one_way_ms,
-        pong_ts,
-    ]
-    wanted = (
-        select(*columns)
-        .join_from(ping, sample, sample.c.ping == ping.c.id)
-        .where(
-            ping.c.id.in_(_pinged_about(rooms, oldest_ts, newest_ts)),
-            pong_ts.between(oldest_ts, newest_ts),
-            sample.c.one_way_ms.between(shortest_ms, longest_ms),
-        )
-        .order_by(*first_sight())
-    )
+    wanted = _select_pingstat(rooms, oldest_ts, newest_ts, shortest_ms, longest_ms)
 
     def choose(fold: Fold) -> Mask:
         ts, ms = fold.origin_server_ts, fold.rows.one_way_ms
@@ -102,6 +85,29 @@ def pingstat_rows(
             if one.ping.room in rooms
         )
         yield from (row for *_, row in heapq.merge(unfolded, others))
+
+
+def _select_pingstat(
+    rooms: Sequence[int], oldest_ts: int, newest_ts: int, shortest_ms: int, longest_ms: int
+) -> Select[Any]:
+    pong_ts = ping.c.seen_ts + sample.c.delay_ms - sample.c.lag_ms
+    columns: list[ColumnElement[Any]] = [
+        *first_sight(),
+        ping.c.event,
+        ping.c.server,
+        sample.c.one_way_ms,
+        pong_ts,
+    ]
+    return (
+        select(*columns)
+        .join_from(ping, sample, sample.c.ping == ping.c.id)
+        .where(
+            ping.c.id.in_(_pinged_about(rooms, oldest_ts, newest_ts)),
+            pong_ts.between(oldest_ts, newest_ts),
+            sample.c.one_way_ms.between(shortest_ms, longest_ms),
+        )
+        .order_by(*first_sight())
+    )
 
 
 def _describe(room_name: str, one: FoldedSample, pong_server: str) -> PingstatRow:

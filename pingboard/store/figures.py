@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from numpy.typing import NDArray
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from pingboard.model import Window
 
@@ -88,26 +88,32 @@ def read_answers(
         .where(unanswered.c.pong_server == _id_of(homeserver))
     )
     sent = select(ping.c.id, ping.c.seen_ts).where(*ours, ping.c.seen_ts < window.end_ts)
-    first, after = window.start_ts // HOUR_MS, (window.end_ts - 1) // HOUR_MS + 1
     with read_snapshot(engine) as connection:
         number = connection.execute(select(func.coalesce(_id_of(homeserver), -1))).scalar_one()
-        answered = [
-            one
-            for room_row in rooms
-            for one in read_answered(connection, room_row, first, after, number)
-        ]
+        answered = _read_answered(connection, rooms, window, number)
         times = {row[0]: row[1] for row in connection.execute(sent)}
         lost_ts = np.fromiter(connection.scalars(lost), np.int64)
         closed = read_closed_hours(connection, rooms, window)
-    answered_ts = np.array(
-        [times[one] for ids in answered for one in ids.tolist() if one in times], np.int64
-    )
+    answered_ts = np.array([times[one] for one in answered if one in times], np.int64)
     answers = answers_inside(closed, window.start_ts, window.end_ts)
     losses = losses_inside(closed, window.start_ts, given_up_ts)
     return Answers(
         np.concatenate([answered_ts, answers.seen_ts[answers.pong_server == number].wide()]),
         np.concatenate([lost_ts, losses.seen_ts[losses.pong_server == number].wide()]),
     )
+
+
+def _read_answered(
+    connection: Connection, rooms: list[int], window: Window, number: int
+) -> list[int]:
+    """The pings of ours (rows) in the hours of a window that a server (row) answered."""
+    first, after = window.start_ts // HOUR_MS, (window.end_ts - 1) // HOUR_MS + 1
+    return [
+        ping_row
+        for room_row in rooms
+        for hour in read_answered(connection, room_row, first, after, number)
+        for ping_row in hour.tolist()
+    ]
 
 
 def read_rejections(
