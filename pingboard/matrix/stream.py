@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pingboard.matrix.protocol import Event
 
 STALL_S = 2.0
-"""Our own homeserver answers within this when it is well. What comes later was held up there, and
-says nothing about the servers that answered."""
+"""Our own homeserver answers within this when it is well, and we ask again within it. What comes
+later was held up there or by us, and says nothing about the servers that answered."""
 
 TIMELINE_LIMIT = 1000
 """Events asked for at once; Synapse gives at most 100 in a sync."""
@@ -52,7 +52,8 @@ class SyncBatch:
     """`clock.now_ns()` of its arrival"""
     arrived_ts: int
     stalled: bool
-    """whether our homeserver held it up, or failed before it: no arrival in it is a measurement"""
+    """whether our homeserver held it up, or failed before it, or we asked late (this machine was
+    suspended, the store locked): no arrival in it is a measurement"""
     is_past: bool
     """whether it brings what happened while we were down, asleep or held up, not as it arrived"""
     timelines: list[Timeline]
@@ -76,28 +77,30 @@ async def batches(
     open while nothing happens. Faults of the homeserver are logged and backed off from;
     AccountError ends the stream.
     """
-    is_first = True
+    previous_ns: int | None = None
     while True:
         limit, held_ms = (TIMELINE_LIMIT, hold_ms()) if since else (1, 0)
-        synced, stalled = await _sync(session, since, _filter(rooms, limit), held_ms)
+        synced, asked_ns = await _sync(session, since, _filter(rooms, limit), held_ms)
+        is_first = previous_ns is None
+        asked_late = previous_ns is not None and asked_ns[0] - previous_ns > STALL_S * 1e9
+        came_late = synced.arrived_ns - asked_ns[0] > (held_ms / 1000 + STALL_S) * 1e9
+        stalled = asked_late or came_late or len(asked_ns) > 1
         batch = _read(synced, since, rooms)
         yield dataclasses.replace(batch, stalled=stalled, is_past=stalled or is_first)
-        since, is_first = batch.next_batch, False
+        since, previous_ns = batch.next_batch, synced.arrived_ns
 
 
 async def _sync(
     session: Session, since: str | None, sync_filter: Event, held_ms: int
-) -> tuple[Synced, bool]:
-    """A response, and whether it came late: our homeserver held it up, or failed before it."""
+) -> tuple[Synced, list[int]]:
+    """A response, and when it was asked for: more than once where our homeserver failed."""
     asked_ns: list[int] = []
 
     async def ask() -> Synced:
         asked_ns.append(clock.now_ns())
         return await session.sync(since, sync_filter, held_ms)
 
-    synced = await patiently(ask)
-    took_ns = synced.arrived_ns - asked_ns[0]
-    return synced, len(asked_ns) > 1 or took_ns > (held_ms / 1000 + STALL_S) * 1e9
+    return await patiently(ask), asked_ns
 
 
 def _read(synced: Synced, since: str | None, rooms: list[str]) -> SyncBatch:

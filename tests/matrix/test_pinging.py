@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from pingboard.lab import Lab
 from pingboard.lab.faultproxy import FaultProxy, answer, lost_answer
 from pingboard.matrix import pinger, stream
+from pingboard.matrix.protocol import Event
+from pingboard.matrix.session import Session
 from pingboard.store.tables import ping, sample, void_round
 from tests.matrix.listening import count, listening, rows
 from tests.matrix.room_client import Member, until
@@ -70,16 +73,45 @@ async def test_void_rounds_are_counted_by_what_went_wrong(
     assert counts == {"limited": 1, "refused": 1, "retried": 1}
 
 
+class _Suspending:
+    """An attendant that suspends the machine as it hears the first ping: before the next sync."""
+
+    def __init__(self, suspend: Callable[[], None]) -> None:
+        self._suspend = suspend
+
+    def hear(self, event: Event, room_id: str, user_id: str) -> None:
+        if event["type"] == "m.room.message":
+            self._suspend()
+
+    async def run(self, session: Session) -> None:
+        pass
+
+
+@pytest.mark.parametrize("is_between_syncs", [False, True])
 async def test_a_round_trip_over_a_suspend_of_the_machine_is_none(
-    lab: Lab, engine: Any, owner: Member, monkeypatch: pytest.MonkeyPatch
+    lab: Lab,
+    engine: Any,
+    owner: Member,
+    monkeypatch: pytest.MonkeyPatch,
+    is_between_syncs: bool,
 ) -> None:
     room_id = await owner.create_room()
-    account = await lab.register(lab.homeservers[0], "suspended")
-    async with listening(lab, engine, account, [room_id]):
-        [(event_id,)] = await until(lambda: rows(engine, ping.c.event))
-        # In a suspend the clocks for timers stand still; what counts on is asked for by name.
-        real = time.clock_gettime_ns
+    account = await lab.register(lab.homeservers[0], f"suspended-{is_between_syncs}")
+    real = time.clock_gettime_ns
+
+    def suspend() -> None:
+        # The clocks for timers stand still then; what counts on is asked for by name.
         monkeypatch.setattr(time, "clock_gettime_ns", lambda clock: real(clock) + 300 * 10**9)
-        await owner.pong(room_id, event_id)
-        await until(lambda: count(engine, sample) == 1)
+
+    async with FaultProxy(account.homeserver_url) as proxy:
+        behind = dataclasses.replace(account, homeserver_url=proxy.url)
+        attendants = [_Suspending(suspend)] if is_between_syncs else []
+        async with listening(lab, engine, behind, [room_id], attendants=attendants):
+            [(event_id,)] = await until(lambda: rows(engine, ping.c.event))
+            if not is_between_syncs:
+                asked = proxy.count("sync")
+                await until(lambda: proxy.count("sync") > asked)
+                suspend()
+            await owner.pong(room_id, event_id)
+            await until(lambda: count(engine, sample) == 1)
     assert rows(engine, sample.c.round_trip_ms) == [(None,)]

@@ -9,6 +9,7 @@ import pytest
 
 from pingboard.lab import Lab
 from pingboard.lab.faultproxy import FaultProxy, answer, delayed
+from pingboard.matrix import clock
 from pingboard.matrix.account import Account
 from pingboard.matrix.session import Session
 from pingboard.matrix.stream import STALL_S, SyncBatch, batches
@@ -48,3 +49,13 @@ async def test_a_response_to_the_second_question_is_late(
     # However soon it comes: what happened in between waited for it at our homeserver.
     proxy.inject("/sync", answer(502), times=1)
     assert (await anext(stream)).stalled
+
+
+async def test_a_response_asked_for_late_is_late(
+    stream: AsyncIterator[SyncBatch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The store was locked, or the machine suspended: what happened since waited for us.
+    real = clock.now_ns
+    monkeypatch.setattr(clock, "now_ns", lambda: real() + int((STALL_S + 0.2) * 1e9))
+    assert (await anext(stream)).stalled
+    assert not (await anext(stream)).stalled
