@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import (
+    answers,
     ingest,
     latency,
     listeners,
@@ -36,9 +37,8 @@ from bench.report import (
     to_row,
 )
 
-GROUPS = [ranking, warm, store, scale, year, live, ingest, latency, listeners, receive]
+GROUPS = [ranking, warm, store, scale, year, live, answers, ingest, latency, listeners, receive]
 NAMES = [name_of(group) for group in GROUPS]
-REPEATS = 7
 DOCUMENT = Path("docs/performance.md")
 PLOT = Path("docs/performance.svg")
 
@@ -60,7 +60,7 @@ def main() -> int:
 
 def _measure(figures: Iterator[object]) -> Iterator[Row]:
     for figure in figures:
-        row = to_row(figure if isinstance(figure, Size) else measure(figure, REPEATS))  # type: ignore[arg-type]
+        row = to_row(figure if isinstance(figure, Size) else measure(figure))  # type: ignore[arg-type]
         print(row, end="", flush=True)
         yield row
 
@@ -69,7 +69,7 @@ def _write(sections: dict[str, Section]) -> None:
     kept = keep(sections)
     known = [group for group in GROUPS if name_of(group) in kept]
     titles = [((one.__doc__ or "").partition("\n")[0], kept[name_of(one)].rows) for one in known]
-    DOCUMENT.write_text(render_document(known, kept, REPEATS), encoding="utf-8")
+    DOCUMENT.write_text(render_document(known, kept), encoding="utf-8")
     PLOT.write_text(render_plot(titles), encoding="utf-8")
 
 

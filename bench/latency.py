@@ -73,7 +73,7 @@ def percentile(port: int) -> float:
         while (started := time.perf_counter()) < until:
             client.sendall(ASKED)
             head, _, body = client.recv(1 << 16).partition(b"\r\n\r\n")
-            missing = _length(head) - len(body)
+            missing = length_of(head) - len(body)
             while missing > 0:
                 missing -= len(client.recv(1 << 16))
             times.append(time.perf_counter() - started)
@@ -110,7 +110,8 @@ class Load:
             stop.wait(1)
 
 
-def _length(head: bytes) -> int:
+def length_of(head: bytes) -> int:
+    """What an answer's head says of its body."""
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             return int(line.partition(b":")[2])

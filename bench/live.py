@@ -1,11 +1,10 @@
-"""A new pong, and answering over HTTP
+"""A new pong
 
 A new pong to a known ping: committed to the database, then `/rankings.md` asked again and its
 fresh bytes had, of a window with a million samples, against one recomputation by pingstat's
 algorithm (both do it once a pong); the mean of 500. The same for all 88 pongs of a ping in one
 commit, for each of them. The same update at 1M against 10k. The bytes have to be those of a board
-that is ranked anew. Then an answer of 26 kB from the byte cache against a bare ASGI app that sends
-the same bytes, over sockets from one client, and a 304 against its 200.
+that is ranked anew.
 """
 
 from __future__ import annotations
@@ -13,13 +12,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-from starlette.types import Receive, Scope, Send
 
 from bench import peer
 from bench.pairs import Pair
@@ -33,7 +29,6 @@ from pingboard.store.ingest import Ingest
 from pingboard.web.app import create_app
 from pingboard.web.cache import ByteCache
 from pingboard.web.freshness import Freshness
-from pingboard.web.server import Server, listen
 
 PONGS = 88
 """To each ping."""
@@ -60,18 +55,9 @@ SCOPE = {
 }
 """A request for the table."""
 
-BODY = b"x" * 26_000
-REQUESTS = 2_000
-
 
 def pairs(quick: bool) -> Iterator[Pair]:
-    """The figures; `quick` measures the update at 100k."""
-    yield from of_new_pongs(quick)
-    yield from over_http()
-
-
-def of_new_pongs(quick: bool) -> Iterator[Pair]:
-    """From a commit to the bytes that have it."""
+    """From a commit to the bytes that have it; `quick` with 100,000 samples."""
     many = 100_000 if quick else 1_000_000
     with tempfile.TemporaryDirectory() as folder:
         large, theirs = _write(Path(folder), synthesize(many))
@@ -172,75 +158,3 @@ async def fetch(app: Any) -> bytes:
     if sent[0]["status"] != 200:
         raise RuntimeError(sent)
     return bytes(sent[-1]["body"])
-
-
-def over_http() -> Iterator[Pair]:
-    """Pairs over sockets, each side a server of its own in a thread."""
-
-    async def bare(_scope: Scope, _receive: Receive, send: Send) -> None:
-        headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(BODY))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": BODY})
-
-    async def version() -> object:
-        return 1
-
-    servers = [Server(app, listen("127.0.0.1", 0)) for app in (ByteCache(bare, version), bare)]
-    for server in servers:
-        server.start()
-    try:
-        cached, plain = (Client(server.url) for server in servers)
-        etag = cached.etag()
-        yield Pair(
-            f"{REQUESTS:,} cached answers / a bare ASGI app's (0.95 of its rate)",
-            lambda: cached.ask(REQUESTS),
-            lambda: plain.ask(REQUESTS),
-            1 / 0.95,
-        )
-        yield Pair(
-            f"{REQUESTS:,} answers 304 / 200 (1.25 of the rate)",
-            lambda: cached.ask(REQUESTS, etag),
-            lambda: cached.ask(REQUESTS),
-            1 / 1.25,
-        )
-    finally:
-        for server in servers:
-            server.stop()
-
-
-class Client:
-    """One kept-alive connection, its requests sent 50 at a time."""
-
-    def __init__(self, url: str) -> None:
-        host, port = url.removeprefix("http://").rstrip("/").split(":")
-        self._socket = socket.create_connection((host, int(port)))
-
-    def etag(self) -> str:
-        head = self._ask_once(b"").partition(b"\r\n\r\n")[0].decode().lower()
-        return next(line[6:] for line in head.split("\r\n") if line.startswith("etag: "))
-
-    def ask(self, requests: int, etag: str = "") -> None:
-        header = f"if-none-match: {etag}\r\n".encode() if etag else b""
-        size = len(self._ask_once(header))
-        for _ in range(requests // 50):
-            self._socket.sendall(_request(header) * 50)
-            self._receive(size * 50)
-
-    def _ask_once(self, header: bytes) -> bytes:
-        self._socket.sendall(_request(header))
-        got = b""
-        while b"\r\n\r\n" not in got:
-            got += self._socket.recv(1 << 16)
-        head, _, body = got.partition(b"\r\n\r\n")
-        expected = len(BODY) if b" 200 " in head[:20] else 0
-        return got + self._receive(expected - len(body))
-
-    def _receive(self, size: int) -> bytes:
-        got = bytearray()
-        while len(got) < size:
-            got += self._socket.recv(min(1 << 18, size - len(got)))
-        return bytes(got)
-
-
-def _request(header: bytes) -> bytes:
-    return b"GET /a HTTP/1.1\r\nhost: x\r\n" + header + b"\r\n"

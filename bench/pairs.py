@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
 
+TURNS = 7
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -25,6 +27,8 @@ class Pair:
     theirs_count: int = 1
     gives_seconds: bool = False
     """whether both sides give the time in question themselves"""
+    turns: int = TURNS
+    """how often each side runs; more where the machine's noise is as large as the difference"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,8 @@ class Result:
         return "met" if median(self.ratios) <= self.pair.target else "missed"
 
 
-def measure(pair: Pair, repeats: int) -> Result:
-    """Run both sides `repeats` times in turn, after a comparison or one run that don't count."""
+def measure(pair: Pair) -> Result:
+    """Run both sides in turn, after a comparison or one run that don't count."""
     differences = None
     if pair.count_differences:
         differences = pair.count_differences()
@@ -69,7 +73,7 @@ def measure(pair: Pair, repeats: int) -> Result:
     ours_s: list[float] = []
     theirs_s: list[float] = []
     sides = [(pair.ours, pair.ours_count, ours_s), (pair.theirs, pair.theirs_count, theirs_s)]
-    for _ in range(repeats):
+    for _ in range(pair.turns):
         for run, count, times in sides:
             times.append(_time(run, gives_seconds=pair.gives_seconds) / count)
         # Whoever goes first may find the caches colder; so they take turns.

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from types import ModuleType
 
-from bench.pairs import Result, Size
+from bench.pairs import TURNS, Result, Size
 
 KEPT = Path(__file__).with_name("results.json")
 BOUNDS = Path(__file__).with_name("bounds.md")
@@ -96,9 +96,7 @@ def render_machine(conditions: Mapping[str, str]) -> str:
     return "".join(f"- {name}: {value}\n" for name, value in conditions.items())
 
 
-def render_document(
-    groups: Iterable[ModuleType], sections: Mapping[str, Section], repeats: int
-) -> str:
+def render_document(groups: Iterable[ModuleType], sections: Mapping[str, Section]) -> str:
     """docs/performance.md, a section a group."""
     parts = [
         f"""\
@@ -106,8 +104,8 @@ def render_document(
 
 Measured by `make bench`; `python -m bench --write` writes this page and the picture, and with
 `--only` measures some sections anew. Each figure is a pair measured in turn within one run,
-{repeats} times each, and its ratio is that of neighbours in time: trust the ratios, the times
-depend on the machine.
+at least {TURNS} times each, and its ratio is that of neighbours in time: trust the ratios, the
+times depend on the machine.
 
 ![Each figure against its target](performance.svg)
 """

@@ -46,11 +46,13 @@ from pingboard.web.renewal import invite
 from pingboard.web.tally import APP, CACHE, Tally, take_notes
 
 Key = tuple[object, ...]
+Asked = tuple[str, bytes, bytes, str | None, bytes, bytes, bytes]
+"""Path, query, Host, scheme, Accept, Accept-Language, Accept-Encoding; as they came."""
 
 MAX_BYTES = 64 << 20
 MAX_SHORTCUTS = 2048
 LONGEST_REQUEST = 4096
-"""Bytes of query, Host, Accept and Accept-Language together; a longer request is not kept."""
+"""Bytes of query and of the headers of the key together; a longer request is not kept."""
 
 SLOW_S = 0.25
 MOST_STALE_S = 1.0
@@ -76,7 +78,7 @@ class ByteCache:
         self._bytes = 0
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._flights: dict[Key, asyncio.Future[None]] = {}
-        self._shortcuts: dict[Key, Answer] = {}
+        self._shortcuts: dict[Asked, Answer] = {}
         self._shortcut_version: object = None
         self._uncacheable: set[str] = set()
 
@@ -97,31 +99,61 @@ class ByteCache:
                 matches = value
             elif name == b"host":
                 host = value
-        path, query = scope["path"], scope["query_string"]
-        length = len(query) + len(accept) + len(languages) + len(host)
-        if path in self._uncacheable or length > LONGEST_REQUEST:
-            await self._tally.pass_on(self.app, scope, receive, send)
-            return
         version = await self._version()
         if version != self._shortcut_version:
             self._shortcuts.clear()
             self._shortcut_version = version
-        language = choose_language(languages.decode("latin-1")) if languages else DEFAULT
-        site = (scope.get("scheme"), host)
-        shortcut = (site, path, query, accept, language, codings)
-        answer, source = self._shortcuts.get(shortcut), CACHE
+        asked = (
+            scope["path"],
+            scope["query_string"],
+            host,
+            scope.get("scheme"),
+            accept,
+            languages,
+            codings,
+        )
+        answer = self._shortcuts.get(asked)
         if answer is None:
-            key = (site, path, _canonical(query), accept, language)
-            entry = self._find_at_once(key, version)
-            if entry is None:
-                entry, source = await self._find(key, version, scope, receive, send)
-            if entry is None:
-                return
-            answer = self._encoded(key, entry, codings)
-            if entry.version == version and len(self._shortcuts) < MAX_SHORTCUTS:
-                self._shortcuts[shortcut] = answer
-        status = await send_answer(answer, scope["method"], matches, send)
-        self._tally.counts[answer.handler, scope["method"], status, source] += 1
+            await self._answer(asked, version, matches, scope, receive, send)
+        elif matches or scope["method"] == "HEAD":
+            await self._send(answer, CACHE, scope["method"], matches, send)
+        else:  # what is asked most, so without another call
+            await send(answer.start)
+            await send(answer.content)
+            answer.served.value += 1
+
+    async def _answer(
+        self,
+        asked: Asked,
+        version: object,
+        matches: bytes,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Answer what there is no shortcut to, and make one."""
+        path, query, host, scheme, accept, languages, codings = asked
+        length = sum(len(one) for one in (query, host, accept, languages, codings))
+        if path in self._uncacheable or length > LONGEST_REQUEST:
+            await self._tally.pass_on(self.app, scope, receive, send)
+            return
+        language = choose_language(languages.decode("latin-1")) if languages else DEFAULT
+        key = (scheme, host, path, _canonical(query), accept, language)
+        entry, source = self._find_at_once(key, version), CACHE
+        if entry is None:
+            entry, source = await self._find(key, version, scope, receive, send)
+        if entry is None:
+            return
+        answer = self._encoded(key, entry, codings)
+        if entry.version == version and len(self._shortcuts) < MAX_SHORTCUTS:
+            self._shortcuts[asked] = answer
+        await self._send(answer, source, scope["method"], matches, send)
+
+    async def _send(
+        self, answer: Answer, source: str, method: str, matches: bytes, send: Send
+    ) -> None:
+        status = await send_answer(answer, method, matches, send)
+        self._tally.count(answer.handler, method, status, source).value += 1
 
     async def _find(
         self, key: Key, version: object, scope: Scope, receive: Receive, send: Send
@@ -180,7 +212,7 @@ class ByteCache:
             if recorder.passed_on:
                 if recorder.is_uncacheable and len(self._uncacheable) < MAX_SHORTCUTS:
                     self._uncacheable.add(scope["path"])
-                self._tally.count(note, scope["method"], recorder.start["status"])
+                self._tally.add(note, scope["method"], recorder.start["status"])
                 return None
             took_s = time.monotonic() - started
             renew, again = offers[0] if offers else None, key in self._entries
@@ -204,7 +236,8 @@ class ByteCache:
         coding = choose_encoding(accepted) if entry.is_text else b""
         answer = entry.codings.get(coding)
         if answer is None:
-            answer = entry.codings[coding] = make_answer(entry, coding)
+            served = self._tally.count(entry.handler, "GET", 200, CACHE)
+            answer = entry.codings[coding] = make_answer(entry, coding, served)
             if self._entries.get(key) is entry:
                 self._bytes += answer.size
                 self._trim()

@@ -18,12 +18,14 @@ from starlette.types import Message, Send
 from pingboard.web.encodings import encode
 from pingboard.web.recorder import Recorder
 from pingboard.web.renewal import Renew
-from pingboard.web.tally import Note
+from pingboard.web.tally import Count, Note
 
 Headers = list[tuple[bytes, bytes]]
 
 _OVERHEAD = 2048
 """What an entry, and each of its codings, takes besides the body: as measured, roughly."""
+
+_NO_CONTENT: Message = {"type": "http.response.body", "body": b""}
 
 _ENTITY_TAG = re.compile(rb'"[^"]*"')
 
@@ -57,14 +59,16 @@ class Answer:
     """What is sent, ready to be sent."""
 
     start: Message
-    body: bytes
+    content: Message
     not_modified: Message
     etag: bytes
     handler: str
+    served: Count
+    """how many GETs it was the answer to, without the app"""
 
     @property
     def size(self) -> int:
-        return _OVERHEAD + len(self.body)
+        return _OVERHEAD + len(self.content["body"])
 
 
 def make_entry(
@@ -129,7 +133,7 @@ def _write_date(at: datetime) -> bytes:
     return format_datetime(at, usegmt=True).encode()
 
 
-def make_answer(entry: Entry, coding: bytes) -> Answer:
+def make_answer(entry: Entry, coding: bytes, served: Count) -> Answer:
     body, etag, headers = entry.body, entry.etag, [*entry.headers]
     if coding:
         body = encode(coding, entry.body)
@@ -140,10 +144,11 @@ def make_answer(entry: Entry, coding: bytes) -> Answer:
     headers.append((b"content-length", b"%d" % len(body)))
     return Answer(
         {"type": "http.response.start", "status": 200, "headers": headers},
-        body,
+        {"type": "http.response.body", "body": body},
         {"type": "http.response.start", "status": 304, "headers": unchanged},
         etag,
         entry.handler,
+        served,
     )
 
 
@@ -151,11 +156,10 @@ async def send_answer(answer: Answer, method: str, matches: bytes, send: Send) -
     """Send it; the status that it had."""
     if matches and is_matched(matches, answer.etag):
         await send(answer.not_modified)
-        await send({"type": "http.response.body", "body": b""})
+        await send(_NO_CONTENT)
         return 304
     await send(answer.start)
-    body = answer.body if method == "GET" else b""
-    await send({"type": "http.response.body", "body": body})
+    await send(answer.content if method == "GET" else _NO_CONTENT)
     return 200
 
 

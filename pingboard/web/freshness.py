@@ -10,8 +10,11 @@ from datetime import datetime
 from pingboard.boards import Boards
 from pingboard.model import StoreError
 
-_PAUSE_S = {True: 0.00005, False: 0.1}
-"""How long a version is believed, by whether asking for it is cheap."""
+_LEAST_S = {True: 0.00005, False: 0.1}
+_MOST_S = {True: 0.001, False: 0.1}
+"""How long a version is believed, by whether asking for it is cheap: the former after a change,
+then twice as long each time that nothing has changed. So many requests at once share the asking,
+and while pongs come in each is shown at once."""
 
 
 class Freshness:
@@ -24,7 +27,8 @@ class Freshness:
         self._boards = boards
         self._clock = clock
         self._ask_at = 0.0
-        self._current: object = None
+        self._pause_s = 0.0
+        self._current: tuple[object, float] | None = None
 
     async def __call__(self) -> object:
         """What answers are as of now; asked often, it looks once in a while."""
@@ -32,7 +36,7 @@ class Freshness:
         if now >= self._ask_at:
             is_cheap = self._boards.version_is_cheap
             # Before asking: while one request waits for the database, others don't ask too.
-            self._ask_at = now + _PAUSE_S[is_cheap]
+            self._ask_at = now + max(self._pause_s, _LEAST_S[is_cheap])
             ask = self._boards.version
             version: object
             try:
@@ -40,5 +44,9 @@ class Freshness:
             except StoreError:
                 # Like nothing before: then no answer is fresh, and the app says what is wrong.
                 version = object()
-            self._current = (version, self._clock().timestamp() // 60)
+            current = (version, self._clock().timestamp() // 60)
+            is_same = current == self._current
+            longer_s = min(2 * self._pause_s, _MOST_S[is_cheap])
+            self._pause_s = longer_s if is_same else _LEAST_S[is_cheap]
+            self._current = current
         return self._current

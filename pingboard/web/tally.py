@@ -1,12 +1,11 @@
 """How many requests were answered, by path template, method, status and who answered.
 
 The byte cache answers most before the app sees them, so it counts; what it costs there is one
-addition in a dictionary.
+addition.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -35,6 +34,13 @@ class Note:
     handler: str = NO_TEMPLATE
 
 
+@dataclass(slots=True)
+class Count:
+    """How many requests there were of a kind."""
+
+    value: int = 0
+
+
 def take_notes(scope: Scope) -> tuple[Scope, Note]:
     """The scope of a request with a note in it, for `note_handler` to write on."""
     note = Note()
@@ -52,11 +58,16 @@ class Tally(Collector):
     """The counts of one app. Counted in the event loop, collected in any thread."""
 
     def __init__(self) -> None:
-        self.counts: Counter[tuple[str, str, int, str]] = Counter()
+        self._counts: dict[tuple[str, str, int, str], Count] = {}
 
-    def count(self, note: Note, method: str, status: int) -> None:
+    def count(self, handler: str, method: str, status: int, source: str) -> Count:
+        """The count of such requests, to add to."""
+        return self._counts.setdefault((handler, method, status, source), Count())
+
+    def add(self, note: Note, method: str, status: int) -> None:
         """Count an answer of the app."""
-        self.counts[note.handler, method if method in METHODS else "other", status, APP] += 1
+        method = method if method in METHODS else "other"
+        self.count(note.handler, method, status, APP).value += 1
 
     async def pass_on(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the app answer, and count it."""
@@ -72,7 +83,7 @@ class Tally(Collector):
         try:
             await app(scope, receive, watch)
         finally:
-            self.count(note, scope["method"], status)
+            self.add(note, scope["method"], status)
 
     def collect(self) -> Iterator[Metric]:
         """For Prometheus."""
@@ -82,6 +93,6 @@ class Tally(Collector):
             labels=["handler", "method", "status", "source"],
         )
         # A copy: the event loop goes on counting.
-        for (handler, method, status, source), count in self.counts.copy().items():
-            family.add_metric([handler, method, str(status), source], count)
+        for (handler, method, status, source), count in self._counts.copy().items():
+            family.add_metric([handler, method, str(status), source], count.value)
         yield family

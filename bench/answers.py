@@ -1,0 +1,166 @@
+"""Answering over HTTP
+
+`/api/v1/rankings` of 100 homeservers (30 kB) from the byte cache, as `pingboard serve` answers it,
+against a bare ASGI app that sends the same bytes, headers and body; then its 304 against its 200.
+Two servers, each in a process of its own, are asked over a socket each by one client, 50 requests
+at a time; in many short turns, since a virtual machine's speed changes by more than the difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bench.latency import length_of
+from bench.live import SCOPE
+from bench.pairs import Pair
+from bench.pongs import END, synthesize
+from bench.store import write_ours
+from pingboard.boards import Boards
+from pingboard.store.engine import open_engine
+from pingboard.web.app import cache_answers, create_app
+from pingboard.web.server import Server, listen
+
+PATH = "/api/v1/rankings"
+SAMPLES = 10_000
+REQUESTS = 5_000
+TURNS = 31
+AT_ONCE = 50
+
+
+def pairs(quick: bool) -> Iterator[Pair]:
+    """The figures; `quick` with a tenth of the turns."""
+    turns = TURNS // 10 if quick else TURNS
+    with serving("cached") as cached, serving("bare") as bare:
+        etag = cached.etag()
+        yield Pair(
+            f"{REQUESTS:,} cached answers / a bare ASGI app's (0.95 of its rate)",
+            lambda: cached.ask(REQUESTS),
+            lambda: bare.ask(REQUESTS),
+            1 / 0.95,
+            ours_count=REQUESTS,
+            theirs_count=REQUESTS,
+            turns=turns,
+        )
+        yield Pair(
+            f"{REQUESTS:,} answers 304 / 200 (1.25 of the rate)",
+            lambda: cached.ask(REQUESTS, etag),
+            lambda: cached.ask(REQUESTS),
+            1 / 1.25,
+            ours_count=REQUESTS,
+            theirs_count=REQUESTS,
+            turns=turns,
+        )
+
+
+@contextmanager
+def serving(which: str) -> Iterator[Client]:
+    """A client of a server process of its own: `cached` or `bare`."""
+    command = [sys.executable, "-m", "bench.answers", which]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        yield Client(server.stdout.readline().strip())
+
+
+class Client:
+    """One kept-alive connection."""
+
+    def __init__(self, url: str) -> None:
+        host, port = url.removeprefix("http://").rstrip("/").split(":")
+        self._socket = socket.create_connection((host, int(port)))
+
+    def etag(self) -> str:
+        head = self._ask_once(b"").partition(b"\r\n\r\n")[0].decode().lower()
+        return next(line[6:] for line in head.split("\r\n") if line.startswith("etag: "))
+
+    def ask(self, requests: int, etag: str = "") -> None:
+        """Send so many requests and read their answers."""
+        header = f"if-none-match: {etag}\r\n".encode() if etag else b""
+        answers = memoryview(bytearray(len(self._ask_once(header)) * AT_ONCE))
+        for _ in range(requests // AT_ONCE):
+            self._socket.sendall(_request(header) * AT_ONCE)
+            self._fill(answers)
+
+    def _ask_once(self, header: bytes) -> bytes:
+        self._socket.sendall(_request(header))
+        got = b""
+        while b"\r\n\r\n" not in got:
+            got += self._socket.recv(1 << 16)
+        head, _, body = got.partition(b"\r\n\r\n")
+        rest = bytearray(length_of(head) - len(body) if b" 200 " in head[:20] else 0)
+        self._fill(memoryview(rest))
+        return got + rest
+
+    def _fill(self, buffer: memoryview) -> None:
+        while buffer:
+            size = self._socket.recv_into(buffer, 0, socket.MSG_WAITALL)
+            if not size:
+                raise ConnectionError("the server closed the connection")
+            buffer = buffer[size:]
+
+
+def _request(header: bytes) -> bytes:
+    return f"GET {PATH} HTTP/1.1\r\nhost: x\r\n".encode() + header + b"\r\n"
+
+
+def _serve(which: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ours.db"
+        write_ours(path, synthesize(SAMPLES))
+        boards = Boards(open_engine(f"sqlite:///{path}", read_only=True))
+        app: ASGIApp = cache_answers(create_app(boards, clock=_end), boards, clock=_end)
+        if which == "bare":
+            app = _saying(asyncio.run(_messages_of(app)))
+        gc.freeze()  # as `pingboard serve` does
+        server = Server(app, listen("127.0.0.1", 0))
+        server.start()
+        print(server.url, flush=True)
+        # Whoever asks ends this with the pipe.
+        sys.stdin.read()
+        server.stop()
+
+
+def _end() -> datetime:
+    return END
+
+
+async def _messages_of(app: ASGIApp) -> list[Message]:
+    """What an app sends."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    headers = [(b"host", b"x")]
+    await app({**SCOPE, "path": PATH, "query_string": b"", "headers": headers}, receive, send)
+    return sent
+
+
+def _saying(messages: list[Message]) -> ASGIApp:
+    """The bare app: it sends these, whatever it is asked."""
+    start, body = messages
+
+    async def bare(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send(start)
+        await send(body)
+
+    return bare
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])

@@ -1,0 +1,77 @@
+"""How soon a change is noticed, and how rarely it is looked for; by a clock that the test moves."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from pingboard.boards import Boards
+from pingboard.store.engine import Engine
+from pingboard.web.freshness import Freshness
+from tests.samples import make_sample
+from tests.web.site import record
+
+NOW = datetime(2026, 5, 29, tzinfo=UTC)
+
+
+class Asked:
+    """Boards that count how often they are asked for their version."""
+
+    version_is_cheap = True
+
+    def __init__(self, boards: Boards) -> None:
+        self._boards = boards
+        self.times = 0
+
+    def version(self) -> int:
+        self.times += 1
+        return self._boards.version()
+
+
+class Clock:
+    """A monotonic clock that stands still."""
+
+    def __init__(self) -> None:
+        self.now_s = time.monotonic()
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("pingboard.web.freshness.time.monotonic", clock)
+    return clock
+
+
+async def test_many_requests_share_the_asking(store: Engine, clock: Clock) -> None:
+    boards = Asked(Boards(store))
+    freshness = Freshness(boards, lambda: NOW)  # type: ignore[arg-type]
+    first = await freshness()
+    for _ in range(3000):  # in 90 ms
+        clock.now_s += 0.00003
+        assert await freshness() == first
+    assert boards.times < 110
+
+
+async def test_a_change_is_noticed_within_a_millisecond(store: Engine, clock: Clock) -> None:
+    freshness = Freshness(Boards(store), lambda: NOW)
+    for _ in range(100):
+        before = await freshness()
+        clock.now_s += 0.0005
+    record(store, [make_sample(1)])
+    clock.now_s += 0.0005
+    assert await freshness() != before
+
+
+async def test_while_pongs_come_in_each_is_noticed_at_once(store: Engine, clock: Clock) -> None:
+    freshness = Freshness(Boards(store), lambda: NOW)
+    seen = [await freshness()]
+    for number in range(1, 6):
+        record(store, [make_sample(number)])
+        clock.now_s += 0.000051
+        seen.append(await freshness())
+    assert len(set(seen)) == len(seen)
