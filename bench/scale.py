@@ -33,7 +33,7 @@ def pairs(quick: bool) -> Iterator[Pair | Size]:
             peak(theirs, "bench.peer"),
             1 / 6,
         )
-        yield against_peer(ours, theirs, many, with_matrix=True, target=1 / 150)
+        yield against_peer(ours, theirs, many, 1 / 150, with_matrix=True)
 
 
 def peak(path: Path, module: str) -> float:
