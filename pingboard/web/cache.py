@@ -84,7 +84,12 @@ class ByteCache:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer from memory, or let the app answer and remember it."""
-        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+        if (
+            scope["type"] != "http"
+            or scope["method"] not in ("GET", "HEAD")
+            # Before asking for the version: what says how the database is must not wait for it.
+            or scope["path"] in self._uncacheable
+        ):
             await self._tally.pass_on(self.app, scope, receive, send)
             return
         accept = codings = matches = languages = host = b""
@@ -134,7 +139,7 @@ class ByteCache:
         """Answer what there is no shortcut to, and make one."""
         path, query, host, scheme, accept, languages, codings = asked
         length = sum(len(one) for one in (query, host, accept, languages, codings))
-        if path in self._uncacheable or length > LONGEST_REQUEST:
+        if length > LONGEST_REQUEST:
             await self._tally.pass_on(self.app, scope, receive, send)
             return
         language = choose_language(languages.decode("latin-1")) if languages else DEFAULT

@@ -199,6 +199,23 @@ async def test_an_answer_that_can_be_made_anew_at_once_needs_the_app_no_more() -
         assert app.asked == 2
 
 
+async def test_what_is_not_kept_does_not_wait_for_the_version() -> None:
+    class NotKept(Counting):
+        """Its data can't be looked at any more."""
+
+        async def version(self) -> object:
+            if self.asked:
+                raise AssertionError("asked for the version")
+            return self.data
+
+        def answer(self, request: Request) -> Response:
+            return PlainTextResponse("well", headers={"Cache-Control": "no-store"})
+
+    app = NotKept()
+    async with client(ByteCache(app, app.version)) as http:
+        assert [(await http.get("/healthz")).text for _ in range(2)] == ["well", "well"]
+
+
 class Slow(Counting):
     """Answers once it is let go on."""
 
