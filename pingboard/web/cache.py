@@ -108,15 +108,8 @@ class ByteCache:
         if version != self._shortcut_version:
             self._shortcuts.clear()
             self._shortcut_version = version
-        asked = (
-            scope["path"],
-            scope["query_string"],
-            host,
-            scope.get("scheme"),
-            accept,
-            languages,
-            codings,
-        )
+        path, query, scheme = scope["path"], scope["query_string"], scope.get("scheme")
+        asked = (path, query, host, scheme, accept, languages, codings)
         answer = self._shortcuts.get(asked)
         if answer is None:
             await self._answer(asked, version, matches, scope, receive, send)
