@@ -24,9 +24,9 @@ from pingboard import profiles
 from pingboard.boards import Boards, Question
 from pingboard.model import BoardName
 from pingboard.store.engine import open_engine
-from pingboard.web.matrix import write_pairs
+from pingboard.web.api.matrix import write_pairs
+from pingboard.web.api.rankings import Rankings
 from pingboard.web.parameters import BoardQuery
-from pingboard.web.rankings import Rankings
 
 
 def pairs(quick: bool) -> Iterator[Pair]:

@@ -17,26 +17,18 @@ from fastapi.routing import APIRoute
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
 from pingboard.store.engine import open_engine
-from pingboard.web import (
+from pingboard.web import dependencies, description, errors
+from pingboard.web.api import (
     badges,
-    dependencies,
-    description,
-    docs,
-    edition_pages,
     editions,
     health,
     history,
     history_image,
-    homeserver_page,
     homeservers,
     live,
     matrix,
-    matrix_page,
     metrics,
-    pages,
     pingstat,
-    problem_types,
-    problems,
     rankings,
     rooms,
     samples,
@@ -44,11 +36,15 @@ from pingboard.web import (
 )
 from pingboard.web.cache import ByteCache
 from pingboard.web.dependencies import Given, refuse_repeated
-from pingboard.web.feed import Feed
 from pingboard.web.freshness import Freshness
 from pingboard.web.gauges import Metrics, instrument
 from pingboard.web.limits import Limits
+from pingboard.web.live_updates import Feed
 from pingboard.web.middleware import CacheHeaders, CommonHeaders, HeadAsGet, Preflight
+from pingboard.web.pages import board, docs, embed, files, join, problem_types
+from pingboard.web.pages import editions as edition_pages
+from pingboard.web.pages import homeserver as homeserver_page
+from pingboard.web.pages import matrix as matrix_page
 
 _DESCRIPTION = """\
 The leaderboard of Matrix homeservers by message latency.
@@ -74,7 +70,7 @@ _ABOUT: dict[str, Any] = {
     "docs_url": None,
     "redoc_url": None,
     "redirect_slashes": False,
-    "responses": problems.ADDRESS_TOO_LONG_RESPONSE,
+    "responses": errors.ADDRESS_TOO_LONG_RESPONSE,
 }
 
 _ROUTERS = (
@@ -96,6 +92,10 @@ _ROUTERS = (
     health.router,
     metrics.router,
     problem_types.router,
+    docs.router,
+    board.router,
+    embed.router,
+    join.router,
 )
 """In the order in which the description lists them."""
 
@@ -133,14 +133,13 @@ def create_app(
     dependencies.provide(app, given)
     instrument(app, gauges)
     _add_layers(app, clock, per_minute)
-    problems.install(app)
+    errors.install(app)
     for router in _ROUTERS:
         app.include_router(router)
     app.state.paths = [
         route.path for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)
     ]
-    docs.mount(app)
-    pages.mount(app)
+    files.mount(app)
     description.install(app)
     return app
 

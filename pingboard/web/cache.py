@@ -39,8 +39,8 @@ from pingboard.web.entries import (
     renew_entry,
     send_answer,
 )
-from pingboard.web.language import DEFAULT, choose_language
 from pingboard.web.middleware import IS_HEAD
+from pingboard.web.pages.language import DEFAULT, choose_language
 from pingboard.web.recorder import Recorder
 from pingboard.web.renewal import invite
 from pingboard.web.tally import APP, CACHE, Tally, take_notes

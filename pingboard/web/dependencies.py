@@ -13,8 +13,8 @@ from fastapi.dependencies.utils import get_flat_params
 
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
-from pingboard.web.feed import Feed
 from pingboard.web.gauges import Metrics
+from pingboard.web.live_updates import Feed
 from pingboard.web.parameters import refusal
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from pingboard.boards import Boards
-    from pingboard.web.feed import Feed
+    from pingboard.web.live_updates import Feed
 
 MOST_HOMESERVERS = 100
 OTHER = "other"

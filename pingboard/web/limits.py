@@ -17,7 +17,7 @@ from fastapi_problem.error import Problem
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pingboard.web import problems
+from pingboard.web import errors
 
 LONGEST_ADDRESS = 16_000
 """Bytes of path and query; more than all parameters at their longest."""
@@ -54,7 +54,7 @@ class Limits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
         if scope["type"] == "http" and (problem := self._refuse(scope)) is not None:
-            response = problems.respond(Request(scope), problem)
+            response = errors.respond(Request(scope), problem)
             await response(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -62,14 +62,14 @@ class Limits:
     def _refuse(self, scope: Scope) -> Problem | None:
         length = len(scope["raw_path"]) + len(scope["query_string"])
         if length > LONGEST_ADDRESS:
-            return problems.AddressTooLongProblem(
+            return errors.AddressTooLongProblem(
                 f"The address has {length} bytes; {LONGEST_ADDRESS} is the most."
             )
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if not self._per_second or not path.startswith(COSTLY):
             return None
         wait_s = self._take(_name_client(scope))
-        return problems.TooManyRequestsProblem(wait_s) if wait_s else None
+        return errors.TooManyRequestsProblem(wait_s) if wait_s else None
 
     def _take(self, client: str | None) -> int:
         """Take one request from a client's bucket; the seconds to wait where it is empty."""

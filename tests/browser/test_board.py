@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Page, Route, expect
 
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
-from pingboard.web import board_page
+from pingboard.web.pages import board as board_page
 from tests.browser.conftest import origin_of
 from tests.browser.tabs import open_tab
 from tests.web.site import ROOM, make_answers, open_store, record, serve

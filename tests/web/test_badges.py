@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pingboard.store.engine import Engine
-from pingboard.web.badges import EXAMPLE
+from pingboard.web.api.badges import EXAMPLE
 from tests.web.site import make_answers, record, serve
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pingboard.model import Standing
-from pingboard.web.bars import MOST_TICKS, Bar, Scale
+from pingboard.web.pages.bars import MOST_TICKS, Bar, Scale
 
 _SORTED_MS = st.lists(st.floats(0, 600_000), min_size=5, max_size=5).map(sorted)
 

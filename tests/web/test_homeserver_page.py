@@ -13,8 +13,8 @@ import pytest
 from pingboard.model import Batch, Rejected, Rejection, Sample, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
-from pingboard.web.language import get_language
-from pingboard.web.remedies import REMEDIES
+from pingboard.web.pages.language import get_language
+from pingboard.web.pages.remedies import REMEDIES
 from tests.web.site import NOW, ROOM, make_answers, record, serve, text_of
 from tests.web.test_badges import HOSTILE
 

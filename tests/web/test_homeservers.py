@@ -14,9 +14,9 @@ from pingboard.model import Batch, Rejected, Rejection, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.tables import ping, server, unanswered
-from pingboard.web.history import HISTORY_EXAMPLE
-from pingboard.web.homeservers import HOMESERVERS_EXAMPLE, PROFILE_EXAMPLE
-from pingboard.web.remedies import REMEDIES
+from pingboard.web.api.history import HISTORY_EXAMPLE
+from pingboard.web.api.homeservers import HOMESERVERS_EXAMPLE, PROFILE_EXAMPLE
+from pingboard.web.pages.remedies import REMEDIES
 from tests.samples import make_ping
 from tests.web.site import NOW, ROOM, make_answers, record, serve
 

@@ -14,8 +14,8 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.frontend import CommandLineInterface
 from babel.messages.pofile import read_po
 
-from pingboard.web.frame import PageQuery
-from pingboard.web.language import LANGUAGES, choose_language, get_language
+from pingboard.web.pages.language import LANGUAGES, choose_language, get_language
+from pingboard.web.pages.layout import PageQuery
 
 REPOSITORY = Path(__file__).parents[2]
 LOCALE = REPOSITORY / "pingboard/web/locale"

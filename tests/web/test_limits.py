@@ -13,7 +13,7 @@ import pytest
 from pingboard.store.engine import Engine
 from pingboard.web import limits
 from pingboard.web.limits import BURST, LONGEST_ADDRESS, Limits
-from pingboard.web.problem_types import TYPES
+from pingboard.web.pages.problem_types import TYPES
 from tests.web.site import make_answers, record, serve
 
 COSTLY = "/api/v1/matrix"

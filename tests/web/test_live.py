@@ -22,8 +22,9 @@ from pingboard.store.engine import Engine
 from pingboard.store.figures import read_lineage_names
 from pingboard.store.samples import read_new
 from pingboard.store.tables import sample
-from pingboard.web import feed, live
-from pingboard.web.feed import NewRank, compare
+from pingboard.web import live_updates as feed
+from pingboard.web.api import live
+from pingboard.web.live_updates import NewRank, compare
 from tests.samples import ROOM as OTHER_ROOM
 from tests.samples import make_ping, make_pong, make_sample
 from tests.web.site import NOW, ROOM, make_answers, open_store, record, serve

@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from pingboard.store.engine import Engine
-from pingboard.web.cursors import write_cursor
-from pingboard.web.matrix import EXAMPLE
+from pingboard.web.api.cursors import write_cursor
+from pingboard.web.api.matrix import EXAMPLE
 from tests.web.site import ROOM, make_answers, record, serve
 
 MATRIX = "/api/v1/matrix"

@@ -11,7 +11,7 @@ from pingboard.boards import Boards
 from pingboard.model import BoardName, Sample, Window, to_ts
 from pingboard.render import markdown
 from pingboard.store.engine import Engine
-from pingboard.web.rankings import EXAMPLE
+from pingboard.web.api.rankings import EXAMPLE
 from tests.samples import make_ping, make_pong
 from tests.twim import TABLE_2020_04_09
 from tests.web.site import ALIAS, NOW, ROOM, make_answers, open_store, record, serve

@@ -14,7 +14,7 @@ from pingboard.model import Batch, Provenance, Sample, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.samples import CHUNK_ROWS
-from pingboard.web.samples_schema import CSV_EXAMPLE, NDJSON_EXAMPLE, SAMPLES_EXAMPLE
+from pingboard.web.api.samples_schema import CSV_EXAMPLE, NDJSON_EXAMPLE, SAMPLES_EXAMPLE
 from tests.samples import make_ping, make_pong
 from tests.web.site import NOW, ROOM, make_answers, record, serve
 

@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pingboard.web.sparks import HEIGHT, PARTS, STEP, draw_spark
+from pingboard.web.pages.sparks import HEIGHT, PARTS, STEP, draw_spark
 
 _TREND = st.lists(st.none() | st.floats(0, 600_000), min_size=PARTS, max_size=PARTS)
 

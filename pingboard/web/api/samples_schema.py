@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from pingboard.web.answers import Answer
+from pingboard.web.schemas import Answer
 
 SAMPLE_EXAMPLE: JsonDict = {
     "room_id": "!ping:one.example",

@@ -25,11 +25,11 @@ from fastapi import Request
 from pydantic import Field
 from starlette.responses import HTMLResponse
 
-from pingboard.web.language import LANGUAGES, Language, find_language, get_language, mark
+from pingboard.web.pages.language import LANGUAGES, Language, find_language, get_language, mark
 from pingboard.web.parameters import RoomQuery
 
 TAG = "pages"
-"""Marks the paths whose errors are pages too (see problems)."""
+"""Marks the paths whose errors are pages too (see errors)."""
 
 NAVIGATION = {
     "/": mark("Board"),
@@ -201,5 +201,5 @@ def _digest(name: str) -> str:
 
 
 def _static(root: str, name: str) -> str:
-    """With a digest of the content, so that a browser may keep it for ever (see pages)."""
+    """With a digest of the content, so that a browser may keep it for ever (see files)."""
     return f"{root}/static/{name}?v={_digest(name)}"

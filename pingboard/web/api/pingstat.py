@@ -19,7 +19,7 @@ from pingboard.ranking import pingstat
 from pingboard.store import export
 from pingboard.store.figures import lineage
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.frame import render
+from pingboard.web.pages.layout import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

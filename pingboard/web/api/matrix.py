@@ -11,15 +11,15 @@ from pydantic.config import JsonDict
 
 from pingboard import profiles
 from pingboard.ranking.pairs import Pairs
-from pingboard.web import problems
-from pingboard.web.answers import Answer, Milliseconds, describe
-from pingboard.web.cursors import link_next, read_cursor, write_cursor
+from pingboard.web import errors
+from pingboard.web.api.cursors import link_next, read_cursor, write_cursor
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.detail_parameters import MatrixQuery
 from pingboard.web.parameters import refusal
+from pingboard.web.schemas import Answer, Milliseconds, describe
 
 router = APIRouter(
-    tags=["matrix"], responses=problems.UNKNOWN_ROOM_RESPONSE | problems.TOO_MANY_REQUESTS_RESPONSE
+    tags=["matrix"], responses=errors.UNKNOWN_ROOM_RESPONSE | errors.TOO_MANY_REQUESTS_RESPONSE
 )
 
 

@@ -11,11 +11,11 @@ from starlette.responses import Response
 from pingboard import editions
 from pingboard.model import BoardName, UnknownRoomError, from_ts
 from pingboard.store import editions as store
-from pingboard.web import choices
+from pingboard.web.api.editions import Name, find_edition
 from pingboard.web.charts import bumps
 from pingboard.web.dependencies import GivenBoards
-from pingboard.web.editions import Name, find_edition
-from pingboard.web.frame import TAG, PageQuery, language_of, render
+from pingboard.web.pages import choices
+from pingboard.web.pages.layout import TAG, PageQuery, language_of, render
 from pingboard.web.parameters import parse_instant
 
 WEEKS = 12

@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pingboard.model import from_ts
 from pingboard.store.health import read_health, read_rooms
-from pingboard.web import problems
+from pingboard.web import errors
+from pingboard.web.api.health import STALE_AFTER
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.health import STALE_AFTER
 from pingboard.web.parameters import NoQuery
 
-router = APIRouter(tags=["rooms"], responses=problems.BAD_PARAMETER_RESPONSE)
+router = APIRouter(tags=["rooms"], responses=errors.BAD_PARAMETER_RESPONSE)
 
 
 class RoomSummary(BaseModel):

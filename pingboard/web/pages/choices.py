@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from pingboard.model import DEFAULT_WINDOW, WINDOWS, BoardName, Window
-from pingboard.web.frame import Link
-from pingboard.web.language import Language, mark
+from pingboard.web.pages.language import Language, mark
+from pingboard.web.pages.layout import Link
 from pingboard.web.parameters import NoQuery, WindowQuery
 
 

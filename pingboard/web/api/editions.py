@@ -11,11 +11,11 @@ from starlette.responses import Response
 
 from pingboard.boards import Boards
 from pingboard.store import editions
-from pingboard.web import problems
+from pingboard.web import errors
+from pingboard.web.api.rankings import MarkdownResponse
 from pingboard.web.dependencies import GivenBoards
-from pingboard.web.frame import render_text
+from pingboard.web.pages.layout import render_text
 from pingboard.web.parameters import NoQuery
-from pingboard.web.rankings import MarkdownResponse
 
 FEED_ENTRIES = 26
 IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -39,7 +39,7 @@ _NOT_FOUND: dict[int | str, dict[str, Any]] = {
     404: {"description": "There is no such edition", "content": {"application/problem+json": {}}}
 }
 
-router = APIRouter(tags=["editions"], responses=problems.BAD_PARAMETER_RESPONSE)
+router = APIRouter(tags=["editions"], responses=errors.BAD_PARAMETER_RESPONSE)
 
 
 @router.get(

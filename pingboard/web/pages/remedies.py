@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pingboard.model import Rejection
-from pingboard.web.language import mark
+from pingboard.web.pages.language import mark
 
 
 class Advice(NamedTuple):

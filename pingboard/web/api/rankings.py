@@ -11,16 +11,16 @@ from pydantic.config import JsonDict
 
 from pingboard.model import Board, BoardName
 from pingboard.render import csv, markdown
-from pingboard.web import problems
+from pingboard.web import errors
 from pingboard.web.accept import preferred
-from pingboard.web.answers import Answer, Interval, Milliseconds, RoomName
 from pingboard.web.dependencies import GivenAll, GivenBoards, Now
 from pingboard.web.parameters import BoardQuery, TableQuery
 from pingboard.web.renewal import offer
+from pingboard.web.schemas import Answer, Interval, Milliseconds, RoomName
 
 JSON = "application/json"
 
-router = APIRouter(tags=["rankings"], responses=problems.UNKNOWN_ROOM_RESPONSE)
+router = APIRouter(tags=["rankings"], responses=errors.UNKNOWN_ROOM_RESPONSE)
 
 
 class Filters(BaseModel):

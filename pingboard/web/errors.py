@@ -16,9 +16,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from pingboard.model import UnknownHomeserverError, UnknownRoomError
-from pingboard.web import frame
-from pingboard.web.language import mark
 from pingboard.web.middleware import HEADERS
+from pingboard.web.pages import layout
+from pingboard.web.pages.language import mark
 
 RETRY_AFTER_S = 30
 """When to come back after a 503."""
@@ -185,7 +185,7 @@ def _finish(
     """Make it a page for a person, and give it the headers that every answer has."""
     if _wants_page(request):
         kept = {name: response.headers[name] for name in _KEPT if name in response.headers}
-        response = frame.render_problem(request, content, headers=kept)
+        response = layout.render_problem(request, content, headers=kept)
     # The middleware does it too, but an unexpected error is answered outside of it.
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
@@ -196,7 +196,7 @@ def _wants_page(request: Request) -> bool:
     """A page's errors are pages; of a path that does not exist, a browser gets one."""
     route = request.scope.get("route")
     if isinstance(route, APIRoute):
-        return frame.TAG in route.tags
+        return layout.TAG in route.tags
     return "text/html" in request.headers.get("accept", "")
 
 

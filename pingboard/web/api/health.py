@@ -12,11 +12,11 @@ from pydantic import BaseModel, Field
 from pingboard.model import RoomState, WorkerState, from_ts
 from pingboard.store.health import Health as StoreHealth
 from pingboard.store.health import RoomHealth, read_health, read_rooms
-from pingboard.web import problems
+from pingboard.web import errors
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.parameters import NoQuery
 
-router = APIRouter(tags=["operations"], responses=problems.BAD_PARAMETER_RESPONSE)
+router = APIRouter(tags=["operations"], responses=errors.BAD_PARAMETER_RESPONSE)
 
 STALE_AFTER = timedelta(minutes=3)
 """A sync is answered at least twice a minute, also where nothing happens."""
@@ -60,7 +60,7 @@ async def get_health(_query: Annotated[NoQuery, Query()], response: Response) ->
     "/readyz",
     operation_id="get_readiness",
     summary="Is the data up to date?",
-    responses=problems.NOT_READY_RESPONSE,
+    responses=errors.NOT_READY_RESPONSE,
 )
 def get_readiness(
     boards: GivenBoards, now: Now, _query: Annotated[NoQuery, Query()], response: Response
@@ -74,7 +74,7 @@ def get_readiness(
     try:
         health, rooms = read_health(boards.engine), read_rooms(boards.engine)
     except Exception:  # noqa: BLE001 (whatever the driver says, it is not ready)
-        raise problems.NotReadyProblem("database", "The database can't be read.") from None
+        raise errors.NotReadyProblem("database", "The database can't be read.") from None
     synced_at = _require_sync(health, now)
     _require_room(rooms.values())
     return Readiness(
@@ -88,24 +88,24 @@ def _require_room(rooms: Iterable[RoomHealth]) -> None:
     states = {RoomState(one.state) for one in rooms if one.state is not None}
     if RoomState.JOINED not in states and states & _SHUT.keys():
         why = " and ".join(said for state, said in _SHUT.items() if state in states)
-        raise problems.NotReadyProblem("room", f"The worker can't ping in any room: {why}.")
+        raise errors.NotReadyProblem("room", f"The worker can't ping in any room: {why}.")
 
 
 def _require_sync(health: StoreHealth, now: datetime) -> datetime:
     """When the worker last synced; a problem where that is not good enough."""
     if not health.workers:
-        raise problems.NotReadyProblem("no-worker", "No worker has used this database yet.")
+        raise errors.NotReadyProblem("no-worker", "No worker has used this database yet.")
     worker = health.workers[0]
     state, since, synced_ts = WorkerState(worker.state), from_ts(worker.since_ts), worker.synced_ts
     if state in _REASONS:
-        raise problems.NotReadyProblem(
+        raise errors.NotReadyProblem(
             str(state), f"{_REASONS[state]} Since {since.isoformat(timespec='seconds')}."
         )
     is_starting = state is WorkerState.STARTING
     if is_starting and now - since <= STALE_AFTER:
-        raise problems.NotReadyProblem("starting", "The worker has started and not synced yet.")
+        raise errors.NotReadyProblem("starting", "The worker has started and not synced yet.")
     if synced_ts is None or is_starting or now - from_ts(synced_ts) > STALE_AFTER:
-        raise problems.NotReadyProblem(
+        raise errors.NotReadyProblem(
             "stale", f"The worker has not synced for {STALE_AFTER}; is it still running?"
         )
     return from_ts(synced_ts)

@@ -16,16 +16,16 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Send
 
-from pingboard.web import problems
-from pingboard.web.answers import shorten
+from pingboard.web import errors
+from pingboard.web.api.samples import describe_sample
 from pingboard.web.dependencies import GivenBoards, GivenFeed
-from pingboard.web.feed import MOST_AT_ONCE, Event, NewPong, NewRank, Start
+from pingboard.web.live_updates import MOST_AT_ONCE, Event, NewPong, NewRank, Start
 from pingboard.web.middleware import is_head
 from pingboard.web.parameters import RoomQuery
-from pingboard.web.samples import describe_sample
+from pingboard.web.schemas import shorten
 
 router = APIRouter(
-    tags=["live"], responses=problems.UNKNOWN_ROOM_RESPONSE | problems.TOO_MANY_REQUESTS_RESPONSE
+    tags=["live"], responses=errors.UNKNOWN_ROOM_RESPONSE | errors.TOO_MANY_REQUESTS_RESPONSE
 )
 
 PATIENCE_S = 30.0
@@ -101,7 +101,7 @@ async def _ask(
 ) -> _Asked:
     """Everything that can be refused, before the stream begins."""
     if feed.is_full:
-        raise problems.TooBusyProblem("Too many listeners; please come back later.")
+        raise errors.TooBusyProblem("Too many listeners; please come back later.")
     # In the pool, as any path that asks the database.
     room_id, _ = await run_in_threadpool(boards.find_room, query.room)
     return _Asked(room_id, None if last_event_id is None else int(last_event_id))
@@ -120,7 +120,7 @@ async def _ask(
             "too long ago: read what you need anew). A comment at least every 15 s.",
             "content": {"text/event-stream": {"example": EXAMPLE}},
         },
-        **problems.TOO_BUSY_RESPONSE,
+        **errors.TOO_BUSY_RESPONSE,
     },
 )
 async def follow_live(

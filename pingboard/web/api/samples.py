@@ -22,20 +22,20 @@ from pingboard.store.changes import find_version
 from pingboard.store.figures import lineage
 from pingboard.store.retention import find_kept_from
 from pingboard.store.samples import Key, RawSample, Selection, find_page_end, stream
-from pingboard.web import problems
+from pingboard.web import errors
 from pingboard.web.accept import preferred
-from pingboard.web.answers import Answer, describe
-from pingboard.web.cursors import link_next, read_cursor, write_cursor
+from pingboard.web.api.cursors import link_next, read_cursor, write_cursor
+from pingboard.web.api.samples_schema import RESPONSES, SAMPLE_EXAMPLE
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.detail_parameters import SampleFormat, SamplesQuery
 from pingboard.web.encodings import choose_encoding, encode_stream
 from pingboard.web.entries import is_matched
 from pingboard.web.middleware import is_head
 from pingboard.web.parameters import refusal, write_instant
-from pingboard.web.samples_schema import RESPONSES, SAMPLE_EXAMPLE
+from pingboard.web.schemas import Answer, describe
 
 router = APIRouter(
-    tags=["samples"], responses=problems.UNKNOWN_ROOM_RESPONSE | problems.TOO_MANY_REQUESTS_RESPONSE
+    tags=["samples"], responses=errors.UNKNOWN_ROOM_RESPONSE | errors.TOO_MANY_REQUESTS_RESPONSE
 )
 
 JSON_PAGE = 1000

@@ -12,15 +12,15 @@ from pydantic.config import JsonDict
 from pingboard import profiles
 from pingboard.model import BoardName, from_ts
 from pingboard.ranking.history import STEPS, Bucket, choose_step, count_buckets
-from pingboard.web import problems
-from pingboard.web.answers import Answer, Loss, Milliseconds, describe
+from pingboard.web import errors
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.detail_parameters import HistoryQuery
 from pingboard.web.parameters import HomeserverName, refusal
+from pingboard.web.schemas import Answer, Loss, Milliseconds, describe
 
 router = APIRouter(
     tags=["homeservers"],
-    responses=problems.UNKNOWN_HOMESERVER_RESPONSE | problems.TOO_MANY_REQUESTS_RESPONSE,
+    responses=errors.UNKNOWN_HOMESERVER_RESPONSE | errors.TOO_MANY_REQUESTS_RESPONSE,
 )
 
 MOST_BUCKETS = 2000
@@ -110,7 +110,7 @@ class History(Answer):
     "/api/v1/homeservers/{name}/history",
     operation_id="get_homeserver_history",
     summary="One homeserver over time",
-    responses=problems.UNKNOWN_HOMESERVER_RESPONSE | problems.TOO_MANY_REQUESTS_RESPONSE,
+    responses=errors.UNKNOWN_HOMESERVER_RESPONSE | errors.TOO_MANY_REQUESTS_RESPONSE,
 )
 def get_homeserver_history(
     boards: GivenBoards, now: Now, name: HomeserverName, query: Annotated[HistoryQuery, Query()]

@@ -7,10 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from pingboard.web import choices, problems
-from pingboard.web.board_view import BoardPageQuery, view
+from pingboard.web import errors
 from pingboard.web.dependencies import GivenAll, Now
-from pingboard.web.frame import TAG, language_of, render
+from pingboard.web.pages import choices
+from pingboard.web.pages.board_view import BoardPageQuery, view
+from pingboard.web.pages.layout import TAG, language_of, render
 
 ROWS = 10
 """Of the board, where nothing else is asked for."""
@@ -30,7 +31,7 @@ def show_embedded(
 ) -> Response:
     """The board without all around it; 403 where embedding is not turned on."""
     if not given.embed_origins:
-        raise problems.EmbeddingOffProblem(
+        raise errors.EmbeddingOffProblem(
             "Embedding is off here. Who runs this pingboard turns it on by naming the sites that "
             "may, for example PINGBOARD_EMBED_ORIGINS=https://blog.example, or * for all."
         )

@@ -22,8 +22,8 @@ from pingboard.model import (
 from pingboard.profiles import Profile
 from pingboard.servername import is_server_name, server_of
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.frame import TAG, PageQuery, render
-from pingboard.web.remedies import REMEDIES
+from pingboard.web.pages.layout import TAG, PageQuery, render
+from pingboard.web.pages.remedies import REMEDIES
 
 SIMILAR = 3
 """Names that may have been meant, at most."""

@@ -1,16 +1,16 @@
 """/docs: Swagger UI on our own OpenAPI description, from our own files.
 
 FastAPI's page loads it from another site and starts it with an inline script; both are forbidden
-here. The package fastapi-swagger brings the files, `static/docs.js` starts it.
+here. The package fastapi-swagger brings the files, `static/docs.js` starts it
+(see files).
 """
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
 
-from pingboard.web.frame import render
+from pingboard.web.pages.layout import render
 
 router = APIRouter(include_in_schema=False)
 
@@ -19,10 +19,3 @@ router = APIRouter(include_in_schema=False)
 async def show_docs(request: Request) -> Response:
     """The page that shows `/openapi.json`."""
     return render(request, "docs.html", {})
-
-
-def mount(app: FastAPI) -> None:
-    """Serve the page and Swagger UI's files."""
-    app.include_router(router)
-    files = StaticFiles(packages=[("fastapi_swagger", "resources")])
-    app.mount("/static/swagger", files, name="swagger")

@@ -17,12 +17,12 @@ from pingboard.boards import Boards
 from pingboard.model import Board, Standing
 from pingboard.profiles import read_trends
 from pingboard.render.markdown import shortest_decimal, table
-from pingboard.web.bars import Bar, Scale
-from pingboard.web.choices import encode
-from pingboard.web.frame import PageQuery
-from pingboard.web.language import mark
+from pingboard.web.pages.bars import Bar, Scale
+from pingboard.web.pages.choices import encode
+from pingboard.web.pages.language import mark
+from pingboard.web.pages.layout import PageQuery
+from pingboard.web.pages.sparks import PARTS, draw_spark
 from pingboard.web.parameters import TABLE_ROWS, BoardQuery
-from pingboard.web.sparks import PARTS, draw_spark
 
 ROWS = 250
 """Homeservers that the page shows unless `limit` asks for more: a first look stays quick."""

@@ -11,11 +11,11 @@ from starlette.responses import Response
 from pingboard.boards import Boards
 from pingboard.model import Board, UnknownRoomError, from_ts
 from pingboard.store.health import read_health
-from pingboard.web import choices
-from pingboard.web.board_view import BoardPageQuery, view
+from pingboard.web.api.health import STALE_AFTER
 from pingboard.web.dependencies import GivenAll, Now
-from pingboard.web.frame import TAG, language_of, render
-from pingboard.web.health import STALE_AFTER
+from pingboard.web.pages import choices
+from pingboard.web.pages.board_view import BoardPageQuery, view
+from pingboard.web.pages.layout import TAG, language_of, render
 
 REFRESH_S = 5
 """How often a page without JavaScript that waits for its first pongs looks again."""

@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from pingboard import profiles
 from pingboard.model import BoardName
-from pingboard.web import choices
 from pingboard.web.charts import heat
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.frame import TAG, Link, PageQuery, language_of, render
+from pingboard.web.pages import choices
+from pingboard.web.pages.layout import TAG, Link, PageQuery, language_of, render
 from pingboard.web.parameters import WindowQuery
 
 router = APIRouter(tags=[TAG], include_in_schema=False)

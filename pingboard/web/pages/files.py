@@ -1,4 +1,4 @@
-"""The pages for people together, and their files."""
+"""The files of the pages: styles, scripts, images, and those of Swagger UI."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from pingboard.web import board_page, embed_page, join_page
-
 
 class PageFiles(StaticFiles):
-    """Our own files; an address that names their content (see frame) is good for ever."""
+    """Our own files; an address that names their content (see layout) is good for ever."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """The file."""
@@ -22,8 +20,7 @@ class PageFiles(StaticFiles):
 
 
 def mount(app: FastAPI) -> None:
-    """Serve the pages and their files."""
-    app.include_router(board_page.router)
-    app.include_router(embed_page.router)
-    app.include_router(join_page.router)
+    """Serve the files of the pages, and Swagger UI's from the package that brings them."""
+    swagger = StaticFiles(packages=[("fastapi_swagger", "resources")])
+    app.mount("/static/swagger", swagger, name="swagger")
     app.mount("/static", PageFiles(packages=[("pingboard.web", "static")]), name="static")

@@ -21,17 +21,17 @@ from pingboard.boards import Boards
 from pingboard.model import BoardName, UnknownHomeserverError, UnknownRoomError, Window
 from pingboard.ranking.history import STEPS
 from pingboard.render.markdown import shortest_decimal
-from pingboard.web import problems
-from pingboard.web.badges import SvgResponse, clean_xml
+from pingboard.web import errors
+from pingboard.web.api.badges import SvgResponse, clean_xml
 from pingboard.web.charts import smoke
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.frame import render_text
-from pingboard.web.language import get_language
 from pingboard.web.middleware import FRESH
+from pingboard.web.pages.language import get_language
+from pingboard.web.pages.layout import render_text
 from pingboard.web.parameters import ImageQuery
 
 router = APIRouter(
-    tags=["badges"], responses=problems.BAD_PARAMETER_RESPONSE | problems.TOO_MANY_REQUESTS_RESPONSE
+    tags=["badges"], responses=errors.BAD_PARAMETER_RESPONSE | errors.TOO_MANY_REQUESTS_RESPONSE
 )
 
 LONGEST_TITLE = 60

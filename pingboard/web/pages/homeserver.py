@@ -19,12 +19,12 @@ from pingboard.ranking.clocks import Clock
 from pingboard.ranking.comparison import Comparison, compare, diagnose
 from pingboard.ranking.history import STEPS
 from pingboard.ranking.pairs import Pair
-from pingboard.web import choices
 from pingboard.web.charts import columns, smoke, strip
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.frame import TAG, PageQuery, language_of, render
+from pingboard.web.pages import choices
+from pingboard.web.pages.layout import TAG, PageQuery, language_of, render
+from pingboard.web.pages.remedies import REMEDIES
 from pingboard.web.parameters import WindowQuery
-from pingboard.web.remedies import REMEDIES
 
 SHOWN_PARTNERS = 5
 LEAST_SAMPLES = 6

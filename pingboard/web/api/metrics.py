@@ -8,11 +8,11 @@ from fastapi import APIRouter, Query
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
-from pingboard.web import problems
+from pingboard.web import errors
 from pingboard.web.dependencies import GivenAll
 from pingboard.web.parameters import NoQuery
 
-router = APIRouter(tags=["operations"], responses=problems.BAD_PARAMETER_RESPONSE)
+router = APIRouter(tags=["operations"], responses=errors.BAD_PARAMETER_RESPONSE)
 
 
 class PrometheusText(Response):

@@ -7,12 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from pingboard.render.section import section
-from pingboard.web import problems
+from pingboard.web import errors
+from pingboard.web.api.rankings import MARKDOWN_CONTENT, MarkdownResponse
 from pingboard.web.dependencies import GivenAll, Now
 from pingboard.web.parameters import SectionQuery
-from pingboard.web.rankings import MARKDOWN_CONTENT, MarkdownResponse
 
-router = APIRouter(tags=["rankings"], responses=problems.UNKNOWN_ROOM_RESPONSE)
+router = APIRouter(tags=["rankings"], responses=errors.UNKNOWN_ROOM_RESPONSE)
 
 
 @router.get(

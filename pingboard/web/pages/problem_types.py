@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from pingboard.web.frame import TAG, PageQuery, render
+from pingboard.web.pages.layout import TAG, PageQuery, render
 
 router = APIRouter(tags=[TAG], include_in_schema=False)
 

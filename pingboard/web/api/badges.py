@@ -17,13 +17,13 @@ from starlette.responses import Response
 
 from pingboard.model import Standing, UnknownRoomError
 from pingboard.render.markdown import shortest_decimal
-from pingboard.web import problems
+from pingboard.web import errors
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.frame import render_text
+from pingboard.web.pages.layout import render_text
 from pingboard.web.parameters import BadgeQuery
 
 router = APIRouter(
-    tags=["badges"], responses=problems.BAD_PARAMETER_RESPONSE | problems.TOO_MANY_REQUESTS_RESPONSE
+    tags=["badges"], responses=errors.BAD_PARAMETER_RESPONSE | errors.TOO_MANY_REQUESTS_RESPONSE
 )
 
 LABEL = "matrix ping"

@@ -12,12 +12,12 @@ from pingboard import profiles
 from pingboard.model import BoardName, Rejection
 from pingboard.profiles import Place, Profile
 from pingboard.ranking.pairs import Pair
-from pingboard.web import problems
-from pingboard.web.answers import Answer, Loss, Milliseconds, describe
+from pingboard.web import errors
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.detail_parameters import ProfileQuery
+from pingboard.web.pages.remedies import REMEDIES
 from pingboard.web.parameters import HomeserverName, WindowQuery
-from pingboard.web.remedies import REMEDIES
+from pingboard.web.schemas import Answer, Loss, Milliseconds, describe
 
 router = APIRouter(tags=["homeservers"])
 
@@ -229,7 +229,7 @@ class HomeserverProfile(Answer):
     "/api/v1/homeservers",
     operation_id="list_homeservers",
     summary="The homeservers",
-    responses=problems.UNKNOWN_ROOM_RESPONSE,
+    responses=errors.UNKNOWN_ROOM_RESPONSE,
 )
 def list_homeservers(
     boards: GivenBoards, now: Now, query: Annotated[WindowQuery, Query()]
@@ -246,7 +246,7 @@ def list_homeservers(
     "/api/v1/homeservers/{name}",
     operation_id="get_homeserver",
     summary="One homeserver",
-    responses=problems.UNKNOWN_HOMESERVER_RESPONSE | problems.TOO_MANY_REQUESTS_RESPONSE,
+    responses=errors.UNKNOWN_HOMESERVER_RESPONSE | errors.TOO_MANY_REQUESTS_RESPONSE,
 )
 def get_homeserver(
     boards: GivenBoards, now: Now, name: HomeserverName, query: Annotated[ProfileQuery, Query()]

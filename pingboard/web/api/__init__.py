@@ -1,0 +1,1 @@
+"""The paths for programs: one module a group of paths."""
