@@ -28,6 +28,8 @@ class Rejection(StrEnum):
     UNKNOWN_PING = "unknown_ping"
     NOT_A_PING = "not_a_ping"
     FORGED_FROM = "forged_from"
+    IMPOSSIBLE_TIME = "impossible_time"
+    """Its time, or that of a ping, is before Matrix began or in the future."""
     LATE = "late"
     DUPLICATE = "duplicate"
     IMPLAUSIBLE = "implausible"

@@ -1,4 +1,4 @@
-"""Times, durations, months and windows."""
+"""Times, durations, months and windows; which timestamps an event can have."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ WINDOWS = {
 
 DEFAULT_WINDOW = "7d"
 
+FIRST_EVENT_TS = 1_409_529_600_000
+"""2014-09-01, before which there was no Matrix."""
+
+MAX_AHEAD_MS = 600_000
+"""How far an event's time may be ahead of our clock."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -35,6 +41,11 @@ def to_ts(at: datetime) -> int:
 def from_ts(ts: int) -> datetime:
     """A Matrix timestamp as an aware UTC datetime; OverflowError beyond the year 9999."""
     return _EPOCH + timedelta(milliseconds=ts)
+
+
+def is_possible_time(ts: int, now_ts: int) -> bool:
+    """Whether an event can have this timestamp (method: "What makes a pong count", rule 5)."""
+    return FIRST_EVENT_TS <= ts <= now_ts + MAX_AHEAD_MS
 
 
 def parse_duration(text: str) -> timedelta:

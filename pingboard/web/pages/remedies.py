@@ -52,6 +52,10 @@ REMEDIES = {
             "if there is one."
         ),
     ),
+    Rejection.IMPOSSIBLE_TIME: Advice(
+        mark("Its time is before 2014-09-01 or more than 10 minutes in the future."),
+        mark("The clock of the homeserver is wrong: let chrony or systemd-timesyncd keep it."),
+    ),
     Rejection.LATE: Advice(
         mark("It came more than 10 minutes after the ping."),
         mark(
