@@ -21,6 +21,7 @@ from pingboard.model import (
     Window,
     to_ts,
 )
+from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.ranking.answers import add_answers
 from pingboard.ranking.following import follow
 from pingboard.ranking.samples import standings
@@ -144,6 +145,7 @@ class Boards:
 
     def snapshot(self, room_id: str, window: Window) -> Snapshot:
         """What a room heard in a window, with all rooms that it was upgraded from or to."""
+        raise_if_abandoned()
         lineage = figures.lineage(self.engine, room_id)
         return self._memory.take(lineage, window.start_ts, window.end_ts)
 
@@ -162,6 +164,7 @@ class Boards:
 
     def ask(self, question: Question) -> Board:
         """The board that is asked for; raises UnknownRoomError."""
+        raise_if_abandoned()
         with self._memory.lock:
             known = self._read(question) if self._memory.follow() else None
         if known is not None:

@@ -123,6 +123,14 @@ class Settings(BaseModel):
     port: int = Field(
         8080, ge=0, le=65535, description="port to serve on; 0 takes a free one", examples=["8080"]
     )
+    public_url: Annotated[
+        str, Field(pattern=r"^$|^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?/?$")
+    ] = Field(
+        "",
+        description="the site's address as others see it, without a path (that is "
+        "PINGBOARD_ROOT_PATH); left out, links name the host that was asked for",
+        examples=["https://ping.example.org"],
+    )
     root_path: str = Field(
         "",
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
