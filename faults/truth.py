@@ -5,6 +5,7 @@ Written from the method alone and without the worker's code, so that the two can
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 PONG = "xyz.maubot.pong"
@@ -47,14 +48,16 @@ def differences(due: Samples, stored: Samples, truth: Samples) -> tuple[list[Key
 
 
 def _is_ping(event: Event) -> bool:
+    relation = _relation(event["content"])
     content = event["content"]
+    if relation.get("rel_type") == "m.replace" and isinstance(content.get("m.new_content"), dict):
+        content = content["m.new_content"]
     body = content.get("body")
-    return (
-        content.get("msgtype") == "m.text"
-        and isinstance(body, str)
-        and body.split()[:1] == ["!ping"]
-        and _relation(content).get("rel_type") != "m.replace"
-    )
+    if content.get("msgtype") != "m.text" or not isinstance(body, str):
+        return False
+    if relation.get("m.in_reply_to"):
+        body = re.sub(r"\A(?:> .*\n)+.*(?:\n|\Z)", "", body)
+    return re.match(r"!ping(?: |\Z)", body, re.IGNORECASE | re.ASCII) is not None
 
 
 def _claim_of(event: Event) -> dict[str, Any] | None:

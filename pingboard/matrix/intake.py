@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from pingboard.matrix import clock
 from pingboard.matrix.gaps import events_since
 from pingboard.matrix.holes import Holes
-from pingboard.matrix.protocol import read_membership, read_redaction
+from pingboard.matrix.protocol import read_membership, read_redacted_ping, read_redaction
 from pingboard.model import Batch, Gap, HomeserverError
 
 if TYPE_CHECKING:
@@ -181,7 +182,10 @@ class Intake:
             return False
         if event is not None:
             found = self._ledger.read_history([event], room_id, _now_ts())
-            if event_id not in [ping.event_id for ping in found.pings]:
+            redacted = read_redacted_ping(event, room_id, clock.now_ts())
+            if redacted is not None:
+                self._ledger.learn([redacted])
+            elif event_id not in [ping.event_id for ping in found.pings]:
                 self._ledger.learn_no_ping(room_id, event_id)
         return True
 

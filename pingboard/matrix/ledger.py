@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pingboard.matrix import clock
 from pingboard.matrix.protocol import read_event, transaction_id
 from pingboard.matrix.verify import is_implausible, verify
 from pingboard.matrix.waiting import Waiting
@@ -24,6 +25,7 @@ from pingboard.model import (
     Rejected,
     Rejection,
     Sample,
+    is_possible_time,
 )
 
 if TYPE_CHECKING:
@@ -102,8 +104,10 @@ class Ledger:
         arrived = Arrived(room_id, Provenance.GAP_FILL)
         for event in events:
             claimed_ts = event.get("origin_server_ts")
-            if isinstance(claimed_ts, int):
-                self._read(event, arrived, min(claimed_ts, latest_ts))
+            seen_ts = latest_ts
+            if isinstance(claimed_ts, int) and is_possible_time(claimed_ts, clock.now_ts()):
+                seen_ts = min(claimed_ts, latest_ts)
+            self._read(event, arrived, seen_ts)
         return arrived
 
     def unknown_pings(self, arrived: Arrived) -> list[str]:
@@ -178,7 +182,7 @@ class Ledger:
         self._waiting.redact(room_id, event_ids)
 
     def _read(self, event: Event, arrived: Arrived, seen_ts: int) -> None:
-        read = read_event(event, arrived.room_id, seen_ts)
+        read = read_event(event, arrived.room_id, seen_ts, clock.now_ts())
         if isinstance(read, Ping):
             arrived.pings.append(self._recognise(read, event, arrived.arrived_ns))
         elif isinstance(read, Pong):

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import html
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
-from pingboard.model import Ping, Pong, Rejected, Rejection
+from pingboard.model import Ping, Pong, Rejected, Rejection, is_possible_time
 from pingboard.servername import is_server_name, server_of
 
 PONG_RELATION = "xyz.maubot.pong"
-NONCE_LENGTH = 20
-"""How much of the text after `!ping` an echo bot repeats in its body."""
+QUOTE_LENGTH = 20
+"""How many characters of the text after `!ping` an echo bot quotes in its body."""
 
 MAX_MS = 2**31 - 1
 """The largest one-way that is stored: 24 days, far beyond what any board takes."""
 
-_PING = re.compile(r"!ping(?:\s+(?P<text>.*))?", re.DOTALL)
 _EVENT_ID = re.compile(r"\$[!-~]{1,254}", re.ASCII)
 
 Event = dict[str, Any]
@@ -38,14 +37,53 @@ class Answerable:
     thread_root: str | None
 
 
-def read_event(event: Event, room_id: str, seen_ts: int) -> Ping | Pong | Rejected | None:
-    """What a timeline event of a room is to us; `seen_ts` is our receipt, ms since the epoch."""
+def read_event(
+    event: Event, room_id: str, seen_ts: int, now_ts: int
+) -> Ping | Pong | Rejected | None:
+    """What a timeline event of a room is to us.
+
+    `seen_ts` is our receipt or, of history, when it says it was sent; `now_ts` bounds how late it
+    may be dated. Both are Matrix timestamps.
+    """
     content = _content_of(event)
-    if content is None or _replaces(content):
+    if content is None:
         return None
-    if (ping := _read_ping(event, content, room_id, seen_ts)) is not None:
-        return ping
-    return _read_pong(event, content, room_id, seen_ts)
+    if read_trigger(content) is not None:
+        return _read_ping(event, room_id, seen_ts, now_ts)
+    return _read_pong(event, content, room_id, seen_ts, now_ts)
+
+
+def read_redacted_ping(event: Event, room_id: str, now_ts: int) -> Ping | None:
+    """The ping that a redacted message was, if a pong names it.
+
+    What it said is gone, but bots answer nothing except pings; so this is only for an event that a
+    pong names.
+    """
+    is_redacted = isinstance(_dict(event.get("unsigned")).get("redacted_because"), dict)
+    if not is_redacted or event.get("type") != "m.room.message" or event.get("content"):
+        return None
+    ping = _read_ping(event, room_id, now_ts, now_ts)
+    if not isinstance(ping, Ping):
+        return None
+    return replace(ping, seen_ts=min(ping.origin_server_ts, now_ts))
+
+
+def read_trigger(content: Event) -> str | None:
+    """The text after `!ping`, empty where there is none; None where the content is no ping.
+
+    The one rule for what is a ping, as maubot 0.6.0 reads a message: of an edit, what it puts in
+    place; without the fallback of a reply; `!`, and up to the first space `ping` in any case.
+    """
+    relation = _dict(content.get("m.relates_to"))
+    if relation.get("rel_type") == "m.replace":
+        content = _dict(content.get("m.new_content", content))
+    body = content.get("body")
+    if content.get("msgtype") != "m.text" or not isinstance(body, str):
+        return None
+    if _dict(relation.get("m.in_reply_to")).get("event_id"):
+        body = _without_reply_fallback(body)
+    command, _, text = body.partition(" ")
+    return text.strip() if command.lower() == "!ping" else None
 
 
 def read_redaction(event: Event) -> str | None:
@@ -92,30 +130,26 @@ def ping_content(nonce: str) -> Event:
     return {"msgtype": "m.text", "body": f"!ping {nonce}"}
 
 
-def read_answerable(event: Event, room_id: str, seen_ts: int) -> Answerable | None:
+def read_answerable(event: Event, room_id: str, now_ts: int) -> Answerable | None:
     """The ping in an event, with what an answer needs; None where it is no ping."""
     content = _content_of(event)
-    if content is None or _replaces(content):
-        return None
-    ping = _read_ping(event, content, room_id, seen_ts)
-    match = _PING.fullmatch(content["body"].strip()) if ping else None
-    if ping is None or match is None:
+    text = read_trigger(content) if content is not None else None
+    ping = _read_ping(event, room_id, now_ts, now_ts) if text is not None else None
+    if content is None or text is None or not isinstance(ping, Ping):
         return None
     relation = _dict(content.get("m.relates_to"))
     root = relation.get("event_id") if relation.get("rel_type") == "m.thread" else None
-    return Answerable(
-        ping, event["sender"], match["text"] or "", root if isinstance(root, str) else None
-    )
+    return Answerable(ping, event["sender"], text, root if isinstance(root, str) else None)
 
 
 def pong_content(answerable: Answerable, one_way_ms: int) -> Event:
     """The content of the answer to a ping, as maubot/echo writes it.
 
-    One liberty: white space in the repeated text is folded, because pingstat only counts a body
-    that is one line.
+    One liberty: a line feed in the quoted text becomes a space, because pingstat only counts a
+    body that is one line.
     """
     ping, sender = answerable.ping, answerable.sender
-    text = " ".join(answerable.text.split())[:NONCE_LENGTH]
+    text = answerable.text[:QUOTE_LENGTH].replace("\n", " ")
     took = f"took {pretty_duration(one_way_ms)} to arrive"
     quoted, escaped = (f'"{text}" ', f'"{html.escape(text)}" ') if text else ("", "")
     who = html.escape(sender)
@@ -134,21 +168,25 @@ def pong_content(answerable: Answerable, one_way_ms: int) -> Event:
 
 
 def pretty_duration(ms: int) -> str:
-    """`213 ms`; beyond 10 s in words: `12.5 seconds`, `2 minutes and 3.0 seconds`."""
+    """`213 ms`; from 10 s on in words: `12.5 seconds`, `2 minutes and 3 seconds`.
+
+    Rounded as maubot/echo rounds, so that 119,600 ms are `1 minute and 60 seconds`.
+    """
     if abs(ms) < 10_000:
         return f"{ms} ms"
-    sign, tenths = ("-" if ms < 0 else ""), round(abs(ms) / 100)
-    minutes, tenths = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
+    sign, seconds = ("-" if ms < 0 else ""), abs(ms) / 1000
+    if seconds < 60:
+        return f"{sign}{round(seconds, 1)} seconds"
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
     days, hours = divmod(hours, 24)
-    seconds = _count(tenths / 10, "second")
     units = ((days, "day"), (hours, "hour"), (minutes, "minute"))
-    first = next((index for index, (count, _) in enumerate(units) if count), len(units))
+    first = next(index for index, (count, _) in enumerate(units) if count)
     words = [_count(count, unit) for count, unit in units[first:]]
-    return sign + (f"{', '.join(words)} and {seconds}" if words else seconds)
+    return f"{sign}{', '.join(words)} and {_count(round(seconds), 'second')}"
 
 
-def _count(count: float, unit: str) -> str:
+def _count(count: int, unit: str) -> str:
     return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
 
 
@@ -162,44 +200,53 @@ def _pong_relation(answerable: Answerable, one_way_ms: int) -> Event:
             "ms": one_way_ms,
         }
     # An event has one relation. In a thread it is the thread's, or clients would show the answer
-    # outside of it; the `pong` block is left for those who count.
+    # outside of it.
     return {
         "rel_type": "m.thread",
         "event_id": answerable.thread_root,
         "is_falling_back": True,
         "m.in_reply_to": {"event_id": ping.event_id},
+        "from": ping.server,
+        "ms": one_way_ms,
     }
 
 
-def _read_ping(event: Event, content: Event, room_id: str, seen_ts: int) -> Ping | None:
-    body, event_id = content.get("body"), event.get("event_id")
-    if content.get("msgtype") != "m.text" or not isinstance(body, str):
+def _read_ping(event: Event, room_id: str, seen_ts: int, now_ts: int) -> Ping | Rejected | None:
+    """The event as a ping, whatever it says."""
+    event_id, server, origin_ts = event.get("event_id"), _server_of(event), _timestamp(event)
+    if server is None or not _is_event_id(event_id):
         return None
-    server, origin_ts = _server_of(event), _timestamp(event)
-    if server is None or origin_ts is None or not _is_event_id(event_id):
-        return None
-    if _PING.fullmatch(body.strip()) is None:
-        return None
+    if origin_ts is None or not is_possible_time(origin_ts, now_ts):
+        return Rejected(room_id, server, Rejection.IMPOSSIBLE_TIME, seen_ts)
     return Ping(event_id, room_id, server, origin_ts, seen_ts)
 
 
-def _read_pong(event: Event, content: Event, room_id: str, seen_ts: int) -> Pong | Rejected | None:
+def _read_pong(
+    event: Event, content: Event, room_id: str, seen_ts: int, now_ts: int
+) -> Pong | Rejected | None:
     block, relation = _dict(content.get("pong")), _dict(content.get("m.relates_to"))
-    related = relation.get("rel_type") == PONG_RELATION
-    if not related and (not block or _replies(relation)):
+    kind = relation.get("rel_type")
+    if kind == "m.replace":
+        block = block or _dict(_dict(content.get("m.new_content")).get("pong"))
+    if kind != PONG_RELATION and not block:
         return None
     server, origin_ts, event_id = _server_of(event), _timestamp(event), event.get("event_id")
     if server is None:
         return Rejected(room_id, "", Rejection.INVALID_SERVER_NAME, seen_ts)
-    if origin_ts is None or not _is_event_id(event_id):
+    if not _is_event_id(event_id):
         return None
+    if origin_ts is None or not is_possible_time(origin_ts, now_ts):
+        return Rejected(room_id, server, Rejection.IMPOSSIBLE_TIME, seen_ts)
+    # Inside a thread a pong is a message of its own.
+    if relation and kind not in (PONG_RELATION, "m.thread"):
+        return Rejected(room_id, server, Rejection.EDIT_OR_REPLY, seen_ts)
     claims = [block] if block else []
-    if related:
+    if kind == PONG_RELATION:
         claims.append({**relation, "ping": relation.get("event_id")})
     fault = _fault_of(claims)
     if fault is not None:
         return Rejected(room_id, server, fault, seen_ts)
-    claim = {key: value for one in claims for key, value in one.items()}
+    claim = {key: value for part in claims for key, value in part.items()}
     ping_event_id, ms, claimed_from = claim["ping"], claim["ms"], claim.get("from")
     return Pong(event_id, room_id, server, ping_event_id, claimed_from, ms, origin_ts, seen_ts)
 
@@ -226,14 +273,11 @@ def _content_of(event: Event) -> Event | None:
     return _dict(event.get("content")) or None
 
 
-def _replaces(content: Event) -> bool:
-    """Whether the event edits another: it is then neither a new ping nor a new pong."""
-    return _dict(content.get("m.relates_to")).get("rel_type") == "m.replace"
-
-
-def _replies(relation: Event) -> bool:
-    """Whether it is a plain reply or a reaction to something; inside a thread it is neither."""
-    return bool(relation) and relation.get("rel_type") != "m.thread"
+def _without_reply_fallback(body: str) -> str:
+    """The body without the leading lines that quote, and without the line after them."""
+    lines = body.split("\n")
+    quoted = next((index for index, line in enumerate(lines) if not line.startswith("> ")), None)
+    return body if quoted == 0 else "\n".join(lines[(quoted or len(lines)) + 1 :])
 
 
 def _dict(value: object) -> Event:

@@ -24,6 +24,7 @@ class Rejection(StrEnum):
 
     INVALID_SERVER_NAME = "invalid_server_name"
     INVALID_MS = "invalid_ms"
+    EDIT_OR_REPLY = "edit_or_reply"
     CONTRADICTORY = "contradictory"
     UNKNOWN_PING = "unknown_ping"
     NOT_A_PING = "not_a_ping"

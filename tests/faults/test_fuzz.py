@@ -74,7 +74,7 @@ events = st.fixed_dictionaries(
 @settings(max_examples=500, deadline=None)
 @given(events)
 def test_no_event_breaks_the_parser(event: dict[str, Any]) -> None:
-    read = read_event(event, ROOM, NOW_TS)
+    read = read_event(event, ROOM, NOW_TS, NOW_TS)
     if isinstance(read, Ping | Pong):
         assert is_server_name(read.server)
     if isinstance(read, Rejected):
@@ -97,7 +97,7 @@ def test_parser_and_oracle_agree_on_what_counts(content: dict[str, Any]) -> None
         "content": {"msgtype": "m.text", "body": "!ping"},
     }
     answer = {**ping, "event_id": "$pong", "sender": "@bot:two.example", "content": content}
-    asked, read = read_event(ping, ROOM, NOW_TS), read_event(answer, ROOM, NOW_TS)
+    asked, read = read_event(ping, ROOM, NOW_TS, NOW_TS), read_event(answer, ROOM, NOW_TS, NOW_TS)
     assert isinstance(asked, Ping)
     counts = isinstance(read, Pong) and read.ping_event_id == PING and verify(read, asked) is None
     assert counts == ((PING, "two.example") in samples_of([ping, answer]))

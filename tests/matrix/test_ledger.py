@@ -190,7 +190,10 @@ def test_history_can_not_claim_to_be_of_the_future_nor_an_answer_before_its_ping
     arrived = ledger.read_history([ping_event("$a"), early, future], ROOM, now_ts)
     batch = ledger.judge(arrived)
     assert batch.samples[0].pong.seen_ts == batch.samples[0].ping.seen_ts
-    assert batch.pings[1].seen_ts == now_ts
+    assert [ping.event_id for ping in batch.pings] == ["$a"]
+    assert [(one.reason, one.seen_ts) for one in batch.rejected] == [
+        (Rejection.IMPOSSIBLE_TIME, now_ts)
+    ]
 
 
 @pytest.mark.parametrize("jump_s", [3600, -86_400])

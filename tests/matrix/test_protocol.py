@@ -18,11 +18,14 @@ from pingboard.matrix.protocol import (
     pretty_duration,
     read_answerable,
     read_event,
+    read_redacted_ping,
 )
 from pingboard.model import Ping, Pong, Rejected, Rejection
+from pingboard.model.times import FIRST_EVENT_TS
 
 ROOM = "!room"
-SEEN_TS = 2_000
+ORIGIN_TS = 1_790_000_000_000
+SEEN_TS = ORIGIN_TS + 1_000
 PINGSTAT_BODY = re.compile(r'^@.+:.+: Pong! \(ping (?:".+" )?took .+ to arrive\)$')
 
 
@@ -31,7 +34,7 @@ def message(content: Event, **changes: Any) -> Event:
         "type": "m.room.message",
         "event_id": "$event",
         "sender": "@bot:two.example",
-        "origin_server_ts": 1_000,
+        "origin_server_ts": ORIGIN_TS,
         "content": content,
     }
     return {**event, **changes}
@@ -47,11 +50,11 @@ def related(**relation: Any) -> Event:
 
 GOOD = {"ms": 213, "from": "one.example", "ping": "$ping"}
 GOOD_RELATION = {"ms": 213, "from": "one.example", "event_id": "$ping"}
-READ = Pong("$event", ROOM, "two.example", "$ping", "one.example", 213, 1_000, SEEN_TS)
+READ = Pong("$event", ROOM, "two.example", "$ping", "one.example", 213, ORIGIN_TS, SEEN_TS)
 
 
 def read(content: Event, **changes: Any) -> Ping | Pong | Rejected | None:
-    return read_event(message(content, **changes), ROOM, SEEN_TS)
+    return read_event(message(content, **changes), ROOM, SEEN_TS, SEEN_TS)
 
 
 def reason(content: Event, **changes: Any) -> Rejection | None:
@@ -59,29 +62,109 @@ def reason(content: Event, **changes: Any) -> Rejection | None:
     return found.reason if isinstance(found, Rejected) else None
 
 
-@pytest.mark.parametrize("body", ["!ping", "!ping abc", " !ping abc def", "!ping\nabc"])
-def test_a_ping_is_read(body: str) -> None:
-    assert read({"msgtype": "m.text", "body": body}) == Ping(
-        "$event", ROOM, "two.example", 1_000, SEEN_TS
-    )
+def text(body: Any, **more: Any) -> Event:
+    return {"msgtype": "m.text", "body": body, **more}
+
+
+def edit(new: Any, body: str = "* !ping") -> Event:
+    relation = {"rel_type": "m.replace", "event_id": "$first"}
+    return text(body, **{"m.relates_to": relation, "m.new_content": new})
+
+
+def reply(body: str, **relation: Any) -> Event:
+    return text(body, **{"m.relates_to": {"m.in_reply_to": {"event_id": "$first"}, **relation}})
+
+
+IN_THREAD = {"rel_type": "m.thread", "event_id": "$root", "is_falling_back": True}
+PINGS: list[tuple[Event, str]] = [
+    (text("!ping"), ""),
+    (text("!PING"), ""),
+    (text("!Ping hello"), "hello"),
+    (text("!ping two  spaces "), "two  spaces"),
+    (text("!ping  \n lines\nof text"), "lines\nof text"),
+    (text("!ping ping"), "ping"),
+    (reply("!ping"), ""),
+    (reply("> <@a:one.example> hello\n\n!ping back"), "back"),
+    (reply("> <@a:one.example> two\n> lines\n\n!ping"), ""),
+    (reply("> quoted\nwhatever stands in the line after it\n!ping"), ""),
+    (reply("!ping", **IN_THREAD), ""),
+    (reply("> quoted\n\n!ping x", **IN_THREAD), "x"),
+    (edit(text("!ping again")), "again"),
+    (text("!ping", **{"m.relates_to": {"rel_type": "m.replace", "event_id": "$first"}}), ""),
+    (text("!ping", **{"m.relates_to": "garbage"}), ""),
+    (text("!ping", pong=GOOD), ""),
+]
+NO_PINGS: list[Any] = [
+    text(" !ping"),
+    text("!ping\nhello"),
+    text("!ping\thello"),
+    text("!ping\u00a0hello"),
+    text("!ping\n"),
+    text("!pingfoo"),
+    text("!pingstat"),
+    text("! ping"),
+    text("!"),
+    text(""),
+    text("ping"),
+    text("say !ping"),
+    text("> quoted, but no reply\n\n!ping"),
+    reply("> quoted\n!ping"),
+    reply("> !ping"),
+    reply("> quoted\n> !ping"),
+    edit(text("no longer"), body="!ping"),
+    edit({"msgtype": "m.notice", "body": "!ping"}),
+    edit(None),
+    edit("!ping"),
+    {"msgtype": "m.notice", "body": "!ping"},
+    {"msgtype": "m.emote", "body": "!ping"},
+    text(5),
+    text(None),
+    {"msgtype": "m.text"},
+    {},
+    "nonsense",
+    None,
+]
+
+
+@pytest.mark.parametrize(("content", "quote"), PINGS)
+def test_a_ping_is_what_maubot_takes_for_one(content: Event, quote: str) -> None:
+    assert read(content) == Ping("$event", ROOM, "two.example", ORIGIN_TS, SEEN_TS)
+    asked = read_answerable(message(content), ROOM, SEEN_TS)
+    assert asked is not None
+    assert asked.text == quote
+
+
+@pytest.mark.parametrize("content", NO_PINGS)
+def test_what_maubot_does_not_answer_is_no_ping(content: Any) -> None:
+    assert read(content) is None
+    assert read_answerable(message(content), ROOM, SEEN_TS) is None
 
 
 @pytest.mark.parametrize(
-    "content",
-    [
-        {"msgtype": "m.notice", "body": "!ping"},
-        {"msgtype": "m.text", "body": "!pingstat"},
-        {"msgtype": "m.text", "body": "say !ping"},
-        {"msgtype": "m.text", "body": "* !ping", "m.relates_to": {"rel_type": "m.replace"}},
-        {"msgtype": "m.text", "body": 5},
-        {"msgtype": "m.text"},
-        {},
-        "nonsense",
-        None,
-    ],
+    "origin_ts", [0, FIRST_EVENT_TS - 1, SEEN_TS + 600_001, 4_102_444_800_000, -1, "1", None, True]
+    [0, FIRST_EVENT_TS - 1, SEEN_TS + 600_001, 4_102_444_800_000, -1, 2**60, "1", None, True],
 )
-def test_what_is_no_ping_is_not_read(content: Any) -> None:
-    assert read(content) is None
+def test_what_is_dated_when_nothing_can_be_is_rejected(origin_ts: Any) -> None:
+    assert reason(text("!ping"), origin_server_ts=origin_ts) is Rejection.IMPOSSIBLE_TIME
+    assert reason(pong(**GOOD), origin_server_ts=origin_ts) is Rejection.IMPOSSIBLE_TIME
+    event = message(text("!ping"), origin_server_ts=origin_ts)
+    assert read_answerable(event, ROOM, SEEN_TS) is None
+
+
+@pytest.mark.parametrize("origin_ts", [FIRST_EVENT_TS, SEEN_TS + 600_000])
+def test_a_time_that_can_be_is_taken(origin_ts: int) -> None:
+    assert isinstance(read(text("!ping"), origin_server_ts=origin_ts), Ping)
+
+
+def test_a_redacted_message_can_have_been_a_ping() -> None:
+    redacted = message({}, unsigned={"redacted_because": {"type": "m.room.redaction"}})
+    assert read_event(redacted, ROOM, SEEN_TS, SEEN_TS) is None
+    assert read_redacted_ping(redacted, ROOM, SEEN_TS) == Ping(
+        "$event", ROOM, "two.example", ORIGIN_TS, ORIGIN_TS
+    )
+    others: list[Event] = [{"unsigned": {}}, {"type": "m.room.member"}, {"content": {"body": "x"}}]
+    for changes in others:
+        assert read_redacted_ping({**redacted, **changes}, ROOM, SEEN_TS) is None
 
 
 @pytest.mark.parametrize(
@@ -141,8 +224,13 @@ def test_a_relation_that_contradicts_the_block_is_rejected(relation: Event) -> N
         {"m.in_reply_to": {"event_id": "$x"}},
     ],
 )
-def test_edits_reactions_and_replies_that_carry_a_pong_are_ignored(relation: Event) -> None:
-    assert read({**pong(**GOOD), "m.relates_to": relation}) is None
+def test_edits_reactions_and_replies_that_carry_a_pong_do_not_count(relation: Event) -> None:
+    assert reason({**pong(**GOOD), "m.relates_to": relation}) is Rejection.EDIT_OR_REPLY
+    assert read({"msgtype": "m.notice", "body": "", "m.relates_to": relation}) is None
+
+
+def test_a_pong_that_only_the_new_content_of_an_edit_carries_does_not_count() -> None:
+    assert reason(edit({"msgtype": "m.notice", "pong": GOOD})) is Rejection.EDIT_OR_REPLY
 
 
 def test_a_garbage_relation_beside_a_block_is_ignored() -> None:
@@ -158,8 +246,6 @@ def test_a_sender_without_a_server_name_is_rejected() -> None:
     [
         {"type": "m.sticker"},
         {"state_key": ""},
-        {"origin_server_ts": "1000"},
-        {"origin_server_ts": True},
         {"event_id": None},
     ],
 )
@@ -194,13 +280,14 @@ def test_nothing_that_a_stranger_writes_breaks_it(
     content: Any, sender: Any, event_id: Any, ts: Any
 ) -> None:
     event = message(content, sender=sender, event_id=event_id, origin_server_ts=ts)
-    read_event(event, ROOM, SEEN_TS)
-    read_event(message(content), ROOM, SEEN_TS)
+    read_event(event, ROOM, SEEN_TS, SEEN_TS)
+    read_event(message(content), ROOM, SEEN_TS, SEEN_TS)
+    read_redacted_ping({**event, "content": {}}, ROOM, SEEN_TS)
     read_answerable(message(content), ROOM, SEEN_TS)
 
 
 def answerable(text: str = "", relation: Event | None = None) -> Answerable:
-    content: Event = {"msgtype": "m.text", "body": f"!ping {text}".strip()}
+    content: Event = {"msgtype": "m.text", "body": f"!ping {text}"}
     if relation is not None:
         content["m.relates_to"] = relation
     found = read_answerable(message(content, sender="@alice:one.example"), ROOM, SEEN_TS)
@@ -232,6 +319,11 @@ def test_a_text_after_the_ping_is_quoted_up_to_20_characters() -> None:
     assert content["body"].endswith('(ping "abcdefghijklmnopqrst" took 5 ms to arrive)')
 
 
+def test_white_space_is_quoted_as_it_was_sent_but_for_line_feeds() -> None:
+    content = pong_content(answerable("  two  spaces,\ta tab\n\nx"), 5)
+    assert content["body"].endswith('(ping "two  spaces,\ta tab  " took 5 ms to arrive)')
+
+
 def test_a_text_is_escaped_in_html() -> None:
     content = pong_content(answerable("<b>&'\""), 5)
     assert "<b>" not in content["formatted_body"]
@@ -241,8 +333,14 @@ def test_a_text_is_escaped_in_html() -> None:
 def test_a_ping_inside_a_thread_is_answered_inside_it() -> None:
     thread = {"rel_type": "m.thread", "event_id": "$root"}
     content = pong_content(answerable(relation=thread), 5)
-    assert content["m.relates_to"]["rel_type"] == "m.thread"
-    assert content["m.relates_to"]["event_id"] == "$root"
+    assert content["m.relates_to"] == {
+        "rel_type": "m.thread",
+        "event_id": "$root",
+        "is_falling_back": True,
+        "m.in_reply_to": {"event_id": "$event"},
+        "from": "one.example",
+        "ms": 5,
+    }
     assert content["pong"] == {"ms": 5, "from": "one.example", "ping": "$event"}
 
 
@@ -265,12 +363,18 @@ def test_pingstat_counts_every_answer_and_we_read_it_back(text: str, ms: int) ->
         (9_999, "9999 ms"),
         (10_000, "10.0 seconds"),
         (12_500, "12.5 seconds"),
-        (59_990, "1 minute and 0.0 seconds"),
-        (61_000, "1 minute and 1.0 second"),
-        (123_000, "2 minutes and 3.0 seconds"),
-        (3_600_000, "1 hour, 0 minutes and 0.0 seconds"),
-        (90_061_500, "1 day, 1 hour, 1 minute and 1.5 seconds"),
-        (-123_000, "-2 minutes and 3.0 seconds"),
+        (12_549, "12.5 seconds"),
+        (13_950, "13.9 seconds"),
+        (13_951, "14.0 seconds"),
+        (59_990, "60.0 seconds"),
+        (61_000, "1 minute and 1 second"),
+        (71_400, "1 minute and 11 seconds"),
+        (119_600, "1 minute and 60 seconds"),
+        (123_000, "2 minutes and 3 seconds"),
+        (3_600_000, "1 hour, 0 minutes and 0 seconds"),
+        (90_061_400, "1 day, 1 hour, 1 minute and 1 second"),
+        (-12_500, "-12.5 seconds"),
+        (-123_000, "-2 minutes and 3 seconds"),
     ],
 )
 def test_beyond_ten_seconds_the_body_uses_words(ms: int, words: str) -> None:

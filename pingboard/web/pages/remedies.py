@@ -27,6 +27,13 @@ REMEDIES = {
             "many or below zero, set the clock of its machine by NTP."
         ),
     ),
+    Rejection.EDIT_OR_REPLY: Advice(
+        mark("It is an edit, a reply or a reaction."),
+        mark(
+            "Let the bot send each pong as a message of its own, related to nothing else: neither "
+            "an edit of an earlier one nor a reply."
+        ),
+    ),
     Rejection.CONTRADICTORY: Advice(
         mark("“pong” and “m.relates_to” contradict each other."),
         mark(
@@ -37,13 +44,17 @@ REMEDIES = {
     Rejection.UNKNOWN_PING: Advice(
         mark("The ping that it names does not exist in the room."),
         mark(
-            "A few of these are redacted pings. If there are many, let the bot name the event ID "
-            "of the ping, and answer in the room that the ping came from."
+            "Let the bot name the event ID of the ping, and answer in the room that the ping came "
+            "from."
         ),
     ),
     Rejection.NOT_A_PING: Advice(
         mark("The event that it names is not a ping."),
-        mark("Let the bot answer text messages that are “!ping”, and no other events."),
+        mark(
+            "Let the bot answer a text message (“m.text”) that begins with “!ping”, in any case, "
+            "and then ends or goes on with a space. An edit is read as its new content, a reply "
+            "without the lines that it quotes. This is how maubot reads it."
+        ),
     ),
     Rejection.FORGED_FROM: Advice(
         mark("“from” is not the homeserver that sent the ping."),
