@@ -155,6 +155,19 @@ class Settings(BaseModel):
         description="sites that may show /embed in a frame, separated by spaces; * is all",
         examples=["https://blog.example"],
     )
+    contact: str = Field(
+        "",
+        pattern=r"^$|^@[^\s:]+:\S+$|^[^\s@]+@[^\s@]+$|^https?://\S+$",
+        description="who runs the site: a Matrix user ID, an e-mail address or a web page; "
+        "shown on every page",
+        examples=["@alice:example.org"],
+    )
+    data_licence: str = Field(
+        "",
+        description="the licence of the data, shown on every page: its name, "
+        "and its address behind it if it has one",
+        examples=["CC0-1.0 https://creativecommons.org/publicdomain/zero/1.0/"],
+    )
     title: str | None = Field(
         None,
         description="heading of the section for This Week in Matrix",
