@@ -7,7 +7,7 @@ LOCALE := pingboard/web/locale
 EXTRACT := -F pyproject.toml -k mark -w 100 --no-location --omit-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format openapi strings screenshots bench faults clean
+.PHONY: help setup run test soak lint format openapi strings screenshots bench faults clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ run: $(READY) ## run pingboard; with nothing configured on a local network of it
 
 test: $(READY) ## run the tests, end to end against real homeservers included
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+soak: $(READY) ## compare the store with a plain model of events for long: --seeds 200
+	$(BIN)/python -m tests.differential $(ARGS)
 
 lint: $(READY) ## ruff, mypy --strict and the import directions
 	$(BIN)/ruff check

@@ -1,0 +1,562 @@
+"""The rules of measuring, computed from lists of events as plainly as can be.
+
+Everything that the store keeps in clever forms is here a list of pings, each with its pongs; every
+answer is a loop over all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pingboard.model import PONG_TIMEOUT_MS, Batch, Ping, Sample
+from tests.differential.operations import Row, Span
+from tests.differential.standings import rank_plainly, summarise_plainly
+from tests.differential.store import hash_event_id
+
+HOUR_MS = 3_600_000
+FIRST_TS = 1_409_529_600_000
+"""2014-09-01: there was no Matrix before"""
+BOARDS = ("response", "delivery", "reception")
+
+
+@dataclass
+class PongRecord:
+    """A pong that counts."""
+
+    server: str
+    one_way_ms: int
+    round_trip_ms: int | None
+    seen_ts: int
+    origin_server_ts: int
+    provenance: str
+    event_hash: int | None
+    was_seen: bool
+    """False where nobody saw it arrive: its time is made of its ping's and its own"""
+
+
+@dataclass
+class PingRecord:
+    """A ping, and what came of it."""
+
+    room_id: str
+    event_id: str
+    server: str
+    origin_server_ts: int
+    seen_ts: int
+    vantage: str | None
+    sent_ts: int | None
+    is_estimate: bool
+    """its times are concluded from a pong's"""
+    is_retired: bool = False
+    """single events of its hour are not kept any more; boards stay as they are"""
+    pongs: dict[str, PongRecord] = field(default_factory=dict)
+    expected: set[str] = field(default_factory=set)
+    withdrawn: set[str] = field(default_factory=set)
+    """servers whose pong was redacted"""
+
+
+@dataclass
+class Model:
+    """One database, as it should be."""
+
+    pings: list[PingRecord] = field(default_factory=list)
+    predecessors: dict[str, str | None] = field(default_factory=dict)
+    aliases: dict[str, str | None] = field(default_factory=dict)
+    redacted: set[tuple[str, int]] = field(default_factory=set)
+    """room and hash of a pong"""
+    retired_until_ts: dict[str, int] = field(default_factory=dict)
+    """by room: single events of pings before then are not kept"""
+
+    # What happens
+
+    def join(self, room_id: str, alias: str | None) -> None:
+        self.predecessors.setdefault(room_id, None)
+        self._move_alias(room_id, alias)
+
+    def upgrade(self, old: str, new: str, alias: str | None) -> None:
+        self.predecessors.setdefault(old, None)
+        self.predecessors[new] = old
+        self._move_alias(new, alias)
+        self._unite()
+
+    def hear(self, batch: Batch, *, looks_up: bool) -> None:
+        samples = list(batch.samples)
+        if looks_up:
+            known = [(one, self.find(one.ping.room_id, one.ping.event_id)) for one in samples]
+            samples = [
+                Sample(_as_ping(ping), one.pong, one.round_trip_ms, one.provenance)
+                for one, ping in known
+                if ping is not None
+            ]
+        for ping in batch.pings:
+            self._learn(ping)
+        for ping, servers in batch.expected:
+            record = self._learn(ping)
+            if record is not None:
+                record.expected |= set(servers) - set(record.pongs) - record.withdrawn
+        for sample in samples:
+            self._add_sample(sample)
+        for ping in batch.voided:
+            record = self.find(ping.room_id, ping.event_id)
+            if record is not None:
+                record.expected.clear()
+        for room_id, event_id in batch.redacted:
+            self._redact(room_id, hash_event_id(event_id))
+
+    def import_pingstat(self, rows: list[Row], now_ts: int) -> int:
+        """Return how many rows were rejected."""
+        rejected = 0
+        for row in rows:
+            pong_ts, one_way_ms = row["pong_timestamp"], row["receive_diff"]
+            ping_ts = pong_ts - one_way_ms
+            ping = PingRecord(
+                row["room_id"], row["ping_id"], row["ping_server"], ping_ts, ping_ts,
+                None, None, is_estimate=True,
+            )  # fmt: skip
+            pong = PongRecord(
+                row["pong_server"], one_way_ms, None, pong_ts, pong_ts, "import", None,
+                was_seen=False,
+            )  # fmt: skip
+            is_plausible = all(
+                FIRST_TS <= ts <= now_ts + PONG_TIMEOUT_MS for ts in (ping_ts, pong_ts)
+            )
+            rejected += not (is_plausible and self._import(ping, pong, None))
+        return rejected
+
+    def import_export(self, rows: list[Row], now_ts: int) -> int:
+        """Return how many rows were rejected."""
+        rejected = 0
+        for row in rows:
+            self.predecessors.setdefault(row["room_id"], None)
+            if row["room_predecessor"] is not None:
+                self.predecessors.setdefault(row["room_predecessor"], None)
+                if self.predecessors[row["room_id"]] is None:
+                    self.predecessors[row["room_id"]] = row["room_predecessor"]
+                    self._unite()
+        for row in rows:
+            ping = PingRecord(
+                row["room_id"], row["ping_event_id"], row["ping_server"],
+                row["ping_origin_server_ts"], row["ping_seen_ts"], row["vantage"],
+                row["ping_sent_ts"], is_estimate=False,
+            )  # fmt: skip
+            pong = None
+            if row["one_way_ms"] is not None:
+                pong = PongRecord(
+                    row["pong_server"], row["one_way_ms"], row["round_trip_ms"],
+                    row["pong_seen_ts"], row["pong_origin_server_ts"], row["provenance"],
+                    row["pong_event_hash"], was_seen=True,
+                )  # fmt: skip
+            times = [ping.seen_ts, ping.origin_server_ts, ping.sent_ts]
+            if pong is not None:
+                times += [pong.seen_ts, pong.origin_server_ts]
+            is_plausible = all(
+                FIRST_TS <= ts <= now_ts + PONG_TIMEOUT_MS for ts in times if ts is not None
+            )
+            rejected += not (is_plausible and self._import(ping, pong, row["pong_server"]))
+        return rejected
+
+    def retain(self, before_ts: int) -> None:
+        for ping in self.pings:
+            hour_end_ts = (ping.seen_ts // HOUR_MS + 1) * HOUR_MS
+            if not ping.is_retired and hour_end_ts <= before_ts:
+                ping.is_retired = True
+                until_ts = self.retired_until_ts.get(ping.room_id, 0)
+                self.retired_until_ts[ping.room_id] = max(until_ts, hour_end_ts)
+
+    # What is asked
+
+    def find(self, room_id: str, event_id: str) -> PingRecord | None:
+        """Return a ping of a room or of its upgrades, while it is kept."""
+        lineage = self.lineage(room_id)
+        for ping in self.pings:
+            if ping.event_id == event_id and ping.room_id in lineage and not ping.is_retired:
+                return ping
+        return None
+
+    def lineage(self, room_id: str) -> set[str]:
+        """Return a room and all that it was upgraded from or to."""
+        rooms = {room_id}
+        while True:
+            links = [(new, old) for new, old in self.predecessors.items() if old is not None]
+            more = {room for link in links if rooms & set(link) for room in link}
+            if more <= rooms:
+                return rooms
+            rooms |= more
+
+    def boards(
+        self, room_id: str, span: Span, now_ts: int, min_samples: int, limit: int | None
+    ) -> dict[str, Any]:
+        answer: dict[str, Any] = {}
+        for board in BOARDS:
+            samples = [
+                (homeserver, ms) for homeserver, ms, _ in self._samples_of(board, room_id, span)
+            ]
+            rows = rank_plainly(samples)
+            if board == "response":
+                for row in rows:
+                    row |= self._loss(room_id, span, now_ts, row["homeserver"])
+                    row |= self._clock(room_id, span, row["homeserver"])
+            kept = [row for row in rows if row["samples"] >= min_samples]
+            if len(kept) < len(rows):
+                kept = _rank_again(kept)
+            answer[board] = {"samples": len(samples), "standings": kept[:limit]}
+        return answer
+
+    def pairs(self, room_id: str, span: Span) -> list[Any]:
+        pairs: dict[tuple[str, str], list[int]] = {}
+        for ping, pong in self._pongs(room_id, span):
+            if is_claim(pong.one_way_ms):
+                pairs.setdefault((ping.server, pong.server), []).append(pong.one_way_ms)
+        return sorted((*key, *summarise_plainly(ms)) for key, ms in pairs.items())
+
+    def history(
+        self, room_id: str, span: Span, now_ts: int, homeserver: str, board: str, step_ms: int
+    ) -> list[Any]:
+        """Return of each bucket: start, samples, percentiles, sent, lost."""
+        samples = [
+            (ts, ms)
+            for name, ms, ts in self._samples_of(board, room_id, span)
+            if name == homeserver
+        ]
+        answered, lost = self._answered_and_lost(room_id, span, now_ts, homeserver)
+        buckets = []
+        for start_ts in range(span.start_ts // step_ms * step_ms, span.end_ts, step_ms):
+            end_ts = start_ts + step_ms
+            ms = [one for ts, one in samples if start_ts <= ts < end_ts]
+            row = rank_plainly([(homeserver, one) for one in ms])[0] if ms else None
+            band = row and [
+                row[name] for name in ("p5_ms", "p25_ms", "median_ms", "p75_ms", "p95_ms")
+            ]
+            lost_count = sum(start_ts <= ts < end_ts for ts in lost)
+            sent_count = lost_count + sum(start_ts <= ts < end_ts for ts in answered)
+            buckets.append((start_ts, len(ms), band, sent_count, lost_count))
+        return buckets
+
+    def export(self, room_id: str | None, span: Span) -> list[Row]:
+        rooms = set(self.predecessors) if room_id is None else self.lineage(room_id)
+        rows = []
+        for ping in self.pings:
+            if ping.is_retired or ping.room_id not in rooms:
+                continue
+            rows += [
+                self._export_row(ping, pong.server, pong)
+                for pong in ping.pongs.values()
+                if span.start_ts <= pong.seen_ts < span.end_ts
+            ]
+            if span.start_ts <= ping.seen_ts < span.end_ts:
+                rows += [self._export_row(ping, server, None) for server in ping.expected]
+        return rows
+
+    def samples(
+        self, room_id: str, span: Span, ping_server: str | None, pong_server: str | None
+    ) -> list[Row]:
+        return [
+            {
+                "room_id": ping.room_id,
+                "ping_event_id": ping.event_id,
+                "ping_server": ping.server,
+                "pong_server": pong.server,
+                "one_way_ms": pong.one_way_ms,
+                "round_trip_ms": pong.round_trip_ms,
+                "ping_seen_ts": ping.seen_ts,
+                "pong_seen_ts": pong.seen_ts,
+                "ping_origin_server_ts": ping.origin_server_ts,
+                "pong_origin_server_ts": pong.origin_server_ts,
+                "provenance": pong.provenance,
+            }
+            for ping, pong in self._pongs(room_id, span)
+            if not ping.is_retired
+            and ping_server in (None, ping.server)
+            and pong_server in (None, pong.server)
+        ]
+
+    def pingstat(self, room_id: str, oldest_ts: int, newest_ts: int) -> list[Any]:
+        rows = [
+            (
+                room_id,
+                ping.event_id,
+                pong.server,
+                ping.server,
+                pong.one_way_ms,
+                pong.origin_server_ts,
+            )
+            for ping in self._pings_of(room_id)
+            for pong in ping.pongs.values()
+            if not ping.is_retired
+            and oldest_ts <= pong.origin_server_ts <= newest_ts
+            and is_claim(pong.one_way_ms)
+        ]
+        return sorted(rows, key=lambda row: (row[1].encode(), row[2].encode()))
+
+    def rooms(self) -> dict[str, Any]:
+        """Return alias, samples and the time of the last pong by room."""
+        rooms: dict[str, Any] = {}
+        for room_id in {*self.predecessors, *(ping.room_id for ping in self.pings)}:
+            pongs = [
+                pong.seen_ts
+                for ping in self.pings
+                for pong in ping.pongs.values()
+                if ping.room_id == room_id
+            ]
+            rooms[room_id] = (self.aliases.get(room_id), len(pongs), max(pongs, default=None))
+        return rooms
+
+    def answered_since(self, room_id: str, since_ts: int) -> dict[str, int]:
+        """Return when each server last answered a ping of ours in this very room."""
+        last: dict[str, int] = {}
+        for ping in self.pings:
+            for pong in ping.pongs.values():
+                is_ours = ping.room_id == room_id and ping.vantage is not None
+                if is_ours and pong.seen_ts >= since_ts:
+                    last[pong.server] = max(pong.seen_ts, last.get(pong.server, 0))
+        return last
+
+    def known_pings(self, room_id: str, event_ids: tuple[str, ...]) -> dict[str, Ping]:
+        pings = [self.find(room_id, event_id) for event_id in event_ids]
+        return {ping.event_id: _as_ping(ping) for ping in pings if ping is not None}
+
+    def fingerprint(self) -> Any:
+        """Return something that differs where any board could."""
+        samples = {
+            (ping.room_id, ping.event_id, ping.server, ping.vantage is None, *_numbers_of(pong))
+            for ping in self.pings
+            for pong in ping.pongs.values()
+        }
+        expected = {(ping.event_id, name) for ping in self.pings for name in ping.expected}
+        links = {link for link in self.predecessors.items() if link[1] is not None}
+        return samples, expected, links
+
+    # How
+
+    def _learn(self, ping: Ping, *, was_seen: bool = True) -> PingRecord | None:
+        """Return the record of a ping that was heard; None where it is too old to be kept."""
+        record = self.find(ping.room_id, ping.event_id)
+        if record is None:
+            if ping.seen_ts < self._retired_until(ping.room_id):
+                return None
+            record = PingRecord(
+                ping.room_id, ping.event_id, ping.server, ping.origin_server_ts, ping.seen_ts,
+                ping.vantage, ping.sent_ts, is_estimate=False,
+            )  # fmt: skip
+            self.pings.append(record)
+            self.predecessors.setdefault(ping.room_id, None)
+        elif record.is_estimate and was_seen:
+            record.origin_server_ts, record.seen_ts = ping.origin_server_ts, ping.seen_ts
+            record.vantage, record.sent_ts, record.is_estimate = ping.vantage, ping.sent_ts, False
+            _place_pongs(record)
+        return record
+
+    def _add_sample(self, sample: Sample) -> None:
+        ping, pong = sample.ping, sample.pong
+        record = self._learn(ping, was_seen=False)
+        if record is None:
+            return
+        event_hash = hash_event_id(pong.event_id)
+        if not self._is_redacted(ping.room_id, event_hash):
+            heard = PongRecord(
+                pong.server, pong.one_way_ms, sample.round_trip_ms, pong.seen_ts,
+                pong.origin_server_ts, sample.provenance.name.lower(), event_hash, was_seen=True,
+            )  # fmt: skip
+            _add_pong(record, heard)
+
+    def _redact(self, room_id: str, event_hash: int) -> None:
+        self.predecessors.setdefault(room_id, None)
+        self.redacted.add((room_id, event_hash))
+        for ping in self._pings_of(room_id):
+            if not ping.is_retired:
+                self._withdraw(ping, event_hash)
+
+    def _withdraw(self, ping: PingRecord, event_hash: int) -> None:
+        for name, pong in list(ping.pongs.items()):
+            if pong.event_hash == event_hash:
+                del ping.pongs[name]
+                ping.withdrawn.add(name)
+
+    def _import(self, ping: PingRecord, pong: PongRecord | None, pong_server: str | None) -> bool:
+        self.predecessors.setdefault(ping.room_id, None)
+        record = self.find(ping.room_id, ping.event_id)
+        if record is None:
+            if ping.seen_ts < self._retired_until(ping.room_id):
+                return False
+            record = ping
+            self.pings.append(record)
+        elif record.server != ping.server:
+            return False
+        elif record.is_estimate and not ping.is_estimate:
+            record.origin_server_ts, record.seen_ts = ping.origin_server_ts, ping.seen_ts
+            record.vantage, record.sent_ts, record.is_estimate = ping.vantage, ping.sent_ts, False
+            _place_pongs(record)
+        server = pong.server if pong is not None else pong_server
+        assert server is not None
+        if server in record.withdrawn:
+            return False
+        if pong is None:
+            if server not in record.pongs:
+                record.expected.add(server)
+            return True
+        if pong.event_hash is not None and self._is_redacted(ping.room_id, pong.event_hash):
+            return False
+        _add_pong(record, pong)
+        return True
+
+    def _is_redacted(self, room_id: str, event_hash: int) -> bool:
+        return any((room, event_hash) in self.redacted for room in self.lineage(room_id))
+
+    def _retired_until(self, room_id: str) -> int:
+        return self.retired_until_ts.get(room_id, 0)
+
+    def _move_alias(self, room_id: str, alias: str | None) -> None:
+        if alias is None:
+            return
+        for other, known in self.aliases.items():
+            if known == alias:
+                self.aliases[other] = None
+        self.aliases[room_id] = alias
+
+    def _unite(self) -> None:
+        """Make one ping of each that was known in several rooms that now are one."""
+        for ping in list(self.pings):
+            first = self.find(ping.room_id, ping.event_id)
+            if ping.is_retired or first is ping or first is None:
+                continue
+            self.pings.remove(ping)
+            if first.is_estimate and not ping.is_estimate:
+                first.room_id = ping.room_id
+                first.origin_server_ts, first.seen_ts = ping.origin_server_ts, ping.seen_ts
+                first.vantage, first.sent_ts, first.is_estimate = ping.vantage, ping.sent_ts, False
+                _place_pongs(first)
+            first.withdrawn |= ping.withdrawn
+            for pong in ping.pongs.values():
+                _add_pong(first, pong)
+            first.expected = (first.expected | ping.expected) - set(first.pongs) - first.withdrawn
+        for room_id, event_hash in self.redacted:
+            for ping in self._pings_of(room_id):
+                if not ping.is_retired:
+                    self._withdraw(ping, event_hash)
+
+    def _pings_of(self, room_id: str) -> list[PingRecord]:
+        lineage = self.lineage(room_id)
+        return [ping for ping in self.pings if ping.room_id in lineage]
+
+    def _pongs(self, room_id: str, span: Span) -> list[tuple[PingRecord, PongRecord]]:
+        return [
+            (ping, pong)
+            for ping in self._pings_of(room_id)
+            for pong in ping.pongs.values()
+            if span.start_ts <= pong.seen_ts < span.end_ts
+        ]
+
+    def _samples_of(self, board: str, room_id: str, span: Span) -> list[tuple[str, int, int]]:
+        """Return homeserver, latency and time of each sample that a board takes."""
+        samples = []
+        for ping, pong in self._pongs(room_id, span):
+            if board == "response":
+                if pong.round_trip_ms is not None and ping.vantage is not None:
+                    samples.append((pong.server, pong.round_trip_ms, pong.seen_ts))
+            elif is_claim(pong.one_way_ms):
+                homeserver = ping.server if board == "delivery" else pong.server
+                samples.append((homeserver, pong.one_way_ms, pong.seen_ts))
+        return samples
+
+    def _loss(self, room_id: str, span: Span, now_ts: int, homeserver: str) -> Row:
+        answered = sum(
+            ping.vantage is not None and pong.server == homeserver
+            for ping, pong in self._pongs(room_id, span)
+        )
+        lost = len(self._answered_and_lost(room_id, span, now_ts, homeserver)[1])
+        sent = answered + lost
+        return {"sent": sent, "lost": lost, "loss": lost / sent if sent else None}
+
+    def _answered_and_lost(
+        self, room_id: str, span: Span, now_ts: int, homeserver: str
+    ) -> tuple[list[int], list[int]]:
+        """Return the times of our pings in a window that a server answered, and did not."""
+        answered, lost = [], []
+        given_up_ts = now_ts - PONG_TIMEOUT_MS
+        for ping in self._pings_of(room_id):
+            if ping.vantage is None or not span.start_ts <= ping.seen_ts < span.end_ts:
+                continue
+            if homeserver in ping.pongs:
+                answered.append(ping.seen_ts)
+            elif homeserver in ping.expected and ping.seen_ts < given_up_ts:
+                lost.append(ping.seen_ts)
+        return answered, lost
+
+    def _clock(self, room_id: str, span: Span, homeserver: str) -> Row:
+        """Return the offset that the samples of the lowest round trip say, as NTP does it."""
+        offsets: dict[int, list[int]] = {}
+        for ping, pong in self._pongs(room_id, span):
+            if pong.server == homeserver and pong.round_trip_ms is not None and ping.sent_ts:
+                there_ms = ping.origin_server_ts + pong.one_way_ms - ping.sent_ts
+                back_ms = pong.origin_server_ts - pong.seen_ts
+                offsets.setdefault(pong.round_trip_ms, []).append(there_ms + back_ms)
+        if not offsets:
+            return {"clock_offset_ms": None, "clock_uncertainty_ms": None}
+        lowest = min(offsets)
+        median, _ = summarise_plainly(offsets[lowest])
+        return {"clock_offset_ms": median / 2, "clock_uncertainty_ms": lowest / 2}
+
+    def _export_row(self, ping: PingRecord, server: str, pong: PongRecord | None) -> Row:
+        return {
+            "room_id": ping.room_id,
+            "room_alias": self.aliases.get(ping.room_id),
+            "room_predecessor": self.predecessors.get(ping.room_id),
+            "ping_event_id": ping.event_id,
+            "ping_server": ping.server,
+            "pong_server": server,
+            "one_way_ms": pong and pong.one_way_ms,
+            "round_trip_ms": pong and pong.round_trip_ms,
+            "ping_seen_ts": ping.seen_ts,
+            "pong_seen_ts": pong and pong.seen_ts,
+            "ping_origin_server_ts": ping.origin_server_ts,
+            "pong_origin_server_ts": pong and pong.origin_server_ts,
+            "ping_sent_ts": ping.sent_ts,
+            "vantage": ping.vantage,
+            "provenance": pong and pong.provenance,
+            "pong_event_hash": pong and pong.event_hash,
+        }
+
+
+def is_claim(one_way_ms: int) -> bool:
+    """Return whether the boards of one-way latencies take it."""
+    return 10 <= one_way_ms <= PONG_TIMEOUT_MS
+
+
+def _numbers_of(pong: PongRecord) -> tuple[object, ...]:
+    return pong.server, pong.one_way_ms, pong.round_trip_ms, pong.seen_ts
+
+
+def _add_pong(ping: PingRecord, pong: PongRecord) -> None:
+    if pong.server in ping.pongs or pong.server in ping.withdrawn:
+        return
+    ping.pongs[pong.server] = pong
+    ping.expected.discard(pong.server)
+    _place_pongs(ping)
+
+
+def _place_pongs(ping: PingRecord) -> None:
+    """Put pongs that nobody saw arrive between their ping and the last moment that counts."""
+    for pong in ping.pongs.values():
+        if not pong.was_seen:
+            earliest_ts, latest_ts = ping.seen_ts, ping.seen_ts + PONG_TIMEOUT_MS
+            pong.seen_ts = min(max(pong.origin_server_ts, earliest_ts), latest_ts)
+
+
+def _as_ping(record: PingRecord) -> Ping:
+    return Ping(
+        record.event_id, record.room_id, record.server, record.origin_server_ts, record.seen_ts,
+        record.vantage, record.sent_ts,
+    )  # fmt: skip
+
+
+def _rank_again(rows: list[Row]) -> list[Row]:
+    previous = None
+    for rank, row in enumerate(rows, 1):
+        interval = row["ci95_ms"]
+        row["rank"] = rank
+        row["tied_with_previous"] = bool(
+            previous and interval and interval[0] <= previous[1] and previous[0] <= interval[1]
+        )
+        previous = interval
+    return rows

@@ -1,0 +1,392 @@
+"""A seed -> the events of a few rooms, and what becomes of them: the steps of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from random import Random
+
+from pingboard.model import Batch, Ping, Pong, Provenance, Sample
+from tests.differential.operations import (
+    AskAnswered,
+    AskBoards,
+    AskExport,
+    AskHistory,
+    AskPairs,
+    AskPings,
+    AskPingstat,
+    AskRooms,
+    AskSamples,
+    CloseHours,
+    Hear,
+    ImportExport,
+    ImportOwnExport,
+    ImportPingstat,
+    Join,
+    Operation,
+    Question,
+    Restart,
+    RestartReader,
+    Retain,
+    Row,
+    Span,
+    Step,
+    Upgrade,
+)
+from tests.differential.store import KNOWN_FAULTS, hash_event_id
+
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+START_TS = 1_780_000_000_000 // HOUR_MS * HOUR_MS
+FIRST_TS = 1_409_529_600_000
+OLD, NEW, OTHER = "!old:one.example", "!new:one.example", "!other:one.example"
+ALIAS = "#ping:one.example"
+OURS = "ours.example"
+PING_SERVERS = (OURS, OURS, "a.example", "b.example:8448", "c.example")
+PONG_SERVERS = ("a.example", "b.example:8448", "c.example", "d.example", "[::1]:8448", "e.example")
+LENGTHS_MS = (HOUR_MS, DAY_MS, 7 * DAY_MS, 30 * DAY_MS, 33 * DAY_MS, 90 * DAY_MS, 400 * DAY_MS)
+
+
+class World:
+    """What really happened: pings, and the pongs that each server sent."""
+
+    def __init__(self, random: Random, pings: int) -> None:
+        self._random = random
+        self._odd = random.choice([0.05, 0.3, 0.9])
+        """How many values lie at an edge, or beyond it."""
+        self.upgraded_ts = START_TS + random.choice([2, 20, 45]) * DAY_MS
+        hours = sorted(random.sample(range(70 * 24), random.randrange(3, 9)))
+        times = sorted(self._choose_time(random.choice(hours)) for _ in range(pings))
+        self.samples: list[Sample] = []
+        self.pings: list[Ping] = []
+        for number, ts in enumerate(times):
+            ping = self._make_ping(number, ts)
+            self.pings.append(ping)
+            servers = random.sample(PONG_SERVERS, random.randrange(len(PONG_SERVERS)))
+            self.samples += [self._make_sample(ping, server) for server in servers]
+        self.end_ts = times[-1]
+
+    def _choose_time(self, hour: int) -> int:
+        within_ms = self._random.choice(
+            [0, 1, HOUR_MS - 1, HOUR_MS // 2, self._random.randrange(HOUR_MS)]
+        )
+        return START_TS + hour * HOUR_MS + within_ms
+
+    def _choose(self, usual: int, odd: list[int]) -> int:
+        return self._random.choice(odd) if self._random.random() < self._odd else usual
+
+    def _make_ping(self, number: int, ts: int) -> Ping:
+        random = self._random
+        server = random.choice(PING_SERVERS)
+        is_ours = server == OURS
+        room_id = OLD if ts < self.upgraded_ts or "l" in KNOWN_FAULTS else NEW
+        if random.random() < 0.2:
+            room_id = OTHER
+        return Ping(
+            event_id=f"$ping{number * 7919 % 100:02}",
+            room_id=room_id,
+            server=server,
+            origin_server_ts=ts - random.choice([0, 0, 19, 400, -400]),
+            seen_ts=ts,
+            vantage=random.choice(["main", "main", "other"]) if is_ours else None,
+            sent_ts=ts - random.randrange(30) if is_ours and random.random() < 0.8 else None,
+        )
+
+    def _make_sample(self, ping: Ping, server: str) -> Sample:
+        random = self._random
+        one_way_ms = self._choose(random.randrange(50, 900), [0, 9, 10, -50, 600_000, 600_001])
+        delay_ms = self._choose(random.randrange(20, 3000), [0, -1, -400, 600_000, -600_000])
+        if "i" in KNOWN_FAULTS:
+            delay_ms = abs(delay_ms)
+        seen_ts = ping.seen_ts + delay_ms
+        behind_ms = self._choose(random.randrange(90), [0, -600_000, 3 * DAY_MS, HOUR_MS])
+        pong = Pong(
+            event_id=f"$pong-{ping.event_id[1:]}-{server}",
+            room_id=ping.room_id,
+            server=server,
+            ping_event_id=ping.event_id,
+            claimed_from=ping.server,
+            one_way_ms=one_way_ms,
+            origin_server_ts=seen_ts - behind_ms,
+            seen_ts=seen_ts,
+        )
+        is_measured = ping.vantage is not None and random.random() < 0.8
+        return Sample(
+            ping, pong, random.choice([random.randrange(900), 80]) if is_measured else None
+        )
+
+
+class Plan:
+    """Chooses the steps of one seed."""
+
+    def __init__(self, seed: int, steps: int) -> None:
+        self._random = random = Random(seed)
+        self._steps = steps
+        self._world = World(random, pings=random.randrange(10, 40))
+        first_ts, last_ts = self._world.pings[0].seen_ts, self._world.end_ts
+        self._now_ts = random.randrange(first_ts, last_ts + DAY_MS) + HOUR_MS
+        self._spans = [self._choose_span() for _ in range(3)]
+        """Windows that are asked for again and again."""
+        self._numbers = count()
+
+    def steps(self) -> Iterator[Step]:
+        yield self._step(Join(OLD, ALIAS))
+        yield self._step(Join(OTHER))
+        if "l" not in KNOWN_FAULTS and self._random.random() < 0.5:
+            yield self._step(Upgrade(OLD, NEW, ALIAS))
+        for _ in range(self._steps):
+            self._now_ts += self._random.choice([0, 1, MINUTE_MS, 2 * HOUR_MS, DAY_MS])
+            yield self._step(self._choose_operation())
+        yield Step(self._now_ts, RestartReader(), self._ask_everything())
+
+    def _step(self, operation: Operation) -> Step:
+        questions = [self._choose_question() for _ in range(self._random.randrange(6))]
+        return Step(self._now_ts, operation, tuple(questions))
+
+    def _choose_operation(self) -> Operation:
+        makers = {
+            self._hear: 10,
+            self._hear_late: 4,
+            self._hear_again: 2,
+            self._redact: 3,
+            self._void: 1,
+            self._import_pingstat: 3,
+            self._import_export: 3,
+            ImportOwnExport: 1,
+            CloseHours: 6,
+            self._retain: 1,
+            self._upgrade: 1,
+            Restart: 1,
+            RestartReader: 1,
+        }
+        for fault, maker in (
+            ("k", self._hear_again),
+            ("k", self._import_pingstat),
+            ("b", self._retain),
+            ("l", self._upgrade),
+        ):
+            if fault in KNOWN_FAULTS:
+                makers.pop(maker, None)
+        maker = self._random.choices(list(makers), list(makers.values()))[0]
+        return maker()
+
+    def _past(self) -> list[Sample]:
+        samples = [one for one in self._world.samples if one.pong.seen_ts <= self._now_ts]
+        return samples or self._world.samples[:1]
+
+    def _some(self, most: int = 8) -> list[Sample]:
+        """Some pongs of the past; half of the time of few pings, or of the last ones."""
+        past = self._past()
+        if self._random.random() < 0.5:
+            chosen = self._random.choice(past).ping
+            past = [one for one in past if abs(one.ping.seen_ts - chosen.seen_ts) < HOUR_MS]
+        return self._random.sample(past, min(len(past), self._random.randrange(1, most + 1)))
+
+    def _hear(self) -> Operation:
+        samples = self._some(12)
+        pings = _pings_of(samples)
+        extra = [ping for ping in self._world.pings if ping.seen_ts <= self._now_ts]
+        pings += self._random.sample(extra, min(len(extra), self._random.randrange(3)))
+        ours = [ping for ping in _unique(pings) if ping.vantage is not None]
+        expected = [
+            (ping, self._choose_expected(ping)) for ping in ours if self._random.random() < 0.7
+        ]
+        if self._random.random() < 0.2:
+            samples.append(self._second_pong(samples[0]))
+        return Hear(Batch(pings=_unique(pings), samples=samples, expected=expected))
+
+    def _choose_expected(self, ping: Ping) -> list[str]:
+        servers = self._random.sample(PONG_SERVERS, self._random.randrange(1, 4))
+        if "e" in KNOWN_FAULTS:
+            answered = {one.pong.server for one in self._world.samples if one.ping is ping}
+            servers = [server for server in servers if server not in answered]
+        return servers
+
+    def _hear_late(self) -> Operation:
+        """Further pongs, of pings that the worker has to look up."""
+        samples = [
+            replace(one, round_trip_ms=None, provenance=Provenance.GAP_FILL) for one in self._some()
+        ]
+        return Hear(Batch(samples=samples), looks_up=True)
+
+    def _hear_again(self) -> Operation:
+        """History that is filled in: seen when it says it was sent."""
+        samples = []
+        for one in self._some():
+            ping = replace(one.ping, seen_ts=one.ping.origin_server_ts, sent_ts=None)
+            samples.append(Sample(ping, one.pong, None, Provenance.GAP_FILL))
+        return Hear(Batch(pings=_unique(_pings_of(samples)), samples=samples))
+
+    def _second_pong(self, first: Sample) -> Sample:
+        pong = replace(first.pong, event_id=f"{first.pong.event_id}-again", one_way_ms=7777)
+        return replace(first, pong=pong)
+
+    def _redact(self) -> Operation:
+        events = [(one.pong.room_id, one.pong.event_id) for one in self._some(3)]
+        ping = self._random.choice(self._world.pings)  # which stays a ping
+        events.append((ping.room_id, ping.event_id))
+        return Hear(Batch(redacted=events))
+
+    def _void(self) -> Operation:
+        return Hear(Batch(voided=_pings_of(self._some(3))))
+
+    def _import_pingstat(self) -> Operation:
+        rows = [self._pingstat_row(one) for one in self._some(10)]
+        if self._random.random() < 0.3 and rows:
+            forged = {**self._random.choice(rows), "ping_server": "liar.example"}
+            rows.append({**forged, "pong_server": "e.example"})
+        if not {"c", "d"} & KNOWN_FAULTS and self._random.random() < 0.3 and rows:
+            rows.append({**rows[0], "ping_id": self._new_id(), "pong_timestamp": self._odd_ts()})
+        if "l" not in KNOWN_FAULTS and self._random.random() < 0.3:
+            rows = [row | {"room_id": NEW} if row["room_id"] == OLD else row for row in rows]
+        return ImportPingstat(rows or [self._pingstat_row(self._past()[0])])
+
+    def _pingstat_row(self, one: Sample) -> Row:
+        return {
+            "room_id": one.ping.room_id,
+            "ping_id": one.ping.event_id,
+            "pong_server": one.pong.server,
+            "ping_server": one.ping.server,
+            "receive_diff": one.pong.one_way_ms,
+            "pong_timestamp": one.pong.origin_server_ts,
+        }
+
+    def _import_export(self) -> Operation:
+        samples = self._some(10)
+        rows = [self._export_row(one.ping, one.pong.server, one) for one in samples]
+        for ping in _pings_of(samples):
+            if ping.vantage is not None and "e" not in KNOWN_FAULTS:
+                server = self._random.choice(PONG_SERVERS)
+                rows.append(self._export_row(ping, server, None))
+        if not {"c", "d"} & KNOWN_FAULTS and self._random.random() < 0.3:
+            name = self._random.choice(["ping_seen_ts", "ping_origin_server_ts", "pong_seen_ts"])
+            rows.append({**rows[0], "ping_event_id": self._new_id(), name: self._odd_ts()})
+        return ImportExport(rows)
+
+    def _export_row(self, ping: Ping, server: str, sample: Sample | None) -> Row:
+        pong = sample and sample.pong
+        return {
+            "room_id": ping.room_id,
+            "room_alias": None,
+            "room_predecessor": OLD if ping.room_id == NEW else None,
+            "ping_event_id": ping.event_id,
+            "ping_server": ping.server,
+            "pong_server": server,
+            "one_way_ms": pong and pong.one_way_ms,
+            "round_trip_ms": sample and sample.round_trip_ms,
+            "ping_seen_ts": ping.seen_ts,
+            "pong_seen_ts": pong and pong.seen_ts,
+            "ping_origin_server_ts": ping.origin_server_ts,
+            "pong_origin_server_ts": pong and pong.origin_server_ts,
+            "ping_sent_ts": ping.sent_ts,
+            "vantage": ping.vantage,
+            "provenance": sample and sample.provenance.name.lower(),
+            "pong_event_hash": pong and hash_event_id(pong.event_id),
+        }
+
+    def _odd_ts(self) -> int:
+        limit_ts = self._now_ts + 10 * MINUTE_MS
+        return self._random.choice(
+            [
+                0,
+                1,
+                FIRST_TS - 1,
+                limit_ts + 1,
+                self._now_ts + 400 * DAY_MS,
+                2**52,
+                253_402_300_800_000,
+            ]
+        )
+
+    def _new_id(self) -> str:
+        return f"$odd{next(self._numbers)}"
+
+    def _retain(self) -> Operation:
+        days = self._random.choice([14, 14, 30, 60])
+        return Retain(self._now_ts - days * DAY_MS)
+
+    def _upgrade(self) -> Operation:
+        return Upgrade(OLD, NEW, ALIAS)
+
+    # Questions
+
+    def _choose_question(self) -> Question:
+        random = self._random
+        room_id = random.choice([OLD, OLD, NEW, OTHER])
+        span = random.choice(self._spans) if random.random() < 0.4 else self._choose_span()
+        if "a" in KNOWN_FAULTS:
+            span = Span(max(span.start_ts, span.end_ts - 30 * DAY_MS), span.end_ts)
+        if "l" in KNOWN_FAULTS and room_id == NEW:
+            room_id = OLD
+        return random.choice(
+            [
+                *[AskBoards(room_id, span)] * 3,
+                AskBoards(room_id, span, random.choice([1, 2, 5]), random.choice([None, 1, 3])),
+                AskPairs(room_id, span),
+                AskHistory(
+                    room_id, _cut(span), random.choice([OURS, *PONG_SERVERS]),
+                    random.choice([3600, 86_400]),
+                ),
+                AskExport(random.choice([None, room_id]), span),
+                AskSamples(
+                    room_id, span, random.choice([None, None, OURS]),
+                    random.choice([None, None, "a.example"]), random.choice([1, 3, 7, 1000]),
+                ),
+                AskPingstat(room_id, span.start_ts, span.end_ts),
+                AskRooms() if "j" not in KNOWN_FAULTS else AskPairs(room_id, span),
+                AskAnswered(room_id, self._now_ts - random.choice(LENGTHS_MS)),
+                AskPings(room_id, tuple(ping.event_id for ping in self._world.pings)),
+            ]
+        )  # fmt: skip
+
+    def _choose_span(self) -> Span:
+        random = self._random
+        if random.random() < 0.4:
+            return Span(self._now_ts - random.choice(LENGTHS_MS), self._now_ts)
+        if random.random() < 0.3:
+            return Span(START_TS - DAY_MS, self._world.end_ts + DAY_MS)
+        one = self._choose_edge()
+        if random.random() < 0.5:
+            start_ts, end_ts = sorted([one, self._choose_edge()])
+            return Span(start_ts, end_ts + 1)
+        return Span(one, one + random.choice(LENGTHS_MS))
+
+    def _choose_edge(self) -> int:
+        random = self._random
+        if not self._world.samples:
+            return START_TS
+        sample = random.choice(self._world.samples)
+        ts = random.choice([sample.ping.seen_ts, sample.pong.seen_ts, sample.pong.origin_server_ts])
+        if random.random() < 0.3:
+            ts = ts // HOUR_MS * HOUR_MS
+        return ts + random.choice([-1, 0, 0, 1])
+
+    def _ask_everything(self) -> tuple[Question, ...]:
+        span = Span(START_TS - 10 * DAY_MS, self._world.end_ts + DAY_MS)
+        if "a" in KNOWN_FAULTS:
+            return ()
+        questions: list[Question] = [AskRooms(), AskExport(None, span)]
+        for room_id in (OLD, NEW, OTHER):
+            questions += [
+                AskBoards(room_id, span),
+                AskBoards(room_id, Span(self._now_ts - 30 * DAY_MS, self._now_ts)),
+                AskPairs(room_id, span),
+                AskSamples(room_id, span, None, None, 50),
+                AskPingstat(room_id, span.start_ts, span.end_ts),
+                AskPings(room_id, tuple(ping.event_id for ping in self._world.pings)),
+                *[AskHistory(room_id, span, server, 86_400) for server in PONG_SERVERS],
+            ]
+        return tuple(questions)
+
+
+def _cut(span: Span) -> Span:
+    """A window that a history of hours has not too many of."""
+    return Span(span.start_ts, min(span.end_ts, span.start_ts + 100 * DAY_MS))
+
+
+def _pings_of(samples: list[Sample]) -> list[Ping]:
+    return _unique([one.ping for one in samples])
+
+
+def _unique(pings: list[Ping]) -> list[Ping]:
+    return list({ping.event_id: ping for ping in pings}.values())
