@@ -34,7 +34,7 @@ from faults.model_homeserver import ROOM_ID, USER_ID, ModelHomeserver, make_even
 from faults.truth import samples_of
 from faults.user import pong
 from pingboard.matrix import gaps
-from pingboard.matrix.account import Account
+from pingboard.matrix.session import Account
 from pingboard.matrix.worker import Worker
 from pingboard.matrix.writer import Writer
 from pingboard.store.engine import Engine, migrate, open_engine
@@ -185,7 +185,6 @@ class WorkerMachine(RuleBasedStateMachine):
             backfill=timedelta(days=7),
             on_alive=_nothing,
         )
-        await self._worker.start()
         self._running = asyncio.create_task(self._worker.run())
 
     async def _stop(self) -> None:

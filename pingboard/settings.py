@@ -56,8 +56,8 @@ class Settings(BaseModel):
 
     homeserver: str | None = Field(
         None,
-        description="client URL of the account's homeserver",
-        examples=["https://matrix.example.org"],
+        description="the account's homeserver: its server name, or the address that clients use",
+        examples=["example.org"],
     )
     user: str | None = Field(
         None, description="the account's user ID", examples=["@pingboard:example.org"]
@@ -204,9 +204,11 @@ class Settings(BaseModel):
     def _is_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
+        if is_server_name(value):
+            return value
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{value!r} is no http:// or https:// address")
+            raise ValueError(f"{value!r} is no server name and no http:// or https:// address")
         return value.rstrip("/")
 
     @field_validator("user")

@@ -1,12 +1,15 @@
-"""The command line: what is wrong is said in one line, with exit code 2."""
+"""The command line: what is wrong is said in one line, what may pass is waited for."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
 import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,10 +17,10 @@ from pingboard.lab import Lab
 from tests.commands import account_settings, end_of, run_to_end, running, start
 
 
-async def one_line(command: str, settings: dict[str, str], folder: Path) -> str:
+async def one_line(command: str, settings: dict[str, str], folder: Path, *, code: int = 2) -> str:
     """The only line that a refused command says."""
     ended = await run_to_end(command, settings, folder)
-    assert ended.code == 2, ended.stderr
+    assert ended.code == code, ended.stderr
     lines = ended.stderr.splitlines()
     assert len(lines) == 1, ended.stderr
     assert lines[0].startswith("pingboard: ")
@@ -36,23 +39,55 @@ async def test_a_missing_account_is_one_line(command: str, tmp_path: Path) -> No
     assert line.startswith("PINGBOARD_HOMESERVER is not set; for example ")
 
 
-@pytest.mark.parametrize("command", ["run", "worker", "echo"])
-async def test_an_unreachable_homeserver_is_one_line(command: str, tmp_path: Path) -> None:
+async def first_lines(process: asyncio.subprocess.Process, count: int) -> list[str]:
+    """The first lines of a command that goes on."""
+    assert process.stderr is not None
+    async with asyncio.timeout(60):
+        return [(await process.stderr.readline()).decode() for _ in range(count)]
+
+
+@pytest.mark.parametrize("command", ["worker", "echo"])
+async def test_a_homeserver_that_is_not_up_yet_is_waited_for(
+    lab: Lab, command: str, tmp_path: Path
+) -> None:
+    account = await lab.register(lab.homeservers[0], f"early-{command}")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    settings = {
-        "HOMESERVER": f"http://127.0.0.1:{port}",
-        "ACCESS_TOKEN": "syt",
-        "ROOMS": "#a:b.example",
-        "PORT": "0",
-    }
-    line = await one_line(command, settings, tmp_path)
-    assert line.startswith(f"PINGBOARD_HOMESERVER: http://127.0.0.1:{port} can't be reached")
+    url = f"http://127.0.0.1:{port}"
+    settings = account_settings(account, lab.room_alias) | {"HOMESERVER": url}
+    async with running(command, settings, tmp_path) as process:
+        [line] = await first_lines(process, 1)
+        assert f"PINGBOARD_HOMESERVER: {url} can't be reached" in line
+        async with forwarding(port, account.homeserver_url):
+            lines = await first_lines(process, 2)
+    assert "no longer waiting" in lines[0]
+    assert lab.room_alias in lines[1]
 
 
-async def test_a_wrong_token_is_one_line(lab: Lab, tmp_path: Path) -> None:
+@contextlib.asynccontextmanager
+async def forwarding(port: int, url: str) -> AsyncIterator[None]:
+    """Connections to a port of this machine lead to an address while it runs."""
+    target = urlsplit(url)
+
+    async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            sink.write(data)
+        sink.close()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection(target.hostname, target.port)
+        await asyncio.gather(pipe(reader, there[1]), pipe(there[0], writer))
+
+    server = await asyncio.start_server(forward, "127.0.0.1", port)
+    try:
+        yield
+    finally:
+        server.close()
+
+
+async def test_a_wrong_token_is_one_line_with_a_code_of_its_own(lab: Lab, tmp_path: Path) -> None:
     settings = {"HOMESERVER": lab.homeservers[0].url, "ACCESS_TOKEN": "syt_wrong"}
-    line = await one_line("worker", settings | {"ROOMS": lab.room_alias}, tmp_path)
+    line = await one_line("worker", settings | {"ROOMS": lab.room_alias}, tmp_path, code=4)
     assert line.startswith(f"PINGBOARD_ACCESS_TOKEN: {lab.homeservers[0].url} does not accept it")
     assert "syt_wrong" not in line
 
@@ -65,17 +100,21 @@ async def test_a_wrong_password_is_one_line(lab: Lab, tmp_path: Path) -> None:
         "PASSWORD": "not-it",
         "ROOMS": lab.room_alias,
     }
-    line = await one_line("worker", settings, tmp_path)
+    line = await one_line("worker", settings, tmp_path, code=4)
     assert line.startswith(f"PINGBOARD_PASSWORD: {account.homeserver_url} does not accept it")
     assert "not-it" not in line
 
 
 @pytest.mark.parametrize("command", ["worker", "echo"])
-async def test_an_unknown_room_is_one_line(lab: Lab, command: str, tmp_path: Path) -> None:
+async def test_a_room_that_is_not_there_yet_is_waited_for(
+    lab: Lab, command: str, tmp_path: Path
+) -> None:
     account = await lab.register(lab.homeservers[0], f"lost-{command}")
-    room = f"#nowhere:{lab.homeservers[0].server_name}"
-    line = await one_line(command, account_settings(account, room), tmp_path)
-    assert line.startswith(f"PINGBOARD_ROOMS: {room} can't be joined")
+    room = f"#nowhere-{command}:{lab.homeservers[0].server_name}"
+    async with running(command, account_settings(account, room), tmp_path) as process:
+        [line] = await first_lines(process, 1)
+        assert "waiting" in line
+        assert f"to join {room}" in line
 
 
 async def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:

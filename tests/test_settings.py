@@ -71,7 +71,7 @@ def test_a_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         ("INTERVAL", "500ms", r"PINGBOARD_INTERVAL: '500ms': .*1 second; for example"),
         ("ROOMS", "ping", r"PINGBOARD_ROOMS: 'ping' is no room alias .*=#ping:maunium.net"),
         ("ROOMS", "#ping:", r"PINGBOARD_ROOMS: '#ping:' is no room alias"),
-        ("HOMESERVER", "one.example", r"PINGBOARD_HOMESERVER: 'one.example' is no http"),
+        ("HOMESERVER", "one example", r"PINGBOARD_HOMESERVER: 'one example' is no server name"),
         ("USER", "pingboard", r"PINGBOARD_USER: 'pingboard' is no user ID .*for example"),
         ("LOG_LEVEL", "loud", r"PINGBOARD_LOG_LEVEL: 'loud'"),
         ("MIGRATE", "perhaps", r"PINGBOARD_MIGRATE: 'perhaps'"),

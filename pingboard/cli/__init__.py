@@ -7,9 +7,9 @@
     import  samples from a file         export  all samples into one
     db      the database's tables
 
-Exit codes: 0 ended as asked, 2 a setting, an argument or the homeserver at start is at fault,
-3 another worker writes to the database, 4 the homeserver turned the account away while running,
-1 anything else. What a user can mend is one line on stderr, never a traceback.
+Exit codes: 0 ended as asked, 2 a setting or an argument is wrong, 3 another worker writes to the
+database, 4 the homeserver turns the account away, 1 anything else. What may pass is waited for.
+What a user can mend is one line on stderr, never a traceback.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ from pingboard.cli.start import (
     without_user_ids,
 )
 from pingboard.model import (
-    AccountLostError,
+    AccountError,
     ConfigurationError,
-    HomeserverError,
     LeaseError,
     PingboardError,
 )
@@ -46,9 +45,8 @@ ever, and the searches after every 700, as is usual, take a tenth of a command's
 
 EXIT_CODES: dict[type[PingboardError], int] = {
     ConfigurationError: 2,
-    HomeserverError: 2,
     LeaseError: 3,
-    AccountLostError: 4,
+    AccountError: 4,
     PingboardError: 1,
 }
 

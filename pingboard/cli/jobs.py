@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from pingboard.cli.labs import lab_settings
 from pingboard.cli.serving import open_listener, open_server
 from pingboard.cli.start import say, writable
-from pingboard.cli.working import account_key, account_of, leased, started_worker
-from pingboard.model import AccountError, AccountLostError
+from pingboard.cli.working import account_key, account_of, database, made_worker
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -29,12 +28,11 @@ async def run(settings: Settings) -> None:
         if not settings.wants_lab:
             settings.require_account()
         listener = stack.enter_context(open_listener(settings))
-        engine = stack.enter_context(writable(settings))
-        lease = await stack.enter_async_context(leased(engine))
+        engine, lease = await stack.enter_async_context(database(settings))
         if settings.wants_lab:
             settings = await stack.enter_async_context(lab_settings(settings))
         server = stack.enter_context(open_server(settings, listener))
-        async with started_worker(settings, engine, lease) as worker:
+        async with made_worker(settings, engine, lease) as worker:
             server.start()
             stack.callback(server.stop)
             say(f"pingboard is at {server.url}")
@@ -45,12 +43,11 @@ async def run(settings: Settings) -> None:
 
 async def work(settings: Settings) -> None:
     """The worker alone."""
-    with writable(settings) as engine:
-        async with (
-            leased(engine) as lease,
-            started_worker(settings, engine, lease) as worker,
-        ):
-            await worker.run()
+    async with (
+        database(settings) as (engine, lease),
+        made_worker(settings, engine, lease) as worker,
+    ):
+        await worker.run()
 
 
 async def serve(server: Server) -> None:
@@ -66,27 +63,23 @@ async def serve(server: Server) -> None:
 
 
 async def echo(settings: Settings) -> None:
-    """The echo bot."""
+    """The echo bot. It needs a database only for the login that a password makes."""
     from pingboard.matrix.echo import EchoBot
-    from pingboard.matrix.login import log_in
+    from pingboard.matrix.patience import patiently
     from pingboard.matrix.session import Session
     from pingboard.matrix.writer import Writer
     from pingboard.store.ingest import Ingest
 
     account = account_of(settings)
-    if account.access_token is not None:
-        session = await Session.open(account)
-    else:
-        with writable(settings) as engine:
-            writer = Writer(engine, Ingest(engine, account_key(account)))
-            session = await log_in(account, writer)
-    async with contextlib.aclosing(session):
-        bot = EchoBot(session, settings.rooms)
-        await bot.start()
-        try:
-            await bot.run()
-        except AccountError as error:
-            raise AccountLostError(str(error)) from None
+    async with contextlib.AsyncExitStack() as stack:
+        logins = None
+        if account.password is not None:
+            engine = stack.enter_context(writable(settings))
+            logins = Writer(engine, Ingest(engine, account_key(account)))
+            stack.callback(logins.close)
+        session = await patiently(lambda: Session.open(account, logins))
+        await stack.enter_async_context(contextlib.aclosing(session))
+        await EchoBot(session, settings.rooms).run()
 
 
 def until_stopped(work: Coroutine[None, None, None]) -> None:

@@ -6,6 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
+import stamina
 import structlog
 
 from pingboard.cli.start import without_user_ids
@@ -24,6 +25,8 @@ def set_up_logs(level: str) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     # What it warns of are answers that it can't use; they become errors of ours, said once.
     logging.getLogger("nio").setLevel(logging.ERROR)
+    # Who retries logs it once, not at each try.
+    stamina.instrumentation.set_on_retry_hooks([])
     terminal = sys.stderr.isatty()
     structlog.configure(
         processors=[

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from pingboard.cli.start import say
+from pingboard.cli.start import say, writable
 from pingboard.model import LeaseError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from pingboard.matrix.account import Account
+    from pingboard.matrix.session import Account
     from pingboard.matrix.worker import Attendant, Worker
     from pingboard.matrix.writer import Writer
     from pingboard.settings import Settings
@@ -20,52 +20,78 @@ if TYPE_CHECKING:
 
 # What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
 
-STANDBY_S = 5.0
-"""How often a worker that stands by on PostgreSQL asks whether it is its turn."""
+RETRY_S = 5.0
+"""How often a database that is away is asked for, or a standby asks whether it is its turn."""
 
 
 @contextlib.asynccontextmanager
-async def leased(engine: Engine) -> AsyncIterator[Lease]:
-    """The right to write to the database. On PostgreSQL a second worker stands by for it."""
+async def database(settings: Settings) -> AsyncIterator[tuple[Engine, Lease]]:
+    """The database and the right to write to it, waited for while it is away.
+
+    On PostgreSQL a second worker stands by for the right.
+    """
     import asyncio
 
+    from pingboard.store.engine import PassingStoreError
+
+    told = ""
+    while True:
+        # A start that waits is a start that worked, to a supervisor.
+        tell_supervisor("READY=1", "WATCHDOG=1")
+        try:
+            async with contextlib.AsyncExitStack() as opening:
+                engine, lease = await asyncio.to_thread(_open_database, settings, opening)
+                opened = opening.pop_all()
+            break
+        except (LeaseError, PassingStoreError) as error:
+            is_standby = isinstance(error, LeaseError)
+            if is_standby and settings.database_url.startswith("sqlite"):
+                raise
+            if str(error) != told:
+                told = str(error)
+                say(f"pingboard: {error}; {'standing by' if is_standby else 'waiting for it'}")
+            await asyncio.sleep(RETRY_S)
+    async with opened:
+        if told:
+            say("pingboard: the database is ours now")
+        yield engine, lease
+
+
+def _open_database(
+    settings: Settings, stack: contextlib.AsyncExitStack[bool | None]
+) -> tuple[Engine, Lease]:
+    from pingboard.store.engine import explained
     from pingboard.store.lease import take_lease
 
-    is_told = False
-    while True:
-        try:
-            lease = await asyncio.to_thread(take_lease, engine)
-            break
-        except LeaseError as error:
-            if engine.dialect.name == "sqlite":
-                raise
-            if not is_told:
-                say(f"pingboard: {error}; standing by")
-                is_told = True
-            await asyncio.sleep(STANDBY_S)
-    try:
-        yield lease
-    finally:
-        lease.release()
+    engine = stack.enter_context(writable(settings))
+    with explained():
+        lease = take_lease(engine)
+    stack.callback(lease.release)
+    return engine, lease
+
+
+def tell_supervisor(*states: str) -> None:
+    """Tell systemd, where it started us."""
+    from sdnotify import SystemdNotifier
+
+    systemd = SystemdNotifier()
+    for state in states:
+        systemd.notify(state)
 
 
 @contextlib.asynccontextmanager
-async def started_worker(settings: Settings, engine: Engine, lease: Lease) -> AsyncIterator[Worker]:
-    """A worker that has joined its rooms; it pings once it is run."""
+async def made_worker(settings: Settings, engine: Engine, lease: Lease) -> AsyncIterator[Worker]:
+    """A worker; it logs in, joins and pings once it is run."""
     import asyncio
-
-    from sdnotify import SystemdNotifier
 
     from pingboard.matrix.worker import Worker
     from pingboard.matrix.writer import Writer
     from pingboard.store.ingest import Ingest
 
-    systemd = SystemdNotifier()
-
     async def on_alive() -> None:
         if not await asyncio.to_thread(lease.is_held):
             raise LeaseError("another pingboard worker took the database over")
-        systemd.notify("WATCHDOG=1")
+        tell_supervisor("WATCHDOG=1")
 
     account = account_of(settings)
     writer = Writer(engine, Ingest(engine, account_key(account)))
@@ -81,8 +107,6 @@ async def started_worker(settings: Settings, engine: Engine, lease: Lease) -> As
         attendants=_attendants(settings, writer),
     )
     try:
-        await worker.start()
-        systemd.notify("READY=1")
         yield worker
     finally:
         await worker.close()
@@ -107,7 +131,7 @@ def _attendants(settings: Settings, writer: Writer) -> list[Attendant]:
 
 def account_of(settings: Settings) -> Account:
     """The account that is set."""
-    from pingboard.matrix.account import Account
+    from pingboard.matrix.session import Account
 
     token, password = settings.access_token, settings.password
     return Account(

@@ -7,29 +7,39 @@ of every room. None of that suits a measurement, so it is switched off here.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
+import urllib.request
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import aiohttp
 from nio import (
     Api,
     AsyncClient,
     AsyncClientConfig,
+    DiscoveryInfoResponse,
     ErrorResponse,
+    JoinedMembersResponse,
     JoinResponse,
     LocalProtocolError,
+    LoginInfoResponse,
+    LoginResponse,
     MessageDirection,
     Response,
+    RoomMessagesResponse,
+    RoomSendResponse,
     SyncResponse,
+    WhoamiResponse,
 )
 from nio.responses import RoomEventRelationsResponse
+from nio.schemas import Schemas, Validator
 
 from pingboard.matrix import clock
 from pingboard.matrix.protocol import PONG_RELATION
-from pingboard.model import AccountError, HomeserverError, RateLimitedError
+from pingboard.model import AccountError, ConfigurationError, HomeserverError, RateLimitedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -49,8 +59,38 @@ _USER_ID = re.compile(r"@\S*:\S+")
 
 _LOST_ACCESS = frozenset({"M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", "M_USER_DEACTIVATED"})
 
+_REFUSALS = {
+    "M_USER_LOCKED": "the homeserver's admin has locked the account",
+    "M_USER_SUSPENDED": "the homeserver's admin has suspended the account",
+    "M_RESOURCE_LIMIT_EXCEEDED": "the homeserver has reached a limit that its admin has set",
+    "M_CONSENT_NOT_GIVEN": "the account has to agree to the homeserver's terms first",
+}
+"""What an operator has to know the word for; each is to be mended with the homeserver's admin."""
+
 # What nio's parsing has been seen to raise on a broken answer; see also the fault cases.
-_NO_MATRIX = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_PARSING_ERRORS = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
+_SCHEMAS: dict[type[Response], Any] = {
+    DiscoveryInfoResponse: Schemas.discovery_info,
+    JoinResponse: Schemas.room_id,
+    JoinedMembersResponse: Schemas.joined_members,
+    LoginInfoResponse: Schemas.login_info,
+    LoginResponse: Schemas.login,
+    RoomMessagesResponse: Schemas.room_messages,
+    RoomSendResponse: Schemas.room_event_id,
+    SyncResponse: Schemas.sync,
+    WhoamiResponse: Schemas.whoami,
+}
+
+_JSON_TYPES = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+}
 
 R = TypeVar("R", bound=Response)
 
@@ -62,9 +102,13 @@ class _Pongs(Enum):
 
 
 class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
-    """An AsyncClient that stamps when a sync response began to arrive, and keeps no room state."""
+    """An AsyncClient that stamps when a sync response began to arrive, and keeps no room state.
 
-    def __init__(self, homeserver: str, user: str = "") -> None:
+    It honours HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and follows redirects only if told to: aiohttp
+    drops the access token on the way, and turns a POST into a GET.
+    """
+
+    def __init__(self, homeserver: str, user: str = "", *, follows_redirects: bool = False) -> None:
         super().__init__(
             homeserver,
             user,
@@ -80,12 +124,39 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
         """`clock.now_ns()` when the headers of the last sync response were there"""
         self.arrived_ts = 0
         """the same moment by the wall clock, ms since the epoch"""
+        self.client_session = aiohttp.ClientSession()
+        self._follows_redirects = follows_redirects
+        # Not aiohttp's trust_env: it looks them up anew, in a thread, on the way of each request.
+        self._proxy = _proxy_of(homeserver)
 
-    async def send(self, method: str, path: str, *args: Any, **kwargs: Any) -> Any:
-        response = await super().send(method, path, *args, **kwargs)
+    async def send(
+        self,
+        method: str,
+        path: str,
+        data: Any = None,
+        headers: dict[str, str] | None = None,
+        trace_context: Any = None,  # noqa: ARG002 (nio's signature)
+        timeout: float | None = None,  # noqa: ASYNC109 (nio's signature)
+    ) -> aiohttp.ClientResponse:
+        response = await self.client_session.request(
+            method,
+            self.homeserver + path,
+            data=data,
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(
+                self.config.request_timeout if timeout is None else timeout or None
+            ),
+            allow_redirects=self._follows_redirects,
+            proxy=self._proxy,
+        )
         if "/sync?" in path:
             # Here, before the body is read and parsed: at a thousand pongs that takes 0.1 s.
             self.arrived_ns, self.arrived_ts = clock.now_ns(), time.time_ns() // 1_000_000
+        if 300 <= response.status < 400 and "Location" in response.headers:
+            response.release()
+            destination = urljoin(str(response.url), response.headers["Location"])
+            address = destination.partition("/_matrix/")[0][:MAX_MESSAGE]
+            raise HomeserverError(f"redirects to {address}, so set that address")
         return response
 
     async def join_via(self, room: str, via: Sequence[str]) -> Any:
@@ -93,7 +164,8 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
         method, path = Api.join(self.access_token, room)
         # `via` since version 1.12 of the specification, `server_name` before.
         query = urlencode([(key, name) for key in ("via", "server_name") for name in via])
-        return await self._send(JoinResponse, method, f"{path}&{query}" if via else path)
+        # By default a request gets half a minute; a federated join takes minutes.
+        return await self._send(JoinResponse, method, f"{path}&{query}" if via else path, timeout=0)
 
     async def pongs_of(self, room_id: str, event_id: str, position: str | None) -> Any:
         """A page of the events that are related to a ping as pongs (nio knows no such kind)."""
@@ -105,9 +177,85 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
             RoomEventRelationsResponse, method, path, response_data=(room_id, event_id)
         )
 
+    async def create_matrix_response(
+        self,
+        response_class: type[Response],
+        transport_response: aiohttp.ClientResponse,
+        data: tuple[Any, ...] | None = None,
+        save_to: Any = None,
+    ) -> Response:
+        """Parse an answer; HomeserverError that says what in it breaks the specification."""
+        is_success = 200 <= transport_response.status < 300
+        try:
+            response = await super().create_matrix_response(
+                response_class, transport_response, data, save_to
+            )
+        except _PARSING_ERRORS as error:
+            fault = await _describe_fault(response_class, transport_response) or repr(error)
+            raise HomeserverError(f"answered {transport_response.status}, but {fault}") from error
+        if is_success and isinstance(response, ErrorResponse):
+            described = await _describe_fault(response_class, transport_response)
+            raise HomeserverError(
+                f"answered {transport_response.status}, but {described or 'not as specified'}"
+            )
+        return cast("Response", response)
+
     async def receive_response(self, response: Response) -> None:
-        if not isinstance(response, SyncResponse):
+        """Take over a login; leave room state, and a soft logout, to others."""
+        if not isinstance(response, SyncResponse | ErrorResponse):
             await super().receive_response(response)
+
+
+def _proxy_of(url: str) -> str | None:
+    """The proxy that the environment sets for an address, None where it is reached directly."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host in ("localhost", "127.0.0.1", "::1") or urllib.request.proxy_bypass(host):
+        return None
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if proxy is not None and urlsplit(proxy).scheme not in ("http", "https"):
+        raise ConfigurationError(
+            f"{parts.scheme.upper()}_PROXY: only HTTP proxies can be used, "
+            "for example HTTPS_PROXY=http://proxy.example.org:3128"
+        )
+    return proxy
+
+
+async def _describe_fault(
+    response_class: type[Response], transport_response: aiohttp.ClientResponse
+) -> str | None:
+    """What in an answer breaks the specification, for an operator; None where it is not known."""
+    try:
+        body = json.loads(await transport_response.read())
+    except RecursionError:
+        return "its JSON is nested too deep"
+    except ValueError:
+        return f"with no JSON ({transport_response.content_type})"
+    if not isinstance(body, dict):
+        return f"with {_JSON_TYPES[type(body)]} instead of an object"
+    schema = _SCHEMAS.get(response_class)
+    error = next(Validator(schema).iter_errors(body), None) if schema is not None else None
+    if error is None:
+        return _describe_null(body)
+    if error.validator == "required":
+        return str(error.message)[:MAX_MESSAGE]
+    where = ".".join(str(part) for part in error.absolute_path)
+    kind = _JSON_TYPES.get(type(error.instance), "something")
+    expected = f", not {error.validator_value}" if error.validator == "type" else ""
+    return _USER_ID.sub("(user)", f"{where} is {kind}{expected}")[:MAX_MESSAGE]
+
+
+def _describe_null(body: dict[str, Any], path: tuple[str, ...] = ()) -> str | None:
+    """The first null where an object or an array can belong, at most three levels down."""
+    for key, value in body.items():
+        if value is None:
+            return f"{'.'.join((*path, key))} is null"
+        if isinstance(value, dict) and len(path) < 2:
+            fault = _describe_null(value, (*path, key))
+            if fault is not None:
+                return fault
+    return None
 
 
 async def checked(call: Awaitable[R | ErrorResponse], seconds: float) -> R:
@@ -120,15 +268,11 @@ async def checked(call: Awaitable[R | ErrorResponse], seconds: float) -> R:
         async with asyncio.timeout(seconds):
             response = await call
     except TimeoutError:
-        raise HomeserverError(f"no answer within {seconds:.0f} s") from None
+        raise HomeserverError(f"does not answer within {seconds:.0f} s") from None
     except (aiohttp.ClientError, OSError) as error:
         raise HomeserverError(f"can't be reached: {error or type(error).__name__}") from error
     except LocalProtocolError as error:
         raise AccountError(f"not logged in: {error}") from error
-    except _NO_MATRIX as error:
-        raise HomeserverError(
-            f"answered with something that is no Matrix response ({type(error).__name__})"
-        ) from error
     if isinstance(response, ErrorResponse):
         raise _error_of(response)
     return cast("R", response)
@@ -140,9 +284,14 @@ def _error_of(response: ErrorResponse) -> HomeserverError | AccountError:
     if status == 429 or response.status_code == "M_LIMIT_EXCEEDED":
         wait = _retry_after_s(response, transport)
         return RateLimitedError(f"asks to wait {wait:.1f} s", wait)
+    if response.status_code in _REFUSALS:
+        text = f"refuses: {_REFUSALS[response.status_code]} ({response.status_code})"
+        return HomeserverError(text, response.status_code)
+    if response.status_code is None:
+        return HomeserverError(f"answered {status}, without a Matrix error code")
     # It goes to the log, where no user ID belongs; Synapse names the one that is not allowed.
     message = _USER_ID.sub("(user)", " ".join(str(response.message).split()))[:MAX_MESSAGE]
-    text = f"{response.status_code or 'no Matrix error code'}: {message}"
+    text = f"{response.status_code}: {message}"
     if response.status_code in _LOST_ACCESS:
         return AccountError(text)
     return HomeserverError(f"answered {status}, {text}", response.status_code)

@@ -18,9 +18,11 @@ import structlog
 
 from pingboard.matrix import clock
 from pingboard.matrix.protocol import ping_content
+from pingboard.matrix.session import REFUSED_STATES
 from pingboard.matrix.stream import STALL_S
 from pingboard.model import (
     PONG_TIMEOUT_MS,
+    EncryptedRoomError,
     HomeserverError,
     RateLimitedError,
     RoomState,
@@ -50,16 +52,23 @@ log = structlog.get_logger()
 class SentPing:
     """A ping of ours on its way."""
 
-    sent_ns: int
+    sent_ns: int = 0
     """`clock.now_ns()` just before the request"""
-    sent_ts: int
+    sent_ts: int = 0
     """the same moment by the wall clock, ms since the epoch"""
     void: VoidReason | None = None
     """why it yields no round trips; None while it does"""
+    was_tried: bool = False
+    """whether a request was made that may have sent it"""
     has_appeared: bool = False
     """whether it was seen in the room"""
     is_told: bool = False
     """whether it was counted as void"""
+
+    def stamp(self) -> None:
+        """It is sent now."""
+        self.was_tried = True
+        self.sent_ns, self.sent_ts = clock.now_ns(), time.time_ns() // 1_000_000
 
     def give_up(self, reason: VoidReason) -> None:
         """Make it void; the first reason counts."""
@@ -95,7 +104,7 @@ class Pinger:
         self._interval_s = interval.total_seconds()
         self._on_state = on_state
         self._sent: dict[str, SentPing] = {}
-        self._denied: set[str] = set()
+        self._denied: dict[str, RoomState] = {}
         self._answers = asyncio.Event()
         self._answers.set()
 
@@ -128,9 +137,11 @@ class Pinger:
         return [ping for ping in self._sent.values() if ping.sent_ns >= since_ns]
 
     async def run(self, room_id: str) -> None:
-        """Ping a room, one ping after the other, without end."""
+        """Ping a room, one ping after the other, until it is encrypted."""
         while True:
             pause_s = await self._ping(room_id)
+            if self._denied.get(room_id) is RoomState.ENCRYPTED:
+                return
             await asyncio.sleep(pause_s * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
             # While it is away one of us knocks, the sync, ever more rarely.
             await self._answers.wait()
@@ -140,24 +151,25 @@ class Pinger:
         self._forget_old()
         nonce = secrets.token_hex(4)
         tx_id = f"pingboard-{nonce}-{time.time_ns()}"
-        ping = SentPing(clock.now_ns(), time.time_ns() // 1_000_000)
-        self._sent[tx_id] = ping
+        ping = self._sent[tx_id] = SentPing(clock.now_ns())
         try:
             await self._send(room_id, nonce, tx_id, ping)
         except HomeserverError as error:
             is_limited = isinstance(error, RateLimitedError)
             ping.give_up(VoidReason.LIMITED if is_limited else VoidReason.REFUSED)
-            log.warning("ping not sent", room_id=room_id, error=str(error))
-            if error.errcode == "M_FORBIDDEN":
-                await self._deny(room_id)
+            state = REFUSED_STATES.get(error.errcode or "")
+            if isinstance(error, EncryptedRoomError):
+                state = RoomState.ENCRYPTED
+            if state is not None:
+                await self._deny(room_id, state, error)
                 return max(self._interval_s, DENIED_PAUSE_S)
+            log.warning("ping not sent", room_id=room_id, error=str(error))
             if error.errcode is None:
                 self._answers.clear()
             wished_s = error.retry_after_s if isinstance(error, RateLimitedError) else 0.0
             return max(self._interval_s, wished_s)
         ping.void_if_late(clock.now_ns())
-        if room_id in self._denied:
-            self._denied.discard(room_id)
+        if self._denied.pop(room_id, None) is not None:
             await self._on_state(room_id, RoomState.JOINED)
         return self._interval_s
 
@@ -169,9 +181,9 @@ class Pinger:
         """
         for pause_s in REPEATS_S:
             try:
-                await self._session.send(room_id, ping_content(nonce), tx_id)
+                await self._session.send_ping(room_id, ping_content(nonce), tx_id, ping.stamp)
             except HomeserverError as error:
-                if error.errcode is not None:
+                if error.errcode is not None or not ping.was_tried:
                     raise
                 ping.give_up(VoidReason.RETRIED)
                 log.warning("ping perhaps not sent, trying again", error=str(error))
@@ -180,12 +192,13 @@ class Pinger:
             await asyncio.sleep(pause_s)
             if ping.has_appeared:
                 return
-        await self._session.send(room_id, ping_content(nonce), tx_id)
+        await self._session.send_ping(room_id, ping_content(nonce), tx_id, ping.stamp)
 
-    async def _deny(self, room_id: str) -> None:
-        if room_id not in self._denied:
-            self._denied.add(room_id)
-            await self._on_state(room_id, RoomState.DENIED)
+    async def _deny(self, room_id: str, state: RoomState, error: HomeserverError) -> None:
+        if self._denied.get(room_id) is not state:
+            log.error("can't ping", room_id=room_id, error=str(error))
+            self._denied[room_id] = state
+            await self._on_state(room_id, state)
 
     def _forget_old(self) -> None:
         oldest_ns = clock.now_ns() - 2 * PONG_TIMEOUT_MS * 1_000_000

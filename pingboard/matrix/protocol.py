@@ -105,6 +105,12 @@ def read_membership(event: Event) -> tuple[str, bool] | None:
     return user_id, _dict(event.get("content")).get("membership") == "join"
 
 
+def is_join_of(event: Event, user_id: str) -> bool:
+    """Whether this user comes into the room with an event, instead of changing their profile."""
+    before = _dict(_dict(event.get("unsigned")).get("prev_content"))
+    return read_membership(event) == (user_id, True) and before.get("membership") != "join"
+
+
 def read_tombstone(event: Event) -> str | None:
     """The room that is said to replace this one; to be believed only if that room says so too."""
     if event.get("type") != "m.room.tombstone" or event.get("state_key") != "":

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pingboard.matrix.members import EXPECTED_WITHIN_MS, Members
+from pingboard.matrix.patience import patiently
 from pingboard.matrix.protocol import predecessor_of, read_tombstone
-from pingboard.model import ConfigurationError, HomeserverError
+from pingboard.model import HomeserverError, RoomState
 from pingboard.servername import server_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from pingboard.matrix.protocol import Event
     from pingboard.matrix.session import Session
@@ -33,17 +34,29 @@ class Rooms:
         self.members: dict[str, Members] = {}
         self._refused: set[tuple[str, str]] = set()
 
-    async def join(self, wanted: Sequence[str]) -> None:
-        """Join rooms by alias or ID; raises ConfigurationError where one can't be joined."""
-        for room in wanted:
-            room_id = await self._session.join(room)
-            alias = room if room.startswith("#") else None
-            await self._enter(room_id, alias, await self._known_predecessor(room_id))
-            log.info("joined", room=room, room_id=room_id)
-            tombstone = await self._session.state(room_id, "m.room.tombstone")
-            if tombstone is not None:
-                event = {"type": "m.room.tombstone", "state_key": "", "content": tombstone}
-                await self.follow(room_id, [event])
+    async def join(self, room: str, on_fault: Callable[[HomeserverError], Awaitable[None]]) -> None:
+        """Join a room by alias or ID. It can take minutes, and is tried until it works."""
+
+        async def tell(error: HomeserverError) -> None:
+            await self._record_unjoined(room)
+            await on_fault(error)
+
+        await patiently(lambda: self._join_once(room), on_fault=tell, waiting_for=f"to join {room}")
+
+    async def _join_once(self, room: str) -> None:
+        room_id = await self._session.join(room)
+        alias = room if room.startswith("#") else None
+        await self._enter(room_id, alias, await self._known_predecessor(room_id))
+        log.info("joined", room=room, room_id=room_id)
+        tombstone = await self._session.state(room_id, "m.room.tombstone")
+        if tombstone is not None:
+            event = {"type": "m.room.tombstone", "state_key": "", "content": tombstone}
+            await self.follow(room_id, [event])
+
+    async def _record_unjoined(self, room: str) -> None:
+        for room_id in await self._writer.room_ids():
+            if room in (room_id, await self._writer.alias_of(room_id)):
+                await self._writer.record_room_state(room_id, RoomState.UNJOINED)
 
     async def ask_members(self, room_id: str) -> list[str]:
         """Who is in a room; those we knew of where our homeserver does not say."""
@@ -74,7 +87,7 @@ class Rooms:
         server = server_of(sender) if isinstance(sender, str) else None
         try:
             await self._session.join(successor, [server] if server else [])
-        except (ConfigurationError, HomeserverError) as error:
+        except HomeserverError as error:
             log.warning("can't follow the upgrade", room_id=room_id, error=str(error))
             return False
         create = await self._session.state(successor, "m.room.create")

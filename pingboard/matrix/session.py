@@ -1,34 +1,47 @@
-"""A session with our homeserver: log in, join, send, ask. Each call is bounded in time.
+"""A session with our homeserver: discover it, log in, join, send, ask; each call bounded in time.
 
 In: an account. Out: what the homeserver answers, and every fault as an exception of ours; what it
 tells by itself is `stream`.
+
+Homeservers allow only a few logins an hour, so there are as few as possible. An access token of the
+settings is used as it is. With a password, token and device of each login are kept in the store;
+only where no token works is the password used again, for the same device, because transaction IDs
+are counted by device.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from nio import (
+    DiscoveryInfoResponse,
     ErrorResponse,
     JoinedMembersResponse,
     JoinResponse,
+    LoginInfoResponse,
     MessageDirection,
     RoomGetEventResponse,
     RoomGetStateEventResponse,
     RoomMessagesResponse,
     RoomSendResponse,
     SyncResponse,
+    WhoamiResponse,
 )
 from nio.responses import RoomEventRelationsResponse
 
-from pingboard.matrix.account import Account, OnLogin, ask_who_we_are, authenticate
 from pingboard.matrix.client import CALL_TIMEOUT_S, Client, checked
 from pingboard.matrix.patience import patiently
-from pingboard.model import AccountError, ConfigurationError, HomeserverError, RateLimitedError
+from pingboard.model import (
+    AccountError,
+    ConfigurationError,
+    EncryptedRoomError,
+    HomeserverError,
+    RateLimitedError,
+    RoomState,
+)
 from pingboard.servername import server_of
 
 if TYPE_CHECKING:
@@ -37,18 +50,70 @@ if TYPE_CHECKING:
 SYNC_GRACE_S = 30.0
 """What a sync may take beyond the time it may be held open: a first sync can be slow."""
 
+JOIN_TIMEOUT_S = 600.0
+"""What a join may take: that of a large room, over federation, takes minutes."""
+
 PAGE_LIMIT = 1000
 """Events asked for at once; Synapse gives at most 1,000 in a page of history."""
 
-EVENT_TYPES = ["m.room.message", "m.room.redaction", "m.room.member", "m.room.tombstone"]
+EVENT_TYPES = [
+    "m.room.message",
+    "m.room.redaction",
+    "m.room.member",
+    "m.room.tombstone",
+    "m.room.encryption",
+]
 
 MAX_ANSWERS = 1_000
 """More pongs of one ping than there are servers in any ping room."""
 
+REFUSED_STATES = {
+    "M_FORBIDDEN": RoomState.DENIED,
+    "M_USER_LOCKED": RoomState.LOCKED,
+    "M_USER_SUSPENDED": RoomState.SUSPENDED,
+    "M_RESOURCE_LIMIT_EXCEEDED": RoomState.RESOURCE_LIMIT,
+    "M_CONSENT_NOT_GIVEN": RoomState.NO_CONSENT,
+}
+"""What a room is to us where our homeserver refuses a send with one of these error codes."""
+
 ABSENT = frozenset({"M_NOT_FOUND", "M_FORBIDDEN"})
 """What a homeserver says of an event that is not there, or not for us."""
 
+_REFUSED_LOGIN = frozenset({"M_FORBIDDEN", "M_INVALID_USERNAME"})
+
+DISCOVERY_URL = "https://{host}"
+"""Where a server name's `/.well-known/matrix/client` is, and its homeserver if there is none."""
+
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who we are on which homeserver: a token, or a user ID and a password, or all of them."""
+
+    homeserver: str
+    """the address that a client uses, or a server name"""
+    user_id: str | None = None
+    access_token: str | None = None
+    password: str | None = None
+
+
+class Login(Protocol):
+    """Device and token of an earlier login, as the store keeps them."""
+
+    @property
+    def device_id(self) -> str | None: ...
+
+    @property
+    def access_token(self) -> str | None: ...
+
+
+class Logins(Protocol):
+    """Where logins are kept."""
+
+    async def saved_session(self) -> Login: ...
+
+    async def save_login(self, device_id: str, access_token: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,60 +138,117 @@ class Page:
 class Session:
     """Logged in; made by `Session.open`."""
 
-    def __init__(
-        self, client: Client, account: Account, user_id: str, on_login: OnLogin | None
-    ) -> None:
+    def __init__(self, client: Client, account: Account, logins: Logins | None) -> None:
         self._client = client
         self._account = account
-        self._on_login = on_login
+        self._logins = logins
         self._logging_in = asyncio.Lock()
-        self.user_id = user_id
-        self.server = server_of(user_id) or ""
+        # Pings have connections of their own, so that nothing else takes the open one from them.
+        self._ping_client = Client(client.homeserver)
+        self._pinging = asyncio.Lock()
+        self._is_encrypted: dict[str, bool] = {}
+        self.user_id = ""
+        self.server = ""
 
     @classmethod
-    async def open(cls, account: Account, on_login: OnLogin | None = None) -> Self:
-        """Log in, or check the access token where there is one.
+    async def open(cls, account: Account, logins: Logins | None = None) -> Self:
+        """Find the homeserver and log in, or check the access token where there is one.
 
-        `on_login` is told of each login with the password, also of those that a logout makes
-        necessary later. Raises AccountError where the homeserver does not accept the account,
-        HomeserverError where it can't be asked; both name the variable.
+        `logins` are needed for a password alone. Raises AccountError where the homeserver does not
+        accept the account, HomeserverError where it can't be asked; both name the variable.
         """
-        client = Client(account.homeserver, account.user_id or "")
+        session = cls(Client(await find_homeserver(account.homeserver)), account, logins)
         try:
-            if account.access_token is None:
-                await authenticate(client, account)
-            else:
-                client.access_token = account.access_token
-            me = await ask_who_we_are(client, account)
+            await session._authenticate()
+        except HomeserverError as error:
+            await session.aclose()
+            raise _name_variable(account, error) from error
         except BaseException:
-            await client.close()
+            await session.aclose()
             raise
-        client.user_id, client.device_id = me.user_id, me.device_id or ""
-        session = cls(client, account, me.user_id, on_login)
-        if account.access_token is None and on_login is not None:
-            await on_login(client.device_id, client.access_token)
         return session
+
+    async def _authenticate(self) -> None:
+        """Use the first token that the homeserver accepts, of the settings or of the last login."""
+        kept = await self._logins.saved_session() if self._logins is not None else None
+        self._client.device_id = (kept.device_id if kept is not None else None) or ""
+        refusal: AccountError | None = None
+        for token in (self._account.access_token, kept.access_token if kept is not None else None):
+            if token is None or (refusal is not None and self._account.password is None):
+                continue
+            self._client.access_token = token
+            try:
+                await self._learn_who_we_are()
+            except AccountError as error:
+                refusal = error
+            else:
+                return
+        if self._account.password is None:
+            raise AccountError(
+                f"PINGBOARD_ACCESS_TOKEN: {self._account.homeserver} does not accept it ({refusal})"
+            )
+        await self._log_in()
+        await self._learn_who_we_are()
+
+    async def _learn_who_we_are(self) -> None:
+        me: WhoamiResponse = await checked(self._client.whoami(), CALL_TIMEOUT_S)
+        if self._account.user_id not in (None, me.user_id):
+            raise ConfigurationError(
+                "PINGBOARD_USER is not the user whom PINGBOARD_ACCESS_TOKEN belongs to; leave it "
+                "out, or take the token of that user"
+            )
+        self.user_id, self.server = me.user_id, server_of(me.user_id) or ""
+
+    async def _log_in(self) -> None:
+        """Log in with the password, on the device that we had if we had one; keep the login."""
+        self._client.access_token = ""
+        await self._require_password_login()
+        self._client.user = self._account.user_id or self.user_id
+        try:
+            await checked(
+                self._client.login(self._account.password, device_name="pingboard"), CALL_TIMEOUT_S
+            )
+        except (AccountError, HomeserverError) as error:
+            is_refusal = isinstance(error, AccountError) or error.errcode in _REFUSED_LOGIN
+            if not is_refusal:
+                raise
+            raise AccountError(
+                f"PINGBOARD_PASSWORD: {self._account.homeserver} does not accept it for "
+                f"PINGBOARD_USER ({error})"
+            ) from error
+        if self._logins is not None:
+            await self._logins.save_login(self._client.device_id, self._client.access_token)
+
+    async def _require_password_login(self) -> None:
+        """Ask which ways to log in there are, before a password is sent."""
+        try:
+            offer: LoginInfoResponse = await checked(self._client.login_info(), CALL_TIMEOUT_S)
+            flows = offer.flows
+        except HomeserverError as error:
+            if error.errcode != "M_UNRECOGNIZED":
+                raise
+            flows = []
+        if "m.login.password" not in flows:
+            raise ConfigurationError(
+                f"PINGBOARD_PASSWORD: {self._account.homeserver} has no login with a password "
+                f"({', '.join(flows) or 'nor any other'}); set PINGBOARD_ACCESS_TOKEN instead, "
+                "which a client shows in its settings, or the homeserver on the account's page"
+            )
 
     async def aclose(self) -> None:
         """Let go of the connections; the login stays."""
         await self._client.close()
+        await self._ping_client.close()
 
     async def join(self, room: str, via: Sequence[str] = ()) -> str:
         """Join a room by alias or ID, also where we are in it already; return its ID.
 
-        Raises ConfigurationError where there is no such room or it does not let us in.
+        It can take minutes. Raises HomeserverError where it can't be joined, or not yet.
         """
-        try:
-            joined: JoinResponse = await patiently(
-                lambda: self._call(lambda: self._client.join_via(room, via)), on=RateLimitedError
-            )
-        except HomeserverError as error:
-            if error.errcode is None:
-                raise
-            raise ConfigurationError(
-                f"PINGBOARD_ROOMS: {room} can't be joined, the homeserver {error}; "
-                "for example PINGBOARD_ROOMS=#ping:maunium.net"
-            ) from error
+        joined: JoinResponse = await patiently(
+            lambda: self._call(lambda: self._client.join_via(room, via), JOIN_TIMEOUT_S),
+            on=RateLimitedError,
+        )
         return str(joined.room_id)
 
     async def leave(self, room_id: str) -> None:
@@ -155,13 +277,59 @@ class Session:
     async def send(self, room_id: str, content: Event, tx_id: str) -> str:
         """Send a message once, without waiting or trying again; return its event ID.
 
-        Raises RateLimitedError and HomeserverError; one without an error code leaves open
-        whether it was sent.
+        Raises EncryptedRoomError, RateLimitedError and HomeserverError; one without an error code
+        leaves open whether it was sent.
         """
+        await self._require_clear(room_id)
         sent: RoomSendResponse = await self._call(
             lambda: self._client.room_send(room_id, "m.room.message", content, tx_id)
         )
         return str(sent.event_id)
+
+    async def send_ping(
+        self, room_id: str, content: Event, tx_id: str, on_sending: Callable[[], None]
+    ) -> str:
+        """Send a ping as `send` does, over a connection that is open, with a token that works.
+
+        `on_sending` is called just before the request: from then on no DNS, TCP, TLS or login
+        lengthens a round trip.
+        """
+        await self._require_clear(room_id)
+        async with self._pinging:
+            await self._call(self._warm_up)
+            on_sending()
+            try:
+                sent: RoomSendResponse = await checked(
+                    self._ping_client.room_send(room_id, "m.room.message", content, tx_id),
+                    CALL_TIMEOUT_S,
+                )
+            except AccountError as error:
+                await self._log_in_again(self._ping_client.access_token)
+                raise HomeserverError("had ended our login", "M_UNKNOWN_TOKEN") from error
+        return str(sent.event_id)
+
+    async def _warm_up(self) -> WhoamiResponse | ErrorResponse:
+        """Use the pings' connection; servers close one that is idle for seconds to minutes."""
+        self._ping_client.access_token = self._client.access_token
+        return await self._ping_client.whoami()
+
+    async def is_encrypted(self, room_id: str) -> bool:
+        """Whether a room is encrypted, which can't be undone: nothing may be sent there."""
+        if room_id not in self._is_encrypted:
+            encryption = await self.state(room_id, "m.room.encryption")
+            self._is_encrypted.setdefault(room_id, encryption is not None)
+        return self._is_encrypted[room_id]
+
+    async def _require_clear(self, room_id: str) -> None:
+        if await self.is_encrypted(room_id):
+            raise EncryptedRoomError
+
+    def _notice_encryption(self, response: SyncResponse) -> None:
+        """Remember the rooms that became encrypted."""
+        for room_id, room in response.rooms.join.items():
+            for event in (*room.state, *room.timeline.events):
+                if event.source.get("type") == "m.room.encryption" and "state_key" in event.source:
+                    self._is_encrypted[room_id] = True
 
     async def event(self, room_id: str, event_id: str) -> Event | None:
         """One event of a room, None where we may not see it or there is none."""
@@ -214,6 +382,7 @@ class Session:
             lambda: self._client.sync(held_ms, sync_filter, since=since),
             held_ms / 1000 + SYNC_GRACE_S,
         )
+        self._notice_encryption(answer)
         return Synced(answer, self._client.arrived_ns, self._client.arrived_ts)
 
     async def _call(
@@ -228,10 +397,7 @@ class Session:
         return await checked(call(), seconds)
 
     async def _log_in_again(self, refused_token: str | None) -> None:
-        """After a soft logout or an expired token: one login, whoever finds it out first.
-
-        With the same device, because transaction IDs are counted by device.
-        """
+        """After a soft logout or an expired token: one login, whoever finds it out first."""
         async with self._logging_in:
             if self._client.access_token not in (None, "", refused_token):
                 return
@@ -240,9 +406,34 @@ class Session:
                     f"PINGBOARD_ACCESS_TOKEN: {self._account.homeserver} does not accept it any "
                     "more; log in anew, or set PINGBOARD_PASSWORD"
                 )
-            device_id = self._client.device_id
-            await authenticate(
-                self._client, dataclasses.replace(self._account, device_id=device_id)
-            )
-            if self._on_login is not None:
-                await self._on_login(self._client.device_id, self._client.access_token)
+            await self._log_in()
+
+
+async def find_homeserver(homeserver: str) -> str:
+    """The address that a client uses: as it is set, or discovered from a server name.
+
+    As the specification says ("Server Discovery"), but for a `/.well-known` that can't be used:
+    the server's own name is then tried too, as where there is none.
+    """
+    if "://" in homeserver:
+        return homeserver
+    host, _, port = homeserver.rpartition(":")
+    own = DISCOVERY_URL.format(host=host if port.isdigit() else homeserver)
+    client = Client(own, follows_redirects=True)
+    try:
+        found: DiscoveryInfoResponse = await checked(client.discovery_info(), CALL_TIMEOUT_S)
+    except (HomeserverError, AccountError):
+        return own
+    finally:
+        await client.close()
+    return str(found.homeserver_url)
+
+
+def _name_variable(account: Account, error: HomeserverError) -> HomeserverError:
+    if isinstance(error, RateLimitedError):
+        return RateLimitedError(f"{account.homeserver} {error}", error.retry_after_s)
+    return HomeserverError(
+        f"PINGBOARD_HOMESERVER: {account.homeserver} {error}; it is a server name or the address "
+        "that a client uses, for example PINGBOARD_HOMESERVER=https://matrix.example.org",
+        error.errcode,
+    )

@@ -138,7 +138,10 @@ def _filter(rooms: list[str], limit: int) -> Event:
             "rooms": rooms,
             "account_data": nothing,
             "ephemeral": nothing,
-            "state": {"types": ["m.room.tombstone"], "lazy_load_members": True},
+            "state": {
+                "types": ["m.room.tombstone", "m.room.encryption"],
+                "lazy_load_members": True,
+            },
             "timeline": {"limit": limit, "types": EVENT_TYPES},
         },
     }

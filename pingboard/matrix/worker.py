@@ -18,13 +18,14 @@ from pingboard.matrix import clock
 from pingboard.matrix.gaps import GapFiller
 from pingboard.matrix.intake import Intake
 from pingboard.matrix.ledger import Ledger
-from pingboard.matrix.login import log_in
+from pingboard.matrix.patience import patiently
 from pingboard.matrix.pinger import Pinger
 from pingboard.matrix.rooms import Rooms
+from pingboard.matrix.session import Session
 from pingboard.matrix.stream import batches
 from pingboard.model import (
     AccountError,
-    AccountLostError,
+    HomeserverError,
     PingboardError,
     RoomState,
     WorkerState,
@@ -34,9 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from datetime import timedelta
 
-    from pingboard.matrix.account import Account
     from pingboard.matrix.protocol import Event
-    from pingboard.matrix.session import Session
+    from pingboard.matrix.session import Account
     from pingboard.matrix.stream import SyncBatch
     from pingboard.matrix.writer import Writer
 
@@ -47,6 +47,9 @@ WATCH_S = 60.0
 WATCH_HOLD_MS = 2_000
 """So long after a ping it may do so more briefly: a sync that does not come back in time shows
 that our homeserver is held up, and that what arrives then measures nothing."""
+
+JOIN_HOLD_MS = 1_000
+"""So briefly while rooms are being joined, because the sync under way leaves them out."""
 
 REPORT_S = 10.0
 SEAL_PAUSE_S = 300.0
@@ -67,7 +70,7 @@ class Attendant(Protocol):
 
 
 class Worker:
-    """Listens in the rooms and pings them. `start`, then `run` until cancelled, then `close`.
+    """Listens in the rooms and pings them. `run` until cancelled, then `close`.
 
     `on_alive` is called every `REPORT_S` while event loop and store are well; it may raise what
     should end the worker.
@@ -88,7 +91,7 @@ class Worker:
     ) -> None:
         self._writer = writer
         self._account = account
-        self._wanted_rooms = rooms
+        self._configured_rooms = rooms
         self._interval = interval
         self._vantage = vantage
         self._backfill_ms = round(backfill.total_seconds() * 1000)
@@ -98,18 +101,36 @@ class Worker:
         self._pinging: dict[str, asyncio.Task[None]] = {}
         self._synced_ts: int | None = None
         self._synced_ns = 0
-        self._is_synced_anew = asyncio.Event()
+        self._is_changed = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._first_tries = set(rooms)
+        self._heard: set[str] = set()
+        """rooms that are pinged, or were"""
+        self._waiting_state = WorkerState.STARTING
         self._state = WorkerState.STOPPED
         self._state_ts = _now_ts()
 
-    async def start(self) -> None:
-        """Log in and join the rooms; raises ConfigurationError and HomeserverError."""
-        self._session = await log_in(self._account, self._writer)
+    async def run(self) -> None:
+        """Log in, join, ping and record until cancelled. What is away is waited for.
+
+        Raises ConfigurationError, and AccountError where the homeserver turns us away.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                tasks.create_task(self._measure())
+                tasks.create_task(self._report())
+                tasks.create_task(self._seal())
+        except* AccountError as errors:
+            await self._tell(WorkerState.AUTH)
+            raise errors.exceptions[0] from None
+        except* PingboardError as errors:
+            raise errors.exceptions[0] from None
+
+    async def _measure(self) -> None:
+        self._session = await self._log_in()
         self._pinger = Pinger(self._session, self._interval, self._writer.record_room_state)
-        # Not before: where the account is turned away, that is what there is to know.
-        await self._tell(WorkerState.STARTING)
         self._rooms = Rooms(self._session, self._writer)
-        await self._rooms.join(self._wanted_rooms)
         pending = await self._writer.pending_pongs()
         self._intake = Intake(
             self._session,
@@ -131,26 +152,21 @@ class Worker:
         unfinished = [one.pong.room_id for one in pending]
         unfinished += [gap.room_id for gap in await self._writer.open_gaps()]
         self._filler.notice(unfinished)
+        for room in self._configured_rooms:
+            self._tasks.create_task(self._join(room))
+        self._tasks.create_task(self._listen())
+        self._tasks.create_task(self._filler.run())
+        for attendant in self._attendants:
+            self._tasks.create_task(attendant.run(self._session))
 
-    async def run(self) -> None:
-        """Ping and record until cancelled; AccountLostError where we are turned away."""
-        self._synced_ns = clock.now_ns()  # as good as a sync: from now on it can be late
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                for room_id in self._rooms.joined:
-                    self._begin_pinging(room_id)
-                tasks.create_task(self._listen())
-                tasks.create_task(self._filler.run())
-                tasks.create_task(self._report())
-                tasks.create_task(self._seal())
-                for attendant in self._attendants:
-                    tasks.create_task(attendant.run(self._session))
-        except* AccountError as errors:
-            await self._tell(WorkerState.AUTH)
-            raise AccountLostError(str(errors.exceptions[0])) from None
-        except* PingboardError as errors:
-            raise errors.exceptions[0] from None
+    async def _log_in(self) -> Session:
+        async def tell(error: HomeserverError) -> None:
+            self._waiting_state = _waiting_state(error, WorkerState.UNREACHABLE)
+            self._is_changed.set()
+
+        session = await patiently(lambda: Session.open(self._account, self._writer), on_fault=tell)
+        self._waiting_state = WorkerState.STARTING
+        return session
 
     async def close(self) -> None:
         """Finish the write under way and let go of the homeserver."""
@@ -159,7 +175,20 @@ class Worker:
         if hasattr(self, "_session"):
             await self._session.aclose()
 
+    async def _join(self, room: str) -> None:
+        async def tell(error: HomeserverError) -> None:
+            self._first_tries.discard(room)
+            self._waiting_state = _waiting_state(error, WorkerState.JOINING)
+            self._is_changed.set()
+
+        await self._rooms.join(room, tell)
+        self._first_tries.discard(room)
+        self._has_room.set()
+
     async def _listen(self) -> None:
+        await self._has_room.wait()
+        self._synced_ns = clock.now_ns()  # as good as a sync: from now on it can be late
+        self._begin_pinging_new()
         saved = await self._writer.saved_session()
         stream = batches(self._session, saved.next_batch, self._rooms.joined, self._hold_ms)
         async for sync in stream:
@@ -175,9 +204,11 @@ class Worker:
             self._filler.notice(with_gap)
             self._synced_ts, self._synced_ns = sync.arrived_ts, sync.arrived_ns
             if self._state is not WorkerState.RUNNING:
-                self._is_synced_anew.set()
+                self._is_changed.set()
             self._tell_attendants(sync, with_gap)
             await self._follow_upgrades(sync)
+            # Only now: the sync that was under way as a room was joined tells nothing of it.
+            self._begin_pinging_new()
             given_up = self._intake.expire(sync.arrived_ts, self._filler.is_filling)
             await self._writer.record_if_any(given_up)
 
@@ -189,6 +220,8 @@ class Worker:
                     attendant.hear(event, timeline.room_id, self._session.user_id)
 
     def _hold_ms(self) -> int:
+        if self._first_tries:
+            return JOIN_HOLD_MS
         return WATCH_HOLD_MS if self._pinger.sent_within(WATCH_S) else HOLD_MS
 
     async def _follow_upgrades(self, sync: SyncBatch) -> None:
@@ -208,7 +241,14 @@ class Worker:
         self._stop_pinging(room_id)
         await self._writer.record_room_state(room_id, RoomState.LEFT)
 
+    def _begin_pinging_new(self) -> None:
+        for room_id in self._rooms.joined:
+            if room_id not in self._heard:
+                self._heard.add(room_id)
+                self._begin_pinging(room_id)
+
     def _begin_pinging(self, room_id: str) -> None:
+        self._heard.add(room_id)
         self._pinging[room_id] = self._tasks.create_task(self._pinger.run(room_id))
 
     def _stop_pinging(self, room_id: str) -> None:
@@ -218,14 +258,16 @@ class Worker:
     async def _report(self) -> None:
         """Tell the store how we are, for those who only read it; at once where that is better."""
         while True:
-            self._is_synced_anew.clear()
+            self._is_changed.clear()
             await self._tell(self._how_we_are())
             await self._on_alive()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REPORT_S):
-                    await self._is_synced_anew.wait()
+                    await self._is_changed.wait()
 
     def _how_we_are(self) -> WorkerState:
+        if not self._has_room.is_set():
+            return self._waiting_state
         if clock.now_ns() - self._synced_ns > UNREACHABLE_S * 1e9:
             return WorkerState.UNREACHABLE
         return WorkerState.STARTING if self._synced_ts is None else WorkerState.RUNNING
@@ -250,7 +292,15 @@ class Worker:
         if state is not self._state:
             self._state, self._state_ts = state, _now_ts()
         await self._writer.record_worker(self._vantage, state, self._state_ts, self._synced_ts)
-        await self._writer.record_void_rounds(self._vantage, self._pinger.take_void())
+        if hasattr(self, "_pinger"):
+            await self._writer.record_void_rounds(self._vantage, self._pinger.take_void())
+
+
+def _waiting_state(error: HomeserverError, refused: WorkerState) -> WorkerState:
+    """What we wait for after a fault; `refused` where our homeserver answers, but says no."""
+    if error.errcode == "M_USER_LOCKED":
+        return WorkerState.LOCKED
+    return WorkerState.UNREACHABLE if error.errcode is None else refused
 
 
 def _now_ts() -> int:

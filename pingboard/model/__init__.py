@@ -10,10 +10,10 @@ The tree of errors:
 
     PingboardError
       ConfigurationError      a setting or an argument is wrong; refuse to start
-        AccountError          the homeserver does not accept the account
-      AccountLostError        the homeserver did accept the account, and does not any more
+      AccountError            the homeserver turns the account away
       HomeserverError         the homeserver can't be reached or answers with an error; passes
         RateLimitedError      it asks to wait
+        EncryptedRoomError    the room is encrypted
       StoreError              the database can't be opened or is not ours
         LeaseError            another worker writes to it
       UnknownRoomError        no such room in the store
@@ -32,8 +32,8 @@ from pingboard.model.boards import (
 )
 from pingboard.model.errors import (
     AccountError,
-    AccountLostError,
     ConfigurationError,
+    EncryptedRoomError,
     HomeserverError,
     LeaseError,
     PingboardError,
@@ -75,11 +75,11 @@ __all__ = [
     "PONG_TIMEOUT_MS",
     "WINDOWS",
     "AccountError",
-    "AccountLostError",
     "Batch",
     "Board",
     "BoardName",
     "ConfigurationError",
+    "EncryptedRoomError",
     "Gap",
     "HomeserverError",
     "LeaseError",

@@ -11,12 +11,8 @@ class ConfigurationError(PingboardError):
     """A setting or an argument is wrong; the message names it and gives an example."""
 
 
-class AccountError(ConfigurationError):
-    """The homeserver does not accept the account: wrong password, revoked token, unknown user."""
-
-
-class AccountLostError(PingboardError):
-    """The homeserver turned away an account that it had accepted: logged out, or deactivated."""
+class AccountError(PingboardError):
+    """The homeserver turns the account away: wrong password, revoked token, deactivated."""
 
 
 class HomeserverError(PingboardError):
@@ -36,6 +32,16 @@ class RateLimitedError(HomeserverError):
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message, "M_LIMIT_EXCEEDED")
         self.retry_after_s = retry_after_s
+
+
+class EncryptedRoomError(HomeserverError):
+    """The room is encrypted, so nothing may be sent there in the clear."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the room is encrypted, so it can't be measured: nothing may be sent in the clear",
+            "M_FORBIDDEN",
+        )
 
 
 class StoreError(PingboardError):

@@ -56,13 +56,25 @@ class VoidReason(StrEnum):
 
 
 class RoomState(StrEnum):
-    """Whether a room can be measured in."""
+    """Whether a room can be measured in, and if not, why."""
 
     JOINED = "joined"
+    UNJOINED = "unjoined"
+    """not joined yet; tried again and again"""
     LEFT = "left"
     """kicked, banned, or left by the account elsewhere"""
     DENIED = "denied"
     """joined, but not allowed to send"""
+    ENCRYPTED = "encrypted"
+    """nothing may be sent in the clear"""
+    LOCKED = "locked"
+    """the homeserver's admin has locked the account"""
+    SUSPENDED = "suspended"
+    """the homeserver's admin has suspended the account"""
+    RESOURCE_LIMIT = "resource_limit"
+    """our homeserver has reached a limit that its admin has set"""
+    NO_CONSENT = "no_consent"
+    """the account has not agreed to our homeserver's terms"""
     UPGRADED = "upgraded"
     """replaced by a room that names it as its predecessor"""
 
@@ -75,8 +87,12 @@ class WorkerState(StrEnum):
     RUNNING = "running"
     UNREACHABLE = "unreachable"
     """the homeserver does not answer, or answers with errors"""
+    JOINING = "joining"
+    """no room could be joined yet"""
+    LOCKED = "locked"
+    """the homeserver's admin has locked the account"""
     AUTH = "auth"
-    """the homeserver does not accept the account any more"""
+    """the homeserver does not accept the account"""
     STOPPED = "stopped"
 
 

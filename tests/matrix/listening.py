@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select
 
 from pingboard.lab import Lab
-from pingboard.matrix.account import Account
+from pingboard.matrix.session import Account
 from pingboard.matrix.worker import Worker
 from pingboard.matrix.writer import Writer
 from pingboard.store.engine import Engine
@@ -43,7 +43,6 @@ async def listening(
     )
     on_alive = timing.pop("on_alive", nothing)
     running = Worker(writer, credentials, rooms, vantage="test", on_alive=on_alive, **timing)
-    await running.start()
     task = asyncio.create_task(running.run())
     try:
         yield task

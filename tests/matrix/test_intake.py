@@ -14,9 +14,8 @@ import pytest
 from pingboard.lab import Lab
 from pingboard.lab.faultproxy import FaultProxy, changed_json
 from pingboard.matrix import holes
-from pingboard.matrix.account import Account
 from pingboard.matrix.intake import HOLE_MS
-from pingboard.matrix.session import Session
+from pingboard.matrix.session import Account, Session
 from pingboard.matrix.stream import position
 from pingboard.model import Batch, Gap, Pending, Pong, Provenance
 from pingboard.store.engine import Engine

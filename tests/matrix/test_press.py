@@ -10,9 +10,8 @@ import pytest
 
 from pingboard.boards import Boards
 from pingboard.lab import Lab
-from pingboard.matrix.account import Account
 from pingboard.matrix.press import Press
-from pingboard.matrix.session import Session
+from pingboard.matrix.session import Account, Session
 from pingboard.matrix.writer import Writer
 from pingboard.model import Batch, Sample
 from pingboard.schedule import parse_schedule

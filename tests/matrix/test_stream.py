@@ -10,8 +10,7 @@ import pytest
 from pingboard.lab import Lab
 from pingboard.lab.faultproxy import FaultProxy, answer, delayed
 from pingboard.matrix import clock
-from pingboard.matrix.account import Account
-from pingboard.matrix.session import Session
+from pingboard.matrix.session import Account, Session
 from pingboard.matrix.stream import STALL_S, SyncBatch, batches
 
 

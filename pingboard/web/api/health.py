@@ -22,7 +22,9 @@ STALE_AFTER = timedelta(minutes=3)
 """A sync is answered at least twice a minute, also where nothing happens."""
 
 _REASONS = {
-    WorkerState.AUTH: "The homeserver does not accept the worker's account any more.",
+    WorkerState.AUTH: "The homeserver does not accept the worker's account.",
+    WorkerState.JOINING: "The worker can't join any of its rooms yet.",
+    WorkerState.LOCKED: "The homeserver's admin has locked the worker's account.",
     WorkerState.UNREACHABLE: "The worker's homeserver does not answer.",
     WorkerState.STOPPED: "The worker has stopped.",
 }
@@ -30,7 +32,13 @@ _REASONS = {
 
 _SHUT = {
     RoomState.LEFT: "its account is not in the room any more",
+    RoomState.UNJOINED: "its account can't join the room yet",
     RoomState.DENIED: "its account may not send",
+    RoomState.ENCRYPTED: "the room is encrypted, and nothing may be sent there in the clear",
+    RoomState.LOCKED: "the homeserver's admin has locked its account",
+    RoomState.SUSPENDED: "the homeserver's admin has suspended its account",
+    RoomState.RESOURCE_LIMIT: "the homeserver has reached a limit that its admin has set",
+    RoomState.NO_CONSENT: "its account has to agree to the homeserver's terms first",
 }
 
 
@@ -67,8 +75,8 @@ def get_readiness(
 ) -> Readiness:
     """200 where the database answers and a worker syncs; 503 with the reason where not.
 
-    `reason` is one of `database`, `no-worker`, `starting`, `auth`, `unreachable`, `stopped`,
-    `stale`, `room`. The boards are served in any case.
+    `reason` is one of `database`, `no-worker`, `starting`, `unreachable`, `joining`, `locked`,
+    `auth`, `stopped`, `stale`, `room`. The boards are served in any case.
     """
     response.headers["Cache-Control"] = "no-store"
     try:

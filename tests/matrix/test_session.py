@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from pingboard.lab import Lab
-from pingboard.model import AccountLostError
+from pingboard.model import AccountError
 from pingboard.store.engine import Engine
 from pingboard.store.tables import (
     sample,
@@ -27,7 +27,7 @@ async def test_a_token_that_is_revoked_ends_the_worker_with_a_reason(
         await until(lambda: synced(engine))
         await Member(owner._http, account).call("POST", "logout")
         await asyncio.wait([task], timeout=40)
-        with pytest.raises(AccountLostError, match="PINGBOARD_ACCESS_TOKEN"):
+        with pytest.raises(AccountError, match="PINGBOARD_ACCESS_TOKEN"):
             task.result()
     assert rows(engine, worker.c.state) == [("auth",)]
 
