@@ -124,7 +124,11 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
         """`clock.now_ns()` when the headers of the last sync response were there"""
         self.arrived_ts = 0
         """the same moment by the wall clock, ms since the epoch"""
-        self.client_session = aiohttp.ClientSession()
+        self.connections = 0
+        """how many were opened so far"""
+        tracing = aiohttp.TraceConfig()
+        tracing.on_connection_create_end.append(self._count_connection)
+        self.client_session = aiohttp.ClientSession(trace_configs=[tracing])
         self._follows_redirects = follows_redirects
         # Not aiohttp's trust_env: it looks them up anew, in a thread, on the way of each request.
         self._proxy = _proxy_of(homeserver)
@@ -158,6 +162,9 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
             address = destination.partition("/_matrix/")[0][:MAX_MESSAGE]
             raise HomeserverError(f"redirects to {address}, so set that address")
         return response
+
+    async def _count_connection(self, *_trace: object) -> None:
+        self.connections += 1
 
     async def join_via(self, room: str, via: Sequence[str]) -> Any:
         """Join by alias or ID, asking these servers for the way in (nio's `join` takes none)."""

@@ -297,6 +297,7 @@ class Session:
         await self._require_clear(room_id)
         async with self._pinging:
             await self._call(self._warm_up)
+            connections = self._ping_client.connections
             on_sending()
             try:
                 sent: RoomSendResponse = await checked(
@@ -306,6 +307,9 @@ class Session:
             except AccountError as error:
                 await self._log_in_again(self._ping_client.access_token)
                 raise HomeserverError("had ended our login", "M_UNKNOWN_TOKEN") from error
+            if self._ping_client.connections != connections:
+                # aiohttp has repeated it by itself: when it was sent is not known.
+                raise HomeserverError("closed the connection while a ping was sent")
         return str(sent.event_id)
 
     async def _warm_up(self) -> WhoamiResponse | ErrorResponse:

@@ -1,0 +1,86 @@
+"""No ping pays for a connection: each goes over one that was just used."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from pingboard.lab import Lab
+from pingboard.store.engine import Engine
+from tests.matrix.listening import listening
+from tests.matrix.room_client import Member, until
+
+IDLE_S = 0.5
+"""After which a connection is closed here; servers do so after 5 to 75 s."""
+
+REQUEST = re.compile(rb"^(?:GET|POST|PUT) (\S+) HTTP/1\.1\r\n", re.MULTILINE)
+
+
+class Forwarder:
+    """Leads to a homeserver, closes what is idle, and keeps what each connection asked for."""
+
+    def __init__(self, url: str) -> None:
+        self._target = urlsplit(url)
+        self.requests: list[list[str]] = []
+        self.url = ""
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        server = await asyncio.start_server(self._forward, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield
+        finally:
+            server.close()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked: list[str] = []
+        self.requests.append(asked)
+        there, sink = await asyncio.open_connection(self._target.hostname, self._target.port)
+        answering = asyncio.create_task(_pipe(there, writer))
+        is_answered = True
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            while True:
+                # Only what is idle is closed: a sync is held open for longer.
+                async with asyncio.timeout(IDLE_S if is_answered else None):
+                    data = await reader.read(65_536)
+                if not data:
+                    break
+                asked += [match.decode() for match in REQUEST.findall(data)]
+                is_answered = "/sync" not in asked[-1]
+                sink.write(data)
+        sink.close()
+        writer.close()
+        answering.cancel()
+
+
+async def _pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    while data := await source.read(65_536):
+        sink.write(data)
+
+
+async def test_no_ping_is_the_first_request_of_a_connection(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "warm")
+    forwarder = Forwarder(account.homeserver_url)
+    async with forwarder.running():
+        behind = dataclasses.replace(account, homeserver_url=forwarder.url)
+        # Longer than an idle connection lives, so that each ping would need a new one.
+        interval = timedelta(seconds=3 * IDLE_S)
+        async with listening(lab, engine, behind, [room_id], interval=interval):
+
+            def sends() -> list[str]:
+                return [path for asked in forwarder.requests for path in asked if "/send/" in path]
+
+            await until(lambda: len(sends()) >= 4)
+    with_sends = [asked for asked in forwarder.requests if any("/send/" in path for path in asked)]
+    assert len(with_sends) >= 3
+    assert not [asked for asked in with_sends if "/send/" in asked[0]]
+    assert not [asked for asked in with_sends if any("/sync" in path for path in asked)]
