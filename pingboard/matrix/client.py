@@ -124,14 +124,14 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
         """`clock.now_ns()` when the headers of the last sync response were there"""
         self.arrived_ts = 0
         """the same moment by the wall clock, ms since the epoch"""
+        # Not aiohttp's trust_env: it looks them up anew, in a thread, on the way of each request.
+        self._proxy = _proxy_of(homeserver)
         self.connections = 0
         """how many were opened so far"""
         tracing = aiohttp.TraceConfig()
         tracing.on_connection_create_end.append(self._count_connection)
         self.client_session = aiohttp.ClientSession(trace_configs=[tracing])
         self._follows_redirects = follows_redirects
-        # Not aiohttp's trust_env: it looks them up anew, in a thread, on the way of each request.
-        self._proxy = _proxy_of(homeserver)
 
     async def send(
         self,
