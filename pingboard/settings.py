@@ -1,24 +1,22 @@
 """PINGBOARD_* variables, `.env` and secret files -> Settings. The only reader of the environment.
 
-Each setting is documented here, once; `.env.example` repeats it for copying. Values are checked by
-pydantic; pydantic-settings would add a tenth to each command's start and spare a few lines.
+To add a setting, add a field to Settings and a line to `.env.example`; nothing else lists them.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     InstanceOf,
     SecretStr,
@@ -26,12 +24,18 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pingboard.model import ConfigurationError, parse_duration
 from pingboard.schedule import Schedule, parse_schedule
 from pingboard.servername import is_server_name, server_of
 
+ENV_FILE = Path(".env")
+
 _PREFIX = "PINGBOARD_"
+_SECRETS = ("access_token", "password", "database_url")
+_ASSIGNMENT = re.compile(r"(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*(=?)(.*)", re.DOTALL)
 
 
 def _duration(value: object) -> object:
@@ -49,10 +53,15 @@ def _split(value: object) -> object:
 Origin = Annotated[str, Field(pattern=r"^(\*|https?://[A-Za-z0-9.-]+(:\d{1,5})?)$")]
 
 
-class Settings(BaseModel):
-    """What pingboard is told. `account_settings()` says whether that is enough for an account."""
+class Settings(BaseSettings):
+    """What pingboard is told; `require_account` says whether that is enough for an account."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = SettingsConfigDict(
+        frozen=True,
+        env_prefix=_PREFIX,
+        env_ignore_empty=True,
+        enable_decoding=False,  # lists are split by _split, not read as JSON
+    )
 
     homeserver: str | None = Field(
         None,
@@ -199,17 +208,40 @@ class Settings(BaseModel):
         description="DEBUG, INFO, WARNING or ERROR",
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del init_settings, dotenv_settings, file_secret_settings
+        return env_settings, _EnvFileSource(settings_cls)
+
     @field_validator("homeserver")
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        if is_server_name(value):
+        if value is None or is_server_name(value):
             return value
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_http_address(value):
             raise ValueError(f"{value!r} is no server name and no http:// or https:// address")
         return value.rstrip("/")
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        for part in value.split(","):
+            if part.strip() == "*":
+                continue
+            try:
+                ip_network(part.strip())
+            except ValueError as error:
+                raise ValueError(
+                    f"{part.strip()!r} is no IP address, no network and not * ({error})"
+                ) from None
+        return value
 
     @field_validator("user")
     @classmethod
@@ -230,21 +262,20 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
-        for name in ("access_token", "password", "database_url"):
+        for name in _SECRETS:
             file = values.get(f"{name}_file")
             if not file:
                 continue
+            variable = f"{_PREFIX}{name.upper()}"
             if values.get(name):
-                raise ValueError(
-                    f"{_PREFIX}{name.upper()} and {_PREFIX}{name.upper()}_FILE are both set; "
-                    "keep one"
-                )
+                raise ValueError(f"{variable} and {variable}_FILE are both set; keep one")
             try:
-                values[name] = Path(file).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise ValueError(
-                    f"{_PREFIX}{name.upper()}_FILE: {str(file)!r} can't be read: {error}"
-                ) from None
+                secret = Path(file).read_text(encoding="utf-8-sig").strip()
+            except (OSError, ValueError) as error:
+                raise ValueError(f"{variable}_FILE: {str(file)!r} can't be read: {error}") from None
+            if not secret:
+                raise ValueError(f"{variable}_FILE: {str(file)!r} is empty")
+            values[name] = secret
         return values
 
     @model_validator(mode="after")
@@ -283,41 +314,120 @@ def _example(name: str) -> str:
     return f"for example {_PREFIX}{name.upper()}={examples[0]}"
 
 
-def load_settings() -> Settings:
-    """The settings of this process; raises ConfigurationError, a line for each fault."""
-    given = _read_variables()
+class _EnvFileSource(PydanticBaseSettingsSource):
+    """The variables of `.env` as pydantic-settings takes them.
+
+    Its own source reads a value up to ` #` and replaces `${...}`, which cuts room aliases and
+    passwords.
+    """
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError  # only __call__ is asked for
+
+    def __call__(self) -> dict[str, Any]:
+        return {
+            name.removeprefix(_PREFIX).lower(): value
+            for name, value in read_env_file(ENV_FILE).items()
+            if name.startswith(_PREFIX) and value
+        }
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """Return the variables of a file of `NAME=value` lines, each value as it is written.
+
+    A `#` begins a comment only where it begins a line; quotes around a whole value are taken off.
+    An absent file has none. Raises ConfigurationError with file and line for what can't be read;
+    never with the value, which may be a secret.
+    """
     try:
-        values = {name.removeprefix(_PREFIX).lower(): value for name, value in given.items()}
-        return Settings.model_validate(values)
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigurationError(f"{path} can't be read: {error.strerror or error}") from None
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ConfigurationError(f"{path}, line 1: the file is UTF-16; save it as UTF-8")
+    variables: dict[str, str] = {}
+    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
+        try:
+            variables |= _read_assignment(line.decode().strip())
+        except UnicodeDecodeError:
+            raise ConfigurationError(
+                f"{path}, line {number}: it is not UTF-8; save the file as UTF-8"
+            ) from None
+        except ValueError as error:
+            raise ConfigurationError(f"{path}, line {number}: {error}") from None
+    return variables
+
+
+def _read_assignment(line: str) -> dict[str, str]:
+    """Return the one variable of a line, or none where it is empty or a comment."""
+    if not line or line.startswith("#"):
+        return {}
+    match = _ASSIGNMENT.fullmatch(line)
+    if match is None:
+        raise ValueError("it does not have the form NAME=value")
+    name, equals, value = match[1], match[2], match[3].strip()
+    if not equals:
+        raise ValueError(f"{name} is not followed by '='; write {name}=value")
+    if "\0" in value:
+        raise ValueError(f"the value of {name} has a NUL byte")
+    if value[:1] in ("'", '"'):
+        if len(value) < 2 or value[-1] != value[0]:
+            raise ValueError(f"the value of {name} begins with a quote that does not end it")
+        value = value[1:-1]
+    return {name: value}
+
+
+def load_settings() -> Settings:
+    """Return the settings of this process; raise ConfigurationError, a line for each fault."""
+    from_file = read_env_file(ENV_FILE)
+    _refuse_unknown(from_file)
+    try:
+        return Settings()
     except ValidationError as error:
+        given = from_file | {name: value for name, value in os.environ.items() if value}
         raise ConfigurationError(
             "\n".join(_describe(fault, given) for fault in error.errors(include_url=False))
         ) from None
 
 
-def _read_variables() -> dict[str, str]:
-    """Those of `.env` and of the environment, which wins, that are set to something.
+def _refuse_unknown(from_file: Mapping[str, str]) -> None:
+    """Raise ConfigurationError for a name that is no setting: a typo must not pass silently.
 
-    A typo must not pass silently. `PINGBOARD_TEST_*` belongs to the tests.
+    `PINGBOARD_TEST_*` belongs to the tests.
     """
     known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
-    given = [*dotenv_values(".env").items(), *os.environ.items()]
-    for name in sorted({name for name, _ in given} - known):
+    for name in sorted({*from_file, *os.environ} - known):
         if name.upper().startswith(_PREFIX) and not name.startswith("PINGBOARD_TEST_"):
             close = difflib.get_close_matches(name.upper(), known, 1)
             hint = f"did you mean {close[0]}?" if close else "see .env.example for those there are"
-            raise ConfigurationError(f"{name} is no setting of pingboard; {hint}")
-    return {name: value for name, value in given if value and name in known}
+            where = "" if name in os.environ else f" ({ENV_FILE})"
+            raise ConfigurationError(f"{name}{where} is not a pingboard setting; {hint}")
+
+
+def _is_http_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:  # a port that is none, brackets that don't match
+        return False
+    return (
+        parts.scheme in ("http", "https")
+        and bool(parts.hostname)
+        and port != 0
+        and not re.search(r"\s", text)
+    )
 
 
 def _describe(fault: Any, given: Mapping[str, str]) -> str:
-    """One line for one fault: the variable, what is wrong with its value, an example."""
+    """Return one line for one fault: the variable, what is wrong with its value, an example."""
     message = str(fault["msg"]).removeprefix("Value error, ")
     if not fault["loc"]:
         return message
     name = str(fault["loc"][0])
     variable = f"{_PREFIX}{name.upper()}"
-    if fault["type"] != "value_error":
+    if fault["type"] != "value_error" and name not in _SECRETS:
         shown = given.get(variable, fault["input"])
         message = f"{shown!r}: {message[0].lower()}{message[1:]}"
     return f"{variable}: {message}; {_example(name)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -43,10 +44,67 @@ def test_a_dotenv_file_is_read_and_a_variable_wins(
 
 
 def test_what_is_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("PINGBOARD_PORT=81\nPINGBOARD_HOST=\nPINGBOARD_USER\n")
+    (tmp_path / ".env").write_text("PINGBOARD_PORT=81\nPINGBOARD_HOST=\nPINGBOARD_USER=\n")
     monkeypatch.setenv("PINGBOARD_PORT", "")
     settings = load_settings()
     assert (settings.host, settings.port, settings.user) == ("127.0.0.1", 81, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ("PINGBOARD_ROOMS=#a:x.example #b:y.example", "rooms", ("#a:x.example", "#b:y.example")),
+        ("PINGBOARD_ROOMS=#a:x.example, #b:y.example", "rooms", ("#a:x.example", "#b:y.example")),
+        ("PINGBOARD_TITLE=Dept of Ping #44", "title", "Dept of Ping #44"),
+        ("PINGBOARD_TITLE='Dept of \"Ping\" #44'", "title", 'Dept of "Ping" #44'),
+        ('PINGBOARD_TITLE="Dept of Ping #44"', "title", "Dept of Ping #44"),
+        ("export PINGBOARD_TITLE = a=b\\n ", "title", "a=b\\n"),
+        ("PINGBOARD_INTRO=${HOME} and $HOME", "intro", "${HOME} and $HOME"),
+        ("PINGBOARD_TITLE=Größe\r", "title", "Größe"),
+        ("  # PINGBOARD_TITLE=no\n\nPINGBOARD_TITLE=yes", "title", "yes"),
+    ],
+)
+def test_what_is_written_in_a_dotenv_file_is_what_is_meant(
+    tmp_path: Path, line: str, name: str, value: object
+) -> None:
+    for mark in ("", "\ufeff"):
+        (tmp_path / ".env").write_text(f"{mark}{line}\n", encoding="utf-8", newline="")
+        assert getattr(load_settings(), name) == value
+
+
+def test_a_password_is_neither_cut_nor_interpolated(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PINGBOARD_PASSWORD=ab #cd ${HOME} $1\n")
+    password = load_settings().password
+    assert password is not None
+    assert password.get_secret_value() == "ab #cd ${HOME} $1"
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"A=1\nPINGBOARD_PASSWORD: hunter2\n", "line 2: PINGBOARD_PASSWORD is not followed"),
+        (b"PINGBOARD_PASSWORD\n", "line 1: PINGBOARD_PASSWORD is not followed by '='"),
+        (b"PINGBOARD_PASSWORD='hunter2\n", "line 1: the value of PINGBOARD_PASSWORD begins with"),
+        (b"\n\n!!! hunter2\n", "line 3: it does not have the form NAME=value"),
+        (b"A=1\nPINGBOARD_TITLE=Gr\xf6\xdfe\n", "line 2: it is not UTF-8; save the file as UTF-8"),
+        ("PINGBOARD_TITLE=x\n".encode("utf-16"), "line 1: the file is UTF-16; save it as UTF-8"),
+        (b"PINGBOARD_TITLE=a\0b\n", "line 1: the value of PINGBOARD_TITLE has a NUL byte"),
+    ],
+)
+def test_a_line_that_can_not_be_read_is_named_without_its_value(
+    tmp_path: Path, content: bytes, line: str
+) -> None:
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(ConfigurationError, match=re.escape(f".env, {line}")) as raised:
+        load_settings()
+    assert "\n" not in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_dotenv_file_that_is_a_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(ConfigurationError, match=r"^\.env can't be read: Is a directory$"):
+        load_settings()
 
 
 def test_a_secret_is_read_from_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -76,9 +134,16 @@ def test_a_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         ("LOG_LEVEL", "loud", r"PINGBOARD_LOG_LEVEL: 'loud'"),
         ("MIGRATE", "perhaps", r"PINGBOARD_MIGRATE: 'perhaps'"),
         ("PASSWORD_FILE", "/none", r"PINGBOARD_PASSWORD_FILE: '/none' can't be read"),
-        ("HOMSERVER", "x", r"PINGBOARD_HOMSERVER is no setting .*PINGBOARD_HOMESERVER\?"),
-        ("HOMSERVER", "", r"PINGBOARD_HOMSERVER is no setting"),
-        ("port", "81", r"PINGBOARD_port is no setting .*PINGBOARD_PORT\?"),
+        ("HOMSERVER", "x", r"PINGBOARD_HOMSERVER is not a .*PINGBOARD_HOMESERVER\?"),
+        ("HOMSERVER", "", r"PINGBOARD_HOMSERVER is not a pingboard setting"),
+        ("port", "81", r"PINGBOARD_port is not a .*PINGBOARD_PORT\?"),
+        ("INTERVAL", "5", r"PINGBOARD_INTERVAL: '5' has no unit; write 5s, 5m or 5h"),
+        ("INTERVAL", "9" * 400 + "d", r"PINGBOARD_INTERVAL: '9+d' is longer than any"),
+        ("HOMESERVER", "https://", r"PINGBOARD_HOMESERVER: 'https://' is no server name"),
+        ("HOMESERVER", "https://[x", r"PINGBOARD_HOMESERVER: 'https://\[x' is no server name"),
+        ("HOMESERVER", "https://x:99999", r"PINGBOARD_HOMESERVER: 'https://x:99999' is no"),
+        ("FORWARDED_ALLOW_IPS", "traefik", r"PINGBOARD_FORWARDED_ALLOW_IPS: 'traefik' is no IP"),
+        ("FORWARDED_ALLOW_IPS", "10.0.0.1/8", r"PINGBOARD_FORWARDED_ALLOW_IPS: .*host bits"),
     ],
 )
 def test_a_fault_is_one_line_that_names_the_variable(
@@ -92,7 +157,9 @@ def test_a_fault_is_one_line_that_names_the_variable(
 
 def test_a_typo_in_a_dotenv_file_is_found_too(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PINGBOARD_PROT=81\n")
-    with pytest.raises(ConfigurationError, match="did you mean PINGBOARD_PORT"):
+    with pytest.raises(
+        ConfigurationError, match=r"PROT \(\.env\) is not .* did you mean PINGBOARD_PORT"
+    ):
         load_settings()
 
 
@@ -139,7 +206,7 @@ def test_a_password_needs_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("150ms", 0.15), ("1s", 1), ("5m", 300), ("1.5h", 5400), ("90", 90)]
+    ("text", "seconds"), [("150ms", 0.15), ("1s", 1), ("5m", 300), ("1.5h", 5400), ("0", 0)]
 )
 def test_durations_are_read(text: str, seconds: float) -> None:
     assert parse_duration(text).total_seconds() == seconds

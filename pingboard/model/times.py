@@ -49,11 +49,17 @@ def is_possible_time(ts: int, now_ts: int) -> bool:
 
 
 def parse_duration(text: str) -> timedelta:
-    """`5m`, `1s`, `150ms`, `1.5h` or a plain number of seconds; ValueError for anything else."""
+    """Return `5m`, `1s`, `150ms`, `1.5h` or `0` as a duration; ValueError for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", text.strip(), re.ASCII)
     if match is None:
         raise ValueError(f"{text!r} is no duration such as 150ms, 30s, 5m or 1h")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
+    number, unit = match.groups()
+    if unit is None and float(number):
+        raise ValueError(f"{text!r} has no unit; write {number}s, {number}m or {number}h")
+    try:
+        return timedelta(seconds=float(number) * _UNITS[unit or "s"])
+    except OverflowError:
+        raise ValueError(f"{text!r} is longer than any duration") from None
 
 
 def month_of(ts: int) -> int:
