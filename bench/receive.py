@@ -17,7 +17,8 @@ from typing import Any
 from nio import SyncResponse
 
 from bench.pairs import Pair
-from pingboard.matrix.ledger import Ledger
+from pingboard.matrix.pings import SentPings
+from pingboard.matrix.pongs import PongMatcher
 from pingboard.store.engine import migrate, open_engine
 from pingboard.store.ingest import Ingest
 
@@ -36,7 +37,7 @@ def pairs(_quick: bool) -> Iterator[Pair]:
     engine = open_engine(f"sqlite:///{folder}/pingboard.db")
     migrate(engine)
     ingest = Ingest(engine, "bench")
-    ledger = Ledger("@us:one.example", "bench", lambda _: None)
+    pongs = PongMatcher("@us:one.example", "bench", SentPings())
     # A new body each time: the same pongs again would not be samples.
     prepared = [_body(number) for number in range(MAX_RUNS)]
     body = prepared[0]
@@ -44,7 +45,7 @@ def pairs(_quick: bool) -> Iterator[Pair]:
     def receive() -> None:
         response = _parse(prepared.pop())
         events = [event.source for event in response.rooms.join[ROOM].timeline.events]
-        batch = ledger.judge(ledger.read_live(events, ROOM, 0, START_TS))
+        batch = pongs.judge(pongs.read_live(events, ROOM, 0, START_TS))
         ingest.record(batch, response.next_batch)
 
     yield Pair(

@@ -33,7 +33,7 @@ from faults.database import Database
 from faults.model_homeserver import ROOM_ID, USER_ID, ModelHomeserver, make_event
 from faults.truth import samples_of
 from faults.user import pong
-from pingboard.matrix import gaps
+from pingboard.matrix import backfill
 from pingboard.matrix.session import Account
 from pingboard.matrix.worker import Worker
 from pingboard.matrix.writer import Writer
@@ -247,7 +247,7 @@ class ClockMachine(WorkerMachine):
 def run(machine: type[WorkerMachine], examples: int, steps: int) -> None:
     """Let so many workers live through so many steps; the first that fails is told and raised."""
     # Pages so small that a gap has many, and ends at the end of one now and then.
-    with patch.multiple(gaps, PAGE_LIMIT=5, MIN_PAGE=1):
+    with patch.multiple(backfill, PAGE_LIMIT=5, MIN_PAGE=1):
         run_state_machine_as_test(
             machine,
             settings=settings(

@@ -65,7 +65,7 @@ async def serve(server: Server) -> None:
 async def echo(settings: Settings) -> None:
     """The echo bot. It needs a database only for the login that a password makes."""
     from pingboard.matrix.echo import EchoBot
-    from pingboard.matrix.patience import patiently
+    from pingboard.matrix.retry import retry_until_answered
     from pingboard.matrix.session import Session
     from pingboard.matrix.writer import Writer
     from pingboard.store.ingest import Ingest
@@ -77,7 +77,7 @@ async def echo(settings: Settings) -> None:
             engine = stack.enter_context(writable(settings))
             logins = Writer(engine, Ingest(engine, account_key(account)))
             stack.callback(logins.close)
-        session = await patiently(lambda: Session.open(account, logins))
+        session = await retry_until_answered(lambda: Session.open(account, logins))
         await stack.enter_async_context(contextlib.aclosing(session))
         await EchoBot(session, settings.rooms).run()
 

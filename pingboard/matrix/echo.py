@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from pingboard.matrix.patience import patiently
 from pingboard.matrix.protocol import Event, is_join_of, pong_content, read_answerable
-from pingboard.matrix.stream import SyncBatch, batches, position
+from pingboard.matrix.retry import retry_until_answered
+from pingboard.matrix.sync import SyncBatch, read_position, sync_batches
 from pingboard.model import (
     EncryptedRoomError,
     HomeserverError,
@@ -58,7 +58,7 @@ class EchoBot:
         What was said in a room before the bot joined it is not answered.
         """
         # The position comes first: a ping sent right after we are seen to join is answered.
-        self._since = await position(self._session)
+        self._since = await read_position(self._session)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for room in self._configured:
@@ -68,8 +68,10 @@ class EchoBot:
             raise errors.exceptions[0] from None
 
     async def _join(self, room: str) -> None:
-        room_id = await patiently(lambda: self._session.join(room), waiting_for=f"to join {room}")
-        is_encrypted = await patiently(lambda: self._session.is_encrypted(room_id))
+        room_id = await retry_until_answered(
+            lambda: self._session.join(room), waiting_for=f"to join {room}"
+        )
+        is_encrypted = await retry_until_answered(lambda: self._session.is_encrypted(room_id))
         self._joining.discard(room)
         if is_encrypted:
             self._drop(room_id, "the room is encrypted, so no ping can be read or answered there")
@@ -102,7 +104,7 @@ class EchoBot:
                 await asyncio.gather(listening, changing, return_exceptions=True)
 
     async def _listen(self) -> None:
-        async for sync in batches(self._session, self._since, self._rooms, lambda: HOLD_MS):
+        async for sync in sync_batches(self._session, self._since, self._rooms, lambda: HOLD_MS):
             self._hear(sync)
             for room_id in sync.left_rooms:
                 self._drop(room_id, "removed from the room; invite the bot again and restart it")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
 import structlog
 
 from pingboard.matrix.members import EXPECTED_WITHIN_MS, Members
-from pingboard.matrix.patience import patiently
 from pingboard.matrix.protocol import predecessor_of, read_tombstone
+from pingboard.matrix.retry import retry_until_answered
 from pingboard.model import HomeserverError, RoomState
 from pingboard.servername import server_of
 
@@ -20,30 +21,48 @@ if TYPE_CHECKING:
     from pingboard.matrix.session import Session
     from pingboard.matrix.writer import Writer
 
+RETRY_S = 60.0
+"""How long to wait before our homeserver is asked again for what it could not tell or do."""
+
 log = structlog.get_logger()
 
 
 class Rooms:
     """The configured rooms and those that replaced them."""
 
-    def __init__(self, session: Session, writer: Writer) -> None:
+    def __init__(
+        self,
+        session: Session,
+        writer: Writer,
+        on_replaced: Callable[[str, str], None],
+    ) -> None:
         self._session = session
         self._writer = writer
+        self._on_replaced = on_replaced
         self.joined: list[str] = []
         """IDs; the session reads this very list before each sync"""
         self.members: dict[str, Members] = {}
+        self._unasked: set[str] = set()
+        self._tombstones: dict[tuple[str, str], object] = {}
+        """(room, its successor) -> who said so, of upgrades that are to be followed"""
         self._refused: set[tuple[str, str]] = set()
+        self._wake = asyncio.Event()
 
-    async def join(self, room: str, on_fault: Callable[[HomeserverError], Awaitable[None]]) -> None:
-        """Join a room by alias or ID. It can take minutes, and is tried until it works."""
+    async def join(self, room: str, on_fault: Callable[[HomeserverError], Awaitable[None]]) -> str:
+        """Join a room by alias or ID; return its ID.
+
+        It can take minutes, and is tried until it works.
+        """
 
         async def tell(error: HomeserverError) -> None:
             await self._record_unjoined(room)
             await on_fault(error)
 
-        await patiently(lambda: self._join_once(room), on_fault=tell, waiting_for=f"to join {room}")
+        return await retry_until_answered(
+            lambda: self._join_once(room), on_fault=tell, waiting_for=f"to join {room}"
+        )
 
-    async def _join_once(self, room: str) -> None:
+    async def _join_once(self, room: str) -> str:
         room_id = await self._session.join(room)
         alias = room if room.startswith("#") else None
         await self._enter(room_id, alias, await self._known_predecessor(room_id))
@@ -51,45 +70,75 @@ class Rooms:
         tombstone = await self._session.state(room_id, "m.room.tombstone")
         if tombstone is not None:
             event = {"type": "m.room.tombstone", "state_key": "", "content": tombstone}
-            await self.follow(room_id, [event])
+            self.note_tombstones(room_id, [event])
+        return room_id
 
     async def _record_unjoined(self, room: str) -> None:
         for room_id in await self._writer.room_ids():
             if room in (room_id, await self._writer.alias_of(room_id)):
                 await self._writer.record_room_state(room_id, RoomState.UNJOINED)
 
-    async def ask_members(self, room_id: str) -> list[str]:
-        """Who is in a room; those we knew of where our homeserver does not say."""
-        try:
-            return await self._session.joined_members(room_id)
-        except HomeserverError as error:
-            log.warning("can't ask for the members", room_id=room_id, error=str(error))
-            return []
+    def ask_members(self, room_id: str) -> None:
+        """Ask who is in a room, soon; until our homeserver says, those known before stay."""
+        self._unasked.add(room_id)
+        self._wake.set()
 
-    async def follow(self, room_id: str, events: Sequence[Event]) -> str | None:
-        """The room that replaces this one, joined, where one of the events says so and it is true.
-
-        A tombstone is only one room's word. It is believed when the other room's creation names
-        this one as its predecessor, so that nobody can lead us, or a room's history, elsewhere.
-        """
+    def note_tombstones(self, room_id: str, events: Sequence[Event]) -> None:
+        """Follow a room to the one that replaces it, soon, where one of the events says so."""
         for event in events:
             successor = read_tombstone(event)
             if successor is None or successor in self.joined:
                 continue
-            if (room_id, successor) in self._refused:
-                continue
-            if await self._replace(room_id, successor, event.get("sender")):
-                return successor
+            if (room_id, successor) not in self._refused:
+                self._tombstones[room_id, successor] = event.get("sender")
+                self._wake.set()
+
+    async def run(self) -> None:
+        """Ask and follow without end; what fails is tried again."""
+        while True:
+            self._wake.clear()
+            for room_id in list(self._unasked):
+                await self._ask_members(room_id)
+            for (room_id, successor), sender in list(self._tombstones.items()):
+                await self._follow(room_id, successor, sender)
+            is_open = self._unasked or self._tombstones
+            try:
+                async with asyncio.timeout(RETRY_S if is_open else None):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _ask_members(self, room_id: str) -> None:
+        members = self.members[room_id]
+        members.begin_asking()
+        try:
+            members.replace(await self._session.joined_members(room_id))
+        except HomeserverError as error:
+            log.warning("can't ask for the members", room_id=room_id, error=str(error))
+        else:
+            self._unasked.discard(room_id)
+
+    async def _follow(self, room_id: str, successor: str, sender: object) -> None:
+        """Join the room that replaces this one, if it is true that it does.
+
+        A tombstone is only one room's word. It is believed when the other room's creation names
+        this one as its predecessor, so that nobody can lead us, or a room's history, elsewhere.
+        """
+        try:
+            is_replaced = await self._replace(room_id, successor, sender)
+        except HomeserverError as error:
+            # It may be let in a moment after the tombstone, or its homeserver be away.
+            log.warning("can't follow the upgrade yet", room_id=room_id, error=str(error))
+            return
+        del self._tombstones[room_id, successor]
+        if is_replaced:
+            self._on_replaced(room_id, successor)
+        else:
             self._refused.add((room_id, successor))
-        return None
 
     async def _replace(self, room_id: str, successor: str, sender: object) -> bool:
         server = server_of(sender) if isinstance(sender, str) else None
-        try:
-            await self._session.join(successor, [server] if server else [])
-        except HomeserverError as error:
-            log.warning("can't follow the upgrade", room_id=room_id, error=str(error))
-            return False
+        await self._session.join(successor, [server] if server else [])
         create = await self._session.state(successor, "m.room.create")
         if create is None or predecessor_of(create) != room_id:
             log.error(
@@ -114,6 +163,7 @@ class Rooms:
         await self._writer.record_room(room_id, alias, predecessor)
         since_ts = time.time_ns() // 1_000_000 - EXPECTED_WITHIN_MS
         answered = await self._writer.answered_since(room_id, since_ts)
-        self.members[room_id] = Members(await self.ask_members(room_id), answered)
+        self.members[room_id] = Members(answered)
+        self.ask_members(room_id)
         if room_id not in self.joined:
             self.joined.append(room_id)

@@ -1,7 +1,7 @@
 """A session with our homeserver: discover it, log in, join, send, ask; each call bounded in time.
 
 In: an account. Out: what the homeserver answers, and every fault as an exception of ours; what it
-tells by itself is `stream`.
+tells by itself is `sync`.
 
 Homeservers allow only a few logins an hour, so there are as few as possible. An access token of the
 settings is used as it is. With a password, token and device of each login are kept in the store;
@@ -33,7 +33,7 @@ from nio import (
 from nio.responses import RoomEventRelationsResponse
 
 from pingboard.matrix.client import CALL_TIMEOUT_S, Client, checked
-from pingboard.matrix.patience import patiently
+from pingboard.matrix.retry import retry_until_answered
 from pingboard.model import (
     AccountError,
     ConfigurationError,
@@ -245,7 +245,7 @@ class Session:
 
         It can take minutes. Raises HomeserverError where it can't be joined, or not yet.
         """
-        joined: JoinResponse = await patiently(
+        joined: JoinResponse = await retry_until_answered(
             lambda: self._call(lambda: self._client.join_via(room, via), JOIN_TIMEOUT_S),
             on=RateLimitedError,
         )

@@ -1,13 +1,13 @@
-"""The stream of room events -> the store.
+"""Wires the parts: pings out, sync responses in, through one queue to the store.
 
-Each response becomes one `Batch`, committed together with the token that it leads up to: a crash
-at any moment leaves either both or none, so nothing is lost and nothing counts twice.
+sync -> record -> the store         pings, backfill, lookup, rooms beside them
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import time
 from typing import TYPE_CHECKING, Protocol
@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from pingboard.matrix import clock
-from pingboard.matrix.gaps import GapFiller
-from pingboard.matrix.intake import Intake
-from pingboard.matrix.ledger import Ledger
-from pingboard.matrix.patience import patiently
-from pingboard.matrix.pinger import Pinger
+from pingboard.matrix.backfill import Backfill
+from pingboard.matrix.lookup import PingLookup
+from pingboard.matrix.pings import Pinger, SentPings
+from pingboard.matrix.pongs import PongMatcher
+from pingboard.matrix.record import Recorder, TimelineReader
+from pingboard.matrix.retry import retry_until_answered
 from pingboard.matrix.rooms import Rooms
 from pingboard.matrix.session import Session
-from pingboard.matrix.stream import batches
+from pingboard.matrix.sync import sync_batches
 from pingboard.model import (
     AccountError,
     HomeserverError,
@@ -37,22 +38,19 @@ if TYPE_CHECKING:
 
     from pingboard.matrix.protocol import Event
     from pingboard.matrix.session import Account
-    from pingboard.matrix.stream import SyncBatch
+    from pingboard.matrix.sync import SyncBatch
     from pingboard.matrix.writer import Writer
-
-HOLD_MS = 30_000
-"""How long our homeserver may hold a sync open."""
-
-WATCH_S = 60.0
-WATCH_HOLD_MS = 2_000
-"""So long after a ping it may do so more briefly: a sync that does not come back in time shows
-that our homeserver is held up, and that what arrives then measures nothing."""
+    from pingboard.model import Batch
 
 JOIN_HOLD_MS = 1_000
 """So briefly while rooms are being joined, because the sync under way leaves them out."""
 
 REPORT_S = 10.0
 SEAL_PAUSE_S = 300.0
+EXPIRE_PAUSE_S = 5.0
+SAVE_S = 10.0
+"""How often the token of responses that say nothing is stored."""
+
 UNREACHABLE_S = 90.0
 """Without an answered sync for so long, our homeserver is not reachable."""
 
@@ -98,14 +96,13 @@ class Worker:
         self._retention = retention
         self._on_alive = on_alive
         self._attendants = attendants
+        self._sent = SentPings()
         self._pinging: dict[str, asyncio.Task[None]] = {}
         self._synced_ts: int | None = None
         self._synced_ns = 0
         self._is_changed = asyncio.Event()
         self._has_room = asyncio.Event()
         self._first_tries = set(rooms)
-        self._heard: set[str] = set()
-        """rooms that are pinged, or were"""
         self._waiting_state = WorkerState.STARTING
         self._state = WorkerState.STOPPED
         self._state_ts = _now_ts()
@@ -129,33 +126,45 @@ class Worker:
 
     async def _measure(self) -> None:
         self._session = await self._log_in()
-        self._pinger = Pinger(self._session, self._interval, self._writer.record_room_state)
-        self._rooms = Rooms(self._session, self._writer)
-        pending = await self._writer.pending_pongs()
-        self._intake = Intake(
-            self._session,
-            self._writer,
+        session, writer = self._session, self._writer
+        self._pinger = Pinger(session, self._sent, self._interval, writer.record_room_state)
+        self._rooms = Rooms(session, writer, self._replace_room)
+        pending = await writer.pending_pongs()
+        self._pongs = PongMatcher(session.user_id, self._vantage, self._sent, pending)
+        self._recorder = Recorder(writer)
+        self._lookup = PingLookup(session, writer, self._pongs, self._recorder.record)
+        self._reader = TimelineReader(
+            session.user_id,
+            writer,
+            self._pongs,
+            self._sent,
             self._rooms,
-            Ledger(self._session.user_id, self._vantage, self._pinger.sent, pending),
             backfill_ms=self._backfill_ms,
-            with_history=await self._writer.rooms_with_history(),
+            with_history=await writer.rooms_with_history(),
         )
-        self._filler = GapFiller(
-            self._session,
-            open_gaps=self._writer.open_gaps,
-            read=self._intake.read_page,
-            store=self._writer.record,
-            finish=self._intake.finish_history,
-            latest_pings=self._writer.latest_pings,
+        self._backfill = Backfill(
+            session,
+            open_gaps=writer.open_gaps,
+            read=self._reader.read_page,
+            record=self._recorder.record,
+            finish=self._lookup.finish_room,
+            latest_pings=writer.latest_pings,
         )
-        # What waits since an earlier run may wait for a ping that no gap brings any more.
-        unfinished = [one.pong.room_id for one in pending]
-        unfinished += [gap.room_id for gap in await self._writer.open_gaps()]
-        self._filler.notice(unfinished)
+        # What is pending since an earlier run may name a ping that no gap brings any more.
+        unfinished = [candidate.pong.room_id for candidate in pending]
+        unfinished += [gap.room_id for gap in await writer.open_gaps()]
+        self._backfill.notice(unfinished)
         for room in self._configured_rooms:
             self._tasks.create_task(self._join(room))
-        self._tasks.create_task(self._listen())
-        self._tasks.create_task(self._filler.run())
+        for work in (
+            self._receive(),
+            self._recorder.run(),
+            self._lookup.run(),
+            self._backfill.run(),
+            self._rooms.run(),
+            self._expire(),
+        ):
+            self._tasks.create_task(work)
         for attendant in self._attendants:
             self._tasks.create_task(attendant.run(self._session))
 
@@ -164,7 +173,9 @@ class Worker:
             self._waiting_state = _waiting_state(error, WorkerState.UNREACHABLE)
             self._is_changed.set()
 
-        session = await patiently(lambda: Session.open(self._account, self._writer), on_fault=tell)
+        session = await retry_until_answered(
+            lambda: Session.open(self._account, self._writer), on_fault=tell
+        )
         self._waiting_state = WorkerState.STARTING
         return session
 
@@ -181,75 +192,79 @@ class Worker:
             self._waiting_state = _waiting_state(error, WorkerState.JOINING)
             self._is_changed.set()
 
-        await self._rooms.join(room, tell)
+        room_id = await self._rooms.join(room, tell)
         self._first_tries.discard(room)
         self._has_room.set()
+        # Many rooms are not pinged all at once.
+        share = self._configured_rooms.index(room) / len(self._configured_rooms)
+        self._begin_pinging(room_id, share * self._interval.total_seconds())
 
-    async def _listen(self) -> None:
+    async def _receive(self) -> None:
+        """Stamp, and ask again at once: nothing here may take longer than a queue."""
         await self._has_room.wait()
         self._synced_ns = clock.now_ns()  # as good as a sync: from now on it can be late
-        self._begin_pinging_new()
-        saved = await self._writer.saved_session()
-        stream = batches(self._session, saved.next_batch, self._rooms.joined, self._hold_ms)
+        saved, save_ns = await self._writer.saved_session(), 0
+        stream = sync_batches(self._session, saved.next_batch, self._rooms.joined, self._hold_ms)
         async for sync in stream:
-            self._pinger.homeserver_answers()
-            if sync.stalled:
-                self._pinger.void_all()
-            for room_id in sync.left_rooms:
-                await self._leave(room_id)
-            batch = self._intake.without_found(await self._intake.read_sync(sync))
-            await self._writer.record(batch, sync.next_batch)
-            # Only now: told earlier, it could look for them before they are there.
-            with_gap = [gap.room_id for gap in batch.gaps]
-            self._filler.notice(with_gap)
+            self._sent.hear(sync)
+            await self._pinger.hear(sync)
             self._synced_ts, self._synced_ns = sync.arrived_ts, sync.arrived_ns
             if self._state is not WorkerState.RUNNING:
                 self._is_changed.set()
-            self._tell_attendants(sync, with_gap)
-            await self._follow_upgrades(sync)
-            # Only now: the sync that was under way as a room was joined tells nothing of it.
-            self._begin_pinging_new()
-            given_up = self._intake.expire(sync.arrived_ts, self._filler.is_filling)
-            await self._writer.record_if_any(given_up)
+            if not (sync.timelines or sync.left_rooms) and sync.arrived_ns < save_ns:
+                continue
+            save_ns = sync.arrived_ns + round(SAVE_S * 1e9)
+            events = sum(len(timeline.events) for timeline in sync.timelines)
+            await self._recorder.put(
+                functools.partial(self._reader.read_sync, sync),
+                events,
+                functools.partial(self._follow_up, sync),
+                sync.next_batch,
+            )
 
-    def _tell_attendants(self, sync: SyncBatch, with_gap: list[str]) -> None:
-        """What was said just now, not what a gap left of it."""
+    def _follow_up(self, sync: SyncBatch, batch: Batch) -> None:
+        """Do what a response calls for once it is stored; nothing here waits."""
+        with_gap = [gap.room_id for gap in batch.gaps]
+        # Not earlier: it would look for them before they are there.
+        self._backfill.notice(with_gap)
         for timeline in sync.timelines:
+            self._rooms.note_tombstones(timeline.room_id, [*timeline.state, *timeline.events])
+            # Attendants hear what was said just now, not what a gap left of it.
             if timeline.room_id not in with_gap:
                 for attendant, event in itertools.product(self._attendants, timeline.events):
                     attendant.hear(event, timeline.room_id, self._session.user_id)
+        for room_id in sync.left_rooms:
+            self._stop_pinging(room_id)
+            self._tasks.create_task(self._leave(room_id))
+
+    async def _expire(self) -> None:
+        """Give up, now and then, on pongs that were pending for too long."""
+        while True:
+            await asyncio.sleep(EXPIRE_PAUSE_S)
+            await self._recorder.record(self._give_up)
+
+    async def _give_up(self) -> Batch:
+        return self._pongs.expire(_now_ts(), self._backfill.is_filling)
 
     def _hold_ms(self) -> int:
         if self._first_tries:
             return JOIN_HOLD_MS
-        return WATCH_HOLD_MS if self._pinger.sent_within(WATCH_S) else HOLD_MS
-
-    async def _follow_upgrades(self, sync: SyncBatch) -> None:
-        for timeline in sync.timelines:
-            successor = await self._rooms.follow(
-                timeline.room_id, [*timeline.state, *timeline.events]
-            )
-            if successor is not None:
-                self._stop_pinging(timeline.room_id)
-                self._begin_pinging(successor)
+        return self._sent.hold_ms()
 
     async def _leave(self, room_id: str) -> None:
         log.error(
             "no longer in the room, so pinging stops; invite the account again and restart",
             room_id=room_id,
         )
-        self._stop_pinging(room_id)
         await self._writer.record_room_state(room_id, RoomState.LEFT)
 
-    def _begin_pinging_new(self) -> None:
-        for room_id in self._rooms.joined:
-            if room_id not in self._heard:
-                self._heard.add(room_id)
-                self._begin_pinging(room_id)
+    def _replace_room(self, room_id: str, successor: str) -> None:
+        self._stop_pinging(room_id)
+        self._begin_pinging(successor)
 
-    def _begin_pinging(self, room_id: str) -> None:
-        self._heard.add(room_id)
-        self._pinging[room_id] = self._tasks.create_task(self._pinger.run(room_id))
+    def _begin_pinging(self, room_id: str, delay_s: float = 0.0) -> None:
+        if room_id not in self._pinging:
+            self._pinging[room_id] = self._tasks.create_task(self._pinger.run(room_id, delay_s))
 
     def _stop_pinging(self, room_id: str) -> None:
         if (task := self._pinging.pop(room_id, None)) is not None:
@@ -292,8 +307,7 @@ class Worker:
         if state is not self._state:
             self._state, self._state_ts = state, _now_ts()
         await self._writer.record_worker(self._vantage, state, self._state_ts, self._synced_ts)
-        if hasattr(self, "_pinger"):
-            await self._writer.record_void_rounds(self._vantage, self._pinger.take_void())
+        await self._writer.record_void_rounds(self._vantage, self._sent.take_void())
 
 
 def _waiting_state(error: HomeserverError, refused: WorkerState) -> WorkerState:

@@ -16,16 +16,13 @@ Key = tuple[str, str]
 """A ping: room ID and event ID."""
 
 
-class Waiting:
-    """Pongs by the ping that they wait for, and which of those pings have become known."""
+class PendingPongs:
+    """Pongs by the ping that they name, and which of those pings have become known."""
 
     def __init__(self) -> None:
         self._pongs: dict[Key, list[Pending]] = {}
         self._count_of: dict[str, int] = {}
-        self._found: dict[Key, None] = {}
-
-    def __contains__(self, one: Pending) -> bool:
-        return one in self._pongs.get((one.pong.room_id, one.pong.ping_event_id), ())
+        self._resolved: dict[Key, None] = {}
 
     def add(self, one: Pending) -> bool:
         """Keep a pong until its ping is known; False where its server has too many waiting."""
@@ -36,19 +33,19 @@ class Waiting:
         self._pongs.setdefault((one.pong.room_id, one.pong.ping_event_id), []).append(one)
         return True
 
-    def find(self, ping: Key) -> None:
-        """What an event is has become known: what waits for it is to be decided."""
+    def resolve(self, ping: Key) -> None:
+        """Note that it is known now what a ping is, so that its pongs are judged next."""
         if ping in self._pongs:
-            self._found[ping] = None
+            self._resolved[ping] = None
 
-    def take_found(self) -> list[Pending]:
-        """What waited for the pings found since the last time; it waits no more."""
-        taken = [one for ping in self._found for one in self._take(ping)]
-        self._found.clear()
+    def take_resolved(self) -> list[Pending]:
+        """Take the pongs of the pings resolved since the last time."""
+        taken = [pong for ping in self._resolved for pong in self._take(ping)]
+        self._resolved.clear()
         return taken
 
     def take_older(self, seen_ts: int, rooms: Iterable[str]) -> list[Pending]:
-        """What was seen before a time and waits for pings of these rooms."""
+        """Take the pongs of these rooms that were seen before a time."""
         rooms = set(rooms)
         old = [
             one
@@ -61,7 +58,7 @@ class Waiting:
         return old
 
     def redact(self, room_id: str, event_ids: Iterable[str]) -> None:
-        """Forget pongs that were taken back while they waited."""
+        """Forget pongs that were redacted while they were pending."""
         gone = set(event_ids)
         self._drop(
             [
@@ -74,11 +71,14 @@ class Waiting:
         )
 
     def rooms(self) -> set[str]:
-        """The rooms in which pongs wait."""
+        """Return the rooms in which pongs are pending."""
         return {room_id for room_id, _ in self._pongs}
 
     def pings(self, room_id: str) -> list[str]:
-        """The pings (event IDs) of a room that pongs wait for, those of most servers first."""
+        """Return the pings (event IDs) that pending pongs of a room name.
+
+        Those that most servers name come first: a liar is alone with what it invents.
+        """
         servers = {
             event_id: {one.pong.server for one in waiting}
             for (of_room, event_id), waiting in self._pongs.items()

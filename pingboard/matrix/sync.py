@@ -1,20 +1,18 @@
-"""One faithful stream of room events.
+"""Receive: ask our homeserver what happened, and ask again at once.
 
 In: a session and the sync token up to which everything is stored. Out: one `SyncBatch` after the
-other. The next is asked for only when the consumer comes back, so what it has not yet committed
-is sent again after a crash.
+other, each stamped with its arrival. Whoever takes them must not make the next one wait: judging
+and storing is the business of `record`, behind a queue.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pingboard.matrix import clock
-from pingboard.matrix.patience import patiently
+from pingboard.matrix.retry import retry_until_answered
 from pingboard.matrix.session import EVENT_TYPES, Session, Synced
 
 if TYPE_CHECKING:
@@ -22,9 +20,8 @@ if TYPE_CHECKING:
 
     from pingboard.matrix.protocol import Event
 
-STALL_S = 2.0
-"""Our own homeserver answers within this when it is well, and we ask again within it. What comes
-later was held up there or by us, and says nothing about the servers that answered."""
+MAX_STALL_S = 1.0
+"""A stall of this length or more, of our homeserver or of ours, is not measured through."""
 
 TIMELINE_LIMIT = 1000
 """Events asked for at once; Synapse gives at most 100 in a sync."""
@@ -48,29 +45,31 @@ class SyncBatch:
 
     since: str | None
     next_batch: str
+    rooms: frozenset[str]
+    """the rooms (IDs) that were asked for"""
     arrived_ns: int
     """`clock.now_ns()` of its arrival"""
     arrived_ts: int
-    stalled: bool
-    """whether our homeserver held it up, or failed before it, or we asked late (this machine was
-    suspended, the store locked): no arrival in it is a measurement"""
+    previous_ns: int | None
+    """the same of the response before it; None for the first"""
     is_past: bool
-    """whether it brings what happened while we were down, asleep or held up, not as it arrived"""
+    """whether it brings what happened while nobody listened, not as it arrived"""
     timelines: list[Timeline]
     left_rooms: list[str]
     """rooms that we were kicked or banned from, or left"""
 
 
-async def position(session: Session) -> str:
-    """The sync token of now: where a stream without a past begins."""
-    first = await patiently(functools.partial(session.sync, None, _filter([], 1), 0))
+async def read_position(session: Session) -> str:
+    """Return the sync token of now: where a stream without a past begins."""
+    ask = functools.partial(session.sync, None, _filter([], 1), 0)
+    first = await retry_until_answered(ask)
     return str(first.response.next_batch)
 
 
-async def batches(
+async def sync_batches(
     session: Session, since: str | None, rooms: list[str], hold_ms: Callable[[], int]
 ) -> AsyncIterator[SyncBatch]:
-    """Everything that happens in these rooms (IDs) after `since`, without end.
+    """Yield everything that happens in these rooms (IDs) after `since`, without end.
 
     Without `since`, the first batch is the present state, every timeline limited. `rooms` may be
     changed on the way; `hold_ms` is asked each time how long our homeserver may hold the next sync
@@ -80,38 +79,29 @@ async def batches(
     previous_ns: int | None = None
     while True:
         limit, held_ms = (TIMELINE_LIMIT, hold_ms()) if since else (1, 0)
-        synced, asked_ns = await _sync(session, since, _filter(rooms, limit), held_ms)
-        is_first = previous_ns is None
-        asked_late = previous_ns is not None and asked_ns[0] - previous_ns > STALL_S * 1e9
-        came_late = synced.arrived_ns - asked_ns[0] > (held_ms / 1000 + STALL_S) * 1e9
-        stalled = asked_late or came_late or len(asked_ns) > 1
-        batch = _read(synced, since, rooms)
-        yield dataclasses.replace(batch, stalled=stalled, is_past=stalled or is_first)
-        since, previous_ns = batch.next_batch, synced.arrived_ns
+        asked = list(rooms)
+        ask = functools.partial(session.sync, since, _filter(asked, limit), held_ms)
+        batch = _read(await retry_until_answered(ask), since, asked, previous_ns, held_ms)
+        yield batch
+        since, previous_ns = batch.next_batch, batch.arrived_ns
 
 
-async def _sync(
-    session: Session, since: str | None, sync_filter: Event, held_ms: int
-) -> tuple[Synced, list[int]]:
-    """A response, and when it was asked for: more than once where our homeserver failed."""
-    asked_ns: list[int] = []
-
-    async def ask() -> Synced:
-        asked_ns.append(clock.now_ns())
-        return await session.sync(since, sync_filter, held_ms)
-
-    return await patiently(ask), asked_ns
-
-
-def _read(synced: Synced, since: str | None, rooms: list[str]) -> SyncBatch:
+def _read(
+    synced: Synced, since: str | None, rooms: list[str], previous_ns: int | None, held_ms: int
+) -> SyncBatch:
+    # In time after the one before it: nothing in it can have waited for long, wherever it was held
+    # up. Otherwise our homeserver or the network was away, we asked late, or we were suspended.
+    in_time_ns = held_ms * 1_000_000 + MAX_STALL_S * 1e9
+    is_live = previous_ns is not None and synced.arrived_ns - previous_ns < in_time_ns
     changed = synced.response.rooms
     return SyncBatch(
         since=since,
         next_batch=str(synced.response.next_batch),
+        rooms=frozenset(rooms),
         arrived_ns=synced.arrived_ns,
         arrived_ts=synced.arrived_ts,
-        stalled=False,
-        is_past=False,
+        previous_ns=previous_ns,
+        is_past=not is_live,
         timelines=[
             _timeline(room_id, info) for room_id, info in changed.join.items() if room_id in rooms
         ],

@@ -1,40 +1,54 @@
-"""Fills gaps in a room's history: what happened while we were down, or too much at once.
+"""Backfill: gaps in a room's history, left while we were down or when too much came at once.
 
 From the newest event backwards, page by page, each page committed together with where to go on,
-so that it can be interrupted anywhere. A pong is met before the ping that it answers and waits
-for it (`ledger`); what waits when the gap is filled is looked up, then given up.
+so that it can be interrupted anywhere. A pong is met before the ping that it answers and is
+pending until then; what is pending when the gap is filled is looked up, then given up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import stamina
 import structlog
 
-from pingboard.matrix.session import PAGE_LIMIT
-from pingboard.matrix.stream import position
+from pingboard.matrix.sync import read_position
 from pingboard.model import Batch, Gap, HomeserverError, RateLimitedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from pingboard.matrix.protocol import Event
     from pingboard.matrix.session import Page, Session
+    from pingboard.matrix.sync import Timeline
 
 ATTEMPTS = 6
 """How often a page is asked for before the gap is left for later."""
+
+PAGE_LIMIT = 250
+"""Events asked for at once: parsing a page takes about 20 ms, and delays any arrival by that."""
 
 MIN_PAGE = 10
 """Events in the smallest page that is asked for."""
 
 LATER_S = 600.0
 
+FULL_TIMELINE = 100
+"""Events in a timeline that is limited because there are more: Synapse's own limit."""
+
+SHORTEST_PAUSE_NS = 60_000_000_000
+LONGEST_PAUSE_NS = 60 * SHORTEST_PAUSE_NS
+
 # An answer of these kinds will not get better by asking again.
 _FINAL = frozenset({"M_FORBIDDEN", "M_NOT_FOUND", "M_INVALID_PARAM", "M_UNRECOGNIZED"})
+
+Judge = Callable[[], Awaitable[Batch]]
+"""Judges what was fetched, when its turn has come."""
 
 log = structlog.get_logger()
 
@@ -47,11 +61,11 @@ class _Again(NamedTuple):
     limit: int
 
 
-class GapFiller:
-    """Fills one gap after the other. `read` turns a page's events into what is to be stored.
+class Backfill:
+    """Fills one gap after the other. `read` judges a page's events; `record` commits them.
 
     `finish` is called when a room's last gap is closed, and again later where it returns False;
-    `store` commits, `latest_pings` are the last ones of a room that are stored.
+    `latest_pings` are the last ones of a room that are stored.
     """
 
     def __init__(
@@ -60,14 +74,14 @@ class GapFiller:
         *,
         open_gaps: Callable[[], Awaitable[list[Gap]]],
         read: Callable[[Sequence[Event], Gap], Awaitable[Batch]],
-        store: Callable[[Batch], Awaitable[None]],
+        record: Callable[[Judge, int], Awaitable[Batch]],
         finish: Callable[[str], Awaitable[bool]],
         latest_pings: Callable[[str], Awaitable[list[str]]],
     ) -> None:
         self._session = session
         self._open_gaps = open_gaps
         self._read = read
-        self._store = store
+        self._record = record
         self._finish = finish
         self._latest_pings = latest_pings
         self._wake = asyncio.Event()
@@ -124,13 +138,11 @@ class GapFiller:
                 closed_ts = _now_ts() if error.errcode in _FINAL else None
                 gap = dataclasses.replace(gap, fault=str(error), closed_ts=closed_ts)
                 log.warning("gap not filled", room_id=gap.room_id, error=str(error))
-                await self._store(Batch(gaps=[gap]))
+                await self._record(_judged(Batch(gaps=[gap])), 0)
                 break
             if asked is not gap:
                 gap, before = asked, {asked.position}
-            batch = await self._read(list(reversed(page.events)), gap)
-            gap = _advance(gap, page, before, len(batch.samples))
-            await self._store(dataclasses.replace(batch, gaps=[gap]))
+            gap = await self._record_page(gap, page, before)
             log.info("filling a gap", room_id=gap.room_id, pongs=gap.pongs)
         if gap.fault is not None:
             await self._fill_by_relations(gap)
@@ -138,12 +150,23 @@ class GapFiller:
         seconds = round(time.monotonic() - begun_s, 1)
         log.info("gap filled", room_id=gap.room_id, pongs=gap.pongs, seconds=seconds)
 
+    async def _record_page(self, gap: Gap, page: Page, before: set[str]) -> Gap:
+        """Commit a page together with where to go on; return the gap from there."""
+
+        async def judge() -> Batch:
+            batch = await self._read(list(reversed(page.events)), gap)
+            advanced = _advance(gap, page, before, len(batch.samples))
+            return dataclasses.replace(batch, gaps=[advanced])
+
+        return (await self._record(judge, len(page.events))).gaps[0]
+
     async def _fill_by_relations(self, gap: Gap) -> None:
         """The second way, where history can't be had: the pongs of the pings before the gap."""
         try:
             for event_id in await self._latest_pings(gap.room_id):
                 pongs = await self._session.answers(gap.room_id, event_id)
-                await self._store(await self._read(list(reversed(pongs)), gap))
+                oldest_first = list(reversed(pongs))
+                await self._record(functools.partial(self._read, oldest_first, gap), len(pongs))
         except HomeserverError as error:
             log.warning("relations can't be had either", room_id=gap.room_id, error=str(error))
 
@@ -159,7 +182,7 @@ class GapFiller:
         if page.events or page.end is not None or gap.until is None or again is None:
             is_full = len(page.events) == limit > 1
             return gap, page, _Again(gap.position, limit - 1) if is_full else None
-        start = again.position or await position(self._session)
+        start = again.position or await read_position(self._session)
         gap = dataclasses.replace(gap, position=start)
         page, _ = await self._ask(gap, again.limit)
         return gap, page, None
@@ -181,6 +204,13 @@ class GapFiller:
                 page = await self._session.page(gap.room_id, gap.position, gap.until, limit)
                 return page, limit
         raise AssertionError("the last attempt raises")
+
+
+def _judged(batch: Batch) -> Judge:
+    async def judge() -> Batch:
+        return batch
+
+    return judge
 
 
 def _advance(gap: Gap, page: Page, before: set[str], pongs: int) -> Gap:
@@ -214,6 +244,48 @@ def _is_too_old(events: Sequence[Event], oldest_ts: int | None) -> bool:
 def _timestamp(event: Event) -> int:
     value = event.get("origin_server_ts")
     return value if isinstance(value, int) else 0
+
+
+class _Look(NamedTuple):
+    at_ns: int
+    pause_ns: int
+    """until the next at the earliest"""
+
+
+class HoleWatch:
+    """When to look for what our homeserver itself missed: it, or another one, was away for hours.
+
+    What it fetches from others when it is asked for history comes before all tokens (Synapse:
+    "backfilled"), in no sync and in no gap that ends at one. That there is a hole it says by a
+    timeline that is limited, though short. A homeserver that always gives short ones seems to have
+    holes all the time, so it is asked ever more rarely.
+    """
+
+    def __init__(self) -> None:
+        self._found: set[str] = set()
+        self._looks: dict[str, _Look] = {}
+
+    def is_due(self, timeline: Timeline, now_ns: int) -> bool:
+        """Whether to look behind a hole now; `now_ns` is `clock.now_ns()`.
+
+        Each of a hundred homeservers that come back can leave one, so of several in a minute the
+        later wait; and where it never ends, twice as long each time.
+        """
+        room_id = timeline.room_id
+        if timeline.limited and len(timeline.events) < FULL_TIMELINE:
+            self._found.add(room_id)
+        if room_id not in self._found:
+            return False
+        pause_ns = SHORTEST_PAUSE_NS
+        if (last := self._looks.get(room_id)) is not None:
+            since_ns = now_ns - last.at_ns
+            if since_ns < last.pause_ns:
+                return False
+            if since_ns < 2 * last.pause_ns:
+                pause_ns = min(2 * last.pause_ns, LONGEST_PAUSE_NS)
+        self._found.discard(room_id)
+        self._looks[room_id] = _Look(now_ns, pause_ns)
+        return True
 
 
 def _now_ts() -> int:

@@ -20,13 +20,13 @@ R = TypeVar("R")
 log = structlog.get_logger()
 
 
-async def patiently(
+async def retry_until_answered(
     call: Callable[[], Awaitable[R]],
     on: type[HomeserverError] = HomeserverError,
     on_fault: Callable[[HomeserverError], Awaitable[None]] | None = None,
     waiting_for: str = "the homeserver",
 ) -> R:
-    """The answer of a call, asked for again after each error of the kind `on`, without end.
+    """Return the answer of a call, asked for again after each error of the kind `on`, without end.
 
     Pauses grow to a minute and are jittered, so that a homeserver that comes back is not met by
     all its clients at once; where it says how long to wait, it is that long. `on_fault` is told

@@ -13,10 +13,10 @@ import pytest
 
 from pingboard.lab import Lab
 from pingboard.lab.faultproxy import FaultProxy, changed_json
-from pingboard.matrix import holes
-from pingboard.matrix.intake import HOLE_MS
+from pingboard.matrix import backfill
+from pingboard.matrix.record import HOLE_MS
 from pingboard.matrix.session import Account, Session
-from pingboard.matrix.stream import position
+from pingboard.matrix.sync import read_position
 from pingboard.model import Batch, Gap, Pending, Pong, Provenance
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
@@ -53,7 +53,9 @@ async def test_history_before_the_first_start_is_imported_and_nothing_in_it_is_p
 async def test_what_our_homeserver_may_have_missed_is_looked_for_behind_a_hole_in_its_timeline(
     lab: Lab, engine: Engine, owner: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holes, "SHORTEST_PAUSE_NS", 3_600 * 10**9)  # however slow this machine is
+    monkeypatch.setattr(
+        backfill, "SHORTEST_PAUSE_NS", 3_600 * 10**9
+    )  # however slow this machine is
     room_id = await owner.create_room()
     account = await lab.register(lab.homeservers[0], "awaited")
 
@@ -176,7 +178,7 @@ async def test_where_history_can_not_be_had_pongs_are_found_by_their_relation(
     ingest = Ingest(engine, account.user_id)
     credentials = Account(account.homeserver_url, account.user_id, account.access_token)
     session_now = await Session.open(credentials)
-    ingest.record(Batch(gaps=[gone]), await position(session_now))
+    ingest.record(Batch(gaps=[gone]), await read_position(session_now))
     await session_now.aclose()
     async with listening(lab, engine, account, [room_id]):
         await until(lambda: count(engine, sample) == 1)

@@ -1,4 +1,4 @@
-"""Decides what counts: events of one response -> a `Batch` for the store.
+"""Match pongs to pings: the events of one response -> a `Batch` for the store.
 
 Remembers the pings of the last minutes, who answered them, and the pongs whose ping is not known
 yet. All of it is bounded, whatever a room sends; what is forgotten is in the store.
@@ -7,14 +7,15 @@ yet. All of it is bounded, whatever a room sends; what is forgotten is in the st
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pingboard.matrix import clock
+from pingboard.matrix.pending import PendingPongs
 from pingboard.matrix.protocol import read_event, transaction_id
 from pingboard.matrix.verify import is_implausible, verify
-from pingboard.matrix.waiting import Waiting
 from pingboard.model import (
     PONG_TIMEOUT_MS,
     Batch,
@@ -32,11 +33,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from pingboard.matrix.members import Members
-    from pingboard.matrix.pinger import SentPing
+    from pingboard.matrix.pings import SentPings
     from pingboard.matrix.protocol import Event
 
 MAX_PINGS = 20_000
 """Pings remembered; older ones are looked up in the store."""
+
+MAX_ANSWERS = 200_000
+"""Answers remembered of all pings: about 30 MB. Those of older pings the store tells apart."""
 
 MAX_NO_PINGS = 1_000
 """Events remembered that are no pings, whatever pongs say."""
@@ -47,12 +51,10 @@ class KnownPing:
     """A ping, and what came of it so far."""
 
     ping: Ping
-    sent: SentPing | None = None
-    """for our own pings that this process sent"""
     arrived_ns: int | None = None
     """`clock.now_ns()` of its arrival, if it was seen to arrive"""
-    answers: dict[str, str] = field(default_factory=dict)
-    """pong server -> event ID of its first pong"""
+    answers: dict[str, int] = field(default_factory=dict)
+    """pong server -> hash of the event ID of its first pong"""
 
 
 @dataclass(slots=True)
@@ -70,25 +72,21 @@ class Arrived:
     """event ID of a pong -> user ID of its sender"""
 
 
-class Ledger:
-    """One for all rooms of a worker."""
+class PongMatcher:
+    """One for all rooms of a worker; `user_id` is our own."""
 
     def __init__(
-        self,
-        user_id: str,
-        vantage: str,
-        sent: Callable[[str], SentPing | None],
-        pending: Iterable[Pending] = (),
+        self, user_id: str, vantage: str, sent: SentPings, pending: Iterable[Pending] = ()
     ) -> None:
         self._user_id = user_id
         self._vantage = vantage
         self._sent = sent
         self._known: OrderedDict[tuple[str, str], KnownPing] = OrderedDict()
         self._no_pings: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._waiting = Waiting()
-        self._unvoided: list[KnownPing] = []
-        for one in pending:
-            self._waiting.add(one)
+        self._answer_count = 0
+        self.pending = PendingPongs()
+        for pong in pending:
+            self.pending.add(pong)
 
     def read_live(
         self, events: Iterable[Event], room_id: str, arrived_ns: int, arrived_ts: int
@@ -111,10 +109,10 @@ class Ledger:
         return arrived
 
     def unknown_pings(self, arrived: Arrived) -> list[str]:
-        """The pings that pongs name, and that are neither known nor among what arrived."""
+        """Return the pings that pongs name, and that are neither known nor among what arrived."""
         here = {ping.event_id for ping in arrived.pings}
         named = {pong.ping_event_id for pong in arrived.pongs} - here
-        keys = [(arrived.room_id, name) for name in sorted(named)]
+        keys = [(arrived.room_id, event_id) for event_id in sorted(named)]
         return [key[1] for key in keys if key not in self._known and key not in self._no_pings]
 
     def learn(self, pings: Iterable[Ping]) -> None:
@@ -125,25 +123,25 @@ class Ledger:
     def learn_no_ping(self, room_id: str, event_id: str) -> None:
         """Know that an event of the room is no ping, whatever a pong says."""
         self._no_pings[room_id, event_id] = None
-        self._waiting.find((room_id, event_id))
+        self.pending.resolve((room_id, event_id))
         if len(self._no_pings) > MAX_NO_PINGS:
             self._no_pings.popitem(last=False)
 
     def judge(self, arrived: Arrived, members: Members | None = None) -> Batch:
         """What arrived, as it is to be stored; what now can be decided of earlier pongs too."""
-        released = self._waiting.take_found()
+        released = self.pending.take_resolved()
         candidates = released + [Pending(pong, arrived.provenance) for pong in arrived.pongs]
         samples: list[Sample] = []
         rejected = list(arrived.rejected)
-        waiting: list[Pending] = []
-        for one in sorted(candidates, key=lambda one: one.pong.seen_ts):
-            verdict = self._decide(one, arrived)
+        pending: list[Pending] = []
+        for candidate in sorted(candidates, key=lambda candidate: candidate.pong.seen_ts):
+            verdict = self._decide(candidate, arrived)
             if isinstance(verdict, Sample):
                 samples.append(verdict)
                 if is_implausible(verdict):
                     rejected.append(_reject(verdict.pong, Rejection.IMPLAUSIBLE))
             elif isinstance(verdict, Pending):
-                waiting.append(verdict)
+                pending.append(verdict)
             elif verdict is not None:
                 rejected.append(verdict)
         if members is not None:
@@ -156,30 +154,18 @@ class Ledger:
             samples=samples,
             rejected=rejected,
             expected=self._expect(arrived, members) if members is not None else [],
-            voided=self._take_void(),
-            pending=waiting,
-            settled=[one.pong for one in released],
+            voided=self._sent.take_unexpected(),
+            pending=pending,
+            settled=[candidate.pong for candidate in released],
         )
 
     def expire(self, now_ts: int, is_filling: Callable[[str], bool]) -> Batch:
         """Give up on pongs whose ping did not come: after 10 min, or once history is filled."""
-        rooms = [room_id for room_id in self._waiting.rooms() if not is_filling(room_id)]
-        old = self._waiting.take_older(now_ts - PONG_TIMEOUT_MS, rooms)
+        rooms = [room_id for room_id in self.pending.rooms() if not is_filling(room_id)]
+        old = self.pending.take_older(now_ts - PONG_TIMEOUT_MS, rooms)
         given_up = [one.pong for one in old]
         rejected = [_reject(pong, Rejection.UNKNOWN_PING) for pong in given_up]
         return Batch(rejected=rejected, settled=given_up)
-
-    def waiting_for(self, room_id: str) -> list[str]:
-        """The pings (event IDs) of a room that pongs wait for, those of most servers first."""
-        return self._waiting.pings(room_id)
-
-    def waits(self, one: Pending) -> bool:
-        """Whether a pong still waits for its ping: it may have come in the meantime."""
-        return one in self._waiting
-
-    def redact(self, room_id: str, event_ids: Iterable[str]) -> None:
-        """Forget pongs that were taken back while they waited for their ping."""
-        self._waiting.redact(room_id, event_ids)
 
     def _read(self, event: Event, arrived: Arrived, seen_ts: int) -> None:
         read = read_event(event, arrived.room_id, seen_ts, clock.now_ts())
@@ -192,16 +178,14 @@ class Ledger:
             arrived.rejected.append(read)
 
     def _recognise(self, ping: Ping, event: Event, arrived_ns: int | None) -> Ping:
-        """Know a ping for the pongs to come; our own ones by sender and transaction ID."""
-        sent = None
+        """Know a ping for the pongs to come, and tell whether it is ours."""
         if event["sender"] == self._user_id:
-            tx_id = transaction_id(event)
-            sent = self._sent(tx_id) if tx_id is not None else None
-            if sent is not None:
-                sent.appear(arrived_ns)
+            sent = self._sent.find(ping.event_id, transaction_id(event))
             sent_ts = sent.sent_ts if sent is not None else None
             ping = dataclasses.replace(ping, vantage=self._vantage, sent_ts=sent_ts)
-        self._know(KnownPing(ping, sent, arrived_ns))
+            if sent is not None:
+                sent.appear(ping, arrived_ns)
+        self._know(KnownPing(ping, arrived_ns))
         return ping
 
     def _know(self, known: KnownPing) -> None:
@@ -210,19 +194,40 @@ class Ledger:
         if key in self._known:
             return
         self._known[key] = known
-        self._waiting.find(key)
-        if len(self._known) > MAX_PINGS:
-            self._known.popitem(last=False)
+        self.pending.resolve(key)
+        while len(self._known) > MAX_PINGS or self._answer_count > MAX_ANSWERS:
+            _, forgotten = self._known.popitem(last=False)
+            self._answer_count -= len(forgotten.answers)
 
-    def _decide(self, one: Pending, arrived: Arrived) -> Sample | Rejected | Pending | None:
+    def _find_known(self, pong: Pong) -> KnownPing | None:
+        key = (pong.room_id, pong.ping_event_id)
+        if key not in self._known:
+            # Ours that are under way are never forgotten, whatever else there is to remember.
+            sent = self._sent.find(pong.ping_event_id)
+            if sent is not None and sent.ping is not None:
+                self._know(KnownPing(sent.ping, sent.appeared_ns))
+        return self._known.get(key)
+
+    def _is_first(self, known: KnownPing, pong: Pong) -> bool:
+        """Whether it is its server's first pong to that ping, or that one told again."""
+        hashed = hash(pong.event_id)
+        first = known.answers.get(pong.server)
+        if first is None:
+            known.answers[sys.intern(pong.server)] = hashed
+            self._answer_count += 1
+        return first is None or first == hashed
+
+    def _decide(self, candidate: Pending, arrived: Arrived) -> Sample | Rejected | Pending | None:
         """A sample, a rejection, the same pong if it has to wait, None for it once more."""
-        pong = one.pong
-        known = self._known.get((pong.room_id, pong.ping_event_id))
+        pong = candidate.pong
+        known = self._find_known(pong)
         if (pong.room_id, pong.ping_event_id) in self._no_pings:
             return _reject(pong, Rejection.NOT_A_PING)
         if known is None:
-            return one if self._waiting.add(one) else _reject(pong, Rejection.UNKNOWN_PING)
-        if one.provenance is Provenance.GAP_FILL:
+            return (
+                candidate if self.pending.add(candidate) else _reject(pong, Rejection.UNKNOWN_PING)
+            )
+        if candidate.provenance is Provenance.GAP_FILL:
             # The ping may have been seen by a clock that was set since. And two claimed times can
             # contradict each other; an answer never precedes its question.
             pong = _without_clock_step(pong, known.ping)
@@ -238,33 +243,25 @@ class Ledger:
         reason = verify(pong, known.ping)
         if reason is not None:
             return _reject(pong, reason)
-        first = known.answers.setdefault(pong.server, pong.event_id)
-        if first != pong.event_id:
+        if not self._is_first(known, pong):
             return _reject(pong, Rejection.DUPLICATE)
-        return Sample(known.ping, pong, _round_trip_ms(known.sent, arrived_ns), one.provenance)
+        sent = self._sent.find(pong.ping_event_id)
+        round_trip_ms = None
+        if sent is not None:
+            sent.answer(pong.server)
+            round_trip_ms = sent.round_trip_ms(arrived_ns) if arrived_ns is not None else None
+        return Sample(known.ping, pong, round_trip_ms, candidate.provenance)
 
     def _expect(self, arrived: Arrived, members: Members) -> list[tuple[Ping, list[str]]]:
+        """Who should answer our pings, said once for each; of a void one nobody is missed."""
         expected = []
         for ping in arrived.pings:
-            known = self._known.get((ping.room_id, ping.event_id))
-            if known is None or known.sent is None or known.sent.void:
+            sent = self._sent.find(ping.event_id)
+            if sent is None or sent.void is not None or sent.is_expected:
                 continue
+            sent.is_expected = True
             expected.append((ping, members.expected(ping.seen_ts)))
-            self._unvoided.append(known)
         return expected
-
-    def _take_void(self) -> list[Ping]:
-        """Pings of ours that turned out void after pongs were expected of them."""
-        void = [one.ping for one in self._unvoided if one.sent is not None and one.sent.void]
-        newest_ts = max((one.ping.seen_ts for one in self._unvoided), default=0)
-        self._unvoided = [
-            one
-            for one in self._unvoided
-            if one.sent is not None
-            and not one.sent.void
-            and newest_ts - one.ping.seen_ts <= PONG_TIMEOUT_MS
-        ]
-        return void
 
 
 def _without_clock_step(pong: Pong, ping: Ping) -> Pong:
@@ -282,9 +279,3 @@ def _without_clock_step(pong: Pong, ping: Ping) -> Pong:
 
 def _reject(pong: Pong, reason: Rejection) -> Rejected:
     return Rejected(pong.room_id, pong.server, reason, pong.seen_ts)
-
-
-def _round_trip_ms(sent: SentPing | None, arrived_ns: int | None) -> int | None:
-    if sent is None or sent.void or arrived_ns is None:
-        return None
-    return round((arrived_ns - sent.sent_ns) / 1e6)

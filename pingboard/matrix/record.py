@@ -1,0 +1,259 @@
+"""Record: what our homeserver said -> judged, in order -> the store.
+
+Everything that is judged comes through one bounded queue: sync responses, pages of history, pings
+that were looked up. One task takes it from there, and commits it with the sync token that it leads
+up to: a crash at any moment leaves either both or none, so nothing is lost and nothing counts
+twice. Receiving goes on meanwhile, and however long this takes no round trip gets longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pingboard.matrix.backfill import HoleWatch, Judge, events_since
+from pingboard.matrix.protocol import read_membership, read_redaction
+from pingboard.model import Batch, Gap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pingboard.matrix.pings import SentPings
+    from pingboard.matrix.pongs import PongMatcher
+    from pingboard.matrix.protocol import Event
+    from pingboard.matrix.rooms import Rooms
+    from pingboard.matrix.sync import SyncBatch, Timeline
+    from pingboard.matrix.writer import Writer
+
+MAX_QUEUED_EVENTS = 5_000
+"""Events that may wait to be recorded: about 15 MB."""
+
+MAX_COMMIT_EVENTS = 1_000
+"""Events in one transaction; while commits are slow, each takes all that has come meanwhile."""
+
+MAX_JUDGED_AT_ONCE = 100
+"""Events that are judged before the event loop can stamp the next arrival: a few milliseconds."""
+
+MAX_TOLD = 10_000
+"""Events remembered that a limited timeline brought, and that its gap brings again."""
+
+HOLE_MS = 86_400_000
+"""How far back is looked for what our homeserver missed."""
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    judge: Judge
+    events: int
+    next_batch: str | None
+    on_stored: Callable[[Batch], None]
+
+
+class Recorder:
+    """Judges and commits in the order of `put`; `run` does the work."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._queue: deque[_Work] = deque()
+        self._queued_events = 0
+        self._changed = asyncio.Condition()
+
+    async def put(
+        self,
+        judge: Judge,
+        events: int,
+        on_stored: Callable[[Batch], None],
+        next_batch: str | None = None,
+    ) -> None:
+        """Queue what is to be judged, as soon as there is room; `on_stored` is told the outcome.
+
+        `events` is how many it is about, `next_batch` the sync token that it leads up to.
+        """
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: not self._queue or self._queued_events + events <= MAX_QUEUED_EVENTS
+            )
+            self._queue.append(_Work(judge, events, next_batch, on_stored))
+            self._queued_events += events
+            self._changed.notify_all()
+
+    async def record(self, judge: Judge, events: int = 0) -> Batch:
+        """Queue what is to be judged, and return the outcome once it is stored."""
+        stored: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
+
+        def on_stored(batch: Batch) -> None:
+            if not stored.done():  # whoever waited may have been cancelled
+                stored.set_result(batch)
+
+        await self.put(judge, events, on_stored)
+        return await stored
+
+    async def run(self) -> None:
+        """Record without end."""
+        while True:
+            await self._record(await self._take())
+
+    async def _take(self) -> list[_Work]:
+        """Take what is queued, up to `MAX_COMMIT_EVENTS`."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._queue)
+            works = [self._queue.popleft()]
+            events = works[0].events
+            while self._queue and events + self._queue[0].events <= MAX_COMMIT_EVENTS:
+                works.append(self._queue.popleft())
+                events += works[-1].events
+            self._queued_events -= events
+            self._changed.notify_all()
+        return works
+
+    async def _record(self, works: list[_Work]) -> None:
+        batches = [await work.judge() for work in works]
+        tokens = [work.next_batch for work in works if work.next_batch is not None]
+        batch = merge_batches(batches)
+        if tokens:
+            await self._writer.record(batch, tokens[-1])
+        else:
+            await self._writer.record_if_any(batch)
+        for work, judged in zip(works, batches, strict=True):
+            work.on_stored(judged)
+
+
+class TimelineReader:
+    """What timelines and pages of history say -> what is to be stored.
+
+    `with_history` are the rooms whose past was asked for already.
+    """
+
+    def __init__(
+        self,
+        user_id: str,
+        writer: Writer,
+        pongs: PongMatcher,
+        sent: SentPings,
+        rooms: Rooms,
+        *,
+        backfill_ms: int,
+        with_history: set[str],
+    ) -> None:
+        self._user_id = user_id
+        self._writer = writer
+        self._pongs = pongs
+        self._sent = sent
+        self._rooms = rooms
+        self._backfill_ms = backfill_ms
+        self._with_history = with_history
+        self._told: dict[str, None] = {}
+        self._holes = HoleWatch()
+
+    async def read_sync(self, sync: SyncBatch) -> Batch:
+        """Judge what a sync response says of all rooms."""
+        return merge_batches([await self._read_timeline(each, sync) for each in sync.timelines])
+
+    async def read_page(self, events: Sequence[Event], gap: Gap) -> Batch:
+        """Judge a stretch of history, oldest first, as far as its pings are known."""
+        new = [event for event in events if event.get("event_id") not in self._told]
+        batches = []
+        for chunk in _chunks(events_since(new, gap.oldest_ts)):
+            history = self._pongs.read_history(chunk, gap.room_id, gap.opened_ts)
+            if unknown := self._pongs.unknown_pings(history):
+                stored = await self._writer.find_pings(gap.room_id, unknown)
+                self._pongs.learn(stored.values())
+            batches.append(self._pongs.judge(history))
+            await asyncio.sleep(0)
+        redacted = self._read_redactions(events, gap.room_id)
+        return dataclasses.replace(merge_batches(batches), redacted=redacted)
+
+    async def _read_timeline(self, timeline: Timeline, sync: SyncBatch) -> Batch:
+        room_id = timeline.room_id
+        gaps = self._gaps_before(timeline, sync)
+        if timeline.limited and sync.since is not None:
+            self._rooms.ask_members(room_id)
+        for event in timeline.events:
+            if (change := read_membership(event)) is not None:
+                self._rooms.members[room_id].change(change[0], is_joined=change[1])
+        redacted = self._read_redactions(timeline.events, room_id)
+        if gaps:
+            # Part of what we did not see arrive: its newest end.
+            batch = await self.read_page(timeline.events, gaps[0])
+            self._remember(timeline.events)
+        else:
+            batch = await self._read_new(timeline, sync)
+        # The wide ones first: the last that is recorded is filled first.
+        gaps = [*self._holes_behind(timeline, sync), *gaps]
+        return dataclasses.replace(batch, gaps=gaps, redacted=redacted)
+
+    async def _read_new(self, timeline: Timeline, sync: SyncBatch) -> Batch:
+        room_id, arrived_ts = timeline.room_id, sync.arrived_ts
+        members = self._rooms.members[room_id]
+        if any(event.get("sender") == self._user_id for event in timeline.events):
+            await self._sent.wait_for_sends(room_id)
+        batches = []
+        for chunk in _chunks(timeline.events):
+            if sync.is_past:
+                arrived = self._pongs.read_history(chunk, room_id, arrived_ts)
+            else:
+                arrived = self._pongs.read_live(chunk, room_id, sync.arrived_ns, arrived_ts)
+            batches.append(self._pongs.judge(arrived, members))
+            await asyncio.sleep(0)
+        return merge_batches(batches)
+
+    def _gaps_before(self, timeline: Timeline, sync: SyncBatch) -> list[Gap]:
+        """Return the gap that a timeline leaves before it: events left out, or the whole past.
+
+        From `next_batch`, not from the timeline's own `prev_batch`: the events of a timeline are
+        those farthest from the room's beginning, the token before them counts those that came to
+        our homeserver earlier, so what came late from another one can be neither among the former
+        nor before the latter.
+        """
+        room_id, position = timeline.room_id, sync.next_batch
+        if room_id not in self._with_history:
+            self._with_history.add(room_id)
+            oldest_ts = sync.arrived_ts - self._backfill_ms
+            return [Gap(room_id, position, None, oldest_ts, sync.arrived_ts)]
+        if timeline.limited:
+            log.warning("events were left out, filling the gap", room_id=room_id)
+            return [Gap(room_id, position, sync.since, None, sync.arrived_ts)]
+        return []
+
+    def _holes_behind(self, timeline: Timeline, sync: SyncBatch) -> list[Gap]:
+        """Return the last day, where our homeserver itself may have missed something."""
+        if sync.since is None or not self._holes.is_due(timeline, sync.arrived_ns):
+            return []
+        oldest_ts = sync.arrived_ts - min(HOLE_MS, self._backfill_ms)
+        return [Gap(timeline.room_id, sync.next_batch, None, oldest_ts, sync.arrived_ts)]
+
+    def _remember(self, events: Sequence[Event]) -> None:
+        """Not to count again what is rejected; what counts is stored once in any case."""
+        self._told |= dict.fromkeys(str(event.get("event_id")) for event in events)
+        for event_id in list(self._told)[:-MAX_TOLD]:
+            del self._told[event_id]
+
+    def _read_redactions(self, events: Sequence[Event], room_id: str) -> list[tuple[str, str]]:
+        event_ids = [redacts for event in events if (redacts := read_redaction(event)) is not None]
+        if event_ids:
+            self._pongs.pending.redact(room_id, event_ids)
+        return [(room_id, event_id) for event_id in event_ids]
+
+
+def _chunks(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
+    for start in range(0, len(events), MAX_JUDGED_AT_ONCE):
+        yield events[start : start + MAX_JUDGED_AT_ONCE]
+
+
+def merge_batches(batches: Iterable[Batch]) -> Batch:
+    """Return one batch of the contents of all, in their order."""
+    batches = list(batches)
+    return Batch(
+        **{
+            part.name: [item for batch in batches for item in getattr(batch, part.name)]
+            for part in dataclasses.fields(Batch)
+        }
+    )

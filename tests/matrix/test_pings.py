@@ -1,0 +1,264 @@
+"""When pings are sent, and when they are better not."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from pingboard.lab import Lab
+from pingboard.lab.faultproxy import FaultProxy, answer, lost_answer
+from pingboard.matrix import clock, pings
+from pingboard.matrix.pings import HOLD_MS, WATCH_HOLD_MS, WATCH_S, SentPing, SentPings
+from pingboard.matrix.sync import SyncBatch
+from pingboard.model import VoidReason
+from pingboard.store.tables import ping, sample, void_round
+from tests.matrix.listening import count, listening, rows
+from tests.matrix.room_client import Member, until
+
+
+async def test_a_homeserver_that_is_away_is_not_pinged_through(
+    lab: Lab, engine: Any, owner: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pings, "REPEATS_S", (0.01, 0.01, 0.01))
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "knocking")
+    clock = asyncio.get_running_loop().time
+    async with FaultProxy(account.homeserver_url) as proxy:
+        behind = dataclasses.replace(account, homeserver_url=proxy.url)
+        interval = timedelta(milliseconds=50)
+        async with listening(lab, engine, behind, [room_id], interval=interval):
+            await until(lambda: proxy.count("send") > 1)
+            proxy.inject("/", answer(502))
+            begun = clock()
+            await until(lambda: proxy.count("sync", begun) >= 3)
+            # One ping, repeated if it was under way, and one more if a sync was; then the sync
+            # knocks. Before each ping our homeserver is asked who we are.
+            tried_once = 1 + len(pings.REPEATS_S)
+            assert proxy.count("send", begun) <= tried_once
+            assert 0 < proxy.count("whoami", begun) <= 1 + tried_once
+            proxy.clear()
+            mended = clock()
+            await until(lambda: proxy.count("send", mended) > 1)
+
+
+async def test_void_rounds_are_counted_by_what_went_wrong(
+    lab: Lab, engine: Any, owner: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pings, "_STALL_NS", 600 * 10**9)  # not because this machine is slow
+    monkeypatch.setattr(pings, "REPEATS_S", (0.01, 0.01, 0.01))
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "voiding")
+    forbidden = {"errcode": "M_UNKNOWN", "error": "not now"}
+    async with FaultProxy(account.homeserver_url) as proxy:
+        behind = dataclasses.replace(account, homeserver_url=proxy.url)
+        interval = timedelta(milliseconds=50)
+        async with listening(lab, engine, behind, [room_id], interval=interval):
+            await until(lambda: proxy.count("send") > 1)
+            for path, fault, times in (
+                ("/send/", answer(429, {"errcode": "M_LIMIT_EXCEEDED"}, Retry_After="0"), 1),
+                ("/send/", answer(400, forbidden), 1),
+                ("/send/", lost_answer(), 2),  # an HTTP client may repeat a PUT by itself once
+            ):
+                injected = proxy.inject(path, fault, times)
+                await until(lambda: injected.hits == times)  # noqa: B023 (awaited at once)
+            await until(lambda: ("retried",) in rows(engine, void_round.c.reason))
+    counts = dict(rows(engine, void_round.c.reason, void_round.c.count))
+    assert counts == {"limited": 1, "refused": 1, "retried": 1}
+
+
+async def test_the_first_ping_of_a_start_is_measured(lab: Lab, engine: Any) -> None:
+    account = await lab.register(lab.homeservers[0], "beginning")
+    async with listening(lab, engine, account, [lab.room_alias], backfill=timedelta(0)):
+        await until(lambda: count(engine, sample) == len(lab.homeservers))
+    assert all(round_trip_ms for (round_trip_ms,) in rows(engine, sample.c.round_trip_ms))
+
+
+async def test_a_round_trip_over_a_suspend_of_the_machine_is_none(
+    lab: Lab, engine: Any, owner: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "suspended")
+    real = time.clock_gettime_ns
+    async with listening(lab, engine, account, [room_id]):
+        [(event_id,)] = await until(lambda: rows(engine, ping.c.event))
+        # The clocks for timers stand still then; what counts on is asked for by name.
+        monkeypatch.setattr(time, "clock_gettime_ns", lambda clock: real(clock) + 300 * 10**9)
+        await owner.pong(room_id, event_id)
+        await until(lambda: count(engine, sample) == 1)
+    assert rows(engine, sample.c.round_trip_ms) == [(None,)]
+
+
+class Time:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_ns = 1_000 * 10**9
+        monkeypatch.setattr(clock, "now_ns", lambda: self.now_ns)
+
+    def go_on(self, seconds: float) -> None:
+        self.now_ns += round(seconds * 1e9)
+
+
+class Syncs:
+    """A worker's syncs, without the homeserver."""
+
+    def __init__(self, sent: SentPings, time: Time) -> None:
+        self._sent = sent
+        self._time = time
+        self._previous_ns: int | None = None
+        self.requests = 0
+
+    def answer(self, after_s: float = 0.0) -> int:
+        """Answer a sync; return when that arrives."""
+        self.requests += 1
+        self._sent.hold_ms()
+        self._time.go_on(after_s)
+        now_ns = self._time.now_ns
+        self._sent.hear(
+            SyncBatch("s1", "s2", frozenset(), now_ns, 0, self._previous_ns, False, [], [])
+        )
+        self._previous_ns = now_ns
+        return now_ns
+
+    def pass_by(self, seconds: float) -> None:
+        """Answer syncs in which nothing happens, each when it has been held for its time."""
+        end_ns = self._time.now_ns + round(seconds * 1e9)
+        while self._time.now_ns < end_ns:
+            self.answer(min(self._sent.hold_ms() / 1000, (end_ns - self._time.now_ns) / 1e9))
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Time:
+    return Time(monkeypatch)
+
+
+@pytest.fixture
+def sent() -> SentPings:
+    return SentPings()
+
+
+@pytest.fixture
+def syncs(sent: SentPings, stopped: Time) -> Syncs:
+    syncs = Syncs(sent, stopped)
+    syncs.answer()
+    return syncs
+
+
+def begin(sent: SentPings, tx_id: str) -> SentPing:
+    one = sent.begin("!a", tx_id)
+    one.stamp()
+    return one
+
+
+def test_a_pong_is_measured_from_the_send_to_its_arrival(sent: SentPings, syncs: Syncs) -> None:
+    one = begin(sent, "tx")
+    assert one.round_trip_ms(syncs.answer(after_s=0.3)) == 300
+    assert one.round_trip_ms(syncs.answer(after_s=0.9)) == 1200
+
+
+@pytest.mark.parametrize("phase_s", [0.0, 0.4, 3.0, 9.0])
+def test_nothing_that_comes_during_or_after_a_stall_is_measured_whatever_the_phase(
+    sent: SentPings, syncs: Syncs, phase_s: float
+) -> None:
+    one = begin(sent, "tx")
+    syncs.pass_by(phase_s)
+    before = syncs.answer(after_s=0.1)
+    during = syncs.answer(after_s=1.0)
+    after = syncs.answer(after_s=0.1)
+    assert one.round_trip_ms(before) == round(phase_s * 1000) + 100
+    assert one.round_trip_ms(during) is None
+    assert one.round_trip_ms(after) is None
+    assert sent.take_void() == {VoidReason.STALLED: 1}
+    assert sent.take_void() == {}
+
+
+def test_a_ping_sent_while_a_sync_is_held_for_long_is_measured(
+    sent: SentPings, stopped: Time, syncs: Syncs
+) -> None:
+    assert sent.hold_ms() == HOLD_MS
+    stopped.go_on(20)
+    one = begin(sent, "tx")
+    assert one.round_trip_ms(syncs.answer(after_s=0.2)) == 200
+
+
+def test_a_ping_that_a_long_sync_does_not_show_in_time_is_void(
+    sent: SentPings, stopped: Time, syncs: Syncs
+) -> None:
+    stopped.go_on(20)
+    one = begin(sent, "tx")
+    assert one.round_trip_ms(syncs.answer(after_s=1.1)) is None
+
+
+def test_what_comes_once_nothing_is_awaited_any_more_is_not_measured_and_no_fault(
+    sent: SentPings, syncs: Syncs
+) -> None:
+    one = begin(sent, "tx")
+    syncs.pass_by(WATCH_S)
+    assert sent.hold_ms() == HOLD_MS
+    assert one.round_trip_ms(syncs.answer(after_s=0.1)) is None
+    assert sent.take_void() == {}
+
+
+def test_a_server_that_answered_lately_is_awaited_until_it_answers(
+    sent: SentPings, syncs: Syncs
+) -> None:
+    begin(sent, "first").answer("slow.example")
+    syncs.pass_by(300)
+    one = begin(sent, "second")
+    syncs.pass_by(70)
+    assert one.round_trip_ms(syncs.answer(after_s=0.2)) == 70_200
+    one.answer("slow.example")
+    assert sent.hold_ms() == HOLD_MS
+
+
+def test_a_server_that_fell_silent_is_awaited_for_a_few_pings_only(
+    sent: SentPings, syncs: Syncs
+) -> None:
+    begin(sent, "0").answer("gone.example")
+    held = []
+    for number in range(1, 6):
+        syncs.pass_by(700)
+        begin(sent, str(number))
+        syncs.pass_by(60)
+        held.append(sent.hold_ms())
+    assert held == [WATCH_HOLD_MS] * 3 + [HOLD_MS] * 2
+
+
+def test_an_hour_in_which_everybody_answers_takes_few_requests(
+    sent: SentPings, syncs: Syncs
+) -> None:
+    for number in range(12):
+        one = begin(sent, str(number))
+        for server in ("one.example", "two.example", "three.example"):
+            syncs.answer(after_s=0.2)
+            one.answer(server)
+        syncs.pass_by(299.4)
+    assert 350 < syncs.requests < 420
+
+
+async def test_an_event_told_before_the_send_is_answered_is_waited_for(
+    sent: SentPings, stopped: Time
+) -> None:
+    one = begin(sent, "tx")
+    waiting = asyncio.create_task(sent.wait_for_sends("!a"))
+    await sent.wait_for_sends("!b")
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    sent.name(one, "$own")
+    one.send_ended.set()
+    await waiting
+    assert sent.find("$own") is one
+
+
+async def test_an_event_of_a_send_that_takes_too_long_is_not_waited_for(
+    sent: SentPings, stopped: Time
+) -> None:
+    one = begin(sent, "tx")
+    stopped.go_on(1.0)
+    await sent.wait_for_sends("!a")
+    assert one.void is VoidReason.SLOW

@@ -1,0 +1,363 @@
+"""What becomes of events: samples, rejections, and pongs that wait for their ping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pingboard.matrix import pongs as pongs_module
+from pingboard.matrix.members import EXPECTED_WITHIN_MS, Members
+from pingboard.matrix.pending import MAX_PENDING
+from pingboard.matrix.pings import SentPing, SentPings
+from pingboard.matrix.pongs import MAX_PINGS, PongMatcher
+from pingboard.model import PONG_TIMEOUT_MS, Batch, Ping, Provenance, Rejection, VoidReason
+from tests.samples import START_TS
+
+ROOM = "!room"
+US = "@pingboard:one.example"
+SECOND_NS = 1_000_000_000
+
+
+def ping_event(event_id: str, sender: str = "@a:one.example", **more: Any) -> dict[str, Any]:
+    return {
+        "type": "m.room.message",
+        "event_id": event_id,
+        "sender": sender,
+        "origin_server_ts": START_TS,
+        "content": {"msgtype": "m.text", "body": "!ping abc"},
+        **more,
+    }
+
+
+def pong_event(
+    event_id: str, ping: str, server: str = "two.example", ms: int = 100
+) -> dict[str, Any]:
+    return {
+        "type": "m.room.message",
+        "event_id": event_id,
+        "sender": f"@bot:{server}",
+        "origin_server_ts": START_TS + ms,
+        "content": {"msgtype": "m.notice", "pong": {"ms": ms, "from": "one.example", "ping": ping}},
+    }
+
+
+def live(pongs: PongMatcher, *events: dict[str, Any], after_s: int = 0, **more: Any) -> Batch:
+    arrived_ts = START_TS + after_s * 1000
+    arrived = pongs.read_live(events, ROOM, after_s * SECOND_NS, arrived_ts)
+    return pongs.judge(arrived, **more)
+
+
+def history(pongs: PongMatcher, *events: dict[str, Any]) -> Batch:
+    return pongs.judge(pongs.read_history(events, ROOM, START_TS + 10**9))
+
+
+def reasons(batch: Batch) -> list[Rejection]:
+    return [one.reason for one in batch.rejected]
+
+
+@pytest.fixture
+def sent_pings() -> SentPings:
+    return SentPings()
+
+
+@pytest.fixture
+def sent(sent_pings: SentPings) -> SentPing:
+    """The ping of ours with transaction ID `tx`, sent half a second before time 1 s."""
+    ping = sent_pings.begin(ROOM, "tx")
+    ping.stamp()
+    ping.sent_ns, ping.sent_ts = SECOND_NS // 2, START_TS + 500
+    return ping
+
+
+@pytest.fixture
+def pongs(sent_pings: SentPings, sent: SentPing) -> PongMatcher:
+    return PongMatcher(US, "main", sent_pings)
+
+
+def members_of(user_ids: list[str], answered: dict[str, int]) -> Members:
+    members = Members(answered)
+    members.replace(user_ids)
+    return members
+
+
+def own_ping() -> dict[str, Any]:
+    return ping_event("$own", US, unsigned={"transaction_id": "tx"})
+
+
+def test_a_pong_to_a_ping_of_the_same_response_counts(pongs: PongMatcher) -> None:
+    batch = live(pongs, ping_event("$a"), pong_event("$b", "$a"))
+    assert [one.pong.event_id for one in batch.samples] == ["$b"]
+    assert batch.samples[0].round_trip_ms is None
+
+
+def test_our_own_ping_gives_a_round_trip_from_send_to_arrival(pongs: PongMatcher) -> None:
+    [ping] = live(pongs, own_ping(), after_s=1).pings
+    assert (ping.vantage, ping.sent_ts) == ("main", START_TS + 500)
+    batch = live(pongs, pong_event("$b", "$own"), after_s=3)
+    assert [one.round_trip_ms for one in batch.samples] == [2500]
+
+
+def test_our_own_ping_is_known_by_the_answer_to_the_send_alone(
+    pongs: PongMatcher, sent_pings: SentPings, sent: SentPing
+) -> None:
+    sent_pings.name(sent, "$own")
+    live(pongs, ping_event("$own", US), after_s=1)
+    batch = live(pongs, pong_event("$b", "$own"), after_s=3)
+    assert [sample.round_trip_ms for sample in batch.samples] == [2500]
+
+
+@pytest.mark.parametrize("later_s", [2, 4])
+def test_our_own_ping_told_twice_is_neither_void_nor_missed_twice(
+    pongs: PongMatcher, sent: SentPing, later_s: int
+) -> None:
+    members = members_of(["@bot:two.example"], {"two.example": START_TS})
+    live(pongs, own_ping(), after_s=1, members=members)
+    live(pongs, pong_event("$b", "$own"), after_s=1, members=members)
+    again = live(pongs, own_ping(), after_s=1 + later_s, members=members)
+    assert sent.void is None
+    assert again.expected == []
+    batch = live(pongs, pong_event("$c", "$own", "three.example"), after_s=6)
+    assert [sample.round_trip_ms for sample in batch.samples] == [5500]
+
+
+def test_a_void_ping_gives_no_round_trip_but_its_claims_count(
+    pongs: PongMatcher, sent: SentPing
+) -> None:
+    live(pongs, own_ping(), after_s=1)
+    sent.give_up(VoidReason.RETRIED)
+    [sample] = live(pongs, pong_event("$b", "$own"), after_s=3).samples
+    assert (sample.round_trip_ms, sample.pong.one_way_ms) == (None, 100)
+
+
+def test_a_ping_that_our_homeserver_shows_us_late_is_void(
+    pongs: PongMatcher, sent: SentPing
+) -> None:
+    live(pongs, own_ping(), after_s=4)
+    assert sent.void is VoidReason.SLOW
+
+
+def test_a_message_of_ours_from_another_process_is_ours_without_a_send(pongs: PongMatcher) -> None:
+    live(pongs, ping_event("$old", US, unsigned={"transaction_id": "earlier"}))
+    [sample] = live(pongs, pong_event("$b", "$old"), after_s=3).samples
+    assert sample.ping.vantage == "main"
+    assert sample.round_trip_ms is None
+
+
+def test_a_pong_before_its_ping_waits_and_then_counts(pongs: PongMatcher) -> None:
+    first = live(pongs, pong_event("$b", "$a"))
+    assert first.samples == []
+    assert [one.pong.event_id for one in first.pending] == ["$b"]
+    second = live(pongs, ping_event("$a"), after_s=1)
+    assert [one.pong.event_id for one in second.samples] == ["$b"]
+    assert [pong.event_id for pong in second.settled] == ["$b"]
+
+
+def test_a_pong_whose_ping_is_looked_up_while_it_waits_counts(pongs: PongMatcher) -> None:
+    live(pongs, pong_event("$b", "$a"))
+    pongs.learn([Ping("$a", ROOM, "one.example", START_TS, START_TS)])
+    batch = live(pongs)
+    assert [one.pong.event_id for one in batch.samples] == ["$b"]
+    assert [pong.event_id for pong in batch.settled] == ["$b"]
+
+
+def test_a_pong_whose_ping_turns_out_to_be_none_while_it_waits_is_rejected(
+    pongs: PongMatcher,
+) -> None:
+    live(pongs, pong_event("$b", "$a"))
+    pongs.learn_no_ping(ROOM, "$a")
+    assert reasons(live(pongs)) == [Rejection.NOT_A_PING]
+
+
+def test_a_pong_waits_until_its_ping_is_there(pongs: PongMatcher) -> None:
+    live(pongs, pong_event("$b", "$a"))
+    assert pongs.pending.pings(ROOM) == ["$a"]
+    history(pongs, ping_event("$a"))
+    assert pongs.pending.pings(ROOM) == []
+
+
+def test_the_pings_that_most_servers_answered_are_looked_up_first(pongs: PongMatcher) -> None:
+    invented = [pong_event(f"$i{n}", f"${n}", server="liar.example") for n in range(20)]
+    answers = [pong_event(f"$b{n}", "$real", server=f"s{n}.example") for n in range(2)]
+    live(pongs, *invented, *answers)
+    assert pongs.pending.pings(ROOM)[0] == "$real"
+
+
+def test_a_pong_that_waited_has_no_round_trip(pongs: PongMatcher) -> None:
+    live(pongs, pong_event("$b", "$own"), after_s=1)
+    [sample] = live(pongs, own_ping(), after_s=1).samples
+    assert sample.round_trip_ms is None
+
+
+def test_a_ping_that_never_comes_makes_its_pong_rejected_after_ten_minutes(
+    pongs: PongMatcher,
+) -> None:
+    live(pongs, pong_event("$b", "$a"))
+    assert pongs.expire(START_TS + PONG_TIMEOUT_MS, lambda _: False) == Batch(
+        rejected=[], settled=[]
+    )
+    assert reasons(pongs.expire(START_TS + PONG_TIMEOUT_MS + 1, lambda _: True)) == []
+    gone = pongs.expire(START_TS + PONG_TIMEOUT_MS + 1, lambda _: False)
+    assert reasons(gone) == [Rejection.UNKNOWN_PING]
+    assert live(pongs, ping_event("$a"), after_s=601).samples == []
+
+
+def test_a_second_pong_is_a_duplicate_and_the_same_one_again_is_nothing(pongs: PongMatcher) -> None:
+    batch = live(
+        pongs,
+        ping_event("$a"),
+        pong_event("$b", "$a"),
+        pong_event("$c", "$a", ms=1),
+        pong_event("$d", "$a", server="three.example"),
+    )
+    assert [one.pong.event_id for one in batch.samples] == ["$b", "$d"]
+    assert reasons(batch) == [Rejection.DUPLICATE]
+    again = live(pongs, pong_event("$b", "$a"))
+    assert reasons(again) == []
+
+
+def test_history_is_judged_by_the_times_it_claims(pongs: PongMatcher) -> None:
+    late = pong_event("$late", "$a", server="late.example", ms=PONG_TIMEOUT_MS + 1)
+    batch = history(pongs, ping_event("$a"), pong_event("$b", "$a"), late)
+    assert [one.provenance for one in batch.samples] == [Provenance.GAP_FILL]
+    assert reasons(batch) == [Rejection.LATE]
+
+
+def test_history_can_not_claim_to_be_of_the_future_nor_an_answer_before_its_ping(
+    pongs: PongMatcher,
+) -> None:
+    now_ts = START_TS + 5000
+    early = pong_event("$b", "$a", ms=-3000)
+    future = ping_event("$f", origin_server_ts=START_TS * 2)
+    arrived = pongs.read_history([ping_event("$a"), early, future], ROOM, now_ts)
+    batch = pongs.judge(arrived)
+    assert batch.samples[0].pong.seen_ts == batch.samples[0].ping.seen_ts
+    assert [ping.event_id for ping in batch.pings] == ["$a"]
+    assert [(one.reason, one.seen_ts) for one in batch.rejected] == [
+        (Rejection.IMPOSSIBLE_TIME, now_ts)
+    ]
+
+
+@pytest.mark.parametrize("jump_s", [3600, -86_400])
+def test_a_wall_clock_that_is_set_makes_no_pong_late_or_early(
+    pongs: PongMatcher, jump_s: int
+) -> None:
+    live(pongs, ping_event("$a"), after_s=1)
+    answer = pong_event("$b", "$a")
+    arrived = pongs.read_live([answer], ROOM, 3 * SECOND_NS, START_TS + (3 + jump_s) * 1000)
+    [sample] = pongs.judge(arrived).samples
+    assert sample.pong.seen_ts - sample.ping.seen_ts == 2000
+
+
+@pytest.mark.parametrize("jump_s", [3600, -86_400])
+def test_nor_does_it_where_the_ping_is_known_from_history(pongs: PongMatcher, jump_s: int) -> None:
+    history(pongs, ping_event("$a"))
+    [sample] = live(pongs, pong_event("$b", "$a"), after_s=jump_s).samples
+    assert sample.pong.seen_ts - sample.ping.seen_ts == 100
+
+
+@pytest.mark.parametrize("jump_s", [3600, -86_400])
+def test_nor_does_it_where_the_pong_is_known_from_history(pongs: PongMatcher, jump_s: int) -> None:
+    live(pongs, ping_event("$a"), after_s=jump_s)
+    [sample] = history(pongs, pong_event("$b", "$a")).samples
+    assert sample.pong.seen_ts - sample.ping.seen_ts == 100
+
+
+def test_a_pong_that_is_late_by_its_own_time_too_is_late(pongs: PongMatcher) -> None:
+    history(pongs, ping_event("$a"))
+    late = pong_event("$b", "$a", ms=PONG_TIMEOUT_MS + 1)
+    assert reasons(live(pongs, late, after_s=700)) == [Rejection.LATE]
+
+
+def test_a_redacted_pong_does_not_wait_any_more(pongs: PongMatcher) -> None:
+    live(pongs, pong_event("$b", "$a"), pong_event("$c", "$a", server="three.example"))
+    pongs.pending.redact(ROOM, ["$b"])
+    batch = live(pongs, ping_event("$a"))
+    assert [one.pong.event_id for one in batch.samples] == ["$c"]
+
+
+def test_a_server_that_invents_pings_can_not_fill_the_memory(pongs: PongMatcher) -> None:
+    invented = [pong_event(f"$b{n}", f"$a{n}") for n in range(MAX_PENDING + 5)]
+    batch = live(pongs, *invented, pong_event("$honest", "$h", server="honest.example"))
+    assert len(batch.pending) == MAX_PENDING + 1
+    assert reasons(batch) == [Rejection.UNKNOWN_PING] * 5
+
+
+def test_many_pings_do_not_fill_the_memory(pongs: PongMatcher) -> None:
+    for start in range(0, MAX_PINGS + 1000, 1000):
+        live(pongs, *(ping_event(f"$p{n}") for n in range(start, start + 1000)))
+    assert len(pongs._known) == MAX_PINGS
+
+
+def test_the_answers_of_many_pings_do_not_fill_the_memory(
+    pongs: PongMatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pongs_module, "MAX_ANSWERS", 1_000)
+    for number in range(30):
+        answers = [
+            pong_event(f"$b{number}-{n}", f"$p{number}", f"s{n}.example") for n in range(100)
+        ]
+        batch = live(pongs, ping_event(f"$p{number}"), *answers)
+        assert len(batch.samples) == 100
+    kept = [known.answers for known in pongs._known.values()]
+    assert len(kept) >= 10
+    assert sum(map(len, kept)) <= 1_100
+
+
+def test_a_ping_of_ours_is_not_forgotten_while_it_is_under_way(
+    pongs: PongMatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pongs_module, "MAX_PINGS", 1)
+    live(pongs, own_ping(), after_s=1)
+    live(pongs, ping_event("$a"), ping_event("$b"), after_s=1)
+    batch = live(pongs, pong_event("$c", "$own"), after_s=2)
+    assert [sample.round_trip_ms for sample in batch.samples] == [1500]
+
+
+def test_servers_that_answered_lately_are_expected_to_answer(pongs: PongMatcher) -> None:
+    members = members_of(["@bot:two.example", "@x:three.example"], {"two.example": START_TS})
+    batch = live(pongs, own_ping(), after_s=1, members=members)
+    assert [(ping.event_id, list(servers)) for ping, servers in batch.expected] == [
+        ("$own", ["two.example"])
+    ]
+
+
+def test_nothing_is_expected_of_a_ping_that_turns_out_void(
+    pongs: PongMatcher, sent: SentPing
+) -> None:
+    members = members_of(["@bot:two.example"], {"two.example": START_TS})
+    live(pongs, own_ping(), after_s=1, members=members)
+    sent.give_up(VoidReason.RETRIED)
+    batch = live(pongs, after_s=2, members=members)
+    assert [ping.event_id for ping in batch.voided] == ["$own"]
+    assert live(pongs, after_s=3, members=members).voided == []
+
+
+def test_a_bot_that_left_or_fell_silent_is_not_expected() -> None:
+    members = members_of(["@bot:two.example", "@user:two.example"], {})
+    assert members.expected(START_TS) == []
+    members.hear("@bot:two.example", "two.example", START_TS)
+    assert members.expected(START_TS) == ["two.example"]
+    assert members.expected(START_TS + EXPECTED_WITHIN_MS + 1) == []
+    members.change("@bot:two.example", is_joined=False)
+    assert members.expected(START_TS) == []
+
+
+@given(st.permutations(["$a", "$b", "$c", "$d", "$e", "$f"]))
+def test_the_order_in_which_history_comes_does_not_matter(order: list[str]) -> None:
+    events = {
+        "$a": ping_event("$a"),
+        "$b": pong_event("$b", "$a", ms=100),
+        "$c": pong_event("$c", "$a", server="three.example"),
+        "$d": ping_event("$d"),
+        "$e": pong_event("$e", "$d"),
+        "$f": pong_event("$f", "$nowhere"),
+    }
+    pongs = PongMatcher(US, "main", SentPings())
+    batches = [history(pongs, events[name]) for name in order]
+    found = {one.pong.event_id for batch in batches for one in batch.samples}
+    assert found == {"$b", "$c", "$e"}
+    kept = {one.pong.event_id for batch in batches for one in batch.pending}
+    assert kept - {pong.event_id for batch in batches for pong in batch.settled} == {"$f"}

@@ -1,0 +1,61 @@
+"""What a response tells of how it came, from a real homeserver behind a proxy that misbehaves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from pingboard.lab import Lab
+from pingboard.lab.faultproxy import FaultProxy, delayed
+from pingboard.matrix import clock
+from pingboard.matrix.session import Account, Session
+from pingboard.matrix.sync import MAX_STALL_S, SyncBatch, sync_batches
+
+HOLD_MS = 100
+
+
+@pytest.fixture
+async def proxy(lab: Lab) -> AsyncIterator[FaultProxy]:
+    async with FaultProxy(lab.homeservers[0].url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def stream(lab: Lab, proxy: FaultProxy) -> AsyncIterator[AsyncIterator[SyncBatch]]:
+    """Held open for a tenth of a second, past its first response."""
+    account = await lab.register(lab.homeservers[0], f"streaming-{uuid4().hex[:8]}")
+    session = await Session.open(Account(proxy.url, account.user_id, account.access_token))
+    stream = sync_batches(session, None, [], lambda: HOLD_MS)
+    first = await anext(stream)
+    assert first.previous_ns is None
+    assert first.is_past
+    yield stream
+    await session.aclose()
+
+
+async def test_a_response_in_time_tells_what_just_happened(
+    stream: AsyncIterator[SyncBatch],
+) -> None:
+    before = await anext(stream)
+    sync = await anext(stream)
+    assert sync.previous_ns == before.arrived_ns
+    assert not sync.is_past
+
+
+async def test_a_response_held_up_tells_of_the_past(
+    stream: AsyncIterator[SyncBatch], proxy: FaultProxy
+) -> None:
+    proxy.inject("/sync", delayed(MAX_STALL_S + 0.2), times=1)
+    assert (await anext(stream)).is_past
+
+
+async def test_a_response_asked_for_late_tells_of_the_past(
+    stream: AsyncIterator[SyncBatch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The machine was suspended: what happened since waited for us.
+    real = clock.now_ns
+    monkeypatch.setattr(clock, "now_ns", lambda: real() + int((MAX_STALL_S + 0.2) * 1e9))
+    assert (await anext(stream)).is_past
+    assert not (await anext(stream)).is_past
