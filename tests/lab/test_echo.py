@@ -1,0 +1,110 @@
+"""`pingboard echo` in rooms that let it in late, remove it, or are encrypted."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from pingboard.lab import Account, Lab
+from tests.commands import account_settings, end_of, running, start
+from tests.matrix.room_client import Member, new_member
+
+
+@pytest.fixture
+async def member(lab: Lab) -> AsyncIterator[Member]:
+    async with aiohttp.ClientSession() as http:
+        yield await new_member(http, lab)
+
+
+async def read_until(process: asyncio.subprocess.Process, words: str) -> str:
+    """What a command says up to a line with these words."""
+    assert process.stderr is not None
+    said = ""
+    async with asyncio.timeout(60):
+        while words not in said:
+            line = (await process.stderr.readline()).decode()
+            assert line, f"it has ended: {said}"
+            said += line
+    return said
+
+
+async def messages(member: Member, room_id: str, sender: Account) -> list[dict[str, Any]]:
+    page = await member.call("GET", f"rooms/{room_id}/messages?dir=b&limit=50")
+    return [
+        event
+        for event in page["chunk"]
+        if event["sender"] == sender.user_id and event["type"] == "m.room.message"
+    ]
+
+
+async def until_answered(member: Member, room_id: str, bot: Account, ping: str) -> dict[str, Any]:
+    """The pong to a ping."""
+    async with asyncio.timeout(30):
+        while True:
+            for event in await messages(member, room_id, bot):
+                if event["content"]["pong"]["ping"] == ping:
+                    return event
+            await asyncio.sleep(0.2)
+
+
+async def test_an_encrypted_room_is_named_and_nothing_is_sent_there(
+    lab: Lab, member: Member, tmp_path: Path
+) -> None:
+    bot = await lab.register(lab.homeservers[0], "encrypted-echo")
+    room_id = await member.create_room()
+    await member.state(room_id, "m.room.encryption", algorithm="m.megolm.v1.aes-sha2")
+    process = await start("echo", account_settings(bot, room_id), tmp_path)
+    await member.ping(room_id)
+    ended = await end_of(process)
+    assert ended.code == 1
+    lines = ended.stderr.splitlines()
+    assert len(lines) == 2, ended.stderr
+    assert "the room is encrypted" in lines[0]
+    assert lines[1] == "pingboard: no room of PINGBOARD_ROOMS is left to answer pings in"
+    assert await messages(member, room_id, bot) == []
+
+
+async def test_a_bot_that_is_removed_from_a_room_says_so_and_goes_on_in_the_others(
+    lab: Lab, member: Member, tmp_path: Path
+) -> None:
+    bot = await lab.register(lab.homeservers[0], "kicked-echo")
+    first, second = await member.create_room(), await member.create_room()
+    process = await start("echo", account_settings(bot, f"{first} {second}"), tmp_path)
+    said = await read_until(process, "answering pings")
+    if said.count("answering pings") < 2:
+        await read_until(process, "answering pings")
+    await member.call("POST", f"rooms/{first}/kick", user_id=bot.user_id)
+    await read_until(process, "removed from the room")
+    await until_answered(member, second, bot, await member.ping(second))
+    await member.call("POST", f"rooms/{second}/ban", user_id=bot.user_id)
+    ended = await end_of(process)
+    assert ended.code == 1
+    assert "no room of PINGBOARD_ROOMS is left" in ended.stderr
+
+
+async def test_a_room_that_lets_it_in_late_is_answered_in_and_what_was_said_before_is_not(
+    lab: Lab, member: Member, tmp_path: Path
+) -> None:
+    bot = await lab.register(lab.homeservers[0], "late-echo")
+    there = await member.create_room()
+    late = await member.create_room(room_alias_name=(name := f"late-{uuid.uuid4().hex[:8]}"))
+    await member.state(late, "m.room.join_rules", join_rule="invite")
+    rooms = f"{there} #{name}:{member.server}"
+    async with running("echo", account_settings(bot, rooms), tmp_path) as process:
+        said = await read_until(process, "waiting")
+        assert f"to join #{name}" in said
+        await until_answered(member, there, bot, await member.ping(there))
+        before = await member.ping(late)
+        await member.state(late, "m.room.join_rules", join_rule="public")
+        await read_until(process, "no longer waiting")
+        after = await member.ping(late)
+        pong = await until_answered(member, late, bot, after)
+    assert pong["content"]["pong"]["ms"] < 5_000
+    answered = [one["content"]["pong"]["ping"] for one in await messages(member, late, bot)]
+    assert before not in answered
