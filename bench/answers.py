@@ -28,7 +28,7 @@ from bench.pongs import END, synthesize
 from bench.store import write_ours
 from pingboard.boards import Boards
 from pingboard.store.engine import open_engine
-from pingboard.web.app import cache_answers, create_app
+from pingboard.web.app import create_app, create_site
 from pingboard.web.server import Server, listen
 
 PATH = "/api/v1/rankings"
@@ -120,7 +120,7 @@ def _serve(which: str) -> None:
         path = Path(folder) / "ours.db"
         write_ours(path, synthesize(SAMPLES))
         boards = Boards(open_engine(f"sqlite:///{path}", read_only=True))
-        app: ASGIApp = cache_answers(create_app(boards, clock=_end), boards, clock=_end)
+        app: ASGIApp = create_site(create_app(boards, clock=_end))
         if which == "bare":
             app = _saying(asyncio.run(_messages_of(app)))
         gc.freeze()  # as `pingboard serve` does
@@ -144,7 +144,8 @@ async def _messages_of(app: ASGIApp) -> list[Message]:
         sent.append(message)
 
     async def receive() -> Message:
-        return {"type": "http.request"}
+        await asyncio.Event().wait()
+        raise AssertionError("a client that stays")
 
     headers = [(b"host", b"x")]
     await app({**SCOPE, "path": PATH, "query_string": b"", "headers": headers}, receive, send)

@@ -29,7 +29,7 @@ def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]
     """The API, reading from the database and never writing to it."""
     from pingboard.boards import Boards
     from pingboard.store.engine import is_current, open_engine
-    from pingboard.web.app import cache_answers, create_app, stop_streams
+    from pingboard.web.app import create_app, create_site, stop_streams
     from pingboard.web.server import Server
 
     engine = open_engine(settings.database_url, read_only=True)
@@ -45,14 +45,13 @@ def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]
         embed_origins=settings.embed_origins,
     )
     try:
-        cached = cache_answers(app, boards)
-        yield Server(
-            cached,
-            listener,
-            before_stop=lambda: stop_streams(app),
+        site = create_site(
+            app,
+            public_url=settings.public_url.rstrip("/"),
             root_path=settings.root_path,
             trusted_proxies=settings.forwarded_allow_ips,
         )
+        yield Server(site, listener, before_stop=lambda: stop_streams(app))
     finally:
         boards.close()
         engine.dispose()

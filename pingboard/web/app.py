@@ -13,6 +13,8 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
@@ -21,13 +23,12 @@ from pingboard.web import dependencies, description, errors
 from pingboard.web.api import (
     badges,
     editions,
-    health,
     history,
     history_image,
     homeservers,
     live,
     matrix,
-    metrics,
+    operations,
     pingstat,
     rankings,
     rooms,
@@ -35,16 +36,23 @@ from pingboard.web.api import (
     section,
 )
 from pingboard.web.cache import ByteCache
-from pingboard.web.dependencies import Given, refuse_repeated
+from pingboard.web.dependencies import Given, names_of, refuse_repeated
 from pingboard.web.freshness import Freshness
-from pingboard.web.gauges import Metrics, instrument
 from pingboard.web.limits import Limits
 from pingboard.web.live_updates import Feed
-from pingboard.web.middleware import CacheHeaders, CommonHeaders, HeadAsGet, Preflight
+from pingboard.web.metrics import Metrics
+from pingboard.web.middleware import (
+    Abandonment,
+    CommonHeaders,
+    HeadAsGet,
+    Preflight,
+)
 from pingboard.web.pages import board, docs, embed, files, join, problem_types
 from pingboard.web.pages import editions as edition_pages
 from pingboard.web.pages import homeserver as homeserver_page
 from pingboard.web.pages import matrix as matrix_page
+from pingboard.web.pages.layout import TAG
+from pingboard.web.request_head import KnownParameters, RequestHead
 
 _DESCRIPTION = """\
 The leaderboard of Matrix homeservers by message latency.
@@ -69,8 +77,7 @@ _ABOUT: dict[str, Any] = {
     "license_info": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     "docs_url": None,
     "redoc_url": None,
-    "redirect_slashes": False,
-    "responses": errors.ADDRESS_TOO_LONG_RESPONSE,
+    "responses": errors.LIMITED_RESPONSE,
 }
 
 _ROUTERS = (
@@ -89,8 +96,7 @@ _ROUTERS = (
     live.router,
     pingstat.router,
     badges.router,
-    health.router,
-    metrics.router,
+    operations.router,
     problem_types.router,
     docs.router,
     board.router,
@@ -100,14 +106,19 @@ _ROUTERS = (
 """In the order in which the description lists them."""
 
 
+NEVER_KEPT = frozenset(["/healthz", "/readyz", "/metrics", "/api/v1/live"])
+"""Paths whose answers are of the moment, and must not wait for the database."""
+
+
 def utc_now() -> datetime:
     """The time, aware UTC."""
     return datetime.now(UTC)
 
 
 def stop_streams(app: FastAPI) -> None:
-    """End the streams that would have no end, so that the server can stop; from any thread."""
+    """End what would keep the server from stopping: streams and long work; from any thread."""
     given: Given = app.state.given
+    given.is_stopping.set()
     given.feed.stop()
 
 
@@ -128,11 +139,13 @@ def create_app(
     """
     app = FastAPI(**_ABOUT, dependencies=[Depends(refuse_repeated)])
     feed = Feed(boards, clock)
-    gauges = Metrics(boards, feed)
-    given = Given(boards, clock, wording, configured, feed, gauges, embed_origins)
+    given = Given(boards, clock, wording, configured, feed, Metrics(boards, feed), embed_origins)
     dependencies.provide(app, given)
-    instrument(app, gauges)
-    _add_layers(app, clock, per_minute)
+    app.add_middleware(Abandonment, is_stopping=given.is_stopping.is_set)
+    app.add_middleware(Limits, per_minute=per_minute)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(Preflight)
+    app.add_middleware(CommonHeaders)
     errors.install(app)
     for router in _ROUTERS:
         app.include_router(router)
@@ -144,21 +157,42 @@ def create_app(
     return app
 
 
-def _add_layers(app: FastAPI, clock: Callable[[], datetime], per_minute: int) -> None:
-    """What every request goes through, the innermost first."""
-    app.add_middleware(CacheHeaders, clock=clock)
-    app.add_middleware(Limits, per_minute=per_minute)
-    app.add_middleware(HeadAsGet)
-    app.add_middleware(Preflight)
-    app.add_middleware(CommonHeaders)
+def create_site(
+    app: FastAPI,
+    *,
+    public_url: str = "",
+    root_path: str = "",
+    trusted_proxies: str = "127.0.0.1",
+) -> ASGIApp:
+    """The app as it is served: behind the cache of its answers, and behind what reads requests.
 
-
-def cache_answers(
-    app: FastAPI, boards: Boards, *, clock: Callable[[], datetime] = utc_now
-) -> ByteCache:
-    """The app behind a memory of its answers, as it is served."""
+    `public_url` is the address that links name, without a path; "" for the host that was asked.
+    `root_path` is the prefix below which a reverse proxy shows the site. `trusted_proxies` are
+    those whose `X-Forwarded-For` is believed, as uvicorn takes them: addresses and networks,
+    separated by commas, or `*`.
+    """
     given: Given = app.state.given
-    return ByteCache(app, Freshness(boards, clock), tally=given.metrics.tally)
+    never_kept = {f"{prefix}{path}" for prefix in {"", root_path} for path in NEVER_KEPT}
+    site: ASGIApp = ByteCache(
+        app,
+        Freshness(given.boards, given.clock),
+        requests=given.metrics.requests,
+        never_kept=never_kept,
+    )
+    site = KnownParameters(site, _lenient_routes())
+    site = ProxyHeadersMiddleware(site, trusted_proxies)  # type: ignore[arg-type,assignment]
+    return RequestHead(site, public_url=public_url, root_path=root_path)
+
+
+def _lenient_routes() -> list[tuple[APIRoute, frozenset[str]]]:
+    """Those of pages, `/rankings.md` and pingstat's, each with the parameters that it knows."""
+    routes = [route for router in _ROUTERS for route in router.routes]
+    return [
+        (route, names_of(route))
+        for route in routes
+        if isinstance(route, APIRoute)
+        and ({TAG, "pingstat"} & {*route.tags} or route.path == "/rankings.md")
+    ]
 
 
 def describe() -> str:

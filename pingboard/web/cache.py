@@ -1,22 +1,25 @@
-"""Rendered answers kept as bytes, in front of the whole app: a request that asks again for what has
-not changed is answered here, without routing, without a query, without compressing.
+"""Answers kept as bytes, in front of the whole app: a request that asks again for what has not
+changed is answered here, without routing, without a query, without compressing.
 
 What the app has to know of it:
 
-* Kept is a 200 to GET or HEAD that says its length and whose `Cache-Control` does not say
-  `no-store`. A stream (server-sent events, an export) passes untouched, as does all else.
-* The key is the name that the site was asked by, the path, the query parameters in any order,
-  `Accept`, and which of our languages `Accept-Language` prefers; so an answer may depend on these
-  and on nothing else of the request. `Vary` has to name the headers where it does.
+* Kept is a 200 to GET or HEAD that says its length, at most `MAX_BODY_BYTES`, and whose
+  `Cache-Control` does not say `no-store`. Streams and all else pass untouched.
+* An answer may depend on the host that was asked, the path, the query parameters (in any order),
+  which of `negotiation.MEDIA_TYPES` the client prefers to which, which of our languages it prefers
+  to which, and on nothing else of the request. `Vary` has to name the headers where it does.
 * An answer is as of a version of the data and a minute. The next request after either has changed
-  is answered anew; so `Cache-Control` is the app's to say, and `no-cache` where it says nothing.
+  is answered anew; `Cache-Control` is the app's to say, and `no-cache` where it says nothing.
 * The ETag is the app's own where it sets one, else a digest of the body: an answer that comes out
-  the same after a change keeps its tag. Each content coding has a tag of its own (RFC 9110, 8.8.3).
-* A path may offer a way to make its body anew in microseconds (see `renewal`); after a change that
-  is taken, and the path itself is asked only where it fails.
+  the same after a change keeps its tag, and its Last-Modified. The time at which JSON was made and
+  the window that it is of are no part of the digest (the tag is weak then): a window that ends now
+  moves with each minute, though nothing happened. Each content coding has a tag of its own.
 * Requests that come while an answer is being made wait for it. One that took longer than 250 ms
   to make anew is then given for a second, whatever has changed: so that what is asked often costs
   no more than a part of one core.
+
+Bounded is all that is kept: bodies in each coding, headers and keys, and `MAX_SHORTCUTS` short
+requests as they came.
 """
 
 from __future__ import annotations
@@ -24,42 +27,122 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from prometheus_client import CollectorRegistry, Counter
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pingboard.web.encodings import choose_encoding
-from pingboard.web.entries import (
-    Answer,
-    Entry,
-    make_answer,
-    make_entry,
-    renew_entry,
-    send_answer,
-)
+from pingboard.web.conditional import date_answer, is_current, make_tag
+from pingboard.web.metrics import APP, CACHE, NO_RESPONSE, Requests, name_handler
 from pingboard.web.middleware import IS_HEAD
+from pingboard.web.negotiation import choose_encoding, encode, order_media_types
 from pingboard.web.pages.language import DEFAULT, choose_language
-from pingboard.web.recorder import Recorder
-from pingboard.web.renewal import invite
-from pingboard.web.tally import APP, CACHE, Tally, take_notes
 
 Key = tuple[object, ...]
-Asked = tuple[str, bytes, bytes, str | None, bytes, bytes, bytes]
+Request = tuple[str, bytes, bytes, str, bytes, bytes, bytes]
 """Path, query, Host, scheme, Accept, Accept-Language, Accept-Encoding; as they came."""
 
 MAX_BYTES = 64 << 20
-MAX_SHORTCUTS = 2048
-LONGEST_REQUEST = 4096
-"""Bytes of query and of the headers of the key together; a longer request is not kept."""
+MAX_BODY_BYTES = 4 << 20
+MAX_SHORTCUTS = 1024
+MAX_SHORTCUT_BYTES = 1024
+"""Of a request that there is a shortcut for: together they are at most a mebibyte."""
+MAX_KEY_BYTES = 4096
+"""Of host, path and query; a longer request is not kept."""
 
 SLOW_S = 0.25
-MOST_STALE_S = 1.0
+MAX_STALE_S = 1.0
+MIN_THREAD_BYTES = 1 << 16
+"""From here on a body is compressed in a thread."""
+
+_OVERHEAD = 2048
+"""Bytes that an entry, and each of its codings, takes besides what it holds: as measured."""
+
+_NO_CONTENT: Message = {"type": "http.response.body", "body": b""}
+
+
+@dataclass(slots=True)
+class Answer:
+    """What is sent in one content coding, ready to be sent."""
+
+    start: Message
+    content: Message
+    not_modified: Message
+    etag: bytes
+    modified_at: int | None
+    """seconds since 1970; None where it changed twice within one, which a date can't tell"""
+    handler: str
+    served: Counter
+    """the GETs that it was the answer to, without the app"""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One answer of the app, in every coding that was asked for."""
+
+    version: object
+    made_at: float
+    is_slow: bool
+    headers: list[tuple[bytes, bytes]]
+    """without those that depend on the coding"""
+    etag: bytes
+    modified_at: int | None
+    body: bytes
+    is_text: bool
+    handler: str
+    """the template of its path"""
+    size: int
+    answers: dict[bytes, Answer] = field(default_factory=dict)
+
+
+class Flight:
+    """An answer that is being made, for all who asked for it.
+
+    As `send` of the app it holds the response back if it can be kept; else it passes it on.
+    """
+
+    def __init__(self, send: Send, method: str) -> None:
+        self._send = send
+        self._has_body = method == "GET"
+        self.landed = asyncio.Event()
+        self.followers = 0
+        self.is_passed_on = False
+        """the app answers by itself, as it will the others"""
+        self.status = NO_RESPONSE
+        self.headers: dict[bytes, bytes] = {}
+        self.body = bytearray()
+
+    def land(self) -> None:
+        """Let the others go on."""
+        self.followers = 0
+        self.landed.set()
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {name.lower(): value for name, value in message["headers"]}
+            # A stream has no length; its start must not wait for its first part.
+            length = int(self.headers.get(b"content-length", MAX_BODY_BYTES + 1))
+            no_store = b"no-store" in self.headers.get(b"cache-control", b"")
+            if self.status != 200 or length > MAX_BODY_BYTES or no_store:
+                self.is_passed_on = True
+                self.land()
+        elif not self.is_passed_on:
+            self.body += message.get("body", b"")
+        elif not self._has_body:
+            message = {**message, "body": b""}
+        if self.is_passed_on:
+            await self._send(message)
 
 
 class ByteCache:
-    """The outermost ASGI layer. `version` gives anything that differs after a change."""
+    """The layer around the app. `version` gives anything that differs after a change.
+
+    Paths that are `never_kept` do not wait for the version: what says how the database is must not.
+    """
 
     def __init__(
         self,
@@ -68,177 +151,186 @@ class ByteCache:
         *,
         max_bytes: int = MAX_BYTES,
         slow_s: float = SLOW_S,
-        tally: Tally | None = None,
+        requests: Requests | None = None,
+        never_kept: Collection[str] = (),
     ) -> None:
         self.app = app
-        self._tally = tally or Tally()
+        self._requests = requests or Requests(CollectorRegistry())
         self._version = version
         self._max_bytes = max_bytes
         self._slow_s = slow_s
+        self._never_kept = never_kept
         self._bytes = 0
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
-        self._flights: dict[Key, asyncio.Future[None]] = {}
-        self._shortcuts: dict[Asked, Answer] = {}
+        self._flights: dict[Key, Flight] = {}
+        self._shortcuts: dict[Request, Answer] = {}
         self._shortcut_version: object = None
-        self._uncacheable: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer from memory, or let the app answer and remember it."""
-        if (
-            scope["type"] != "http"
-            or scope["method"] not in ("GET", "HEAD")
-            # Before asking for the version: what says how the database is must not wait for it.
-            or scope["path"] in self._uncacheable
-        ):
-            await self._tally.pass_on(self.app, scope, receive, send)
+        method, path = scope["method"], scope["path"]
+        if method not in ("GET", "HEAD") or path in self._never_kept:
+            await self._requests.ask(self.app, scope, receive, send)
             return
-        accept = codings = matches = languages = host = b""
-        for name, value in scope["headers"]:
-            if name == b"accept-encoding":
-                codings = value
-            elif name == b"accept":
-                accept = value
-            elif name == b"accept-language":
-                languages = value
-            elif name == b"if-none-match":
-                matches = value
-            elif name == b"host":
-                host = value
+        fields = dict(scope["headers"])  # none is there twice (see middleware)
         version = await self._version()
         if version != self._shortcut_version:
             self._shortcuts.clear()
             self._shortcut_version = version
-        path, query, scheme = scope["path"], scope["query_string"], scope.get("scheme")
-        asked = (path, query, host, scheme, accept, languages, codings)
-        answer = self._shortcuts.get(asked)
+        request = (
+            path,
+            scope["query_string"],
+            fields.get(b"host", b""),
+            scope["scheme"],
+            fields.get(b"accept", b""),
+            fields.get(b"accept-language", b""),
+            fields.get(b"accept-encoding", b""),
+        )
+        answer = self._shortcuts.get(request)
+        source = CACHE
         if answer is None:
-            await self._answer(asked, version, matches, scope, receive, send)
-        elif matches or scope["method"] == "HEAD":
-            await self._send(answer, CACHE, scope["method"], matches, send)
-        else:  # what is asked most, so without another call
-            await send(answer.start)
-            await send(answer.content)
-            answer.served.value += 1
-
-    async def _answer(
-        self,
-        asked: Asked,
-        version: object,
-        matches: bytes,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        """Answer what there is no shortcut to, and make one."""
-        path, query, host, scheme, accept, languages, codings = asked
-        length = sum(len(one) for one in (query, host, accept, languages, codings))
-        if length > LONGEST_REQUEST:
-            await self._tally.pass_on(self.app, scope, receive, send)
-            return
-        language = choose_language(languages.decode("latin-1")) if languages else DEFAULT
-        key = (scheme, host, path, _canonical(query), accept, language)
-        entry, source = self._find_at_once(key, version), CACHE
-        if entry is None:
-            entry, source = await self._find(key, version, scope, receive, send)
-        if entry is None:
-            return
-        answer = self._encoded(key, entry, codings)
-        if entry.version == version and len(self._shortcuts) < MAX_SHORTCUTS:
-            self._shortcuts[asked] = answer
-        await self._send(answer, source, scope["method"], matches, send)
-
-    async def _send(
-        self, answer: Answer, source: str, method: str, matches: bytes, send: Send
-    ) -> None:
-        status = await send_answer(answer, method, matches, send)
-        self._tally.count(answer.handler, method, status, source).value += 1
+            answer, source = await self._find(request, version, scope, receive, send)
+            if answer is None:
+                return
+        has_it = is_current(fields, answer.etag, answer.modified_at)
+        await send(answer.not_modified if has_it else answer.start)
+        await send(_NO_CONTENT if has_it or method == "HEAD" else answer.content)
+        if source is CACHE and method == "GET" and not has_it:  # what is asked most
+            answer.served.inc()
+        else:
+            self._requests.counter(answer.handler, method, 304 if has_it else 200, source).inc()
 
     async def _find(
-        self, key: Key, version: object, scope: Scope, receive: Receive, send: Send
-    ) -> tuple[Entry | None, str]:
-        """What the app makes, or has made for another request that was waited for, and who made it.
-
-        None where the app has answered by itself.
-        """
-        while (flight := self._flights.get(key)) is not None:
-            await flight
-            if key not in self._entries:
-                await self._tally.pass_on(self.app, scope, receive, send)
+        self, request: Request, version: object, scope: Scope, receive: Receive, send: Send
+    ) -> tuple[Answer | None, str]:
+        """Return what there is no shortcut to, and who made it; None where the app has answered."""
+        path, query, host, scheme, accept, languages, codings = request
+        if len(path) + len(query) + len(host) > MAX_KEY_BYTES:
+            await self._requests.ask(self.app, scope, receive, send)
+            return None, APP
+        language = choose_language(languages.decode("latin-1")) if languages else DEFAULT
+        media_types = order_media_types(accept)
+        key = (scheme, host, path, _canonical(query), media_types, language)
+        source = CACHE
+        while (entry := self._find_fresh(key, version)) is None:
+            flight = self._flights.get(key)
+            if flight is None:
+                source = APP
+                entry = await self._make(key, version, scope, receive, send)
+                break
+            flight.followers += 1
+            await flight.landed.wait()
+            if flight.is_passed_on:
+                await self._requests.ask(self.app, scope, receive, send)
                 return None, APP
-            if (entry := self._find_at_once(key, version)) is not None:
-                return entry, CACHE
-        return await self._fly(key, version, scope, receive, send), APP
+        if entry is None:
+            return None, APP
+        answer = await self._encode(key, entry, codings)
+        is_short = sum(map(len, request)) <= MAX_SHORTCUT_BYTES
+        is_fresh = entry.version == self._shortcut_version and self._entries.get(key) is entry
+        if is_fresh and is_short and len(self._shortcuts) < MAX_SHORTCUTS:
+            self._shortcuts[request] = answer
+        return answer, source
 
-    def _find_at_once(self, key: Key, version: object) -> Entry | None:
-        """An entry that is fresh, or made anew here and now; None where the app has to make it."""
+    def _find_fresh(self, key: Key, version: object) -> Entry | None:
         entry = self._entries.get(key)
         if entry is None:
             return None
-        if entry.version == version or self._is_good_enough(entry):
-            self._entries.move_to_end(key)
-            return entry
-        renewed = renew_entry(entry)
-        if renewed is None:
+        is_good_enough = entry.is_slow and time.monotonic() - entry.made_at < MAX_STALE_S
+        if entry.version != version and not is_good_enough:
             return None
-        if renewed is not entry:
-            self._keep(key, renewed)
-        renewed.version = version
-        return renewed
+        self._entries.move_to_end(key)
+        return entry
 
-    async def _fly(
+    async def _make(
         self, key: Key, version: object, scope: Scope, receive: Receive, send: Send
     ) -> Entry | None:
         """Ask the app while others wait; keep what it says if it may be kept."""
-        flight = self._flights[key] = asyncio.get_running_loop().create_future()
+        method, started = scope["method"], time.monotonic()
+        flight = self._flights[key] = Flight(send, method)
+        # Made as for GET, for all who wait. Streams ask whether they are only for HEAD.
+        inner = {**scope, "method": "GET", IS_HEAD: method == "HEAD"}
 
-        def land() -> None:
-            if not flight.done():
-                flight.set_result(None)
-                del self._flights[key]
+        async def receive_alone() -> Message:
+            message = await receive()
+            if message["type"] == "http.disconnect" and flight.followers:
+                # The client has left, the others still wait: the app must not notice.
+                await flight.landed.wait()
+            return message
 
-        started = time.monotonic()
-        recorder = Recorder(send, scope["method"], land)
+        entry = None
         try:
-            asked, note = take_notes({**scope, "method": "GET"})
-            offers = invite(asked)
-            if scope["method"] == "HEAD":
-                asked[IS_HEAD] = True
-            await self.app(asked, receive, recorder)
-            if scope["method"] == "HEAD" and not recorder.body:
-                # What has no body now may have left it out, because nobody asked for it.
-                await recorder.give_up()
-            if recorder.passed_on:
-                if recorder.is_uncacheable and len(self._uncacheable) < MAX_SHORTCUTS:
-                    self._uncacheable.add(scope["path"])
-                self._tally.add(note, scope["method"], recorder.start["status"])
-                return None
-            took_s = time.monotonic() - started
-            renew, again = offers[0] if offers else None, key in self._entries
-            entry = make_entry(recorder, version, took_s, note, renew, is_made_anew=again)
-            self._keep(key, entry)
-            return entry
+            await self.app(inner, receive_alone, flight)
+            if flight.status == 200 and not flight.is_passed_on:
+                entry = self._keep(key, flight, version, time.monotonic() - started, inner)
         finally:
-            land()
+            del self._flights[key]
+            flight.land()
+            status = None if entry else flight.status
+            self._requests.record(inner, method, status, time.monotonic() - started)
+        return entry
 
-    def _is_good_enough(self, entry: Entry) -> bool:
-        is_slow = entry.is_made_anew and entry.took_s > self._slow_s
-        return is_slow and time.monotonic() - entry.made_at < MOST_STALE_S
-
-    def _keep(self, key: Key, entry: Entry) -> None:
+    def _keep(
+        self, key: Key, flight: Flight, version: object, took_s: float, scope: Scope
+    ) -> Entry:
+        headers, body = flight.headers, bytes(flight.body)
+        kind = headers.get(b"content-type", b"")
+        etag = headers.pop(b"etag", None) or make_tag(body, is_json=b"json" in kind)
+        headers.pop(b"content-length", None)
+        headers.setdefault(b"cache-control", b"no-cache")
+        varies = headers.get(b"vary", b"")
+        if b"accept-encoding" not in varies.lower():
+            headers[b"vary"] = varies + b", Accept-Encoding" if varies else b"Accept-Encoding"
         old = self._entries.pop(key, None)
-        self._bytes += entry.size - (old.size if old else 0)
+        before = (old.etag, old.modified_at) if old else None
+        modified_at = date_answer(headers, etag, before)
+        is_text = kind.startswith(b"text/") or b"json" in kind or b"xml" in kind
+        entry = Entry(
+            version,
+            time.monotonic(),
+            old is not None and took_s > self._slow_s,
+            list(headers.items()),
+            etag,
+            modified_at,
+            body,
+            is_text and b"content-encoding" not in headers,
+            name_handler(scope),
+            len(body) + len(key[2]) + len(key[3]) + _OVERHEAD,  # type: ignore[arg-type]
+        )
         self._entries[key] = entry
+        self._bytes += entry.size - (old.size if old else 0)
         self._trim()
+        return entry
 
-    def _encoded(self, key: Key, entry: Entry, accepted: bytes) -> Answer:
-        coding = choose_encoding(accepted) if entry.is_text else b""
-        answer = entry.codings.get(coding)
-        if answer is None:
-            served = self._tally.count(entry.handler, "GET", 200, CACHE)
-            answer = entry.codings[coding] = make_answer(entry, coding, served)
-            if self._entries.get(key) is entry:
-                self._bytes += answer.size
-                self._trim()
+    async def _encode(self, key: Key, entry: Entry, accepted: bytes) -> Answer:
+        coding = (choose_encoding(accepted) or b"") if entry.is_text else b""
+        if coding in entry.answers:
+            return entry.answers[coding]
+        body, etag, headers = entry.body, entry.etag, [*entry.headers]
+        if coding:
+            is_long = len(body) >= MIN_THREAD_BYTES
+            body = (
+                await asyncio.to_thread(encode, coding, body) if is_long else encode(coding, body)
+            )
+            etag = b'%s-%s"' % (etag[:-1], coding)
+            headers.append((b"content-encoding", coding))
+        headers.append((b"etag", etag))
+        unchanged = [pair for pair in headers if not pair[0].startswith(b"content-")]
+        headers.append((b"content-length", b"%d" % len(body)))
+        answer = entry.answers[coding] = Answer(
+            {"type": "http.response.start", "status": 200, "headers": headers},
+            {"type": "http.response.body", "body": body},
+            {"type": "http.response.start", "status": 304, "headers": unchanged},
+            etag,
+            entry.modified_at,
+            entry.handler,
+            self._requests.counter(entry.handler, "GET", 200, CACHE),
+        )
+        size = len(body) + _OVERHEAD
+        entry.size += size
+        if self._entries.get(key) is entry:
+            self._bytes += size
+            self._trim()
         return answer
 
     def _trim(self) -> None:
@@ -249,10 +341,8 @@ class ByteCache:
             self._shortcuts.clear()
 
 
-@lru_cache(maxsize=MAX_SHORTCUTS)
-def _canonical(query: bytes) -> object:
-    """The same for the same parameters in another order; repeated ones keep theirs."""
-    if not query:
-        return b""
+@lru_cache(1024)
+def _canonical(query: bytes) -> bytes:
+    """Return the same for the same parameters in another order; repeated ones keep theirs."""
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, encoding="latin-1")
-    return tuple(sorted(pairs, key=lambda pair: pair[0]))
+    return repr(sorted(pairs, key=lambda pair: pair[0])).encode() if query else b""

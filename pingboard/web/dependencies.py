@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, get_origin
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.utils import get_flat_params
+from fastapi.routing import APIRoute
 
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
-from pingboard.web.gauges import Metrics
 from pingboard.web.live_updates import Feed
+from pingboard.web.metrics import Metrics
 from pingboard.web.parameters import refusal
 
 
@@ -33,6 +35,7 @@ class Given:
     metrics: Metrics
     embed_origins: Sequence[str] = ()
     """sites that may show the board in a frame"""
+    is_stopping: threading.Event = field(default_factory=threading.Event)
 
 
 def provide(app: FastAPI, given: Given) -> None:
@@ -59,6 +62,15 @@ async def _given(request: Request) -> Given:
 async def _feed(request: Request) -> Feed:
     given: Given = request.app.state.given
     return given.feed
+
+
+def names_of(route: APIRoute) -> frozenset[str]:
+    """Return the query parameters that a path knows, those in its description alone too."""
+    described = (route.openapi_extra or {}).get("parameters", [])
+    return frozenset(
+        [field.alias for field in get_flat_params(route.dependant)]
+        + [parameter["name"] for parameter in described]
+    )
 
 
 async def refuse_repeated(request: Request) -> None:

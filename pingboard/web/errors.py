@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from fastapi_problem.error import NotFoundProblem, Problem, ServerProblem, StatusProblem
+from fastapi_problem.error import Problem, ServerProblem
 from fastapi_problem.handler import ExceptionHandler, add_exception_handler, new_exception_handler
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -18,86 +19,39 @@ from starlette.responses import Response
 from pingboard.model import UnknownHomeserverError, UnknownRoomError
 from pingboard.web.middleware import HEADERS
 from pingboard.web.pages import layout
-from pingboard.web.pages.language import mark
+from pingboard.web.problem_types import TYPES
 
-RETRY_AFTER_S = 30
-"""When to come back after a 503."""
+MAX_ERRORS = 10
+"""Of a request with more wrong parameters the first are explained."""
 
+MAX_NAME_CHARACTERS = 100
+"""Of a parameter's name that is given back."""
 
-class UnknownRoomProblem(NotFoundProblem):
-    """The room that was asked for is not known."""
-
-    title = mark("Unknown room")
-    type_ = "unknown-room"
+_NOT_KNOWN = "extra_forbidden"
 
 
-class UnknownHomeserverProblem(NotFoundProblem):
-    """The homeserver that was asked for was never heard."""
-
-    title = mark("Unknown homeserver")
-    type_ = "unknown-homeserver"
-
-
-class TooBusyProblem(ServerProblem):
-    """Everything that there is of something is in use; it passes."""
-
-    title = mark("Too busy")
-    type_ = "too-busy"
-    status = 503
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, headers={"Retry-After": str(RETRY_AFTER_S)})
-
-
-class AddressTooLongProblem(StatusProblem):
-    """Path and query are longer than any that makes sense."""
-
-    title = mark("Address too long")
-    type_ = "address-too-long"
-    status = 414
+def problem(
+    kind: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
+) -> Problem:
+    """Return a problem of a kind in `TYPES`; raise it, or let `respond` answer with it."""
+    described = TYPES[kind]
+    headers = dict(headers or {})
+    if described.retry_after_s is not None:
+        headers.setdefault("Retry-After", str(described.retry_after_s))
+    return Problem(
+        described.title,
+        type_=kind,
+        detail=detail,
+        status=described.status,
+        headers=headers,
+        **members,
+    )
 
 
-class EmbeddingOffProblem(StatusProblem):
-    """The board may not be shown inside of other sites."""
-
-    title = mark("Embedding is off")
-    type_ = "embedding-off"
-    status = 403
-
-
-class TooManyRequestsProblem(StatusProblem):
-    """A client asks faster than it may."""
-
-    title = mark("Too many requests")
-    type_ = "too-many-requests"
-    status = 429
-
-    def __init__(self, wait_s: int) -> None:
-        super().__init__(
-            f"Costly answers only so often for each client; please try again in {wait_s} s.",
-            headers={"Retry-After": str(wait_s)},
-        )
-
-
-class NotReadyProblem(ServerProblem):
-    """There is nothing true to serve, or soon there won't be."""
-
-    title = mark("Not ready")
-    type_ = "not-ready"
-    status = 503
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(
-            detail,
-            reason=reason,
-            headers={"Retry-After": str(RETRY_AFTER_S), "Cache-Control": "no-store"},
-        )
-
-
-class UnexpectedProblem(ServerProblem):
+class _UnexpectedProblem(ServerProblem):
     """A mistake of ours. What went wrong stands in the log, never in the answer."""
 
-    title = mark("Something went wrong in pingboard")
+    title = TYPES["unexpected-error"].title
     type_ = "unexpected-error"
 
     def __init__(self, *_: object) -> None:
@@ -109,32 +63,31 @@ class UnexpectedProblem(ServerProblem):
 
 
 def _explain_room(_: ExceptionHandler, _request: Request, error: Exception) -> Problem:
-    return UnknownRoomProblem(str(error))
+    return problem("unknown-room", str(error))
 
 
 def _explain_homeserver(_: ExceptionHandler, _request: Request, error: Exception) -> Problem:
-    return UnknownHomeserverProblem(str(error))
+    return problem("unknown-homeserver", str(error))
 
 
 def _explain_status(_: ExceptionHandler, request: Request, error: HTTPException) -> Problem:
-    headers = dict(error.headers or {})
-    detail = error.detail
     if error.status_code == 404:
-        hint = f"{_find_close(request)}/docs lists what there is."
-        detail = f"There is nothing at {request.url.path}; {hint}"
-    elif error.status_code == 405:
+        root = request.scope.get("root_path", "")
+        shown = request.url.path[:MAX_NAME_CHARACTERS]
+        hint = f"{_find_close_path(request)}{root}/docs lists what there is."
+        return problem("not-found", f"There is nothing at {shown}; {hint}")
+    if error.status_code == 405:
         # FastAPI does not know that its GET paths answer HEAD too (see middleware).
-        headers["Allow"] = "GET, HEAD, OPTIONS"
+        allowed = {"Allow": "GET, HEAD, OPTIONS"}
         detail = "Everything here is read-only: use GET or HEAD."
-    title, kind = {
-        404: (mark("Not found"), "not-found"),
-        405: (mark("Method not allowed"), "method-not-allowed"),
-    }.get(error.status_code, (mark("Request refused"), "http-error"))
-    return Problem(title, type_=kind, detail=detail, status=error.status_code, headers=headers)
+        return problem("method-not-allowed", detail, headers=allowed)
+    refused = problem("http-error", error.detail, headers=error.headers)
+    refused.status = error.status_code
+    return refused
 
 
-def _find_close(request: Request) -> str:
-    """A path much like the one that was asked for, where there is one."""
+def _find_close_path(request: Request) -> str:
+    """Return a path much like the one that was asked for, where there is one, as a question."""
     paths: list[str] = request.app.state.paths
     close = difflib.get_close_matches(request.url.path[:100], paths, n=1, cutoff=0.8)
     return f"did you mean {close[0]}? " if close else ""
@@ -143,37 +96,44 @@ def _find_close(request: Request) -> str:
 def _explain_parameters(
     _: ExceptionHandler, request: Request, error: RequestValidationError
 ) -> Problem:
+    """Explain the first of them: an address has room for thousands."""
+    faults = error.errors()
+    known = [field.alias for field in get_flat_params(request.scope["route"].dependant)]
     errors = [
         {
-            "type": one["type"],
-            "loc": one["loc"][:2],  # behind it stand pydantic's own names for a type's parts
-            "msg": _explain_parameter(request, one),
+            "type": fault["type"],
+            # Behind the name stand pydantic's own names for a type's parts.
+            "loc": [str(part)[:MAX_NAME_CHARACTERS] for part in fault["loc"][:2]],
+            "msg": _explain_parameter(request, fault, known),
         }
-        for one in error.errors()
+        for fault in faults[:MAX_ERRORS]
     ]
-    return Problem(
-        mark("A parameter is wrong"),
-        type_="bad-parameter",
-        detail="; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in errors),
-        status=422,
-        errors=errors,
+    details = [f"{fault['loc'][-1]}: {fault['msg']}" for fault in errors]
+    if len(faults) > MAX_ERRORS:
+        details.append(f"and {len(faults) - MAX_ERRORS} more")
+    return problem("bad-parameter", "; ".join(details), errors=errors)
+
+
+def _explain_parameter(request: Request, fault: Mapping[str, Any], known: list[str]) -> str:
+    name = str(fault["loc"][-1])
+    if fault["type"] == _NOT_KNOWN:
+        if not known:
+            return "unknown parameter; this path takes none"
+        close = difflib.get_close_matches(name[:MAX_NAME_CHARACTERS], known, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"unknown parameter; {hint}known: {', '.join(known)}"
+    if fault["type"] == "string_too_short" and "room" in fault["loc"]:
+        return f"is empty; in an address the # of an alias is written %23: {_correct_room(request)}"
+    return str(fault["msg"]).removeprefix("Value error, ")[:1000]
+
+
+def _correct_room(request: Request) -> str:
+    """Return the address with a room in it; what stood behind a `#` never reached us."""
+    aliases = [room for room in request.app.state.given.rooms if room.startswith("#")]
+    alias = quote(aliases[0] if aliases else "#ping:maunium.net", safe=":")
+    return str(request.url.include_query_params(room="ROOM").replace(scheme="", netloc="")).replace(
+        "room=ROOM", f"room={alias}"
     )
-
-
-def _explain_parameter(request: Request, error: Mapping[str, Any]) -> str:
-    if error["type"] != "extra_forbidden":
-        return str(error["msg"]).removeprefix("Value error, ")
-    known = _parameters(request)
-    if not known:
-        return "unknown parameter; this path takes none"
-    close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"unknown parameter; {hint}known: {', '.join(known)}"
-
-
-def _parameters(request: Request) -> list[str]:
-    route = request.scope["route"]
-    return [field.alias for field in get_flat_params(route.dependant)]
 
 
 _KEPT = ("Allow", "Connection", "Retry-After")
@@ -183,10 +143,15 @@ def _finish(
     content: dict[str, Any], request: Request, response: Response
 ) -> tuple[dict[str, Any], Response]:
     """Make it a page for a person, and give it the headers that every answer has."""
+    # Below a mount, such as that of the files, `root_path` names the mount too.
+    root = request.scope.get("app_root_path", request.scope.get("root_path", ""))
+    content["type"] = root + content["type"]
     if _wants_page(request):
         kept = {name: response.headers[name] for name in _KEPT if name in response.headers}
         response = layout.render_problem(request, content, headers=kept)
-    # The middleware does it too, but an unexpected error is answered outside of it.
+    else:
+        response.body = response.render(content)
+    # The middleware does it too, but some errors are answered outside of it.
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     return content, response
@@ -201,7 +166,7 @@ def _wants_page(request: Request) -> bool:
 
 
 _handler = new_exception_handler(
-    unhandled_wrappers={"default": UnexpectedProblem},
+    unhandled_wrappers={"default": _UnexpectedProblem},
     handlers={UnknownRoomError: _explain_room, UnknownHomeserverError: _explain_homeserver},
     http_exception_handler=_explain_status,
     request_validation_handler=_explain_parameters,
@@ -210,12 +175,29 @@ _handler = new_exception_handler(
 )
 
 
-def respond(request: Request, problem: Problem) -> Response:
-    """The answer for a request that no path gets to see."""
-    return _handler(request, problem)
+def respond(request: Request, refused: Problem) -> Response:
+    """Return the answer for a request that no path gets to see."""
+    return _handler(request, refused)
 
 
-BAD_PARAMETER_RESPONSE: dict[int | str, dict[str, Any]] = {
+def install(app: FastAPI) -> None:
+    """Answer every error of the app so."""
+    add_exception_handler(app, _handler, generic_swagger_defaults=False)
+    app.add_exception_handler(UnknownRoomError, _handler)
+    app.add_exception_handler(UnknownHomeserverError, _handler)
+
+
+Responses = dict[int | str, dict[str, Any]]
+"""For the OpenAPI description."""
+
+
+def describe(kind: str, detail: str, **members: Any) -> Responses:
+    """Return the description of an answer with a problem of this kind."""
+    example = problem(kind, detail, **members)
+    return {TYPES[kind].status: _handler.generate_swagger_response(example)}
+
+
+BAD_PARAMETER_RESPONSE: Responses = {
     422: {
         "description": "A parameter is wrong; `loc` names it and `msg` says what would be right",
         "content": {
@@ -227,7 +209,7 @@ BAD_PARAMETER_RESPONSE: dict[int | str, dict[str, Any]] = {
                     "status": 422,
                     "errors": [
                         {
-                            "type": "extra_forbidden",
+                            "type": _NOT_KNOWN,
                             "loc": ["query", "room"],
                             "msg": "unknown parameter; this path takes none",
                         }
@@ -238,51 +220,25 @@ BAD_PARAMETER_RESPONSE: dict[int | str, dict[str, Any]] = {
         },
     }
 }
-"""For the OpenAPI description of a path without parameters, where an unknown one is an error too.
-To the others FastAPI adds it itself."""
+"""Of a path without parameters, where an unknown one is an error too. To the others FastAPI adds
+it itself."""
 
-UNKNOWN_ROOM_RESPONSE: dict[int | str, dict[str, Any]] = {
-    404: _handler.generate_swagger_response(
-        UnknownRoomProblem("no room '#pong:one.example' is known here; known: #ping:one.example")
-    )
+UNKNOWN_ROOM_RESPONSE = describe(
+    "unknown-room", "no room '#pong:one.example' is known here; known: #ping:one.example"
+)
+UNKNOWN_HOMESERVER_RESPONSE = describe(
+    "unknown-homeserver",
+    "nothing was heard of a homeserver 'tow.example'; /api/v1/homeservers lists those heard",
+)
+"""A path that takes a homeserver takes a room too: that is a 404 as well."""
+
+LIMITED_RESPONSE = {
+    **describe("address-too-long", "16000 bytes are the most."),
+    **describe("too-many-requests", "Please try again in 1 s."),
 }
-"""For the description of a path that takes a room."""
+"""Of every path."""
 
-UNKNOWN_HOMESERVER_RESPONSE: dict[int | str, dict[str, Any]] = {
-    404: _handler.generate_swagger_response(
-        UnknownHomeserverProblem(
-            "nothing was heard of a homeserver 'tow.example'; /api/v1/homeservers lists those heard"
-        )
-    )
-}
-"""For the description of a path that takes a homeserver (and a room: that is a 404 too)."""
-TOO_MANY_REQUESTS_RESPONSE: dict[int | str, dict[str, Any]] = {
-    429: _handler.generate_swagger_response(TooManyRequestsProblem(1))
-}
-"""For the description of a costly path (see limits)."""
-
-ADDRESS_TOO_LONG_RESPONSE: dict[int | str, dict[str, Any]] = {
-    414: _handler.generate_swagger_response(AddressTooLongProblem("16000 bytes are the most."))
-}
-"""For the description of every path."""
-
-NOT_READY_RESPONSE: dict[int | str, dict[str, Any]] = {
-    503: _handler.generate_swagger_response(
-        NotReadyProblem("stale", "The worker has not synced for 0:03:00; is it still running?")
-    )
-}
-"""For the description of /readyz."""
-
-TOO_BUSY_RESPONSE: dict[int | str, dict[str, Any]] = {
-    503: _handler.generate_swagger_response(
-        TooBusyProblem("Too many listeners; please come back later.")
-    )
-}
-"""For the description of a path that there is only so much of."""
-
-
-def install(app: FastAPI) -> None:
-    """Answer every error of the app so."""
-    add_exception_handler(app, _handler, generic_swagger_defaults=False)
-    app.add_exception_handler(UnknownRoomError, _handler)
-    app.add_exception_handler(UnknownHomeserverError, _handler)
+NOT_READY_RESPONSE = describe(
+    "not-ready", "The worker has not synced for 0:03:00; is it still running?", reason="stale"
+)
+TOO_BUSY_RESPONSE = describe("too-busy", "Too many listeners; please come back later.")

@@ -1,46 +1,61 @@
-"""What one client may ask for: no endless address, no flood of answers that cost much.
+"""What one client may ask for: no endless address, no more than its share of the work.
 
-A bucket for each client holds `BURST` requests and is filled again at a steady rate. Only paths
-whose answers are computed anew for nearly every address count: the leaderboard and its table never
-refuse anybody.
+A client has a number of units, which come back at a steady rate. An answer costs one, and one more
+for each `UNIT_S` that the app works before it answers and each `UNIT_BYTES` that it sends; so it
+counts what an answer costs, whichever path gives it. What the cache answers costs nothing. Of one
+client, `MAX_AT_ONCE` requests are worked at; the others wait their turn.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from fastapi_problem.error import Problem
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pingboard.web import errors
 
-LONGEST_ADDRESS = 16_000
-"""Bytes of path and query; more than all parameters at their longest."""
+MAX_ADDRESS_BYTES = 16_000
+"""Of path and query; more than all parameters at their longest."""
 
-COSTLY = (
-    "/api/v1/samples",
-    "/api/v1/matrix",
-    "/api/v1/homeservers/",
-    "/api/v1/live",
-    "/badge/",
-    "/homeservers/",
-    "/matrix",
-)
 BURST = 60
-MOST_CLIENTS = 10_000
-"""Buckets in memory; the one that was used longest ago makes room, and it is full by then."""
+"""Units that a client has who has not asked for a while."""
+MAX_DEBT = 60
+"""Units that one answer may cost more than there are."""
+UNIT_S = 0.05
+UNIT_BYTES = 1 << 20
+MAX_AT_ONCE = 4
+MAX_CLIENTS = 10_000
+"""Clients in memory; the one that asked longest ago makes room, and has all its units by then."""
+
+_IPV6_PREFIX = 48
+"""What a site gets from its provider, and can choose addresses from as it likes."""
+
+FREE = ("/healthz",)
+"""Paths that are asked all the time, and cost nothing."""
+
+
+@dataclass(slots=True)
+class Client:
+    """What a client has left."""
+
+    units: float
+    at: float
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
 
 
 class Limits:
     """Refuses with 414 and 429, before anything is computed.
 
-    `per_minute` is the rate for each client, 0 for none. A client on this machine is not limited:
-    it is the operator, or a proxy that does not say whom it stands for.
+    `per_minute` is the rate of units for each client, 0 for no limit. A client on this machine is
+    not limited: it is the operator, or a proxy that does not say whom it stands for.
     """
 
     def __init__(
@@ -49,53 +64,94 @@ class Limits:
         self._app = app
         self._per_second = per_minute / 60
         self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._clients: OrderedDict[str, Client] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] == "http" and (problem := self._refuse(scope)) is not None:
-            response = errors.respond(Request(scope), problem)
-            await response(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-    def _refuse(self, scope: Scope) -> Problem | None:
         length = len(scope["raw_path"]) + len(scope["query_string"])
-        if length > LONGEST_ADDRESS:
-            return errors.AddressTooLongProblem(
-                f"The address has {length} bytes; {LONGEST_ADDRESS} is the most."
-            )
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if not self._per_second or not path.startswith(COSTLY):
-            return None
-        wait_s = self._take(_name_client(scope))
-        return errors.TooManyRequestsProblem(wait_s) if wait_s else None
+        if length > MAX_ADDRESS_BYTES:
+            detail = f"The address has {length} bytes; {MAX_ADDRESS_BYTES} is the most."
+            await _refuse(errors.problem("address-too-long", detail), scope, receive, send)
+            return
+        name = name_client(scope) if self._per_second else None
+        if name is None or scope["path"].endswith(FREE):
+            await self._app(scope, receive, send)
+            return
+        client = self._find(name)
+        if wait_s := self._take(client):
+            detail = f"Too much was asked for; please try again in {wait_s} s."
+            headers = {"Retry-After": str(wait_s)}
+            problem = errors.problem("too-many-requests", detail, headers=headers)
+            await _refuse(problem, scope, receive, send)
+        else:
+            await self._serve(client, scope, receive, send)
 
-    def _take(self, client: str | None) -> int:
-        """Take one request from a client's bucket; the seconds to wait where it is empty."""
-        if client is None:
-            return 0
+    async def _serve(self, client: Client, scope: Scope, receive: Receive, send: Send) -> None:
+        await client.turns.acquire()
+        started, sent, is_working = self._clock(), 0, True
+
+        def end_turn() -> None:
+            nonlocal is_working
+            if is_working:
+                is_working = False
+                client.turns.release()
+                self._charge(client, (self._clock() - started) / UNIT_S)
+
+        async def send_counted(message: Message) -> None:
+            nonlocal sent
+            # From here on a stream waits for its client: that must keep no other request waiting.
+            end_turn()
+            sent += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_counted)
+        finally:
+            end_turn()
+            self._charge(client, sent / UNIT_BYTES)
+
+    def _find(self, name: str) -> Client:
+        client = self._clients.pop(name, None) or Client(float(BURST), self._clock())
+        self._clients[name] = client
+        if len(self._clients) > MAX_CLIENTS:
+            self._clients.popitem(last=False)
+        return client
+
+    def _take(self, client: Client) -> int:
+        """Take one unit; return the seconds to wait where there is none."""
         now = self._clock()
-        left, at = self._buckets.pop(client, (float(BURST), now))
-        left = min(left + (now - at) * self._per_second, BURST)
-        wait_s = 0 if left >= 1 else math.ceil((1 - left) / self._per_second)
-        self._buckets[client] = (left - (not wait_s), now)
-        if len(self._buckets) > MOST_CLIENTS:
-            self._buckets.popitem(last=False)
-        return wait_s
+        client.units = min(client.units + (now - client.at) * self._per_second, BURST)
+        client.at = now
+        if client.units < 1:
+            return math.ceil((1 - client.units) / self._per_second)
+        client.units -= 1
+        return 0
+
+    def _charge(self, client: Client, units: float) -> None:
+        client.units = max(client.units - units, -MAX_DEBT)
 
 
-def _name_client(scope: Scope) -> str | None:
-    """Whom a request comes from; None for this machine and for what has no address.
+async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    await errors.respond(Request(scope), problem)(scope, receive, send)
 
-    An IPv6 client has a whole /64 to choose its address from, so that stands for it.
+
+def name_client(scope: Scope) -> str | None:
+    """Return whom a request comes from; None for this machine.
+
+    Of an IPv6 address the network of its site; a proxy's word that is no address stands for all
+    who hide like this.
     """
-    try:
-        address = ipaddress.ip_address((scope.get("client") or ("",))[0])
-    except ValueError:
+    host = scope["client"][0] if scope["client"] else None
+    if host is None:
         return None
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "unknown"
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
     if address.is_loopback:
         return None
     if address.version == 6:
-        return str(ipaddress.ip_network((address, 64), strict=False))
+        return str(ipaddress.ip_network((int(address), _IPV6_PREFIX), strict=False))
     return str(address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import resource
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import structlog
 import uvicorn
 
 from pingboard.model import ConfigurationError
-from pingboard.web.middleware import Prefix
+from pingboard.web.protocol import MAX_CONNECTIONS, BoundedProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_OTHER_FILES = 200
+"""Files and sockets that this process has besides those of its clients, at most."""
+
 _STOP_TIMEOUT_S = 5
 """How long running requests may take to end after a stop; a worker has 10 s in all."""
 
@@ -28,9 +32,7 @@ _STOP_TIMEOUT_S = 5
 class Server:
     """One listening socket and the app behind it. Stop it also if it was never started.
 
-    `before_stop` ends what the app would go on with for ever. `root_path` is the prefix below which
-    a reverse proxy shows it; `trusted_proxies` are those whose `X-Forwarded-For` is believed, as
-    uvicorn takes them: addresses and networks, separated by commas, or `*`.
+    `before_stop` ends what the app would go on with for ever.
     """
 
     def __init__(
@@ -39,8 +41,6 @@ class Server:
         listener: socket.socket,
         *,
         before_stop: Callable[[], None] = lambda: None,
-        root_path: str = "",
-        trusted_proxies: str = "127.0.0.1",
     ) -> None:
         self.url = _url_of(listener)
         """Where a browser on this machine finds it; ends in `/`."""
@@ -48,10 +48,10 @@ class Server:
         self._before_stop = before_stop
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
-                Prefix(_cut_off_quietly(app), root_path),
-                forwarded_allow_ips=trusted_proxies,
+                _cut_off_quietly(app),
+                proxy_headers=False,  # the app does it (see app)
                 loop="uvloop",
-                http="httptools",
+                http=BoundedProtocol,
                 ws="none",
                 lifespan="off",
                 # Our own log configuration stands, and uvicorn does not add another to it.
@@ -70,6 +70,7 @@ class Server:
         The worker stamps arrivals in its event loop: rendering an answer must not delay that.
         Requests that come before the thread is ready wait in the socket's queue.
         """
+        _raise_file_limit()
         self._thread = threading.Thread(
             target=self._uvicorn.run, kwargs={"sockets": [self._listener]}, name="web"
         )
@@ -82,6 +83,16 @@ class Server:
         if self._thread is not None:
             self._thread.join()
         self._listener.close()
+
+
+def _raise_file_limit() -> None:
+    """Let there be a file for each connection, as far as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY:
+        needed = MAX_CONNECTIONS + _OTHER_FILES
+        limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))
+        BoundedProtocol.max_connections = min(MAX_CONNECTIONS, max(soft, limit) - _OTHER_FILES)
 
 
 def _cut_off_quietly(app: ASGIApp) -> ASGIApp:

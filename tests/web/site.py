@@ -17,7 +17,7 @@ from pingboard.boards import Boards
 from pingboard.model import Batch, Sample, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
-from pingboard.web.app import cache_answers, create_app, stop_streams
+from pingboard.web.app import create_app, create_site, stop_streams
 from pingboard.web.server import Server, listen
 from tests.databases import open_migrated_file
 from tests.samples import make_ping, make_pong
@@ -73,6 +73,7 @@ def serve(
     *,
     default_room: str | None = None,
     root_path: str = "",
+    public_url: str = "",
     port: int = 0,
     **options: Any,
 ) -> Iterator[httpx.Client]:
@@ -80,10 +81,9 @@ def serve(
     boards = Boards(engine, default_room)
     app = create_app(boards, clock=lambda: NOW, **options)
     server = Server(
-        cache_answers(app, boards, clock=lambda: NOW),
+        create_site(app, root_path=root_path, public_url=public_url),
         listen("127.0.0.1", port),
         before_stop=lambda: stop_streams(app),
-        root_path=root_path,
     )
     server.start()
     try:

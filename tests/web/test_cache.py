@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import random
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import brotli
 import httpx
@@ -21,8 +21,7 @@ from pingboard.model import BoardName, Window
 from pingboard.render.markdown import table
 from pingboard.store.engine import Engine
 from pingboard.web.cache import ByteCache
-from pingboard.web.encodings import choose_encoding
-from pingboard.web.renewal import offer
+from pingboard.web.negotiation import choose_encoding
 from tests.web.site import ALIAS, EXAMPLE_SAMPLES, NOW, make_answers, record, serve
 
 RANKINGS = "/api/v1/rankings"
@@ -161,44 +160,6 @@ async def test_random_requests_never_get_the_answer_to_another() -> None:
             assert answer.text.startswith(f"{path} [('x', '{value}')] as of {app.data},")
 
 
-class Renewing(Counting):
-    """Offers to make its answer anew, as long as it is willing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_willing = True
-        self.text = "first"
-
-    def answer(self, request: Request) -> Response:
-        def renew() -> tuple[bytes, datetime] | None:
-            made = self.text.encode(), START + timedelta(seconds=self.data)
-            return made if self.is_willing else None
-
-        offer(request, renew)
-        dated = {"Last-Modified": "Mon, 12 Oct 2026 00:00:01 GMT", "Vary": "Accept"}
-        return PlainTextResponse(self.text, headers=dated)
-
-
-START = datetime(2026, 10, 12, tzinfo=UTC)
-
-
-async def test_an_answer_that_can_be_made_anew_at_once_needs_the_app_no_more() -> None:
-    app = Renewing()
-    async with client(ByteCache(app, app.version)) as http:
-        first = await http.get("/a")
-        app.data, app.text = 2, "second"
-        second = await http.get("/a", headers={"If-None-Match": first.headers["etag"]})
-        assert (second.status_code, second.text, app.asked) == (200, "second", 1)
-        assert second.headers["last-modified"] == "Mon, 12 Oct 2026 00:00:02 GMT"
-        assert second.headers["vary"] == first.headers["vary"]
-        app.data = 3
-        third = await http.get("/a", headers={"If-None-Match": second.headers["etag"]})
-        assert (third.status_code, app.asked) == (304, 1)
-        app.data, app.text, app.is_willing = 4, "fourth", False
-        assert (await http.get("/a")).text == "fourth"
-        assert app.asked == 2
-
-
 async def test_what_is_not_kept_does_not_wait_for_the_version() -> None:
     class NotKept(Counting):
         """Its data can't be looked at any more."""
@@ -212,7 +173,7 @@ async def test_what_is_not_kept_does_not_wait_for_the_version() -> None:
             return PlainTextResponse("well", headers={"Cache-Control": "no-store"})
 
     app = NotKept()
-    async with client(ByteCache(app, app.version)) as http:
+    async with client(ByteCache(app, app.version, never_kept=["/healthz"])) as http:
         assert [(await http.get("/healthz")).text for _ in range(2)] == ["well", "well"]
 
 
@@ -301,7 +262,10 @@ async def test_an_error_of_the_app_is_raised_to_each_who_asked() -> None:
         ("gzip, deflate, br, zstd", "zstd"),
         ("gzip;q=1.0, br;q=0.5", "gzip"),
         ("*", "zstd"),
-        ("*;q=0", ""),
+        ("*;q=0", None),
+        ("identity;q=0", None),
+        ("identity;q=0, gzip;q=0.1", "gzip"),
+        ("*;q=0, identity;q=0.5", ""),
         ("zstd;q=0, *", "br"),
         ("br;q=0, identity", ""),
         ("gzip;q=0.5, identity;q=1", ""),
@@ -310,8 +274,8 @@ async def test_an_error_of_the_app_is_raised_to_each_who_asked() -> None:
         ("deflate", ""),
     ],
 )
-def test_the_coding_is_the_one_that_the_client_prefers(accepted: str, coding: str) -> None:
-    assert choose_encoding(accepted.encode()) == coding.encode()
+def test_the_coding_is_the_one_that_the_client_prefers(accepted: str, coding: str | None) -> None:
+    assert choose_encoding(accepted.encode()) == (None if coding is None else coding.encode())
 
 
 def test_a_new_pong_is_in_the_next_answer(store: Engine) -> None:

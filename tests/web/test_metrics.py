@@ -21,7 +21,7 @@ from pingboard.model import (
 from pingboard.store.corrections import record_void_rounds
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.ingest import Ingest
-from pingboard.web import gauges
+from pingboard.web import metrics
 from tests.samples import make_ping
 from tests.web.site import NOW, ROOM, make_answers, record, serve
 
@@ -78,7 +78,7 @@ def test_void_rounds_are_counted_by_reason_over_restarts_of_either_side(store: E
 def test_homeservers_beyond_the_bound_are_counted_together(
     store: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gauges, "MOST_HOMESERVERS", 2)
+    monkeypatch.setattr(metrics, "MAX_HOMESERVERS", 2)
     with serve(store) as client:
         client.get("/metrics")
         for number in range(5):

@@ -146,15 +146,13 @@ def test_only_pongs_inside_the_window_count(site: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("parameters", "named", "hint"),
     [
-        ({"boad": "response"}, "boad", "did you mean board?"),
-        ({"utm_source": "x"}, "utm_source", "known: room, window"),
         ({"board": "latency"}, "board", "'response', 'delivery' or 'reception'"),
         ({"window": "3d"}, "window", "1h, 6h, 24h, 7d, 30d, 90d, 365d"),
         ({"limit": "0"}, "limit", "greater than or equal to 1"),
         ({"limit": "ten"}, "limit", "valid integer"),
         ({"limit": "9" * 5000}, "limit", "integer"),
         ({"min_samples": "1" + "0" * 30}, "min_samples", "less than or equal to"),
-        ({"room": ""}, "room", "at least 1 character"),
+        ({"room": ""}, "room", "?room=%23ping:maunium.net"),
         ({"room": "#" + "x" * 255}, "room", "at most 255"),
         ({"from": "2026-10-05T00:00:00"}, "from", "2026-10-05T00:00:00Z"),
         ({"from": "2026-10-05"}, "from", "2026-10-05T00:00:00Z"),
@@ -185,6 +183,27 @@ def test_a_wrong_parameter_is_a_422_that_names_it_and_says_what_is_right(
     assert [error["loc"] for error in problem["errors"]] == [["query", named]]
     assert problem["detail"].startswith(f"{named}: ")
     assert hint in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("boad", "did you mean board?"), ("utm_source", "known: room, window")]
+)
+def test_a_parameter_that_the_json_does_not_know_is_a_422(
+    site: httpx.Client, name: str, hint: str
+) -> None:
+    answer = site.get(RANKINGS, params={name: "x"})
+    assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["query", name])
+    assert hint in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/", "/rankings.md", "/matrix", "/homeservers/one.example"])
+def test_a_shared_link_works_whatever_was_added_to_it(site: httpx.Client, path: str) -> None:
+    plain = site.get(path, params={"board": "delivery"} if path == "/" else {})
+    parameters = {"utm_source": "blog", "fbclid": "x"} | (
+        {"board": "delivery"} if path == "/" else {}
+    )
+    shared = site.get(path, params=parameters)
+    assert (shared.status_code, shared.content) == (200, plain.content)
 
 
 def test_all_wrong_parameters_are_named_at_once(site: httpx.Client) -> None:

@@ -22,9 +22,7 @@ from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages.layout import render_text
 from pingboard.web.parameters import BadgeQuery
 
-router = APIRouter(
-    tags=["badges"], responses=errors.BAD_PARAMETER_RESPONSE | errors.TOO_MANY_REQUESTS_RESPONSE
-)
+router = APIRouter(tags=["badges"], responses=errors.BAD_PARAMETER_RESPONSE)
 
 LABEL = "matrix ping"
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
-from fastapi_problem.error import NotFoundProblem
 from starlette.responses import Response
 
 from pingboard.boards import Boards
@@ -28,16 +27,9 @@ Name = Annotated[
 ]
 
 
-class UnknownEditionProblem(NotFoundProblem):
-    """There is no edition of that name."""
-
-    title = "Unknown edition"
-    type_ = "unknown-edition"
-
-
-_NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"description": "There is no such edition", "content": {"application/problem+json": {}}}
-}
+_NOT_FOUND = errors.describe(
+    "unknown-edition", "there is no edition 2026-W41; /editions lists them"
+)
 
 router = APIRouter(tags=["editions"], responses=errors.BAD_PARAMETER_RESPONSE)
 
@@ -95,8 +87,8 @@ def get_feed(
 
 
 def find_edition(boards: Boards, name: str) -> editions.Edition:
-    """The edition of a name; raises UnknownEditionProblem."""
+    """The edition of a name; raises a Problem."""
     found = editions.read_edition(boards.engine, name)
     if found is None:
-        raise UnknownEditionProblem(f"there is no edition {name}; /editions lists them")
+        raise errors.problem("unknown-edition", f"there is no edition {name}; /editions lists them")
     return found

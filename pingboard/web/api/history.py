@@ -20,7 +20,7 @@ from pingboard.web.schemas import Answer, Loss, Milliseconds, describe
 
 router = APIRouter(
     tags=["homeservers"],
-    responses=errors.UNKNOWN_HOMESERVER_RESPONSE | errors.TOO_MANY_REQUESTS_RESPONSE,
+    responses=errors.UNKNOWN_HOMESERVER_RESPONSE,
 )
 
 MOST_BUCKETS = 2000
@@ -110,7 +110,7 @@ class History(Answer):
     "/api/v1/homeservers/{name}/history",
     operation_id="get_homeserver_history",
     summary="One homeserver over time",
-    responses=errors.UNKNOWN_HOMESERVER_RESPONSE | errors.TOO_MANY_REQUESTS_RESPONSE,
+    responses=errors.UNKNOWN_HOMESERVER_RESPONSE,
 )
 def get_homeserver_history(
     boards: GivenBoards, now: Now, name: HomeserverName, query: Annotated[HistoryQuery, Query()]

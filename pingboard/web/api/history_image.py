@@ -30,9 +30,7 @@ from pingboard.web.pages.language import get_language
 from pingboard.web.pages.layout import render_text
 from pingboard.web.parameters import ImageQuery
 
-router = APIRouter(
-    tags=["badges"], responses=errors.BAD_PARAMETER_RESPONSE | errors.TOO_MANY_REQUESTS_RESPONSE
-)
+router = APIRouter(tags=["badges"], responses=errors.BAD_PARAMETER_RESPONSE)
 
 LONGEST_TITLE = 60
 NUMBERS = {

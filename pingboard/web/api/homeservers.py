@@ -246,7 +246,7 @@ def list_homeservers(
     "/api/v1/homeservers/{name}",
     operation_id="get_homeserver",
     summary="One homeserver",
-    responses=errors.UNKNOWN_HOMESERVER_RESPONSE | errors.TOO_MANY_REQUESTS_RESPONSE,
+    responses=errors.UNKNOWN_HOMESERVER_RESPONSE,
 )
 def get_homeserver(
     boards: GivenBoards, now: Now, name: HomeserverName, query: Annotated[ProfileQuery, Query()]

@@ -24,9 +24,7 @@ from pingboard.web.middleware import is_head
 from pingboard.web.parameters import RoomQuery
 from pingboard.web.schemas import shorten
 
-router = APIRouter(
-    tags=["live"], responses=errors.UNKNOWN_ROOM_RESPONSE | errors.TOO_MANY_REQUESTS_RESPONSE
-)
+router = APIRouter(tags=["live"], responses=errors.UNKNOWN_ROOM_RESPONSE)
 
 PATIENCE_S = 30.0
 """How long a client may take for a part of the stream."""
@@ -101,7 +99,7 @@ async def _ask(
 ) -> _Asked:
     """Everything that can be refused, before the stream begins."""
     if feed.is_full:
-        raise errors.TooBusyProblem("Too many listeners; please come back later.")
+        raise errors.problem("too-busy", "Too many listeners; please come back later.")
     # In the pool, as any path that asks the database.
     room_id, _ = await run_in_threadpool(boards.find_room, query.room)
     return _Asked(room_id, None if last_event_id is None else int(last_event_id))

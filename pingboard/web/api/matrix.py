@@ -18,9 +18,7 @@ from pingboard.web.detail_parameters import MatrixQuery
 from pingboard.web.parameters import refusal
 from pingboard.web.schemas import Answer, Milliseconds, describe
 
-router = APIRouter(
-    tags=["matrix"], responses=errors.UNKNOWN_ROOM_RESPONSE | errors.TOO_MANY_REQUESTS_RESPONSE
-)
+router = APIRouter(tags=["matrix"], responses=errors.UNKNOWN_ROOM_RESPONSE)
 
 
 _NO_PAIRS = '"pairs":[]'

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from fastapi_problem.error import Problem
 from starlette.responses import RedirectResponse, Response
 
 from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, PingstatRow, UnknownRoomError, to_ts
 from pingboard.ranking import pingstat
 from pingboard.store import export
 from pingboard.store.figures import lineage
+from pingboard.web import errors
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages.layout import render
 
@@ -150,12 +150,10 @@ def show_stats(request: Request, room: str, boards: GivenBoards, now: Now) -> Re
 def _redirect(request: Request, target: str) -> Response:
     room = _first(request, "room_id")
     if room is None:
-        raise Problem(
-            "A parameter is missing",
-            type_="bad-parameter",
-            detail="room_id: should name a room, for example ?room_id=!room:one.example",
-            status=400,
-        )
+        detail = "room_id: should name a room, for example ?room_id=!room:one.example"
+        missing = errors.problem("bad-parameter", detail)
+        missing.status = 400
+        raise missing
     # Nothing that a client could take for another site: only of a room ID the colon is left.
     kept = "!:" if room.startswith("!") else ""
     return RedirectResponse(f"{quote(room, safe=kept)}/{target}", status_code=302)

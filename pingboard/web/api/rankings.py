@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -12,10 +11,9 @@ from pydantic.config import JsonDict
 from pingboard.model import Board, BoardName
 from pingboard.render import csv, markdown
 from pingboard.web import errors
-from pingboard.web.accept import preferred
-from pingboard.web.dependencies import GivenAll, GivenBoards, Now
+from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.negotiation import choose_media_type
 from pingboard.web.parameters import BoardQuery, TableQuery
-from pingboard.web.renewal import offer
 from pingboard.web.schemas import Answer, Interval, Milliseconds, RoomName
 
 JSON = "application/json"
@@ -194,7 +192,9 @@ def get_rankings(
     `Accept: text/markdown` and `Accept: text/csv` give the forms of `/rankings.md` and
     `/rankings.csv`.
     """
-    form = preferred(request.headers.get("accept", ""), [JSON, *MARKDOWN_CONTENT, *CSV_CONTENT])
+    form = choose_media_type(
+        request.headers.get("accept", ""), [JSON, *MARKDOWN_CONTENT, *CSV_CONTENT]
+    )
     board = query.ask(boards, now)
     response.headers["Vary"] = "Accept"
     if form in MARKDOWN_CONTENT:
@@ -212,27 +212,10 @@ def get_rankings(
     responses={200: {"description": "The table", "content": MARKDOWN_CONTENT}},
 )
 def get_rankings_markdown(
-    request: Request, given: GivenAll, query: Annotated[TableQuery, Query()]
+    boards: GivenBoards, now: Now, query: Annotated[TableQuery, Query()]
 ) -> MarkdownResponse:
     """The table that This Week in Matrix prints. Medians are milliseconds, as short as they go."""
-    question = query.question(given.clock())
-    standings = given.boards.ask(question).standings
-    table = markdown.table(standings)
-    body = table.encode()
-
-    def renew() -> tuple[bytes, datetime] | None:
-        nonlocal standings, body
-        now = given.clock()
-        found = given.boards.ask_again_at_once(question, now)
-        if found is None:
-            return None
-        if found is not standings:
-            standings, body = found, markdown.table(found).encode()
-        return body, now
-
-    if query.ends_now:
-        offer(request, renew)
-    return MarkdownResponse(table)
+    return MarkdownResponse(markdown.table(query.ask(boards, now).standings))
 
 
 @router.get(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pingboard.model import from_ts
 from pingboard.store.health import read_health, read_rooms
 from pingboard.web import errors
-from pingboard.web.api.health import STALE_AFTER
+from pingboard.web.api.operations import STALE_AFTER
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.parameters import NoQuery
 

@@ -23,20 +23,17 @@ from pingboard.store.figures import lineage
 from pingboard.store.retention import find_kept_from
 from pingboard.store.samples import Key, RawSample, Selection, find_page_end, stream
 from pingboard.web import errors
-from pingboard.web.accept import preferred
 from pingboard.web.api.cursors import link_next, read_cursor, write_cursor
 from pingboard.web.api.samples_schema import RESPONSES, SAMPLE_EXAMPLE
+from pingboard.web.conditional import is_matched
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.detail_parameters import SampleFormat, SamplesQuery
-from pingboard.web.encodings import choose_encoding, encode_stream
-from pingboard.web.entries import is_matched
 from pingboard.web.middleware import is_head
+from pingboard.web.negotiation import choose_encoding, choose_media_type, encode_stream
 from pingboard.web.parameters import refusal, write_instant
 from pingboard.web.schemas import Answer, describe
 
-router = APIRouter(
-    tags=["samples"], responses=errors.UNKNOWN_ROOM_RESPONSE | errors.TOO_MANY_REQUESTS_RESPONSE
-)
+router = APIRouter(tags=["samples"], responses=errors.UNKNOWN_ROOM_RESPONSE)
 
 JSON_PAGE = 1000
 """How many samples a JSON page has where `limit` is left out; a stream has all."""
@@ -85,7 +82,7 @@ def list_samples(
         body = _write_json(described, answer, find_kept_from(boards.engine, rooms), cursor)
     else:
         body = _write_ndjson(described) if chosen is SampleFormat.NDJSON else _write_csv(described)
-    coding = choose_encoding(request.headers.get("accept-encoding", "").encode())
+    coding = choose_encoding(request.headers.get("accept-encoding", "").encode()) or b""
     response = StreamingResponse(encode_stream(coding, body), 200, headers, MEDIA_TYPES[chosen])
     if coding:
         response.headers["Content-Encoding"] = coding.decode()
@@ -115,7 +112,7 @@ def _make_tag(boards: Boards, query: SamplesQuery, chosen: SampleFormat, now: da
 def _choose_format(accept: str) -> SampleFormat:
     """The one of our formats that an Accept header likes best; JSON where it likes none."""
     offered = {kind.partition(";")[0]: chosen for chosen, kind in MEDIA_TYPES.items()}
-    return offered[preferred(accept, list(offered))]
+    return offered[choose_media_type(accept, list(offered))]
 
 
 def describe_sample(one: RawSample) -> Row:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from pingboard.boards import Boards
 from pingboard.model import Board, UnknownRoomError, from_ts
 from pingboard.store.health import read_health
-from pingboard.web.api.health import STALE_AFTER
+from pingboard.web.api.operations import STALE_AFTER
 from pingboard.web.dependencies import GivenAll, Now
 from pingboard.web.pages import choices
 from pingboard.web.pages.board_view import BoardPageQuery, view

@@ -31,9 +31,10 @@ def show_embedded(
 ) -> Response:
     """The board without all around it; 403 where embedding is not turned on."""
     if not given.embed_origins:
-        raise errors.EmbeddingOffProblem(
+        raise errors.problem(
+            "embedding-off",
             "Embedding is off here. Who runs this pingboard turns it on by naming the sites that "
-            "may, for example PINGBOARD_EMBED_ORIGINS=https://blog.example, or * for all."
+            "may, for example PINGBOARD_EMBED_ORIGINS=https://blog.example, or * for all.",
         )
     board = query.model_copy(update={"limit": None}).ask(given.boards, now)
     shown = query.model_copy(update={"limit": query.limit or ROWS})

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
-from starlette.responses import Response
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
+
+router = APIRouter(include_in_schema=False)
+
+_STATIC = Path(__file__).parent.parent / "static"
+
+ROBOTS = """\
+User-agent: *
+Disallow: /api/
+Disallow: /_matrix/
+"""
+"""The pages are for everybody; what is computed for each address is not worth an index."""
 
 
 class PageFiles(StaticFiles):
@@ -19,8 +32,21 @@ class PageFiles(StaticFiles):
         return response
 
 
+@router.get("/robots.txt")
+async def get_robots() -> Response:
+    """What programs that index sites may ask for."""
+    return PlainTextResponse(ROBOTS)
+
+
+@router.get("/favicon.ico")
+async def get_icon() -> Response:
+    """The icon, for browsers that look for it here."""
+    return FileResponse(_STATIC / "icon.svg", media_type="image/svg+xml")
+
+
 def mount(app: FastAPI) -> None:
     """Serve the files of the pages, and Swagger UI's from the package that brings them."""
+    app.include_router(router)
     swagger = StaticFiles(packages=[("fastapi_swagger", "resources")])
     app.mount("/static/swagger", swagger, name="swagger")
     app.mount("/static", PageFiles(packages=[("pingboard.web", "static")]), name="static")

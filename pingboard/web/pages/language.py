@@ -20,6 +20,8 @@ from babel.dates import format_date, format_datetime
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import get_decimal_symbol, get_group_symbol
+from werkzeug.datastructures import Accept
+from werkzeug.http import parse_accept_header
 
 from pingboard.render.markdown import shortest_decimal
 
@@ -27,6 +29,9 @@ LANGUAGES = {"en": ("English", "en_GB"), "de": ("Deutsch", "de_DE")}
 """By code: its own name, and whose numbers and dates it has. The first is the default."""
 
 DEFAULT = next(iter(LANGUAGES))
+
+MAX_HEADER_BYTES = 1000
+"""Of an Accept-Language header; no client sends more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +108,10 @@ def _read_words(code: str) -> NullTranslations:
 @lru_cache(256)
 def choose_language(accepted: str) -> str:
     """The code that an Accept-Language header likes best; the default where it likes none."""
-    wishes = sorted((_read_wish(part) for part in accepted.split(",")), key=lambda one: -one[1])
-    wanted = [tag for tag, weight in wishes if weight > 0]
+    wishes = parse_accept_header(accepted[:MAX_HEADER_BYTES], Accept)
+    by_weight = sorted(wishes, key=lambda wish: -wish[1])
+    wanted = [tag for tag, weight in by_weight if weight > 0]
     return negotiate_locale(wanted, list(LANGUAGES), sep="-") or DEFAULT
-
-
-def _read_wish(part: str) -> tuple[str, float]:
-    tag, _, parameter = part.partition(";")
-    name, _, weight = parameter.strip().partition("=")
-    try:
-        return tag.strip(), float(weight) if name.strip() == "q" else 1.0
-    except ValueError:
-        return tag.strip(), 0.0
 
 
 def mark(text: str) -> str:

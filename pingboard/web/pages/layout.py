@@ -121,7 +121,8 @@ def describe_frame(
 ) -> dict[str, Any]:
     """What `base.html` shows around a page."""
     root = request.scope.get("root_path", "")
-    path = request.url.path.removeprefix(root)
+    # Two slashes would begin the name of another site.
+    path = "/" + request.url.path.removeprefix(root).lstrip("/")
     asked = dict(request.query_params)
     kept: dict[str, str] = {
         name: asked[name] for name in ("room", "lang") if keeps_choice and name in asked

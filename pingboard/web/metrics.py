@@ -1,12 +1,14 @@
-"""What Prometheus asks for, from the database, so that any process can be asked.
+"""What Prometheus asks for: the requests to this process, and what the database tells.
 
-Each scrape reads what the journal gained since the one before. All names and labels are bounded:
-homeservers beyond the first hundred are counted together as `other`.
+The database is read at each scrape, so that any process can be asked; of the samples, what the
+journal gained since the scrape before. All names and labels are bounded: homeservers beyond the
+first hundred are counted together as `other`, and a path by the template of its route.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,24 +22,33 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_fastapi_instrumentator import Instrumentator
-from prometheus_fastapi_instrumentator.metrics import latency
 
 from pingboard.model import Provenance, WorkerState
 from pingboard.store.changes import can_resume, find_version
 from pingboard.store.health import read_health, read_totals
 from pingboard.store.samples import CHUNK_ROWS, RawSample, read_new
-from pingboard.web.tally import Tally, note_handler
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from pingboard.boards import Boards
     from pingboard.web.live_updates import Feed
 
-MOST_HOMESERVERS = 100
+MAX_HOMESERVERS = 100
 OTHER = "other"
-MOST_BEHIND = 50
+NO_TEMPLATE = "none"
+"""Stands for every path that there is not, so that the labels stay few."""
+
+METHODS = frozenset(["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"])
+"""Those counted by name: a client may make up others without end."""
+
+NO_RESPONSE = 499
+"""Stands for a status: the client has left before there was one."""
+
+APP, CACHE = "app", "cache"
+"""Who answered."""
+
+MAX_CHUNKS = 50
 """Chunks that one scrape reads at most; the next goes on from there."""
 
 _HTTP_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -87,6 +98,58 @@ class _Families:
         self.listeners = gauge("pingboard_live_listeners", "Open streams of /api/v1/live")
 
 
+class Requests:
+    """The requests to one app: how many, and how long the app took."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._count = Counter(
+            "pingboard_http_requests",
+            "Requests by path template, method, status and who answered: the app, or the cache",
+            ["handler", "method", "status", "source"],
+            registry=registry,
+        )
+        self._took = Histogram(
+            "pingboard_http_request_duration_seconds",
+            "How long the app took to answer, with the stream where it is one; the cache takes no "
+            "time",
+            ["handler", "method"],
+            buckets=_HTTP_BUCKETS_S,
+            registry=registry,
+        )
+
+    def counter(self, handler: str, method: str, status: int, source: str) -> Counter:
+        """Return the counter of such requests."""
+        method = method if method in METHODS else OTHER
+        return self._count.labels(handler, method, str(status), source)
+
+    def record(self, scope: Scope, method: str, status: int | None, took_s: float) -> None:
+        """Record an answer of the app; without a status it is counted elsewhere."""
+        handler = name_handler(scope)
+        self._took.labels(handler, method if method in METHODS else OTHER).observe(took_s)
+        if status is not None:
+            self.counter(handler, method, status, APP).inc()
+
+    async def ask(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the app answer, and record it."""
+        inner, status, started = {**scope}, NO_RESPONSE, time.monotonic()
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await app(inner, receive, watch)
+        finally:
+            self.record(inner, scope["method"], status, time.monotonic() - started)
+
+
+def name_handler(scope: Scope) -> str:
+    """Return the template of the path, after the app has routed the request."""
+    return str(getattr(scope.get("route"), "path", NO_TEMPLATE))
+
+
 class Metrics:
     """The metrics of one app; `render` may be called from any thread."""
 
@@ -104,8 +167,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self._families = _Families(self.registry)
-        self.tally = Tally()
-        self.registry.register(self.tally)
+        self.requests = Requests(self.registry)
 
     def render(self) -> bytes:
         """Everything as of now, in Prometheus's text format."""
@@ -149,7 +211,7 @@ class Metrics:
         until = find_version(engine)
         if self._version is None or not can_resume(engine, self._version):
             self._version = until
-        for _ in range(MOST_BEHIND):
+        for _ in range(MAX_CHUNKS):
             rows = read_new(engine, self._version, until)
             self._version = rows[-1][0] if len(rows) == CHUNK_ROWS else until
             yield from (one for _, one in rows)
@@ -166,23 +228,7 @@ class Metrics:
 
     def _name(self, homeserver: str) -> str:
         if homeserver not in self._homeservers:
-            if len(self._homeservers) >= MOST_HOMESERVERS:
+            if len(self._homeservers) >= MAX_HOMESERVERS:
                 return OTHER
             self._homeservers.add(homeserver)
         return homeserver
-
-
-def instrument(app: FastAPI, metrics: Metrics) -> None:
-    """Time what the app itself answers, by path template; `Tally` counts all requests."""
-    timing = latency(
-        "http_request_duration_seconds",
-        "How long the app took to answer, with the stream where it is one; the cache takes no time",
-        "pingboard",
-        should_include_status=False,
-        buckets=_HTTP_BUCKETS_S,
-        registry=metrics.registry,
-    )
-    instrumentator = Instrumentator(registry=metrics.registry).add(note_handler)
-    if timing is not None:
-        instrumentator.add(timing)
-    instrumentator.instrument(app)

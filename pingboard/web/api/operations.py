@@ -1,4 +1,6 @@
-"""/healthz: whether this process serves. /readyz: whether there is something true to serve."""
+"""/healthz: whether this process serves. /readyz: whether there is something true to serve.
+/metrics: what Prometheus asks for.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,15 @@ from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
+from fastapi_problem.error import Problem
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
 from pingboard.model import RoomState, WorkerState, from_ts
 from pingboard.store.health import Health as StoreHealth
 from pingboard.store.health import RoomHealth, read_health, read_rooms
 from pingboard.web import errors
-from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.dependencies import GivenAll, GivenBoards, Now
 from pingboard.web.parameters import NoQuery
 
 router = APIRouter(tags=["operations"], responses=errors.BAD_PARAMETER_RESPONSE)
@@ -82,7 +86,7 @@ def get_readiness(
     try:
         health, rooms = read_health(boards.engine), read_rooms(boards.engine)
     except Exception:  # noqa: BLE001 (whatever the driver says, it is not ready)
-        raise errors.NotReadyProblem("database", "The database can't be read.") from None
+        raise _not_ready("database", "The database can't be read.") from None
     synced_at = _require_sync(health, now)
     _require_room(rooms.values())
     return Readiness(
@@ -91,29 +95,57 @@ def get_readiness(
     )
 
 
+class PrometheusText(Response):
+    """Prometheus's text format."""
+
+    media_type = CONTENT_TYPE_LATEST
+
+
+@router.get(
+    "/metrics",
+    operation_id="get_metrics",
+    summary="Metrics for Prometheus",
+    response_class=PrometheusText,
+    responses={
+        200: {
+            "description": "Prometheus's text format; every time is in seconds",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        }
+    },
+)
+def get_metrics(given: GivenAll, _query: Annotated[NoQuery, Query()]) -> PrometheusText:
+    """Pongs by verdict, pings, round trips in seconds, gaps, last sync, and this API itself."""
+    return PrometheusText(given.metrics.render(), headers={"Cache-Control": "no-store"})
+
+
+def _not_ready(reason: str, detail: str) -> Problem:
+    no_store = {"Cache-Control": "no-store"}
+    return errors.problem("not-ready", detail, headers=no_store, reason=reason)
+
+
 def _require_room(rooms: Iterable[RoomHealth]) -> None:
     """A problem where the worker can't measure in any of its rooms."""
     states = {RoomState(one.state) for one in rooms if one.state is not None}
     if RoomState.JOINED not in states and states & _SHUT.keys():
         why = " and ".join(said for state, said in _SHUT.items() if state in states)
-        raise errors.NotReadyProblem("room", f"The worker can't ping in any room: {why}.")
+        raise _not_ready("room", f"The worker can't ping in any room: {why}.")
 
 
 def _require_sync(health: StoreHealth, now: datetime) -> datetime:
     """When the worker last synced; a problem where that is not good enough."""
     if not health.workers:
-        raise errors.NotReadyProblem("no-worker", "No worker has used this database yet.")
+        raise _not_ready("no-worker", "No worker has used this database yet.")
     worker = health.workers[0]
     state, since, synced_ts = WorkerState(worker.state), from_ts(worker.since_ts), worker.synced_ts
     if state in _REASONS:
-        raise errors.NotReadyProblem(
+        raise _not_ready(
             str(state), f"{_REASONS[state]} Since {since.isoformat(timespec='seconds')}."
         )
     is_starting = state is WorkerState.STARTING
     if is_starting and now - since <= STALE_AFTER:
-        raise errors.NotReadyProblem("starting", "The worker has started and not synced yet.")
+        raise _not_ready("starting", "The worker has started and not synced yet.")
     if synced_ts is None or is_starting or now - from_ts(synced_ts) > STALE_AFTER:
-        raise errors.NotReadyProblem(
+        raise _not_ready(
             "stale", f"The worker has not synced for {STALE_AFTER}; is it still running?"
         )
     return from_ts(synced_ts)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pingboard.web.accept import preferred
+from pingboard.web.negotiation import choose_media_type
 
 FORMS = ["application/json", "text/markdown", "text/csv"]
 
@@ -23,4 +23,4 @@ FORMS = ["application/json", "text/markdown", "text/csv"]
     ],
 )
 def test_the_header_decides_and_json_is_the_default(accept: str, form: str) -> None:
-    assert preferred(accept, FORMS) == form
+    assert choose_media_type(accept, FORMS) == form
