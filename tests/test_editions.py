@@ -13,7 +13,7 @@ from sqlalchemy import delete
 
 from pingboard import editions
 from pingboard.boards import Boards
-from pingboard.matrix.press import Press
+from pingboard.matrix.bot import EditionBot
 from pingboard.matrix.writer import Writer
 from pingboard.model import Batch, BoardName, Gap, Sample, Window, to_ts
 from pingboard.render.markdown import table
@@ -53,8 +53,8 @@ def ingest(engine: Engine) -> Ingest:
 def make_due(engine: Engine, now: datetime) -> list[str]:
     """Make what is due, as the worker does; the names of all there are, the newest first."""
     writer = Writer(engine, Ingest(engine, "test"))
-    press = Press(Boards(engine), writer, Schedule(), announces=False)
-    asyncio.run(press.make_due(None, now))
+    bot = EditionBot(Boards(engine), writer, Schedule(), announces=False)
+    asyncio.run(bot.make_due(None, now))
     writer.close()
     return list(store.names(engine))
 

@@ -116,16 +116,15 @@ async def made_worker(settings: Settings, engine: Engine, lease: Lease) -> Async
 def _attendants(settings: Settings, writer: Writer) -> list[Attendant]:
     """What the worker does beside the measuring. It reads through an engine of its own."""
     from pingboard.boards import Boards
-    from pingboard.matrix.commands import Commands
-    from pingboard.matrix.press import Press
+    from pingboard.matrix.bot import CommandBot, EditionBot
     from pingboard.store.engine import open_engine
 
     boards = Boards(open_engine(settings.database_url, read_only=True))
     attendants: list[Attendant] = []
     if settings.edition is not None:
-        attendants.append(Press(boards, writer, settings.edition, announces=settings.announce))
+        attendants.append(EditionBot(boards, writer, settings.edition, announces=settings.announce))
     if settings.commands:
-        attendants.append(Commands(boards))
+        attendants.append(CommandBot(boards))
     return attendants
 
 

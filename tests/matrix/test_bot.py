@@ -1,4 +1,4 @@
-"""`!pingboard`: who is answered, how often, and what; and once in a real room."""
+"""`!pingboard` and announcements: who is answered, how often, and what; also in a real room."""
 
 from __future__ import annotations
 
@@ -14,11 +14,26 @@ import pytest
 
 from pingboard.boards import Boards
 from pingboard.lab import Lab
-from pingboard.matrix import replies
-from pingboard.matrix.commands import BURST, REFILL_S, Command, Commands, read_command
-from pingboard.model import Board, BoardName, Standing, Window
-from pingboard.store.engine import open_engine
+from pingboard.matrix.bot import (
+    BURST,
+    REFILL_S,
+    Command,
+    CommandBot,
+    EditionBot,
+    describe_homeserver,
+    describe_top,
+    make_notice,
+    read_command,
+)
+from pingboard.matrix.session import Account, Session
+from pingboard.matrix.writer import Writer
+from pingboard.model import Batch, Board, BoardName, Sample, Standing, Window
+from pingboard.schedule import parse_schedule
+from pingboard.store.engine import migrate, open_engine
+from pingboard.store.ingest import Ingest
 from tests.commands import account_settings, running
+from tests.matrix.room_client import new_member
+from tests.samples import make_ping, make_pong
 
 NOW = datetime(2026, 10, 12, tzinfo=UTC)
 ROOM = "!room"
@@ -83,7 +98,7 @@ class Sessions:
 async def test_answers_are_limited_and_never_go_to_ourselves(tmp_path: Path) -> None:
     now = 0.0
     engine = open_engine(f"sqlite:///{tmp_path}/a.db")
-    commands, session = Commands(Boards(engine), clock=lambda: now), Sessions()
+    commands, session = CommandBot(Boards(engine), clock=lambda: now), Sessions()
     task = asyncio.create_task(commands.run(session))  # type: ignore[arg-type]
 
     async def answers(room_id: str, count: int, sender: str = "@a:one.example") -> int:
@@ -92,7 +107,7 @@ async def test_answers_are_limited_and_never_go_to_ourselves(tmp_path: Path) -> 
             fresh = event("!pingboard help", sender=sender, event_id=f"${now}{number}")
             fresh["origin_server_ts"] = time.time_ns() // 1_000_000
             commands.hear(fresh, room_id, "@pingboard:one.example")
-        await commands._waiting.join()
+        await commands._queue.join()
         return len([one for one in session.sent if one[0] == room_id])
 
     assert await answers("!a", BURST + 5) == BURST
@@ -115,7 +130,7 @@ def board(name: BoardName, *rows: tuple[str, float]) -> Board:
 
 def test_the_top_are_the_first_five_of_the_first_board_that_has_any() -> None:
     many = board(BoardName.DELIVERY, *[(f"s{i}.example", 100 + i / 2) for i in range(9)])
-    body = replies.top([board(BoardName.RESPONSE), many])["body"]
+    body = describe_top([board(BoardName.RESPONSE), many])["body"]
     assert body.splitlines()[1:] == [
         "- 1. s0.example: 100 ms",
         "- 2. s1.example: 100.5 ms",
@@ -128,10 +143,11 @@ def test_the_top_are_the_first_five_of_the_first_board_that_has_any() -> None:
 def test_a_standing_names_each_board_and_html_is_escaped() -> None:
     boards = [board(BoardName.RESPONSE, ("a.example", 5), ("b.example", 512.5))]
     assert (
-        "response: 2 of 2, 512.5 ms over 7 pongs" in replies.standing("b.example", boards)["body"]
+        "response: 2 of 2, 512.5 ms over 7 pongs"
+        in describe_homeserver("b.example", boards)["body"]
     )
-    assert "not heard" in replies.standing("c.example", boards)["body"]
-    assert "<b>" not in replies.notice("<b>", ["<b>"])["formatted_body"]
+    assert "not heard" in describe_homeserver("c.example", boards)["body"]
+    assert "<b>" not in make_notice("<b>", ["<b>"])["formatted_body"]
 
 
 async def test_a_real_room_gets_an_answer(lab: Lab, tmp_path: Path) -> None:
@@ -163,3 +179,40 @@ async def test_a_real_room_gets_an_answer(lab: Lab, tmp_path: Path) -> None:
                     and one["content"].get("msgtype") == "m.notice"
                 ]
     assert "response: " in "".join(said)
+
+
+FRIDAY = datetime(2026, 5, 29, 12, 15, tzinfo=UTC)
+"""A quarter of an hour after an edition closed, and the day after `START_TS`."""
+
+
+@pytest.mark.parametrize("announces", [True, False])
+async def test_an_edition_is_announced_once_and_only_if_wanted(
+    lab: Lab, tmp_path: Path, announces: bool
+) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/pingboard.db")
+    migrate(engine)
+    ingest = Ingest(engine, "bot")
+    schedule = parse_schedule("Fri 12:00 UTC")
+    assert schedule is not None
+    async with aiohttp.ClientSession() as http:
+        owner = await new_member(http, lab)
+        room_id = await owner.create_room()
+        ping = make_ping(1, room_id=room_id, vantage="main")
+        ingest.record_room(room_id)
+        ingest.record(Batch(samples=[Sample(ping, make_pong(ping, "fast.example"), 120)]))
+        account = owner.account
+        credentials = Account(account.homeserver_url, account.user_id, account.access_token)
+        session, writer = await Session.open(credentials), Writer(engine, ingest)
+        bot = EditionBot(Boards(engine), writer, schedule, announces=announces)
+        for _ in range(2):
+            await bot.make_due(session, FRIDAY)
+        path = f"rooms/{room_id}/messages?dir=b&limit=10"
+        chunk = (await owner.call("GET", path))["chunk"]
+        await session.aclose()
+        writer.close()
+    said = [event["content"] for event in chunk if event["type"] == "m.room.message"]
+    assert len(said) == (1 if announces else 0)
+    if announces:
+        assert said[0]["msgtype"] == "m.notice"
+        assert "1. fast.example: 120 ms" in said[0]["body"]
+    engine.dispose()

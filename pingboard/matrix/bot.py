@@ -1,0 +1,255 @@
+"""The bot in the ping room: answers `!pingboard`, closes the editions that are due, announces them.
+
+In: events as they arrive, and boards. Out: notices, because no bot answers a notice; they mention
+nobody. Answers are rate-limited, because a room full of them is worse than one without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import json
+import re
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import structlog
+
+from pingboard import editions
+from pingboard.model import BoardName, HomeserverError, PingboardError, Window, from_ts
+from pingboard.render.markdown import shortest_decimal
+from pingboard.servername import is_server_name
+from pingboard.store.engine import explained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from pingboard.boards import Boards
+    from pingboard.matrix.protocol import Event
+    from pingboard.matrix.session import Session
+    from pingboard.matrix.writer import Writer
+    from pingboard.model import Board, Standing
+    from pingboard.schedule import Schedule
+    from pingboard.store.editions import Edition
+
+BURST = 3
+REFILL_S = 20.0
+"""Three answers at once in a room, then one in so many seconds."""
+
+MAX_AGE_MS = 60_000
+"""An older command, read after a downtime, gets no answer."""
+
+MAX_QUEUED = 20
+"""Commands that can be queued, of all rooms."""
+
+EDITION_CHECK_S = 60.0
+"""Also before the first check: by then a worker that was down knows which gaps it has to fill."""
+
+MAX_ANNOUNCEMENT_AGE = timedelta(days=1)
+"""An edition that is made up later is announced no more."""
+
+TOP = 5
+
+HELP = (
+    "!pingboard shows the fastest homeservers of the past week, !pingboard one.example where that "
+    "homeserver stands, !pingboard help this. To join the game, run an echo bot on your homeserver."
+)
+
+_COMMAND = re.compile(r"!pingboard(?:\s+(?P<argument>\S.*))?", re.DOTALL)
+
+log = structlog.get_logger()
+
+
+class Command(NamedTuple):
+    """A command in a room."""
+
+    room_id: str
+    event_id: str
+    argument: str
+    """as it was written, without white space around it; can be empty"""
+
+
+def read_command(event: Event, room_id: str, now_ts: int) -> Command | None:
+    """The command in a timeline event; None where there is none that is to be answered."""
+    content, body = event.get("content"), None
+    if event.get("type") == "m.room.message" and isinstance(content, dict):
+        body = content.get("body")
+    if not isinstance(content, dict) or not isinstance(body, str):
+        return None
+    # A bot writes notices; an edit and a pong are no new message of a person.
+    relation = content.get("m.relates_to")
+    if content.get("msgtype") != "m.text" or "pong" in content:
+        return None
+    if isinstance(relation, dict) and relation.get("rel_type") == "m.replace":
+        return None
+    event_id, sent_ts = event.get("event_id"), event.get("origin_server_ts")
+    match = _COMMAND.fullmatch(body.strip())
+    if match is None or not isinstance(event_id, str) or type(sent_ts) is not int:
+        return None
+    if now_ts - sent_ts > MAX_AGE_MS:
+        return None
+    return Command(room_id, event_id, (match["argument"] or "").strip())
+
+
+class CommandBot:
+    """Answers the commands of all rooms, one after the other. `hear`, while `run` runs."""
+
+    def __init__(self, boards: Boards, clock: Callable[[], float] = time.monotonic) -> None:
+        self._boards = boards
+        self._clock = clock
+        self._queue: asyncio.Queue[Command] = asyncio.Queue(MAX_QUEUED)
+        self._allowance: dict[str, tuple[float, float]] = {}
+
+    def hear(self, event: Event, room_id: str, user_id: str) -> None:
+        """Look at an event of a room as it arrives; `user_id` is our own."""
+        if event.get("sender") == user_id:
+            return
+        command = read_command(event, room_id, time.time_ns() // 1_000_000)
+        if command is not None and not self._queue.full() and self._take_allowance(room_id):
+            self._queue.put_nowait(command)
+
+    async def run(self, session: Session) -> None:
+        """Answer until cancelled."""
+        while True:
+            command = await self._queue.get()
+            try:
+                answer = await asyncio.to_thread(self._answer, command)
+                tx_id = f"pingboard-answer-{command.event_id[1:]}"
+                await session.send(command.room_id, answer, tx_id)
+            except HomeserverError as error:
+                log.warning("answer not sent", error=str(error))
+            except PingboardError as error:
+                log.warning("no answer", error=str(error))
+            finally:
+                self._queue.task_done()
+
+    def _take_allowance(self, room_id: str) -> bool:
+        """Take one answer from the room's allowance (a token bucket), if there is one."""
+        now = self._clock()
+        left, since = self._allowance.get(room_id, (float(BURST), now))
+        left = min(float(BURST), left + (now - since) / REFILL_S)
+        self._allowance[room_id] = (max(left - 1, 0.0) if left >= 1 else left, now)
+        return left >= 1
+
+    def _answer(self, command: Command) -> dict[str, Any]:
+        argument = command.argument
+        if not argument:
+            return describe_top(self._read_boards(command.room_id))
+        if argument.lower() == "help" or not is_server_name(argument):
+            return make_notice(HELP)
+        return describe_homeserver(argument, self._read_boards(command.room_id))
+
+    def _read_boards(self, room_id: str) -> list[Board]:
+        now = from_ts(time.time_ns() // 1_000_000)
+        window = Window.named("7d", now)
+        with explained():
+            return [self._boards.board(name, window, now=now, room=room_id) for name in BoardName]
+
+
+class EditionBot:
+    """Closes each edition that is due, and announces it if it shall."""
+
+    def __init__(
+        self, boards: Boards, writer: Writer, schedule: Schedule, *, announces: bool
+    ) -> None:
+        self._boards = boards
+        self._writer = writer
+        self._schedule = schedule
+        self._announces = announces
+        self._empty: set[str] = set()
+        """editions of weeks in which nothing was heard"""
+
+    def hear(self, event: Event, room_id: str, user_id: str) -> None:
+        """Nothing that is said in a room matters here."""
+
+    async def run(self, session: Session) -> None:
+        """Make editions until cancelled."""
+        while True:
+            await asyncio.sleep(EDITION_CHECK_S)
+            try:
+                await self.make_due(session, from_ts(time.time_ns() // 1_000_000))
+            except PingboardError as error:
+                log.warning("no edition", error=str(error))
+
+    async def make_due(self, session: Session | None, now: datetime) -> None:
+        """Make each edition that is due, the oldest first."""
+        for name, close in await asyncio.to_thread(self._find_due, now):
+            if name in self._empty:
+                continue
+            edition = await asyncio.to_thread(self._make, name, close)
+            if edition is None:
+                self._empty.add(name)
+                continue
+            await self._writer.record_edition(edition)
+            log.info("edition closed", edition=name)
+            if self._announces and session is not None and now - close < MAX_ANNOUNCEMENT_AGE:
+                await self._announce(session, edition)
+
+    def _find_due(self, now: datetime) -> list[tuple[str, datetime]]:
+        with explained():
+            return editions.due(self._boards.engine, self._schedule, now)
+
+    def _make(self, name: str, close: datetime) -> Edition | None:
+        with explained():
+            return editions.make(self._boards, name, close)
+
+    async def _announce(self, session: Session, edition: Edition) -> None:
+        for room in json.loads(edition.json)["rooms"]:
+            best: dict[str, Any] = next(iter(room["boards"].values()))
+            content = describe_edition(edition.name, best["standings"])
+            try:
+                await session.send(room["id"], content, f"pingboard-edition-{edition.name}")
+            except HomeserverError as error:
+                log.warning("edition not announced", room_id=room["id"], error=str(error))
+
+
+def make_notice(title: str, lines: Sequence[str] = ()) -> dict[str, Any]:
+    """The content of a notice: a line, and a list below it."""
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    return {
+        "msgtype": "m.notice",
+        "body": "\n".join([title, *(f"- {line}" for line in lines)]),
+        "format": "org.matrix.custom.html",
+        "formatted_body": html.escape(title) + (f"<ul>{items}</ul>" if items else ""),
+        "m.mentions": {},
+    }
+
+
+def describe_top(boards: Sequence[Board]) -> dict[str, Any]:
+    """A notice of the best of the first board that has any."""
+    for board in boards:
+        if board.standings:
+            return make_notice(
+                f"Fastest homeservers of the past week ({board.name}):",
+                [_describe_standing(row) for row in board.standings[:TOP]],
+            )
+    return make_notice("No pongs were heard here in the past week.")
+
+
+def describe_homeserver(homeserver: str, boards: Sequence[Board]) -> dict[str, Any]:
+    """A notice of a homeserver's place on each board that it is on."""
+    lines = [
+        f"{board.name}: {row.rank} of {len(board.standings)}, "
+        f"{shortest_decimal(row.median_ms)} ms over {row.samples} pongs"
+        for board in boards
+        for row in board.standings
+        if row.homeserver == homeserver
+    ]
+    if not lines:
+        return make_notice(f"{homeserver} was not heard here in the past week.")
+    return make_notice(f"{homeserver} in the past week:", lines)
+
+
+def describe_edition(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A notice of the best of an edition, from the rows of its document."""
+    lines = [
+        f"{row['rank']}. {row['homeserver']}: {shortest_decimal(row['median_ms'])} ms"
+        for row in rows[:TOP]
+    ]
+    return make_notice(f"The week {name} is closed. Its fastest homeservers:", lines)
+
+
+def _describe_standing(row: Standing) -> str:
+    return f"{row.rank}. {row.homeserver}: {shortest_decimal(row.median_ms)} ms"
