@@ -5,7 +5,7 @@ In: a room, a board's name, a window. Out: a `Board`, exact, from the store's sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -79,6 +79,11 @@ class Question(NamedTuple):
         """The board of these standings."""
         room_id, room_alias = names
         return Board(room_id, room_alias, self.name, self.window, self.now, samples, rows)
+
+
+def order_boards(preferred: BoardName) -> list[BoardName]:
+    """All boards, one of them first: those to look at where that has no samples."""
+    return [preferred, *(name for name in BoardName if name is not preferred)]
 
 
 class Boards:
@@ -171,6 +176,19 @@ class Boards:
             return known
         names, rooms = self._locate(question.room)
         return self._keep(question, rooms) or self._rank(question, names, rooms)
+
+    def ask_first(self, question: Question, names: Iterable[BoardName]) -> Board:
+        """The first of these boards that has samples; where none has, the first of all.
+
+        It is the same question otherwise. Raises UnknownRoomError.
+        """
+        empty = None
+        for name in names:
+            board = self.ask(question._replace(name=name))
+            if board.samples:
+                return board
+            empty = empty or board
+        return empty or self.ask(question)
 
     def ask_again_at_once(self, question: Question, now: datetime) -> Sequence[Standing] | None:
         """The standings for the same question at another time, of a window that ends then.

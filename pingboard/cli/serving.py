@@ -30,6 +30,7 @@ def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]
     from pingboard.boards import Boards
     from pingboard.store.engine import is_current, open_engine
     from pingboard.web.app import create_app, create_site, stop_streams
+    from pingboard.web.pages.site import Site
     from pingboard.web.server import Server
 
     engine = open_engine(settings.database_url, read_only=True)
@@ -43,6 +44,7 @@ def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]
         configured=settings.rooms,
         per_minute=settings.rate_limit,
         embed_origins=settings.embed_origins,
+        site=Site(settings.vantage, settings.contact, settings.data_licence),
     )
     try:
         site = create_site(

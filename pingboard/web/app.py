@@ -52,6 +52,7 @@ from pingboard.web.pages import editions as edition_pages
 from pingboard.web.pages import homeserver as homeserver_page
 from pingboard.web.pages import matrix as matrix_page
 from pingboard.web.pages.layout import TAG
+from pingboard.web.pages.site import Site
 from pingboard.web.request_head import KnownParameters, RequestHead
 
 _DESCRIPTION = """\
@@ -130,16 +131,18 @@ def create_app(
     configured: Sequence[str] = (),
     per_minute: int = 120,
     embed_origins: Sequence[str] = (),
+    site: Site = Site(),  # noqa: B008 (frozen)
 ) -> FastAPI:
     """The app that answers from these boards; `clock` says the time of a request, aware UTC.
 
     `wording` is that of the section; `configured` are the rooms that were configured, aliases or
     IDs; `per_minute` limits each client's costly requests, 0 for no limit; `embed_origins` are the
-    sites that may show the board in a frame.
+    sites that may show the board in a frame; `site` is what its pages say of it.
     """
     app = FastAPI(**_ABOUT, dependencies=[Depends(refuse_repeated)])
     feed = Feed(boards, clock)
-    given = Given(boards, clock, wording, configured, feed, Metrics(boards, feed), embed_origins)
+    metrics = Metrics(boards, feed)
+    given = Given(boards, clock, wording, configured, feed, metrics, embed_origins, site)
     dependencies.provide(app, given)
     app.add_middleware(Abandonment, is_stopping=given.is_stopping.is_set)
     app.add_middleware(Limits, per_minute=per_minute)

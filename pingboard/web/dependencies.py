@@ -17,6 +17,7 @@ from pingboard.boards import Boards
 from pingboard.render.section import Wording
 from pingboard.web.live_updates import Feed
 from pingboard.web.metrics import Metrics
+from pingboard.web.pages.site import Site
 from pingboard.web.parameters import refusal
 
 
@@ -33,8 +34,10 @@ class Given:
     feed: Feed
     """what is new in the database"""
     metrics: Metrics
-    embed_origins: Sequence[str] = ()
+    embed_origins: Sequence[str]
     """sites that may show the board in a frame"""
+    site: Site
+    """what the pages say of the site itself"""
     is_stopping: threading.Event = field(default_factory=threading.Event)
 
 

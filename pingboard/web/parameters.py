@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, cast
+from typing import Annotated, ClassVar, cast
 
 from fastapi import Path
 from fastapi.exceptions import RequestValidationError
@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.config import JsonDict
 from starlette.convertors import Convertor, register_url_convertor
 
-from pingboard.boards import Boards, Question
+from pingboard.boards import Boards, Question, order_boards
 from pingboard.editions import with_movement
 from pingboard.model import DEFAULT_WINDOW, WINDOWS, Board, BoardName, Window
 from pingboard.render.section import Style
@@ -176,11 +176,14 @@ class WindowQuery(RoomQuery):
 class BoardQuery(WindowQuery):
     """Which board: the same parameters for its JSON, its Markdown table and its page."""
 
-    board: BoardName = Field(
-        BoardName.RESPONSE,
+    default_board: ClassVar[BoardName] = BoardName.RESPONSE
+
+    board: BoardName | None = Field(
+        None,
         description="`response` ranks pong servers by the round trip of our own pings, `delivery` "
         "ping servers by one-way over all pongs, `reception` pong servers by one-way over "
-        "everybody's pings.",
+        "everybody's pings. Left out: `response`, or where that has no samples the first that has.",
+        json_schema_extra=forget_null,
     )
     limit: Annotated[int, Field(ge=1, le=MOST_STANDINGS)] | None = Field(
         None,
@@ -197,12 +200,17 @@ class BoardQuery(WindowQuery):
 
     def ask(self, boards: Boards, now: datetime) -> Board:
         """The board that is asked for, as of now; raises UnknownRoomError."""
-        return with_movement(boards.engine, boards.ask(self.question(now)))
+        return with_movement(boards.engine, boards.ask_first(self.question(now), self.board_names))
+
+    @property
+    def board_names(self) -> list[BoardName]:
+        """The boards of which the first that has samples is the answer."""
+        return [self.board] if self.board else order_boards(self.default_board)
 
     def question(self, now: datetime) -> Question:
         """What to ask the boards."""
-        window = self.window_at(now)
-        return Question(self.board, window, now, self.room, self.min_samples, self.limit)
+        window, name = self.window_at(now), self.board or self.default_board
+        return Question(name, window, now, self.room, self.min_samples, self.limit)
 
 
 class ImageQuery(WindowQuery):
@@ -235,7 +243,12 @@ class TableQuery(BoardQuery):
 
 
 class SectionQuery(TableQuery):
-    """As `TableQuery`, for one room or several."""
+    """As `TableQuery`, for one room or several.
+
+    Of `delivery`: the number that This Week in Matrix has always printed.
+    """
+
+    default_board = BoardName.DELIVERY
 
     room: list[Annotated[str, Field(min_length=1, max_length=255)]] = Field(  # type: ignore[assignment]
         [],

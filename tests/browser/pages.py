@@ -17,9 +17,11 @@ class PageOfOurs(NamedTuple):
 PAGES = {
     "board": PageOfOurs("/", "gottlieb.example"),
     "board-delivery": PageOfOurs("/?board=delivery&window=30d", "tchncs.example"),
-    "board-german": PageOfOurs("/?lang=de", "Wer antwortet uns am schnellsten?"),
+    "board-german": PageOfOurs("/?lang=de", "Die schnellsten Matrix-Homeserver"),
     "board-found": PageOfOurs("/?q=example:&sort=-loss", "pc.koesters.example:6167"),
-    "board-nobody": PageOfOurs("/?q=nobody", "No homeserver of that name"),
+    "board-nobody": PageOfOurs("/?q=nobody", "No such homeserver"),
+    "docs": PageOfOurs("/docs", "curl -s"),
+    "recipes": PageOfOurs("/recipes", "Home Assistant"),
     "board-empty": PageOfOurs("/?from=2026-01-01T00:00:00Z&window=1h", "No pongs here yet"),
     "join": PageOfOurs("/join", "pingboard echo"),
     "join-counts": PageOfOurs("/join?homeserver=@bot:aria.example", "its pongs count"),

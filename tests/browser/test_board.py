@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
+from pingboard.model import WorkerState, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.web.pages import board as board_page
 from tests.browser.conftest import origin_of
 from tests.browser.tabs import open_tab
-from tests.web.site import ROOM, make_answers, open_store, record, serve
+from tests.web.site import NOW, ROOM, make_answers, open_store, record, serve
 
 COLLECT_PONGS = """() => {
   window.seen = [];
@@ -34,6 +35,7 @@ async def names(tab: Page) -> list[str]:
 def store(tmp_path: Path) -> Iterator[Engine]:
     """A database of the test's own: three homeservers, to be written to."""
     engine = open_store(tmp_path)
+    Ingest(engine, "test").record_worker("main", WorkerState.RUNNING, 0, to_ts(NOW))
     for first, (name, ms) in enumerate([("fast", 200), ("middle", 400), ("slow", 800)]):
         record(engine, make_answers(f"{name}.example", [ms] * (first + 1), first=first * 10))
     yield engine
@@ -97,6 +99,7 @@ async def test_a_board_that_was_empty_shows_its_first_pong(
     browser: Browser, tmp_path: Path
 ) -> None:
     engine = open_store(tmp_path)
+    Ingest(engine, "test").record_worker("main", WorkerState.RUNNING, 0, to_ts(NOW))
     with serve(engine) as client:
         async with open_tab(browser, origin_of(client)) as tab:
             await tab.goto("/")
@@ -136,7 +139,7 @@ async def test_a_page_that_waits_for_its_room_becomes_the_board(
 async def test_paper_has_the_table_with_its_heads_and_nothing_to_click(tab: Page) -> None:
     await tab.goto("/")
     await tab.emulate_media(media="print")
-    await expect(tab.get_by_text("Median, ms")).to_be_visible()
+    await expect(tab.get_by_role("button", name="Median, ms")).to_be_visible()
     await expect(tab.get_by_role("searchbox")).to_be_hidden()
     await expect(tab.locator("#choices")).to_be_hidden()
 
@@ -177,7 +180,7 @@ async def test_a_search_is_as_quick_as_typing_and_can_be_shared(tab: Page) -> No
     await tab.get_by_role("searchbox").fill("")
     await expect(tab.locator("#board tbody tr")).to_have_count(17)
     await tab.get_by_role("searchbox").fill("nobody")
-    await expect(tab.get_by_text("No homeserver of that name")).to_be_visible()
+    await expect(tab.get_by_text("No such homeserver")).to_be_visible()
 
 
 async def test_columns_are_sorted_both_ways_and_by_keyboard(tab: Page) -> None:
@@ -214,11 +217,12 @@ async def test_the_copy_button_copies_what_the_markdown_address_gives(
     async with open_tab(browser, address) as tab:
         await tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
         await tab.goto(path)
-        box = tab.get_by_role("region", name="As a table to paste")
-        await box.get_by_role("button", name="Copy").click()
-        await expect(box.get_by_role("button", name="Copied")).to_be_visible()
+        await tab.get_by_role("link", name="Copy table").click()
+        await expect(tab.get_by_role("link", name="Copied")).to_be_visible()
         copied = await tab.evaluate("navigator.clipboard.readText()")
-        there = await box.get_by_role("link", name="Markdown").get_attribute("href")
+        there = (
+            await tab.locator(".forms").get_by_role("link", name="Markdown").get_attribute("href")
+        )
         given = await (await tab.context.request.get(f"{address}{there}")).text()
     assert copied == given
     assert copied.startswith("|Rank|Hostname|Median MS|\n")
@@ -239,10 +243,10 @@ async def test_the_language_is_the_browsers_and_can_be_switched(
 ) -> None:
     async with open_tab(browser, address, locale="de-DE") as tab:
         await tab.goto("/?window=24h")
-        await expect(tab.locator("h1")).to_have_text("Wer antwortet uns am schnellsten?")
+        await expect(tab.locator("h1")).to_have_text("Die schnellsten Matrix-Homeserver")
         await expect(tab.locator("#live .ago")).to_contain_text("vor")
         await tab.get_by_role("link", name="English").click()
-        await expect(tab.locator("h1")).to_have_text("Who answers us fastest?")
+        await expect(tab.locator("h1")).to_have_text("Fastest Matrix homeservers")
         await tab.get_by_role("link", name="Method").click()
         await expect(tab.locator("h1")).to_have_text("What is measured, and what is not")
         assert await tab.evaluate("document.documentElement.lang") == "en"
@@ -253,5 +257,5 @@ async def test_the_room_can_be_switched_and_the_board_stays(tab: Page) -> None:
     await tab.locator(".rooms summary").click()
     await tab.get_by_role("link", name="#slow-ping:two.example").click()
     await expect(tab.locator("main .room")).to_have_text("#slow-ping:two.example")
-    await expect(tab.locator("h1")).to_have_text("Who receives fastest?")
+    await expect(tab.locator("h1")).to_have_text("Fastest Matrix homeservers by reception")
     assert len(await names(tab)) == 6

@@ -1,4 +1,4 @@
-"""The recipe for browsers of docs/recipes.md, run as it stands on another site than ours."""
+"""The recipe for browsers of /recipes, run as it stands on another site than ours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.browser.conftest import origin_of
 from tests.web.site import EXAMPLE_SAMPLES, make_answers, open_store, record, serve
 
 SITE = "https://pingboard.example"
-RECIPES = Path("docs/recipes.md").read_text(encoding="utf-8")
+RECIPES = Path("pingboard/web/pages/recipes.md").read_text(encoding="utf-8")
 
 
 async def test_the_javascript_recipe_runs_on_any_site(

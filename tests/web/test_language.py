@@ -94,7 +94,7 @@ def test_a_german_browser_gets_the_page_in_german(site: httpx.Client) -> None:
     german = site.get("/", headers={"Accept-Language": "de-DE,de;q=0.9,en;q=0.8"})
     english = site.get("/", headers={"Accept-Language": "en-GB"})
     assert '<html lang="de">' in german.text
-    assert "Wer antwortet uns am schnellsten?" in german.text
+    assert "Die schnellsten Matrix-Homeserver" in german.text
     assert "Letzte 7 Tage ·\n2 Homeserver ·\n8 Pongs" in german.text
     assert german.headers["content-language"] == "de"
     assert '<html lang="en">' in english.text

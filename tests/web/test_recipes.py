@@ -1,4 +1,4 @@
-"""The recipes of docs/recipes.md, run as they stand, but for the address."""
+"""The recipes of the page /recipes, run as they stand, but for the address."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 
-RECIPES = Path("docs/recipes.md").read_text(encoding="utf-8")
+RECIPES = Path("pingboard/web/pages/recipes.md").read_text(encoding="utf-8")
 SITE = "https://pingboard.example"
 
 
@@ -86,7 +86,7 @@ def test_the_dashboard_asks_only_for_metrics_and_labels_that_there_are(site: htt
     text = site.get("/metrics").text
     exposed = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
     labels = set(re.findall(r'[{,](\w+)="', text)) | {"homeserver", "verdict", "vantage", "reason"}
-    dashboard = json.loads(Path("docs/grafana.json").read_text(encoding="utf-8"))
+    dashboard = json.loads(Path("pingboard/web/static/grafana.json").read_text(encoding="utf-8"))
     queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     assert len(queries) > 12
     for query in queries:

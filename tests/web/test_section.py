@@ -20,7 +20,7 @@ def test_the_section_holds_the_table(site: httpx.Client) -> None:
     answer = site.get(SECTION)
     assert answer.headers["content-type"] == "text/markdown; charset=utf-8"
     assert answer.text.startswith("## Dept of Ping 🏓\n\n")
-    assert answer.text.endswith("\n\n" + site.get("/rankings.md").text)
+    assert answer.text.endswith("\n\n" + site.get("/rankings.md?board=delivery").text)
 
 
 def test_every_room_has_its_table_and_one_can_be_asked_for(store: Engine) -> None:
@@ -32,7 +32,7 @@ def test_every_room_has_its_table_and_one_can_be_asked_for(store: Engine) -> Non
         one = client.get(SECTION, params={"room": other}).text
         assert one.count("|Rank|") == 1
         both = client.get(SECTION, params={"room": [other, ALIAS], "style": "rooms"}).text
-    assert "two.example" in one
+    assert "|1|ours.example|100|" in one
     assert both.index("### [!other") < both.index("### [#ping")
 
 

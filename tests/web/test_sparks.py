@@ -34,6 +34,7 @@ def test_slower_is_higher_and_the_median_is_the_middle() -> None:
     assert points(draw_spark([400, 800, 200, 90_000], 400)) == [(0, 12), (4, 2), (8, 22), (12, 2)]
 
 
-def test_a_part_without_samples_is_a_gap_and_nothing_is_no_line() -> None:
-    assert draw_spark([400, None, 400], 400) == "M0 12h0M8 12h0"
+def test_a_part_without_samples_is_bridged_a_lone_one_is_a_dot_and_nothing_no_line() -> None:
+    assert draw_spark([400, None, 800], 400) == "M0 12l8 -10"
+    assert draw_spark([None, 400, None], 400) == "M4 12h0"
     assert draw_spark([], 400) == ""

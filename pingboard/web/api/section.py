@@ -27,15 +27,8 @@ def get_section(
 ) -> MarkdownResponse:
     """Heading, intro, and an invitation and a table for each room; the sentences are settings."""
     rooms = query.room or given.boards.section_rooms(given.rooms)
+    question = query.question(now)
     found = [
-        given.boards.board(
-            query.board,
-            query.window_at(now),
-            now=now,
-            room=room,
-            min_samples=query.min_samples,
-            limit=query.limit,
-        )
-        for room in rooms
+        given.boards.ask_first(question._replace(room=room), query.board_names) for room in rooms
     ]
     return MarkdownResponse(section(found, query.style, given.wording))

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from pingboard.boards import Boards
-from pingboard.model import Board, UnknownRoomError, from_ts
+from pingboard.model import Board, BoardName, UnknownRoomError, from_ts
 from pingboard.store.health import read_health
 from pingboard.web.api.operations import STALE_AFTER
 from pingboard.web.dependencies import GivenAll, Now
 from pingboard.web.pages import choices
 from pingboard.web.pages.board_view import BoardPageQuery, view
-from pingboard.web.pages.layout import TAG, language_of, render
+from pingboard.web.pages.layout import TAG, describe_room, language_of, render
 
 REFRESH_S = 5
 """How often a page without JavaScript that waits for its first pongs looks again."""
@@ -37,11 +37,6 @@ def show_board(
 ) -> Response:
     """The leaderboard; a page that waits and looks again while there is no room or no pong yet."""
     boards = given.boards
-    context: dict[str, Any] = {
-        "query": query,
-        "meaning": choices.MEANINGS[query.board],
-        "refresh_s": REFRESH_S,
-    }
     try:
         # All of it: the page searches and sorts before it cuts.
         board = query.model_copy(update={"limit": None}).ask(boards, now)
@@ -49,28 +44,48 @@ def show_board(
         if query.room is not None:
             raise
         # The default room has not been joined yet: nobody's mistake, and it passes.
-        return render(request, "waiting.html", context)
-    context |= {"view": view(boards, board, query), "age": read_age(boards, now)}
-    context |= describe_choices(request, query, board)
+        return render_waiting(request)
+    age = read_age(boards, now)
+    context = {
+        "age": age,
+        # A window that ended in the past hears nothing new, and neither does a worker at rest.
+        "is_live": not age.is_stale and query.to is None and not (query.from_ and query.window),
+        **describe_board(request, boards, query, board),
+    }
     if given.embed_origins:
         context["embed"] = str(request.base_url) + "embed"
     return render(request, "board.html", context, room_id=board.room_id)
 
 
-def describe_choices(request: Request, query: BoardPageQuery, board: Board) -> dict[str, Any]:
-    """What can be chosen on the page, each a link that can be shared."""
+def render_waiting(request: Request) -> Response:
+    """The page while there is no room yet, which looks again by itself."""
+    return render(request, "waiting.html", {"refresh_s": REFRESH_S})
+
+
+def describe_board(
+    request: Request, boards: Boards, query: BoardPageQuery, board: Board
+) -> dict[str, Any]:
+    """A board, and what can be chosen on its page, each a link that can be shared."""
     path, language = request.url.path, language_of(request)
+    default = board.name if query.board is None else BoardName.RESPONSE
+    # Named in each link where it is not the one that is shown without a name.
+    query = query.model_copy(
+        update={"board": None if board.name is BoardName.RESPONSE else board.name}
+    )
     asked = query.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return {
+        "query": query,
+        "meaning": choices.MEANINGS[board.name],
+        "view": view(boards, board, query),
+        "is_fallback": default is not BoardName.RESPONSE and bool(board.samples),
+        "refresh_s": REFRESH_S,
         "path": path,
-        "room": board.room_alias or board.room_id,
+        "room": describe_room(board.room_alias or board.room_id),
         "window": choices.describe_window(query, board.window, language),
-        "boards": choices.link_boards(path, query, query.board, language),
+        "boards": choices.link_boards(path, query, board.name, language, default),
         "windows": choices.link_windows(path, query),
         "whole": path + choices.encode(query, limit=len(board.standings)),
-        "hidden": {name: one for name, one in asked.items() if name not in ("q", "sort")},
-        # A window that ended in the past hears nothing new.
-        "is_live": query.to is None and not (query.from_ and query.window),
+        "hidden": {name: value for name, value in asked.items() if name not in ("q", "sort")},
     }
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
@@ -17,17 +17,16 @@ from pingboard.boards import Boards
 from pingboard.model import Board, Standing
 from pingboard.profiles import read_trends
 from pingboard.render.markdown import shortest_decimal, table
-from pingboard.web.pages.bars import Bar, Scale
+from pingboard.web.charts.scale import Mark
+from pingboard.web.pages import bars
 from pingboard.web.pages.choices import encode
-from pingboard.web.pages.language import mark
 from pingboard.web.pages.layout import PageQuery
+from pingboard.web.pages.names import decode_name
 from pingboard.web.pages.sparks import PARTS, draw_spark
 from pingboard.web.parameters import TABLE_ROWS, BoardQuery
 
-ROWS = 250
+ROWS = 50
 """Homeservers that the page shows unless `limit` asks for more: a first look stays quick."""
-
-MEDALS = {1: ("gold", mark("Gold")), 2: ("silver", mark("Silver")), 3: ("bronze", mark("Bronze"))}
 
 
 class Sort(StrEnum):
@@ -69,16 +68,30 @@ class BoardPageQuery(BoardQuery, PageQuery):
     )
 
 
+class Tie(NamedTuple):
+    """Where in a group of ranks a row is whose order may be chance."""
+
+    first: int
+    last: int
+    """the ranks that the group goes from and to"""
+    place: str
+    """as the bracket is drawn: first, middle or last"""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One homeserver, drawn."""
 
     standing: Standing
-    bar: Bar
+    bar: bars.Bar
     spark: str
     """the `d` of an SVG path; empty where nothing is drawn"""
     change: int | None
     """places up since the last edition; None where it had none there"""
+    decoded: str
+    """an internationalised name as people read it; empty for any other"""
+    tie: Tie | None
+    """None where it differs from all its neighbours"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +113,9 @@ class BoardView:
     rows: Sequence[Row]
     found: int
     """homeservers that the search found, also those behind `rows`"""
-    scale: Scale
+    marks: Sequence[Mark]
+    """of the axis"""
     columns: dict[str, Column]
-
-    @property
-    def medals(self) -> dict[int, tuple[str, str]]:
-        """Class and name of each, by rank."""
-        return MEDALS
 
     @property
     def moves(self) -> bool:
@@ -154,23 +163,44 @@ def view(boards: Boards, board: Board, query: BoardPageQuery) -> BoardView:
     column = query.sort.removeprefix("-")
     found.sort(key=_KEYS[column], reverse=query.sort.startswith("-"))
     shown = found[: query.limit or ROWS]
-    scale = Scale.of(board.standings)
+    scale = bars.find_scale(board.standings)
+    ties = find_ties(board.standings) if query.sort is Sort.RANK else {}
     trends = read_trends(boards, board, {row.homeserver for row in shown}, PARTS)
     rows = [
         Row(
             row,
-            scale.draw(row),
+            bars.draw_bar(scale, row),
             draw_spark(trends.get(row.homeserver, ()), row.median_ms),
             row.previous_rank - row.rank if row.previous_rank is not None else None,
+            decode_name(row.homeserver),
+            ties.get(row.rank),
         )
         for row in shown
     ]
     columns = {name: _head(name, query.sort) for name in _KEYS}
-    return BoardView(board, query, rows, len(found), scale, columns)
+    return BoardView(board, query, rows, len(found), bars.mark_scale(scale), columns)
+
+
+def find_ties(standings: Sequence[Standing]) -> dict[int, Tie]:
+    """By rank, the groups of neighbours whose intervals all overlap that of the group's first."""
+    groups: list[list[Standing]] = []
+    for row in standings:
+        first = groups[-1][0] if groups else None
+        if first and first.ci95_ms and row.ci95_ms and row.ci95_ms[0] <= first.ci95_ms[1]:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    ties = {}
+    for group in groups:
+        top, bottom = group[0].rank, group[-1].rank
+        for row in group if len(group) > 1 else ():
+            place = {top: "first", bottom: "last"}.get(row.rank, "middle")
+            ties[row.rank] = Tie(top, bottom, place)
+    return ties
 
 
 def _head(name: str, current: Sort) -> Column:
     up, down = Sort(name), Sort(f"-{name}")
-    first, other = (down, up) if name in _DOWN_FIRST else (up, down)
+    initial, other = (down, up) if name in _DOWN_FIRST else (up, down)
     order = {up: "ascending", down: "descending"}.get(current)
-    return Column(order, other if current is first else first)
+    return Column(order, other if current is initial else initial)

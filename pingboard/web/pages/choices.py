@@ -13,36 +13,37 @@ from pingboard.web.parameters import NoQuery, WindowQuery
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a board answers; of the catalogue, so still to be translated."""
+    """What a board shows; of the catalogue, so still to be translated."""
 
     name: str
-    question: str
+    title: str
     sentence: str
+    """with %(room)s and %(vantage)s, as links"""
 
 
 MEANINGS = {
     BoardName.RESPONSE: Meaning(
         mark("Response"),
-        mark("Who answers us fastest?"),
+        mark("Fastest Matrix homeservers"),
         mark(
-            "Homeservers by the median round trip of our own pings: from the moment we send a ping "
-            "until its pong reaches us, by our clock alone."
+            "We post !ping in %(room)s, and each homeserver’s echo bot answers. Ranked by the "
+            "median round trip, measured from %(vantage)s."
         ),
     ),
     BoardName.DELIVERY: Meaning(
         mark("Delivery"),
-        mark("Whose messages reach everybody fastest?"),
+        mark("Fastest Matrix homeservers by delivery"),
         mark(
-            "Homeservers that send pings, by the median time until the echo bots of all others "
-            "have them, as the bots report it. This is the number that This Week in Matrix prints."
+            "Whose !ping in %(room)s reaches all others soonest: the median time, as the echo bots "
+            "report it. This Week in Matrix prints this number. Recorded at %(vantage)s."
         ),
     ),
     BoardName.RECEPTION: Meaning(
         mark("Reception"),
-        mark("Who receives fastest?"),
+        mark("Fastest Matrix homeservers by reception"),
         mark(
-            "Homeservers with an echo bot, by the median time that pings from everybody take to "
-            "reach it, as the bot reports it."
+            "Which homeserver’s echo bot in %(room)s sees everybody’s !ping soonest: the median "
+            "time, as the bot reports it. Recorded at %(vantage)s."
         ),
     ),
 }
@@ -57,11 +58,19 @@ def encode(query: NoQuery, *, leave_out: frozenset[str] = frozenset(), **changes
     return "?" + urlencode(parameters) if parameters else ""
 
 
-def link_boards(path: str, query: NoQuery, current: BoardName, language: Language) -> list[Link]:
-    """A link for each board; `query` has a `board`."""
+def link_boards(
+    path: str,
+    query: NoQuery,
+    current: BoardName,
+    language: Language,
+    default: BoardName = BoardName.RESPONSE,
+) -> list[Link]:
+    """A link for each board; `query` has a `board`, which is left out where it is the default."""
     return [
         Link(
-            language.words.gettext(meaning.name), path + encode(query, board=name), name is current
+            language.words.gettext(meaning.name),
+            path + encode(query, board=None if name is default else name),
+            name is current,
         )
         for name, meaning in MEANINGS.items()
     ]

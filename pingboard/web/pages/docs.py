@@ -1,21 +1,49 @@
-"""/docs: Swagger UI on our own OpenAPI description, from our own files.
+"""/docs and /recipes: the HTTP API to try out, and to copy.
 
-FastAPI's page loads it from another site and starts it with an inline script; both are forbidden
-here. The package fastapi-swagger brings the files, `static/docs.js` starts it
-(see files).
+/docs is Swagger UI on our own OpenAPI description, from our own files: FastAPI's page loads it from
+another site and starts it with an inline script, and both are forbidden here. The package
+fastapi-swagger brings the files, `static/docs.js` starts it (see files).
 """
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from functools import cache
+from importlib.resources import files
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from markdown_it import MarkdownIt
 from starlette.responses import Response
 
-from pingboard.web.pages.layout import render
+from pingboard.web.pages.layout import TAG, PageQuery, render
 
-router = APIRouter(include_in_schema=False)
+EXAMPLE_SITE = "https://pingboard.example"
+EXAMPLE_HOST = "pingboard.example:8080"
+"""What stands in the recipes for this site's own address."""
+
+router = APIRouter(tags=[TAG], include_in_schema=False)
 
 
 @router.get("/docs")
-async def show_docs(request: Request) -> Response:
+async def show_docs(request: Request, _query: Annotated[PageQuery, Query()]) -> Response:
     """The page that shows `/openapi.json`."""
     return render(request, "docs.html", {})
+
+
+@router.get("/recipes")
+async def show_recipes(request: Request, _query: Annotated[PageQuery, Query()]) -> Response:
+    """Examples for several languages, with the address of this site."""
+    site = str(request.base_url).rstrip("/")
+    recipes = (
+        _render_recipes().replace(EXAMPLE_SITE, site).replace(EXAMPLE_HOST, request.url.netloc)
+    )
+    return render(request, "recipes.html", {"recipes": recipes})
+
+
+@cache
+def _render_recipes() -> str:
+    """`recipes.md` as HTML, without its heading; each block of code can be scrolled by keyboard."""
+    text = files("pingboard.web").joinpath("pages", "recipes.md").read_text(encoding="utf-8")
+    _heading, _, rest = text.partition("\n")
+    html: str = MarkdownIt().render(rest)
+    return html.replace("<pre>", '<pre tabindex="0">')

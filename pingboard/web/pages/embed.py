@@ -10,8 +10,9 @@ from starlette.responses import Response
 from pingboard.web import errors
 from pingboard.web.dependencies import GivenAll, Now
 from pingboard.web.pages import choices
-from pingboard.web.pages.board_view import BoardPageQuery, view
-from pingboard.web.pages.layout import TAG, language_of, render
+from pingboard.web.pages.board import describe_board
+from pingboard.web.pages.board_view import BoardPageQuery
+from pingboard.web.pages.layout import TAG, render
 
 ROWS = 10
 """Of the board, where nothing else is asked for."""
@@ -38,13 +39,7 @@ def show_embedded(
         )
     board = query.model_copy(update={"limit": None}).ask(given.boards, now)
     shown = query.model_copy(update={"limit": query.limit or ROWS})
-    context = {
-        "view": view(given.boards, board, shown),
-        "query": query,
-        "meaning": choices.MEANINGS[query.board],
-        "room": board.room_alias or board.room_id,
-        "window": choices.describe_window(query, board.window, language_of(request)),
-        "whole": "/" + choices.encode(query, limit=None),
-    }
+    context = describe_board(request, given.boards, shown, board)
+    context["whole"] = "/" + choices.encode(query, limit=None)
     policy = _POLICY + " ".join(given.embed_origins)
     return render(request, "embed.html", context, headers={"Content-Security-Policy": policy})

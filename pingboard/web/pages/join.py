@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
-from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
@@ -22,7 +21,7 @@ from pingboard.model import (
 from pingboard.profiles import Profile
 from pingboard.servername import is_server_name, server_of
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.pages.layout import TAG, PageQuery, render
+from pingboard.web.pages.layout import TAG, PageQuery, describe_room, render
 from pingboard.web.pages.remedies import REMEDIES
 
 SIMILAR = 3
@@ -66,15 +65,6 @@ class Check(NamedTuple):
     """names that may have been meant"""
 
 
-class Room(NamedTuple):
-    """Where to bring a bot."""
-
-    name: str
-    link: str
-    uri: str
-    """for a Matrix client on the same device (MSC2312)"""
-
-
 @router.get("/join")
 def show_join(
     request: Request, boards: GivenBoards, now: Now, query: Annotated[JoinQuery, Query()]
@@ -98,16 +88,6 @@ def show_join(
 def show_method(request: Request, _query: Annotated[PageQuery, Query()]) -> Response:
     """What is measured, and what it does not say."""
     return render(request, "method.html", {})
-
-
-def describe_room(name: str) -> Room:
-    """The links of a room's alias or ID.
-
-    https://spec.matrix.org/v1.16/appendices/#uris
-    """
-    kind, rest = ("r", name[1:]) if name.startswith("#") else ("roomid", name[1:])
-    uri = f"matrix:{kind}/{quote(rest, safe=':')}?action=join"
-    return Room(name, f"https://matrix.to/#/{quote(name, safe='!:')}", uri)
 
 
 def check(boards: Boards, room_id: str, window: Window, asked: str) -> Check:

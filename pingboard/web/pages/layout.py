@@ -6,6 +6,7 @@ have, besides what the page gives them:
 * `_()`, `ngettext()` and `{% trans %}`: the strings of the catalogue;
 * `language`: numbers and dates (`language.number(ms)`, `language.instant(at)`);
 * `url(path, **parameters)`: the address of another page, in the room and language of this one;
+* `origin`: the site's scheme and host;
 * `root`: the prefix below which the site is shown; what is no page is `{{ root }}/rankings.md`;
 * `static(name)`: the address of a file of ours.
 """
@@ -17,8 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.resources import files
-from typing import Any, Literal, cast
-from urllib.parse import urlencode
+from typing import Any, Literal, NamedTuple, cast
+from urllib.parse import quote, urlencode
 
 import jinja2
 from fastapi import Request
@@ -26,6 +27,7 @@ from pydantic import Field
 from starlette.responses import HTMLResponse
 
 from pingboard.web.pages.language import LANGUAGES, Language, find_language, get_language, mark
+from pingboard.web.pages.site import Site, find_package_links
 from pingboard.web.parameters import RoomQuery
 
 TAG = "pages"
@@ -33,7 +35,7 @@ TAG = "pages"
 
 NAVIGATION = {
     "/": mark("Board"),
-    "/matrix": mark("Matrix"),
+    "/matrix": mark("Heat map"),
     "/editions": mark("Editions"),
     "/join": mark("Join"),
     "/method": mark("Method"),
@@ -54,6 +56,15 @@ class PageQuery(RoomQuery):
     lang: Literal["en", "de"] | None = Field(
         None, description="Left out: what Accept-Language likes best."
     )
+
+
+class Room(NamedTuple):
+    """Where to bring a bot."""
+
+    name: str
+    link: str
+    uri: str
+    """for a Matrix client on the same device (MSC2312)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,25 +139,39 @@ def describe_frame(
         name: asked[name] for name in ("room", "lang") if keeps_choice and name in asked
     }
     url = partial(_address, root, kept)
+    site: Site = request.app.state.given.site
     return {
         "root": root,
+        "origin": f"{request.url.scheme}://{request.url.netloc}",
         "url": url,
         "static": partial(_static, root),
         "language": language,
         "navigation": [
             Link(
                 language.words.gettext(text),
-                url(there) if there != "/docs" else f"{root}/docs",
+                url(there),
                 path == there,
             )
             for there, text in NAVIGATION.items()
         ],
+        "site": site,
+        "package_links": find_package_links(),
         "rooms": _list_rooms(request, root + path, asked, room_id),
         "languages": [
             (Link(name, _query(root + path, {**asked, "lang": code}), code == language.code), code)
             for code, (name, _) in LANGUAGES.items()
         ],
     }
+
+
+def describe_room(name: str) -> Room:
+    """The links of a room's alias or ID.
+
+    https://spec.matrix.org/v1.16/appendices/#uris
+    """
+    kind, rest = ("r", name[1:]) if name.startswith("#") else ("roomid", name[1:])
+    uri = f"matrix:{kind}/{quote(rest, safe=':')}?action=join"
+    return Room(name, f"https://matrix.to/#/{quote(name, safe='!:')}", uri)
 
 
 @cache

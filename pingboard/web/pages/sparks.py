@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 PARTS = 28
 """Of a window, a point each; of a week each has six hours."""
@@ -18,18 +19,15 @@ STEP, HEIGHT = 4, 24
 
 
 def draw_spark(trend: Sequence[float | None], median_ms: float) -> str:
-    """The line as the `d` of an SVG path; a part without samples is a gap, a lone one a dot."""
-    drawn: list[str] = []
-    at: int | None = None
-    for number, ms in enumerate(trend):
-        if ms is None:
-            at = None
-            continue
-        y = _height(ms, median_ms)
-        # Relative steps repeat, and so compress better than positions.
-        drawn.append(f"M{number * STEP} {y}h0" if at is None else f"l{STEP} {y - at}")
-        at = y
-    return "".join(drawn)
+    """Return the line as the `d` of an SVG path: joined over gaps, a dot where one part is all."""
+    points = [
+        (number * STEP, _height(ms, median_ms)) for number, ms in enumerate(trend) if ms is not None
+    ]
+    if not points:
+        return ""
+    # Relative steps repeat, and so compress better than positions.
+    steps = [f"l{x - before_x} {y - before_y}" for (before_x, before_y), (x, y) in pairwise(points)]
+    return f"M{points[0][0]} {points[0][1]}{''.join(steps) or 'h0'}"
 
 
 def _height(ms: float, median_ms: float) -> int:

@@ -1,4 +1,4 @@
-// The board, alive: sorts, searches, and follows new pongs. The server renders all that is shown;
+// The board, live: sorts, searches, and follows new pongs. The server renders all that is shown;
 // this asks for the same page again and puts what has changed into this one, row by row.
 const find = (id, page = document) => page.getElementById(id);
 const live = find("live");
@@ -7,7 +7,7 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 const SOON_MS = 1000;
 const PAUSE_MS = 5000; // however many pongs come
-// Thousands of rows are loaded anew faster than compared: then this only says what is new.
+// Thousands of rows are reloaded faster than compared: then this only says what is new.
 const isMany = document.querySelectorAll("#board tbody tr").length > 1000;
 
 let updatedAt = performance.now();
@@ -28,17 +28,16 @@ async function refresh() {
 }
 
 function show(page) {
-  // From waiting to a board, or back: too much is different.
-  if (!find("look", page) !== !form) return location.reload();
+  // From waiting to a board, or from live to stale: too much is different.
+  if (!find("look", page) !== !form || !find("live", page)) return location.reload();
   const table = find("board"), fresh = find("board", page);
   if (table && fresh) {
-    replace(table.caption, fresh.caption);
     replace(table.tHead, fresh.tHead);
     showRows(table.tBodies[0], fresh.tBodies[0]);
   } else {
     replace(find("rows"), find("rows", page));
   }
-  for (const id of ["choices", "markdown"]) replace(find(id), find(id, page));
+  for (const id of ["summary", "choices", "markdown"]) replace(find(id), find(id, page));
   if (form) find("said").dataset.found = find("said", page).dataset.found;
   form?.querySelector("button").replaceWith(form && find("look", page).querySelector("button"));
 }
@@ -85,7 +84,7 @@ function move(row, before, isChanged) {
   }
 }
 
-// Looking: what is chosen stands in the address, so that it can be shared and stays while it lives.
+// Search and sort: the choice is in the address, so that it can be shared and outlives a refresh.
 async function look(submitter) {
   const chosen = [...new FormData(form, submitter)].filter(([name, value]) => name !== "q" || value);
   const query = new URLSearchParams(chosen).toString();

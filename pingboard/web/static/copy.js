@@ -1,9 +1,11 @@
-// Copies what `data-copy` holds, or the text of the element whose id `data-copy-from` names. A file,
-// because the page's policy forbids inline scripts.
-for (const button of document.querySelectorAll("button[data-copy], button[data-copy-from]")) {
+// Copies what `data-copy` holds, or the text of the element whose id `data-copy-from` names; a link
+// that has one of them leads to the same text where there is no script. A file, because the page's
+// policy forbids inline scripts.
+for (const button of document.querySelectorAll("[data-copy], [data-copy-from]")) {
   const label = button.textContent;
   button.hidden = false;
-  button.addEventListener("click", async () => {
+  button.addEventListener("click", async (event) => {
+    event.preventDefault();
     const { copy: text, copyFrom, copied, failed } = button.dataset;
     const isCopied = await copy(text ?? document.getElementById(copyFrom).textContent);
     button.textContent = isCopied ? copied : failed;

@@ -1,0 +1,76 @@
+"""What the first screen holds, without scrolling: enough rows, and none too high."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.async_api import Browser
+
+from tests.browser.conftest import origin_of
+from tests.browser.data import make_crowd
+from tests.browser.tabs import open_tab
+from tests.web.site import serve
+
+MAX_ROW_PX = 40
+HOMESERVERS = 150
+SHOWN_ROWS = 50
+LIST_ROWS = """rows => rows.map(row => {
+  const { height, bottom } = row.getBoundingClientRect();
+  return [height, bottom];
+})"""
+LIST_WRAPPED = """cells => cells.filter(cell => {
+  const range = document.createRange();
+  range.selectNodeContents(cell.querySelector("bdi"));
+  return new Set([...range.getClientRects()].map(box => Math.round(box.top))).size > 1;
+}).map(cell => cell.textContent)"""
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A site with many homeservers."""
+    engine = make_crowd(tmp_path_factory.mktemp("crowd"), HOMESERVERS)
+    with serve(engine) as client:
+        yield origin_of(client)
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "least"),
+    [(320, 640, 3), (390, 844, 6), (768, 1024, 16), (1280, 800, 12), (1920, 1080, 20)],
+)
+async def test_rows_are_low_and_enough_of_them_are_on_the_first_screen(
+    browser: Browser, crowd: str, width: int, height: int, least: int
+) -> None:
+    async with open_tab(browser, crowd, width=width) as tab:
+        await tab.set_viewport_size({"width": width, "height": height})
+        await tab.goto("/")
+        rows = await tab.locator("#board tbody tr").evaluate_all(LIST_ROWS)
+        assert len(rows) == SHOWN_ROWS
+        assert max(row_height for row_height, _ in rows) <= (MAX_ROW_PX if width > 320 else 56)
+        assert sum(bottom <= height for _, bottom in rows) >= least
+        header = await tab.locator("header.top").bounding_box()
+        assert header is not None
+        assert header["height"] <= 50
+
+
+async def test_the_head_stays_while_one_scrolls_and_all_can_be_shown(
+    browser: Browser, crowd: str
+) -> None:
+    async with open_tab(browser, crowd) as tab:
+        await tab.goto("/")
+        await tab.locator("#board tbody tr").nth(40).scroll_into_view_if_needed()
+        head = await tab.locator("#board thead th").first.bounding_box()
+        assert head is not None
+        assert head["y"] == 0
+        await tab.get_by_role("link", name="Show all 150").click()
+        assert await tab.locator("#board tbody tr").count() == HOMESERVERS
+
+
+@pytest.mark.parametrize("width", [700, 800, 900])
+async def test_names_stay_whole_where_other_columns_have_gone(
+    browser: Browser, address: str, width: int
+) -> None:
+    async with open_tab(browser, address, width=width) as tab:
+        await tab.goto("/")
+        assert await tab.locator("#board tbody th").evaluate_all(LIST_WRAPPED) == []
