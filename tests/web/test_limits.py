@@ -126,6 +126,8 @@ def test_everything_works_below_a_prefix(store: Engine, prefix_kept: bool) -> No
         assert client.get(f"{path}/openapi.json").json()["servers"] == [{"url": "/ping"}]
         links = re.findall(r'(?:src|href)="([^"#][^"]*)"', page + client.get(f"{path}/docs").text)
         for link in links:
+            if link.startswith("https://matrix.to/#/"):
+                continue
             assert link.startswith("/ping/")
             assert client.get(link.replace("&amp;", "&")).status_code == 200
     assert len(links) > 12
