@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.request import url2pathname
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 
 from pingboard.model import ConfigurationError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Alembic is imported where tables are changed: what only reads starts without it.
+    from sqlalchemy import ExceptionContext
+
+# Alembic is imported where tables are changed, and psycopg for a PostgreSQL URL: what reads SQLite
+# starts without them, in half the time.
 
 __all__ = ["Connection", "Engine", "is_current", "migrate", "open_engine", "read_snapshot"]
 
@@ -40,6 +45,15 @@ _LASTING = {
 }
 """What does not pass by itself, by a part of what the driver says, and what helps."""
 
+_PRIVATE = 0o600
+"""Of a file: its owner reads and writes it, nobody else."""
+
+MIGRATION_LOCK = 0x70696E676D696772
+"""`pingmigr` in ASCII: the key of the advisory lock under which tables are changed."""
+
+MIGRATION_WAIT_S = 60
+"""How long that lock, or one that a query holds on a table, is waited for."""
+
 _EXAMPLE = "for example PINGBOARD_DATABASE_URL=sqlite:///pingboard.db"
 
 
@@ -48,43 +62,50 @@ class PassingStoreError(StoreError):
 
 
 def open_engine(url: str, *, read_only: bool = False) -> Engine:
-    """An engine for a `sqlite:///FILE` or `postgresql://...` URL; opens no connection yet.
+    """Return an engine for `sqlite:///FILE` or `postgresql://...`; opens no connection yet.
 
     `read_only` refuses writes in the database itself: on SQLite only the worker may write
     (versions before 3.51.3 can corrupt a WAL database when two connections checkpoint at once).
-    Raises ConfigurationError for a URL that is neither.
+    Raises ConfigurationError for a URL that is neither. What a driver says later of a database
+    that is away or damaged comes as PassingStoreError or StoreError, from reads too.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise ConfigurationError(f"PINGBOARD_DATABASE_URL is not a URL; {_EXAMPLE}") from None
-    if parsed.drivername in ("postgresql", "postgres"):
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    backend = parsed.get_backend_name()
-    if backend == "sqlite":
-        return _open_sqlite(parsed.database, read_only=read_only)
-    if backend == "postgresql":
-        options = {"options": "-c default_transaction_read_only=on"} if read_only else {}
-        return create_engine(parsed, connect_args=options, pool_pre_ping=True)
-    raise ConfigurationError(
-        f"PINGBOARD_DATABASE_URL names {backend!r}, which is neither sqlite nor postgresql; "
-        f"{_EXAMPLE}"
-    )
+    scheme, separator, rest = url.partition("://")
+    kind = scheme.partition("+")[0]
+    if not separator:
+        raise ConfigurationError(f"PINGBOARD_DATABASE_URL is not a URL; {_EXAMPLE}")
+    if kind == "sqlite":
+        engine = _open_sqlite(rest, read_only=read_only)
+    elif kind in ("postgresql", "postgres"):
+        from pingboard.store import postgresql
+
+        engine = postgresql.open_engine(rest, read_only=read_only)
+    else:
+        raise ConfigurationError(
+            f"PINGBOARD_DATABASE_URL names {kind!r}, which is neither sqlite nor postgresql; "
+            f"{_EXAMPLE}"
+        )
+    event.listen(engine, "handle_error", _translate_error)
+    return engine
 
 
-def _open_sqlite(database: str | None, *, read_only: bool) -> Engine:
-    if database is None or database == ":memory:":
+def _open_sqlite(rest: str, *, read_only: bool) -> Engine:
+    """Open the file that is named behind `sqlite:///`, whatever characters its path has."""
+    if rest in ("", "/", "/:memory:") or not rest.startswith("/") or "\0" in rest:
         raise ConfigurationError(
             f"PINGBOARD_DATABASE_URL names no file, and every sample has to be kept; {_EXAMPLE}"
         )
-    path = Path(database).absolute()
-
-    mode = "ro" if read_only else "rwc"
+    path = Path(rest[1:]).absolute()
+    query = {"mode": "ro" if read_only else "rwc", "uri": "true"}
     engine = create_engine(
-        f"sqlite:///{path.as_uri()}?mode={mode}&uri=true",
+        # Not as text: what SQLAlchemy reads from text it unquotes, and cuts at a question mark.
+        URL.create("sqlite", database=path.as_uri(), query=query),
         # isolation_level None: transactions are begun below, not by the driver's own guess.
         connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None},
     )
+
+    def keep_private(*_: object) -> None:
+        if not read_only:
+            make_private(path)
 
     def set_up(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
@@ -101,9 +122,45 @@ def _open_sqlite(database: str | None, *, read_only: bool) -> Engine:
         only_reads = read_only or connection.get_execution_options().get("only_reads", False)
         connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")
 
+    event.listen(engine, "do_connect", keep_private)
     event.listen(engine, "connect", set_up)
     event.listen(engine, "begin", begin)
     return engine
+
+
+def find_file(engine: Engine) -> Path:
+    """Return the file of a SQLite engine."""
+    return Path(url2pathname(str(engine.url.database).removeprefix("file://")))
+
+
+def make_private(path: Path) -> None:
+    """Make a database file that only its owner can read, and close those that others can.
+
+    It may hold a login's token. What belongs to another user stays as it is.
+    """
+    with suppress(OSError):  # what is wrong with the folder SQLite says better
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE))
+    for suffix in ("", "-wal", "-shm", "-journal", ".lock"):
+        file = path.with_name(path.name + suffix)
+        with suppress(OSError):
+            if file.stat().st_mode & 0o077:
+                file.chmod(_PRIVATE)
+
+
+def _translate_error(context: ExceptionContext) -> StoreError | None:
+    """Return what a driver's error means, or None where it is a mistake of ours.
+
+    A ping of the pool must stay the driver's own: it decides whether to connect again.
+    """
+    error = context.sqlalchemy_exception or context.original_exception
+    if context.is_pre_ping or isinstance(error, IntegrityError):
+        return None
+    reason = _first_line(error)
+    is_away = isinstance(error, OperationalError | InterfaceError) or context.is_disconnect
+    is_away |= isinstance(context.original_exception, sqlite3.OperationalError)
+    if not is_away and not any(word in reason for word in _LASTING):
+        return None
+    return _explain(error)
 
 
 @contextmanager
@@ -124,6 +181,7 @@ def migrate(engine: Engine) -> None:
     Raises StoreError for a database that can't be opened or is newer than this pingboard.
     """
     with explained(), engine.begin() as connection:
+        _wait_for_turn(connection)
         current = _read_schema(connection)
         known = _known_schemas()
         if current == known[-1]:
@@ -142,6 +200,16 @@ def migrate(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
+def _wait_for_turn(connection: Connection) -> None:
+    """Let one process at a time change tables: on PostgreSQL others wait here, for a while.
+
+    SQLite's transaction has the right to write from its beginning.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL lock_timeout = '{MIGRATION_WAIT_S}s'"))
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+
+
 def back_up(engine: Engine, target: Path) -> None:
     """Copy a SQLite database to a new file, whole and consistent, also while it is written to.
 
@@ -153,23 +221,31 @@ def back_up(engine: Engine, target: Path) -> None:
             "PINGBOARD_DATABASE_URL is PostgreSQL; back it up with pg_dump, "
             "for example pg_dump --format=custom --file=pingboard.dump URL"
         )
-    if target.exists():
-        raise ConfigurationError(f"{target} is there already; name a new file")
-    # The driver's own connection: VACUUM takes a transaction of its own, and refuses ours.
-    connection = engine.raw_connection()
+    if not find_file(engine).exists():
+        raise ConfigurationError(
+            f"PINGBOARD_DATABASE_URL: there is no database {find_file(engine)} to copy"
+        )
     try:
-        connection.cursor().execute("VACUUM INTO ?", (str(target),))
-    except sqlite3.Error as error:
+        # VACUUM takes an empty file for a new one, and this one only its owner can read.
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _PRIVATE))
+    except FileExistsError:
+        raise ConfigurationError(f"{target} is there already; name a new file") from None
+    except OSError as error:
+        raise ConfigurationError(f"{target} can't be written: {error.strerror}") from None
+    try:
+        # The driver's own connection: VACUUM takes a transaction of its own, and refuses ours.
+        with closing(engine.raw_connection()) as connection:
+            connection.cursor().execute("VACUUM INTO ?", (str(target),))
+    except (sqlite3.Error, StoreError) as error:
+        target.unlink()
         raise StoreError(
             f"PINGBOARD_DATABASE_URL: it can't be copied to {target}: {error}"
         ) from None
-    finally:
-        connection.close()
 
 
 def is_current(engine: Engine) -> bool:
     """Whether the tables are those of this version; False also for an absent SQLite file."""
-    if engine.dialect.name == "sqlite" and not _sqlite_exists(engine):
+    if engine.dialect.name == "sqlite" and not find_file(engine).exists():
         return False
     with explained(), engine.connect() as connection:
         return _read_schema(connection) == _known_schemas()[-1]
@@ -188,31 +264,32 @@ def _known_schemas() -> list[str]:
     return sorted(path.name[:4] for path in (_migrations() / "versions").glob("[0-9]*.py"))
 
 
-def _sqlite_exists(engine: Engine) -> bool:
-    try:
-        engine.connect().close()
-    except OperationalError:
-        return False
-    return True
-
-
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn what a driver raises into StoreError, and what may pass into PassingStoreError.
+    """Turn what a driver raises into StoreError, and what may pass into PassingStoreError."""
+    try:
+        yield
+    except (DBAPIError, sqlite3.Error) as error:  # the driver's own, where it is asked directly
+        raise _explain(error) from error
+
+
+def _explain(error: BaseException) -> StoreError:
+    """Return a driver's error as ours.
 
     A database that is locked, full, restarting or out of reach may be well in a moment; one that
     is damaged, read-only or of another schema is not.
     """
-    try:
-        yield
-    except (DBAPIError, sqlite3.Error) as error:  # the driver's own, where it is asked directly
-        reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
-        passing = isinstance(error, OperationalError | InterfaceError | sqlite3.OperationalError)
-        passing |= getattr(error, "connection_invalidated", False)
-        remedy = next((what for word, what in _LASTING.items() if word in reason), None)
-        kind = PassingStoreError if passing and remedy is None else StoreError
-        text = f"PINGBOARD_DATABASE_URL: the database can't be used: {reason}{remedy or ''}"
-        raise kind(text) from error
+    passing = isinstance(error, OperationalError | InterfaceError | sqlite3.OperationalError)
+    passing |= getattr(error, "connection_invalidated", False)
+    reason = _first_line(error)
+    remedy = next((what for word, what in _LASTING.items() if word in reason), None)
+    kind = PassingStoreError if passing and remedy is None else StoreError
+    return kind(f"PINGBOARD_DATABASE_URL: the database can't be used: {reason}{remedy or ''}")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(getattr(error, "orig", error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _migrations() -> Path:

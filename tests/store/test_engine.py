@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,15 +13,18 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from pingboard.model import Batch, ConfigurationError, StoreError
 from pingboard.store.engine import (
+    MIGRATION_LOCK,
     Engine,
+    PassingStoreError,
     _known_schemas,
     _migrations,
     back_up,
+    find_file,
     is_current,
     migrate,
     open_engine,
@@ -71,7 +76,7 @@ def test_a_database_of_a_newer_pingboard_is_refused(engine: Engine) -> None:
 
 def test_a_read_only_engine_can_not_write(engine: Engine, database_url: str) -> None:
     reader = open_engine(database_url, read_only=True)
-    with pytest.raises(SQLAlchemyError, match=r"(?i)read-?only"):
+    with pytest.raises((StoreError, SQLAlchemyError), match=r"(?i)read-?only"):
         Ingest(reader, "x").record(Batch([], [make_sample()]))
     reader.dispose()
 
@@ -97,8 +102,135 @@ def test_a_folder_that_does_not_exist_is_refused_in_one_line(tmp_path: Path) -> 
         migrate(open_engine(f"sqlite:///{tmp_path}/none/a.db"))
 
 
+@pytest.mark.parametrize("folder", ["C#/app", "a?b", "x%41y", "%23", "ä ö", "a:b@c"])
+def test_the_file_stands_where_its_path_says(tmp_path: Path, folder: str) -> None:
+    file = tmp_path / folder / "pingboard.db"
+    file.parent.mkdir(parents=True)
+    engine = open_engine(f"sqlite:///{file}")
+    migrate(engine)
+    assert find_file(engine) == file
+    assert file.exists()
+    reader = open_engine(f"sqlite:///{file}", read_only=True)
+    assert is_current(reader)
+    with pytest.raises(StoreError, match="readonly"), reader.begin() as connection:
+        connection.execute(text("CREATE TABLE a (b INTEGER)"))
+    reader.dispose()
+    engine.dispose()
+    tops = {"C#/app": "C#"}
+    assert [path.name for path in tmp_path.iterdir()] == [tops.get(folder, folder)]
+
+
+def test_database_and_copy_are_private_also_where_they_were_not(tmp_path: Path) -> None:
+    file = tmp_path / "a.db"
+    engine = open_engine(f"sqlite:///{file}")
+    migrate(engine)
+    engine.dispose()
+    file.chmod(0o644)
+    engine = open_engine(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE a (b INTEGER)"))
+        back_up(open_engine(f"sqlite:///{file}", read_only=True), tmp_path / "b.db")
+        modes = {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(["a.db", "a.db-wal", "a.db-shm", "b.db"], "0o600")
+    engine.dispose()
+
+
+def test_a_copy_of_no_database_is_refused(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/none.db", read_only=True)
+    with pytest.raises(ConfigurationError, match=r"there is no database .*none\.db to copy"):
+        back_up(engine, tmp_path / "b.db")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
-    "url", ["pingboard.db", "mysql://localhost/x", "sqlite://", "sqlite:///:memory:"]
+    "address",
+    [
+        "postgresql://u:hunter@2@h/x",
+        "postgresql://u:hunter/2@h/x",
+        "postgresql://u:hunter%zz2@h/x",
+        "postgresql://u:hunter2@h:port/x",
+        "postgresql://u:hunter2@h:99999/x",
+        "postgresql://u:hunter2@[::1/x",
+        "postgresql://u:hunter2@h/x?nonsense=1",
+    ],
+)
+def test_a_postgresql_address_that_can_not_be_read_is_refused_without_its_secret(
+    address: str,
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"^PINGBOARD_DATABASE_URL: ") as raised:
+        open_engine(address)
+    assert "hunter" not in str(raised.value)
+    assert "2@" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql+psycopg2", "postgresql+asyncpg"])
+def test_postgresql_addresses_of_other_tools_work(postgresql_database: str, scheme: str) -> None:
+    engine = open_engine(postgresql_database.replace("postgresql", scheme, 1))
+    migrate(engine)
+    assert is_current(engine)
+    engine.dispose()
+
+
+def test_a_list_of_postgresql_hosts_works_for_readers_too(postgresql_database: str) -> None:
+    folder = make_url(postgresql_database).query["host"]
+    name = make_url(postgresql_database).database
+    address = (
+        f"postgresql:///{name}?user=postgres&host=/nowhere,{folder}&target_session_attrs=read-write"
+    )
+    for read_only in (False, True):
+        engine = open_engine(address, read_only=read_only)
+        with engine.connect() as connection:
+            is_read_only = connection.execute(text("SHOW transaction_read_only")).scalar_one()
+        assert is_read_only == ("on" if read_only else "off")
+        engine.dispose()
+
+
+def test_a_database_server_that_is_away_is_one_line_and_passes() -> None:
+    engine = open_engine("postgresql://u:hunter2@127.0.0.1:1/x", read_only=True)
+    with pytest.raises(PassingStoreError, match=r"connection .* refused") as raised:
+        engine.connect()
+    assert "hunter2" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+STARTER = """
+import sys
+from pingboard.store.engine import is_current, migrate, open_engine
+engine = open_engine(sys.argv[1])
+input()
+migrate(engine)
+assert is_current(engine)
+"""
+
+
+def test_four_processes_that_start_at_once_make_the_tables_once(database_url: str) -> None:
+    command = [sys.executable, "-c", STARTER, database_url]
+    pipe = subprocess.PIPE
+    starters = [subprocess.Popen(command, stdin=pipe, stderr=pipe, text=True) for _ in range(4)]
+    for starter in starters:
+        assert starter.stdin is not None
+        starter.stdin.write("\n")
+        starter.stdin.flush()
+    errors = [starter.communicate(timeout=60)[1] for starter in starters]
+    assert [starter.returncode for starter in starters] == [0, 0, 0, 0], errors
+
+
+def test_tables_that_somebody_else_changes_are_waited_for_with_a_limit(
+    postgresql_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pingboard.store.engine.MIGRATION_WAIT_S", 1)
+    engine = open_engine(postgresql_database)
+    with engine.begin() as connection:
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+        with pytest.raises(PassingStoreError, match=r"lock timeout"):
+            migrate(engine)
+    migrate(engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "url", ["pingboard.db", "mysql://localhost/x", "sqlite://", "sqlite:///", "sqlite:///:memory:"]
 )
 def test_a_url_of_another_kind_is_refused_with_an_example(url: str) -> None:
     with pytest.raises(ConfigurationError, match="for example PINGBOARD_DATABASE_URL="):
