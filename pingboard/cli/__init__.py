@@ -1,6 +1,6 @@
 """The commands. This package is the only place where the parts are wired together.
 
-    run     worker and API in one process; with nothing configured, on a lab of its own
+    run     worker and API, a process each; with nothing configured, on a lab of its own
     worker  the worker alone            serve   the API alone, needs no account
     echo    the echo bot                lab     a local network of real homeservers
     table   a board, drawn or Markdown  section the section for This Week in Matrix
@@ -86,7 +86,7 @@ def main() -> NoReturn:
 
 @app.command()
 def run() -> None:
-    """Run worker and API in one process. With no account configured, on a lab of its own."""
+    """Run worker and API, a process each. With no account configured, on a lab of its own."""
     settings = start()
     jobs.until_stopped(jobs.run(settings))
 
@@ -100,14 +100,16 @@ def worker() -> None:
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    listener_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
     """Serve the boards of the database; needs no account."""
     settings = start()
     with (
-        serving.open_listener(settings) as listener,
+        serving.open_listener(settings, listener_fd) as listener,
         serving.open_server(settings, listener) as server,
     ):
-        jobs.until_stopped(jobs.serve(server))
+        jobs.until_stopped(jobs.serve(server, is_alone=listener_fd is None))
 
 
 @app.command()

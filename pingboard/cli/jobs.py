@@ -6,8 +6,9 @@ import contextlib
 import gc
 from typing import TYPE_CHECKING
 
+from pingboard.cli.api_process import api_process, run_beside
 from pingboard.cli.labs import lab_settings
-from pingboard.cli.serving import open_listener, open_server
+from pingboard.cli.serving import listener_url, open_listener
 from pingboard.cli.start import say, writable
 from pingboard.cli.working import account_key, account_of, database, made_worker
 
@@ -17,28 +18,30 @@ if TYPE_CHECKING:
     from pingboard.settings import Settings
     from pingboard.web.server import Server
 
+STOP_TIMEOUT_S = 9.0
+"""How long to wait for an end in order after Ctrl-C or SIGTERM."""
+
 _USUAL = gc.get_threshold()
 
 # What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
 
 
 async def run(settings: Settings) -> None:
-    """Worker and API."""
+    """The worker in this process, the API in one beside it."""
     async with contextlib.AsyncExitStack() as stack:
         if not settings.wants_lab:
             settings.require_account()
         listener = stack.enter_context(open_listener(settings))
+        url = listener_url(listener)
         engine, lease = await stack.enter_async_context(database(settings))
         if settings.wants_lab:
             settings = await stack.enter_async_context(lab_settings(settings))
-        server = stack.enter_context(open_server(settings, listener))
-        async with made_worker(settings, engine, lease) as worker:
-            server.start()
-            stack.callback(server.stop)
-            say(f"pingboard is at {server.url}")
-            say(f"  the table to paste: {server.url}rankings.md")
-            say("  Ctrl-C ends it")
-            await worker.run()
+        api = await stack.enter_async_context(api_process(settings, listener))
+        worker = await stack.enter_async_context(made_worker(settings, engine, lease))
+        say(f"pingboard is at {url}")
+        say(f"  the table to paste: {url}rankings.md")
+        say("  Ctrl-C ends it")
+        await run_beside(worker.run(), api)
 
 
 async def work(settings: Settings) -> None:
@@ -50,13 +53,14 @@ async def work(settings: Settings) -> None:
         await worker.run()
 
 
-async def serve(server: Server) -> None:
-    """The API alone."""
+async def serve(server: Server, *, is_alone: bool) -> None:
+    """The API, alone or beside a worker that says where it is."""
     import asyncio
 
     server.start()
     try:
-        say(f"pingboard serves {server.url}")
+        if is_alone:
+            say(f"pingboard serves {server.url}")
         await asyncio.Event().wait()
     finally:
         server.stop()
@@ -89,8 +93,13 @@ def until_stopped(work: Coroutine[None, None, None]) -> None:
 
     async def stoppable() -> None:
         task = asyncio.ensure_future(work)
+
+        def stop() -> None:
+            _end_by_force_later()
+            task.cancel()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+            asyncio.get_running_loop().add_signal_handler(number, stop)
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
@@ -98,3 +107,20 @@ def until_stopped(work: Coroutine[None, None, None]) -> None:
     gc.freeze()
     gc.set_threshold(*_USUAL)
     asyncio.run(stoppable())
+
+
+def _end_by_force_later() -> None:
+    """End this process where it has not ended in time: a database can keep a thread for ever.
+
+    What is not committed by then comes again: the sync token was not committed either.
+    """
+    import os
+    import threading
+
+    def end() -> None:
+        say("pingboard: the last write does not end, the database is locked or away; leaving it")
+        os._exit(0)
+
+    timer = threading.Timer(STOP_TIMEOUT_S, end)
+    timer.daemon = True
+    timer.start()

@@ -17,11 +17,31 @@ if TYPE_CHECKING:
 # What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
 
 
-def open_listener(settings: Settings) -> socket.socket:
-    """The port, taken before anything slow is started: it may be another program's."""
+API_NICENESS = 5
+"""So much below the worker's is the priority of an API beside it."""
+
+
+def open_listener(settings: Settings, inherited_fd: int | None = None) -> socket.socket:
+    """The port, taken before anything slow is started: it may be another program's.
+
+    Or that of the worker that this API runs beside, to which it leaves the processor first.
+    """
+    import os
+    import socket
+
     from pingboard.web.server import listen
 
-    return listen(settings.host, settings.port)
+    if inherited_fd is None:
+        return listen(settings.host, settings.port)
+    os.nice(API_NICENESS)
+    return socket.socket(fileno=inherited_fd)
+
+
+def listener_url(listener: socket.socket) -> str:
+    """Where a browser on this machine finds it; ends in `/`."""
+    from pingboard.web.server import url_of
+
+    return url_of(listener)
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ class Server:
         *,
         before_stop: Callable[[], None] = lambda: None,
     ) -> None:
-        self.url = _url_of(listener)
+        self.url = url_of(listener)
         """Where a browser on this machine finds it; ends in `/`."""
         self._listener = listener
         self._before_stop = before_stop
@@ -125,7 +125,8 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigurationError(_explain_host(host)) from error
 
 
-def _url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket) -> str:
+    """Return where a browser on this machine finds a listener; ends in `/`."""
     host, port = listener.getsockname()[:2]
     if host in ("0.0.0.0", "::"):
         host = "localhost"

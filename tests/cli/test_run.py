@@ -1,0 +1,113 @@
+"""Worker and API are two processes, and end together. The homeserver is one that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.commands import end_of, start
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def niceness_of(pid: int) -> int:
+    return os.getpriority(os.PRIO_PROCESS, pid)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+async def until_gone(pid: int, within_s: float = 10) -> None:
+    async with asyncio.timeout(within_s):
+        while is_alive(pid):  # noqa: ASYNC110 (another process decides)
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture
+async def run(tmp_path: Path, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`pingboard run` once its API answers."""
+    settings = {
+        "HOMESERVER": "http://127.0.0.1:1",
+        "ACCESS_TOKEN": "token",
+        "ROOMS": "#ping:example.org",
+        "PORT": str(port),
+    }
+    process = await start("run", settings, tmp_path)
+    try:
+        await _until_it_serves(port)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def _until_it_serves(port: int, within_s: float = 60) -> None:
+    async with asyncio.timeout(within_s), httpx.AsyncClient() as client:
+        while True:
+            try:
+                await client.get(f"http://127.0.0.1:{port}/healthz")
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+async def test_the_api_leaves_the_processor_to_the_worker(
+    run: asyncio.subprocess.Process,
+) -> None:
+    [api] = children_of(run.pid)
+    assert niceness_of(api) > niceness_of(run.pid)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_both_in_order(
+    run: asyncio.subprocess.Process, how: signal.Signals
+) -> None:
+    [api] = children_of(run.pid)
+    run.send_signal(how)
+    ended = await end_of(run, within_s=10)
+    assert ended.code == 0
+    assert "Traceback" not in ended.stderr
+    assert not is_alive(api)
+
+
+async def test_a_worker_that_is_killed_takes_the_api_with_it(
+    run: asyncio.subprocess.Process, port: int
+) -> None:
+    [api] = children_of(run.pid)
+    run.kill()
+    await until_gone(api)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+async def test_an_api_that_ends_is_said_and_ends_the_worker(
+    run: asyncio.subprocess.Process,
+) -> None:
+    [api] = children_of(run.pid)
+    os.kill(api, signal.SIGKILL)
+    ended = await end_of(run)
+    assert ended.code == 1
+    assert ended.stderr.splitlines()[-1] == (
+        "pingboard: the API has ended with exit code -9, so the worker is ended too"
+    )
