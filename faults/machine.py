@@ -183,7 +183,6 @@ class WorkerMachine(RuleBasedStateMachine):
             interval=timedelta(days=1),
             vantage="model",
             backfill=timedelta(days=7),
-            on_alive=_nothing,
         )
         self._running = asyncio.create_task(self._worker.run())
 
@@ -259,7 +258,3 @@ def run(machine: type[WorkerMachine], examples: int, steps: int) -> None:
                 suppress_health_check=list(HealthCheck),
             ),
         )
-
-
-async def _nothing() -> None:
-    pass

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from pingboard.cli.sources import Read
     from pingboard.records import Record
-    from pingboard.store.engine import Engine
     from pingboard.store.imports import Importer
 
 CHUNK = 20_000
@@ -92,11 +91,12 @@ def _import(form: str, source: str, rejected: Path | None) -> None:
 
     from pingboard.cli.sources import READERS, Counted, open_source
     from pingboard.store.imports import Importer
+    from pingboard.store.lease import hold_lease
 
     settings = configured()
     with (
         writable(settings) as engine,
-        _leased(engine),
+        hold_lease(engine),
         _progress() as progress,
         Refusals(rejected) as refusals,
     ):
@@ -165,18 +165,6 @@ class Refusals:
             say(f"  all of them are in {self._path}")
         elif self._count > SHOWN:
             say("  --rejected FILE lists all of them")
-
-
-@contextlib.contextmanager
-def _leased(engine: Engine) -> Iterator[None]:
-    """The right to write; LeaseError while a worker has it."""
-    from pingboard.store.lease import take_lease
-
-    lease = take_lease(engine)
-    try:
-        yield
-    finally:
-        lease.release()
 
 
 def _progress() -> Progress:

@@ -32,9 +32,12 @@ async def database(settings: Settings) -> AsyncIterator[tuple[Engine, Lease]]:
     """
     import asyncio
 
+    from pingboard.cli.supervisor import tell_supervisor
     from pingboard.store.engine import PassingStoreError
+    from pingboard.store.lease import SETTLE_S
 
     told = ""
+    was_standby = False
     while True:
         # A start that waits is a start that worked, to a supervisor.
         tell_supervisor("READY=1", "WATCHDOG=1")
@@ -47,11 +50,14 @@ async def database(settings: Settings) -> AsyncIterator[tuple[Engine, Lease]]:
             is_standby = isinstance(error, LeaseError)
             if is_standby and settings.database_url.startswith("sqlite"):
                 raise
+            was_standby |= is_standby
             if str(error) != told:
                 told = str(error)
                 say(f"pingboard: {error}; {'standing by' if is_standby else 'waiting for it'}")
             await asyncio.sleep(RETRY_S)
     async with opened:
+        if was_standby:
+            await asyncio.sleep(SETTLE_S)
         if told:
             say("pingboard: the database is ours now")
         yield engine, lease
@@ -60,23 +66,12 @@ async def database(settings: Settings) -> AsyncIterator[tuple[Engine, Lease]]:
 def _open_database(
     settings: Settings, stack: contextlib.AsyncExitStack[bool | None]
 ) -> tuple[Engine, Lease]:
-    from pingboard.store.engine import explained
     from pingboard.store.lease import take_lease
 
     engine = stack.enter_context(writable(settings))
-    with explained():
-        lease = take_lease(engine)
+    lease = take_lease(engine)
     stack.callback(lease.release)
     return engine, lease
-
-
-def tell_supervisor(*states: str) -> None:
-    """Tell systemd, where it started us."""
-    from sdnotify import SystemdNotifier
-
-    systemd = SystemdNotifier()
-    for state in states:
-        systemd.notify(state)
 
 
 @contextlib.asynccontextmanager
@@ -84,14 +79,17 @@ async def made_worker(settings: Settings, engine: Engine, lease: Lease) -> Async
     """A worker; it logs in, joins and pings once it is run."""
     import asyncio
 
+    from pingboard.cli.supervisor import tell_supervisor
     from pingboard.matrix.worker import Worker
     from pingboard.matrix.writer import Writer
     from pingboard.store.ingest import Ingest
+    from pingboard.store.lease import CONFIRM_PAUSE_S
 
-    async def on_alive() -> None:
-        if not await asyncio.to_thread(lease.is_held):
-            raise LeaseError("another pingboard worker took the database over")
-        tell_supervisor("WATCHDOG=1")
+    async def guard() -> None:
+        while True:
+            await asyncio.to_thread(lease.confirm)
+            tell_supervisor("WATCHDOG=1")
+            await asyncio.sleep(CONFIRM_PAUSE_S)
 
     account = account_of(settings)
     writer = Writer(engine, Ingest(engine, account_key(account)))
@@ -103,7 +101,8 @@ async def made_worker(settings: Settings, engine: Engine, lease: Lease) -> Async
         vantage=settings.vantage,
         backfill=settings.backfill,
         retention=settings.retention,
-        on_alive=on_alive,
+        guard=guard,
+        may_ping=lease.is_confirmed,
         attendants=_attendants(settings, writer),
     )
     try:

@@ -46,6 +46,9 @@ other workers' or with anything periodic on a homeserver."""
 REPEATS_S = (1.0, 4.0, 15.0)
 """Pauses before a send whose fate is not known is repeated, with the same transaction ID."""
 
+MAY_PAUSE_S = 1.0
+"""How often it is asked whether we may ping, where we may not."""
+
 DENIED_PAUSE_S = 600.0
 """How long a room that does not let us send is left alone."""
 
@@ -256,7 +259,8 @@ class SentPings:
 class Pinger:
     """Pings rooms at an interval.
 
-    `on_state` is told when a room begins, or ceases, to let us send.
+    `on_state` is told when a room begins, or ceases, to let us send; `may_ping` is asked before
+    each ping.
     """
 
     def __init__(
@@ -265,11 +269,13 @@ class Pinger:
         pings: SentPings,
         interval: timedelta,
         on_state: Callable[[str, RoomState], Awaitable[None]],
+        may_ping: Callable[[], bool],
     ) -> None:
         self._session = session
         self._pings = pings
         self._interval_s = interval.total_seconds()
         self._on_state = on_state
+        self._may_ping = may_ping
         self._denied: dict[str, RoomState] = {}
         self._heard_rooms: frozenset[str] = frozenset()
         self._heard = asyncio.Condition()
@@ -291,6 +297,9 @@ class Pinger:
             # away one of us knocks, the sync, ever more rarely.
             async with self._heard:
                 await self._heard.wait_for(lambda: self._can_ping(room_id))
+            if not self._may_ping():
+                await asyncio.sleep(MAY_PAUSE_S)
+                continue
             pause_s = await self._ping(room_id)
             if self._denied.get(room_id) is RoomState.ENCRYPTED:
                 return

@@ -33,7 +33,7 @@ from pingboard.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from datetime import timedelta
 
     from pingboard.matrix.protocol import Event
@@ -57,6 +57,10 @@ UNREACHABLE_S = 90.0
 log = structlog.get_logger()
 
 
+async def _nothing() -> None:
+    """Do nothing, where nobody else can be active."""
+
+
 class Attendant(Protocol):
     """Does something beside the measuring, on the worker's session; it never raises."""
 
@@ -70,8 +74,8 @@ class Attendant(Protocol):
 class Worker:
     """Listens in the rooms and pings them. `run` until cancelled, then `close`.
 
-    `on_alive` is called every `REPORT_S` while event loop and store are well; it may raise what
-    should end the worker.
+    `guard` runs beside everything, and what it raises ends the worker. `may_ping` says before each
+    ping whether no other worker can be active.
     """
 
     def __init__(
@@ -83,7 +87,8 @@ class Worker:
         interval: timedelta,
         vantage: str,
         backfill: timedelta,
-        on_alive: Callable[[], Awaitable[None]],
+        guard: Callable[[], Coroutine[None, None, None]] = _nothing,
+        may_ping: Callable[[], bool] = lambda: True,
         retention: timedelta | None = None,
         attendants: Sequence[Attendant] = (),
     ) -> None:
@@ -94,7 +99,8 @@ class Worker:
         self._vantage = vantage
         self._backfill_ms = round(backfill.total_seconds() * 1000)
         self._retention = retention
-        self._on_alive = on_alive
+        self._guard = guard
+        self._may_ping = may_ping
         self._attendants = attendants
         self._sent = SentPings()
         self._pinging: dict[str, asyncio.Task[None]] = {}
@@ -117,6 +123,7 @@ class Worker:
                 self._tasks = tasks
                 tasks.create_task(self._measure())
                 tasks.create_task(self._report())
+                tasks.create_task(self._guard())
                 tasks.create_task(self._seal())
         except* AccountError as errors:
             await self._tell(WorkerState.AUTH)
@@ -127,7 +134,9 @@ class Worker:
     async def _measure(self) -> None:
         self._session = await self._log_in()
         session, writer = self._session, self._writer
-        self._pinger = Pinger(session, self._sent, self._interval, writer.record_room_state)
+        self._pinger = Pinger(
+            session, self._sent, self._interval, writer.record_room_state, self._may_ping
+        )
         self._rooms = Rooms(session, writer, self._replace_room)
         pending = await writer.pending_pongs()
         self._pongs = PongMatcher(session.user_id, self._vantage, self._sent, pending)
@@ -275,7 +284,6 @@ class Worker:
         while True:
             self._is_changed.clear()
             await self._tell(self._how_we_are())
-            await self._on_alive()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REPORT_S):
                     await self._is_changed.wait()

@@ -1,43 +1,94 @@
 """One worker at a time writes to a database.
 
 The lock is the operating system's (SQLite) or the database's (PostgreSQL): it ends with the
-process that holds it, whatever ended it, and no clock is asked.
+process that holds it, whatever ended it. On PostgreSQL another worker can stand by for it. How the
+two are never active at once:
+
+1. The active one confirms its lease every `CONFIRM_PAUSE_S`, on the connection that holds the lock.
+2. Unconfirmed for `MAX_UNCONFIRMED_S`, it does not ping; where another one has the lock, it ends.
+3. A holder that has not confirmed for `MAX_SILENCE_S`, by the database's clock, is hung or its host
+   is gone: the standby ends that connection, and so its lock.
+4. Whoever took over waits `SETTLE_S` before it begins: longer than the other one still pings.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-from pathlib import Path
+import threading
+import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
-from pingboard.model import LeaseError
+from pingboard.model import LeaseError, StoreError
+from pingboard.store.engine import PassingStoreError, find_file, make_private
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from sqlalchemy import Connection, Engine
 
 ADVISORY_LOCK = 0x70696E67626F6172
 """`pingboar` in ASCII: the key of the advisory lock, the same for every pingboard."""
 
+CONFIRM_PAUSE_S = 2.0
+MAX_UNCONFIRMED_S = 8.0
+MAX_SILENCE_S = 20.0
+SETTLE_S = 10.0
+
+_HOLDER = text("""
+    SELECT pid, extract(epoch FROM clock_timestamp() - state_change)
+    FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND granted AND objsubid = 1
+      AND (classid::bigint << 32) + objid::bigint = :key AND datname = current_database()
+""")
+
 
 class Lease(Protocol):
     """The right to write; `release` gives it back."""
 
-    def is_held(self) -> bool:
-        """Whether it is still ours: a database server that restarts takes it away."""
+    def confirm(self) -> None:
+        """Ask whether it is still ours; LeaseError where another worker has it.
+
+        A database that is away is no answer: the lease stays as it was, and becomes unconfirmed.
+        """
+
+    def is_confirmed(self) -> bool:
+        """Whether no other worker can be active now."""
 
     def release(self) -> None:
         """Let another worker have it."""
 
 
 def take_lease(engine: Engine) -> Lease:
-    """The right to write to this database; LeaseError where another worker has it."""
+    """Take the right to write to this database; LeaseError where another worker has it."""
     if engine.dialect.name == "sqlite":
-        return _FileLease(Path(str(engine.url.database).removeprefix("file://")))
+        return _FileLease(find_file(engine))
     return _AdvisoryLease(engine)
+
+
+@contextmanager
+def hold_lease(engine: Engine) -> Iterator[None]:
+    """Hold the right to write in a block that has no event loop to confirm it from."""
+    lease = take_lease(engine)
+    ended = threading.Event()
+
+    def confirm() -> None:
+        with suppress(StoreError):  # the next write says it too
+            while not ended.wait(CONFIRM_PAUSE_S):
+                lease.confirm()
+
+    thread = threading.Thread(target=confirm, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        lease.release()
 
 
 class _FileLease:
@@ -46,6 +97,7 @@ class _FileLease:
     def __init__(self, database: Path) -> None:
         path = database.with_name(f"{database.name}.lock")
         self._file = path.open("a+")
+        make_private(database)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -61,7 +113,10 @@ class _FileLease:
         self._file.write(f"{os.getpid()}\n")
         self._file.flush()
 
-    def is_held(self) -> bool:
+    def confirm(self) -> None:
+        """Do nothing: as long as this process lives, nobody can take the lock."""
+
+    def is_confirmed(self) -> bool:
         return True
 
     def release(self) -> None:
@@ -73,34 +128,58 @@ class _AdvisoryLease:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._confirmed_s = _now_s()
         self._connection = self._lock()
 
-    def is_held(self) -> bool:
+    def confirm(self) -> None:
+        asked_s = _now_s()
         try:
             self._connection.execute(text("SELECT 1"))
-        except DBAPIError:
-            return self._lock_again()
-        return True
+        except StoreError:
+            # The database has restarted, or somebody ended our connection, and the lock with it.
+            self._connection.invalidate()
+            self._connection.close()
+            try:
+                self._connection = self._lock()
+            except PassingStoreError:
+                return
+        self._confirmed_s = asked_s
+
+    def is_confirmed(self) -> bool:
+        return _now_s() - self._confirmed_s < MAX_UNCONFIRMED_S
 
     def release(self) -> None:
-        # Not back into the pool: the lock lives as long as the connection.
+        with suppress(StoreError):  # then it is gone already
+            self._connection.execute(text("SELECT pg_advisory_unlock_all()"))
         self._connection.invalidate()
         self._connection.close()
 
-    def _lock_again(self) -> bool:
-        """After a restart of the database. While it is away nobody writes, so we still may."""
-        try:
-            self._connection = self._lock()
-        except DBAPIError:
-            return True
-        except LeaseError:
-            return False
-        return True
-
     def _lock(self) -> Connection:
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        took = text("SELECT pg_try_advisory_lock(:key)")
-        if not connection.execute(took, {"key": ADVISORY_LOCK}).scalar_one():
+        try:
+            if not _try_lock(connection):
+                _end_silent_holder(connection)
+                if not _try_lock(connection):
+                    raise LeaseError("another pingboard worker writes to this PostgreSQL database")
+        except StoreError:
             connection.close()
-            raise LeaseError("another pingboard worker writes to this PostgreSQL database")
+            raise
         return connection
+
+
+def _try_lock(connection: Connection) -> bool:
+    took = text("SELECT pg_try_advisory_lock(:key)")
+    return bool(connection.execute(took, {"key": ADVISORY_LOCK}).scalar_one())
+
+
+def _end_silent_holder(connection: Connection) -> None:
+    """End the connection of a holder that has not confirmed for too long; wait until it is gone."""
+    holder = connection.execute(_HOLDER, {"key": ADVISORY_LOCK}).one_or_none()
+    if holder is not None and holder[1] > MAX_SILENCE_S:
+        end = text("SELECT pg_terminate_backend(:pid, 5000)")
+        connection.execute(end, {"pid": holder[0]})
+
+
+def _now_s() -> float:
+    """Return seconds that go on while the machine is suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

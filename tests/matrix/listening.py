@@ -29,10 +29,6 @@ async def listening(
     lab: Lab, engine: Engine, account: Any, rooms: list[str], **options: Any
 ) -> AsyncIterator[asyncio.Task[None]]:
     """A worker while it runs, pinging once an hour unless told otherwise."""
-
-    async def nothing() -> None:
-        pass
-
     writer = Writer(engine, Ingest(engine, account.user_id))
     timing = {"interval": timedelta(hours=1), "backfill": timedelta(days=7), **options}
     credentials = Account(
@@ -41,8 +37,7 @@ async def listening(
         timing.pop("access_token", account.access_token),
         timing.pop("password", None),
     )
-    on_alive = timing.pop("on_alive", nothing)
-    running = Worker(writer, credentials, rooms, vantage="test", on_alive=on_alive, **timing)
+    running = Worker(writer, credentials, rooms, vantage="test", **timing)
     task = asyncio.create_task(running.run())
     try:
         yield task

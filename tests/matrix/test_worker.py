@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from datetime import timedelta
 
@@ -54,13 +55,15 @@ async def test_a_homeserver_that_never_answers_is_unreachable_once_and_for_all(
     account = await lab.register(lab.homeservers[0], "unheard")
     told: list[str] = []
 
-    async def on_alive() -> None:
-        told.extend(states(engine))
+    async def watch() -> None:
+        while True:
+            told.extend(states(engine))
+            await asyncio.sleep(0.01)
 
     async with FaultProxy(account.homeserver_url) as proxy:
         proxy.inject("/sync", never())
         behind = dataclasses.replace(account, homeserver_url=proxy.url)
-        async with listening(lab, engine, behind, [room_id], on_alive=on_alive):
+        async with listening(lab, engine, behind, [room_id], guard=watch):
             await until(lambda: told.count("unreachable") >= 30)
     first = told.index("unreachable")
     assert set(told[:first]) == {"starting"}

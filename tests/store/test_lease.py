@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
+from sqlalchemy import text
 
 from pingboard.model import LeaseError
-from pingboard.store.engine import open_engine
-from pingboard.store.lease import take_lease
+from pingboard.store.engine import Engine, open_engine
+from pingboard.store.lease import Lease, hold_lease, take_lease
 
 HOLDER = """
 import sys, time
@@ -59,7 +61,7 @@ def test_the_lease_of_a_killed_worker_is_free(
     end(holder, signal.SIGKILL)
     engine = open_engine(database_url)
     lease = take_lease(engine)
-    assert lease.is_held()
+    lease.confirm()
     lease.release()
     engine.dispose()
 
@@ -68,24 +70,115 @@ def test_a_lease_that_was_given_back_can_be_taken_again(database_url: str) -> No
     engine = open_engine(database_url)
     take_lease(engine).release()
     second = take_lease(engine)
-    assert second.is_held()
+    second.confirm()
     second.release()
     engine.dispose()
 
 
-def test_a_lease_outlives_a_lost_connection_to_postgresql(postgresql_database: str) -> None:
-    from sqlalchemy import text
-
-    engine = open_engine(postgresql_database)
-    lease = take_lease(engine)
+def end_backends(engine: Engine) -> int:
+    """End all other connections to the database, as its restart would."""
     others = text(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
         "WHERE pid <> pg_backend_pid() AND datname = current_database()"
     )
     with engine.connect() as connection:
-        assert connection.execute(others).scalar_one() == 1
-    assert lease.is_held()
+        return int(connection.execute(others).scalar_one())
+
+
+def test_a_lease_outlives_a_lost_connection_to_postgresql(postgresql_database: str) -> None:
+    engine = open_engine(postgresql_database)
+    lease = take_lease(engine)
+    assert end_backends(engine) == 1
+    lease.confirm()
+    assert lease.is_confirmed()
     with pytest.raises(LeaseError):
         take_lease(engine)
     lease.release()
+    engine.dispose()
+
+
+def test_a_lease_that_another_worker_took_is_lost(postgresql_database: str) -> None:
+    engine = open_engine(postgresql_database)
+    lease = take_lease(engine)
+    end_backends(engine)
+    second = take_lease(engine)
+    with pytest.raises(LeaseError, match="another pingboard worker"):
+        lease.confirm()
+    second.confirm()
+    second.release()
+    engine.dispose()
+
+
+def test_a_lease_that_can_not_be_confirmed_is_not_for_long(
+    postgresql_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine(postgresql_database)
+    lease = take_lease(engine)
+    assert lease.is_confirmed()
+    monkeypatch.setattr("pingboard.store.lease.MAX_UNCONFIRMED_S", 0.0)
+    assert not lease.is_confirmed()
+    lease.release()
+    engine.dispose()
+
+
+CONFIRMER = """
+import sys, time
+from pingboard.model import LeaseError
+from pingboard.store.engine import open_engine
+from pingboard.store.lease import take_lease
+lease = take_lease(open_engine(sys.argv[1]))
+print("held", flush=True)
+while True:
+    time.sleep(0.1)
+    try:
+        lease.confirm()
+    except LeaseError:
+        print("lost", flush=True)
+        break
+"""
+
+
+def test_a_hung_worker_is_replaced_and_learns_of_it(
+    postgresql_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pingboard.store.lease.MAX_SILENCE_S", 2.0)
+    command = [sys.executable, "-c", CONFIRMER, postgresql_database]
+    engine = open_engine(postgresql_database)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as active:
+        assert active.stdout is not None
+        assert active.stdout.readline() == "held\n"
+        time.sleep(3)  # longer than the silence that ends a lease: it does confirm
+        with pytest.raises(LeaseError):
+            take_lease(engine)
+        active.send_signal(signal.SIGSTOP)
+        lease = take_lease_within(engine, 10)
+        active.send_signal(signal.SIGCONT)
+        assert active.stdout.readline() == "lost\n"
+    lease.confirm()
+    lease.release()
+    engine.dispose()
+
+
+def take_lease_within(engine: Engine, limit_s: float) -> Lease:
+    """Take the lease as soon as it can be had."""
+    give_up_at = time.monotonic() + limit_s
+    while True:
+        try:
+            return take_lease(engine)
+        except LeaseError:
+            assert time.monotonic() < give_up_at
+            time.sleep(0.2)
+
+
+def test_a_lease_of_a_block_is_confirmed_meanwhile(
+    postgresql_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pingboard.store.lease.CONFIRM_PAUSE_S", 0.1)
+    monkeypatch.setattr("pingboard.store.lease.MAX_SILENCE_S", 1.0)
+    engine = open_engine(postgresql_database)
+    with hold_lease(engine):
+        time.sleep(1.5)
+        with pytest.raises(LeaseError):
+            take_lease(engine)
+    take_lease(engine).release()
     engine.dispose()
