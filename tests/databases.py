@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -50,6 +52,20 @@ class PostgreSQL:
             engine.dispose()
             self._template = make_url(url).database or ""
         return self._create(self._template)
+
+    @contextmanager
+    def refusing_connections(self, url: str) -> Iterator[None]:
+        """Let nobody connect to a database, and end who is, as while its server restarts."""
+        name = make_url(url).database
+        allow = f"ALTER DATABASE {name} ALLOW_CONNECTIONS"
+        end = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
+        with self._admin.connect() as connection:
+            connection.execute(text(f"{allow} false"))
+            connection.execute(end, {"name": name})
+            try:
+                yield
+            finally:
+                connection.execute(text(f"{allow} true"))
 
     def close(self) -> None:
         """Let go of the server."""

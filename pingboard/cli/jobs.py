@@ -55,19 +55,22 @@ async def work(settings: Settings) -> None:
 
 async def serve(server: Server, *, is_alone: bool) -> None:
     """The API, alone or beside a worker that says where it is."""
-    import asyncio
+    from pingboard.cli.supervisor import report_alive
 
     server.start()
     try:
         if is_alone:
             say(f"pingboard serves {server.url}")
-        await asyncio.Event().wait()
+        await report_alive()
     finally:
         server.stop()
 
 
 async def echo(settings: Settings) -> None:
     """The echo bot. It needs a database only for the login that a password makes."""
+    import asyncio
+
+    from pingboard.cli.supervisor import report_alive
     from pingboard.matrix.echo import EchoBot
     from pingboard.matrix.retry import retry_until_answered
     from pingboard.matrix.session import Session
@@ -76,6 +79,8 @@ async def echo(settings: Settings) -> None:
 
     account = account_of(settings)
     async with contextlib.AsyncExitStack() as stack:
+        alive = asyncio.create_task(report_alive())
+        stack.callback(alive.cancel)
         logins = None
         if account.password is not None:
             engine = stack.enter_context(writable(settings))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from pingboard.cli.start import wording, writable
+from pingboard.cli.start import RETRY_S, say, wording, writable
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
     from pingboard.settings import Settings
+    from pingboard.store.engine import Engine
     from pingboard.web.server import Server
 
 # What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
@@ -48,15 +49,13 @@ def listener_url(listener: socket.socket) -> str:
 def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]:
     """The API, reading from the database and never writing to it."""
     from pingboard.boards import Boards
-    from pingboard.store.engine import is_current, open_engine
+    from pingboard.store.engine import open_engine
     from pingboard.web.app import create_app, create_site, stop_streams
     from pingboard.web.pages.site import Site
     from pingboard.web.server import Server
 
     engine = open_engine(settings.database_url, read_only=True)
-    if not is_current(engine):
-        with writable(settings):
-            pass
+    _wait_for_tables(settings, engine)
     boards = Boards(engine, next(iter(settings.rooms), None))
     app = create_app(
         boards,
@@ -77,3 +76,26 @@ def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]
     finally:
         boards.close()
         engine.dispose()
+
+
+def _wait_for_tables(settings: Settings, engine: Engine) -> None:
+    """Return once the tables are those of this version; a database that is away is waited for."""
+    import time
+
+    from pingboard.cli.supervisor import tell_supervisor
+    from pingboard.store.engine import PassingStoreError, is_current
+
+    is_told = False
+    while True:
+        tell_supervisor("READY=1", "WATCHDOG=1")
+        try:
+            if not is_current(engine):
+                with writable(settings):
+                    pass
+        except PassingStoreError as error:
+            if not is_told:
+                say(f"pingboard: {error}; waiting for it")
+            is_told = True
+            time.sleep(RETRY_S)
+        else:
+            return

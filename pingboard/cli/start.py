@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pingboard.settings import Settings
     from pingboard.store.engine import Engine
 
+RETRY_S = 5.0
+"""How often a database that is away is asked for, or a standby asks whether it is its turn."""
+
 _USER_ID = re.compile(r"@[^\s:@'\"]+:")
 
 # What a command needs is imported inside it: the whole stack takes 0.4 s, `--help` needs none.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from pingboard.cli.start import say, writable
+from pingboard.cli.start import RETRY_S, say, writable
 from pingboard.model import LeaseError
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from pingboard.store.lease import Lease
 
 # What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
-
-RETRY_S = 5.0
-"""How often a database that is away is asked for, or a standby asks whether it is its turn."""
 
 
 @contextlib.asynccontextmanager

@@ -16,7 +16,7 @@ from fastapi_problem.handler import ExceptionHandler, add_exception_handler, new
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from pingboard.model import UnknownHomeserverError, UnknownRoomError
+from pingboard.model import StoreError, UnknownHomeserverError, UnknownRoomError
 from pingboard.web.middleware import HEADERS
 from pingboard.web.pages import layout
 from pingboard.web.problem_types import TYPES
@@ -68,6 +68,11 @@ def _explain_room(_: ExceptionHandler, _request: Request, error: Exception) -> P
 
 def _explain_homeserver(_: ExceptionHandler, _request: Request, error: Exception) -> Problem:
     return problem("unknown-homeserver", str(error))
+
+
+def _explain_store(_: ExceptionHandler, _request: Request, _error: Exception) -> Problem:
+    """Say no more than that it passes: what the driver says names the database (see freshness)."""
+    return problem("database-away", "The database does not answer; please ask again in a moment.")
 
 
 def _explain_status(_: ExceptionHandler, request: Request, error: HTTPException) -> Problem:
@@ -167,7 +172,11 @@ def _wants_page(request: Request) -> bool:
 
 _handler = new_exception_handler(
     unhandled_wrappers={"default": _UnexpectedProblem},
-    handlers={UnknownRoomError: _explain_room, UnknownHomeserverError: _explain_homeserver},
+    handlers={
+        UnknownRoomError: _explain_room,
+        UnknownHomeserverError: _explain_homeserver,
+        StoreError: _explain_store,
+    },
     http_exception_handler=_explain_status,
     request_validation_handler=_explain_parameters,
     post_hooks=[_finish],
@@ -185,6 +194,7 @@ def install(app: FastAPI) -> None:
     add_exception_handler(app, _handler, generic_swagger_defaults=False)
     app.add_exception_handler(UnknownRoomError, _handler)
     app.add_exception_handler(UnknownHomeserverError, _handler)
+    app.add_exception_handler(StoreError, _handler)
 
 
 Responses = dict[int | str, dict[str, Any]]

@@ -7,8 +7,12 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
+import structlog
+
 from pingboard.boards import Boards
 from pingboard.model import StoreError
+
+log = structlog.get_logger()
 
 _LEAST_S = {True: 0.00005, False: 0.1}
 _MOST_S = {True: 0.001, False: 0.1}
@@ -20,7 +24,8 @@ and while pongs come in each is shown at once."""
 class Freshness:
     """Gives something that differs as soon as the data has changed, or the minute has.
 
-    The minute, because a window that ends now also changes by what leaves it.
+    The minute, because a window that ends now also changes by what leaves it. Every request asks
+    it, so it is what logs that the database is away: a line when it begins, another when it ends.
     """
 
     def __init__(self, boards: Boards, clock: Callable[[], datetime]) -> None:
@@ -29,6 +34,7 @@ class Freshness:
         self._ask_at = 0.0
         self._pause_s = 0.0
         self._current: tuple[object, float] | None = None
+        self._is_away = False
 
     async def __call__(self) -> object:
         """What answers are as of now; asked often, it looks once in a while."""
@@ -41,12 +47,21 @@ class Freshness:
             version: object
             try:
                 version = ask() if is_cheap else await asyncio.to_thread(ask)
-            except StoreError:
+                self._note(None)
+            except StoreError as error:
                 # Like nothing before: then no answer is fresh, and the app says what is wrong.
                 version = object()
+                self._note(error)
             current = (version, self._clock().timestamp() // 60)
             is_same = current == self._current
             longer_s = min(2 * self._pause_s, _MOST_S[is_cheap])
             self._pause_s = longer_s if is_same else _LEAST_S[is_cheap]
             self._current = current
         return self._current
+
+    def _note(self, error: StoreError | None) -> None:
+        if error is not None and not self._is_away:
+            log.warning("the database does not answer, so requests get 503", error=str(error))
+        elif error is None and self._is_away:
+            log.info("the database answers again")
+        self._is_away = error is not None

@@ -26,6 +26,7 @@ from pingboard.model import (
     BoardName,
     Provenance,
     Standing,
+    StoreError,
     Window,
 )
 from pingboard.store.changes import Watch, can_resume
@@ -248,6 +249,8 @@ class Feed:
                     async with self._comparing:
                         self._tell_all(await call(self._compare_ranks, rooms))
                     ranked = version
+            except StoreError as error:  # logged once an outage by freshness
+                log.debug("can't look for new pongs", error=str(error))
             except Exception as error:  # noqa: BLE001 (a bad pass is not fatal: the next looks again)
                 log.warning("can't look for new pongs", error=str(error))
             polls += 1

@@ -82,6 +82,13 @@ TYPES = {
         mark("Something went wrong in pingboard"),
         "A mistake of ours. What went wrong stands in the server's log.",
     ),
+    "database-away": ProblemType(
+        503,
+        mark("The database does not answer"),
+        "The database is restarting, locked or out of reach. It passes: `Retry-After` says when to "
+        "ask again.",
+        retry_after_s=5,
+    ),
     "too-busy": ProblemType(
         503,
         mark("Too busy"),

@@ -118,7 +118,11 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
+        # "Every interface" means those of IPv4 too, whatever the system's own default is.
+        is_dual = host == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server(
+            (host, port), family=family, backlog=2048, dualstack_ipv6=is_dual
+        )
     except OSError as error:
         raise ConfigurationError(_explain(host, port, error)) from error
     except ValueError as error:  # a name that can't be one: IDNA refuses it

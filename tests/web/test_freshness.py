@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pingboard.boards import Boards
+from pingboard.model import StoreError
 from pingboard.store.engine import Engine
 from pingboard.web.freshness import Freshness
 from tests.samples import make_sample
@@ -75,3 +76,20 @@ async def test_while_pongs_come_in_each_is_noticed_at_once(store: Engine, clock:
         clock.now_s += 0.000051
         seen.append(await freshness())
     assert len(set(seen)) == len(seen)
+
+
+async def test_a_database_that_is_away_is_logged_once_and_again_when_it_is_back(
+    store: Engine, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boards = Asked(Boards(store))
+    freshness = Freshness(boards, lambda: NOW)  # type: ignore[arg-type]
+    versions = boards.version
+
+    def fail() -> int:
+        raise StoreError("gone")
+
+    for ask in (versions, fail, fail, fail, versions, versions):
+        boards.version = ask  # type: ignore[method-assign]
+        clock.now_s += 1
+        await freshness()
+    assert capsys.readouterr().out.count("the database") == 2

@@ -71,3 +71,12 @@ def test_a_port_in_use_is_an_error_that_names_the_setting() -> None:
 def test_a_host_that_is_not_ours_is_an_error_that_names_the_setting(host: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^PINGBOARD_HOST: .*PINGBOARD_HOST=127\.0\.0\.1"):
         Server(APP, listen(host, 0))
+
+
+def test_every_interface_of_ipv6_is_every_interface_of_ipv4_too() -> None:
+    server = Server(APP, listen("::", 0))
+    server.start()
+    port = server.url.rstrip("/").rpartition(":")[2]
+    assert httpx.get(f"http://127.0.0.1:{port}/").text == "hello"
+    assert httpx.get(f"http://[::1]:{port}/").text == "hello"
+    server.stop()
