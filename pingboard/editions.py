@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pingboard.model import PONG_TIMEOUT_MS, Board, BoardName, Window, from_ts, to_ts
+from pingboard.model import (
+    PONG_TIMEOUT_MS,
+    Board,
+    BoardName,
+    Standing,
+    Window,
+    from_ts,
+    to_ts,
+)
 from pingboard.render import edition as render
 from pingboard.store import editions as store
 from pingboard.store import figures
 from pingboard.store.editions import Edition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
+    from collections.abc import Iterator, Sequence
 
     from pingboard.boards import Boards
     from pingboard.schedule import Schedule
@@ -68,6 +75,36 @@ def with_movement(engine: Engine, board: Board) -> Board:
     ranks = _find_ranks(before, board.room_id, board.room_alias, board.name) if before else {}
     standings = [row._replace(previous_rank=ranks.get(row.homeserver)) for row in board.standings]
     return replace(board, standings=standings)
+
+
+def read_boards(
+    edition: Edition, names: Sequence[BoardName], rooms: Sequence[str] = ()
+) -> list[Board]:
+    """Of each room of an edition the first of these boards that it has, as it was frozen.
+
+    `rooms` are aliases or IDs, all where none is named; a room that the edition lacks is left out.
+    """
+    document = json.loads(edition.json)
+    window = Window(*(datetime.fromisoformat(document["window"][end]) for end in ("from", "to")))
+    boards = []
+    for room in document["rooms"]:
+        name = next((name for name in names if name in room["boards"]), None)
+        if name is None or (rooms and not {room["id"], room["alias"]} & {*rooms}):
+            continue
+        frozen = room["boards"][name]
+        standings = [Standing(**row) for row in frozen["standings"]]
+        boards.append(
+            Board(
+                room["id"],
+                room["alias"],
+                name,
+                window,
+                window.end,
+                frozen["samples"],
+                standings,
+            )
+        )
+    return boards
 
 
 def read_ranks(

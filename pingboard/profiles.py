@@ -12,7 +12,8 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from pingboard.model import Board, BoardName, Standing, UnknownHomeserverError, Window
-from pingboard.ranking import history, pairs, trends
+from pingboard.ranking import change_points, history, pairs, trends
+from pingboard.ranking.change_points import ChangeKind
 from pingboard.ranking.histogram import Histogram, count_bins
 from pingboard.ranking.samples import board_columns, pair_parts, server_columns
 from pingboard.servername import is_server_name
@@ -27,6 +28,26 @@ if TYPE_CHECKING:
 MOST_TREND_SAMPLES = 5_000_000
 LONGEST_TREND = timedelta(days=31)
 """Longer windows are ranked from counts of whole months, which know no course."""
+
+
+MIN_CHANGE_WINDOW = timedelta(days=7)
+"""Changes are looked for in no less than this, up to the end of the window that is shown."""
+
+_HOUR = timedelta(hours=1)
+
+
+class Change(NamedTuple):
+    """When a homeserver became slower, faster, silent, or came back; see ranking.change_points."""
+
+    kind: ChangeKind
+    at: datetime
+    """the first hour of the new level, UTC"""
+    ratio: float
+    """new level / old level; 1 for silent and back"""
+    others_ratio: float | None
+    """the same of the others; None where they are too few"""
+    is_shared: bool
+    """the others changed alike: it is probably our side"""
 
 
 class Homeserver(NamedTuple):
@@ -151,6 +172,33 @@ def read_history(
     seen_ts, ms = server_columns(taken.blocks, board, window, server)
     answers = figures.read_answers(boards.engine, rooms, window, name, now)
     return history.cut(window, step, seen_ts, ms, *answers)
+
+
+def read_changes(
+    boards: Boards, room_id: str, window: Window, name: str, board: BoardName
+) -> list[Change]:
+    """Since when a homeserver's number on a board is as it is, the oldest change first.
+
+    In the window, or a week up to its end where that is longer; at most `LONGEST_TREND`.
+    """
+    end = window.end.replace(minute=0, second=0, microsecond=0) + _HOUR
+    start = max(min(window.start, window.end - MIN_CHANGE_WINDOW), end - LONGEST_TREND)
+    hours = Window(start.replace(minute=0, second=0, microsecond=0), end)
+    snapshot = boards.snapshot(room_id, hours)
+    names = dict(enumerate(snapshot.names))
+    courses = trends.find_trends(
+        snapshot.blocks, board, hours, names, (hours.end - hours.start) // _HOUR
+    )
+    return [
+        Change(
+            change.kind,
+            hours.start + _HOUR * change.hour,
+            change.ratio,
+            change.others_ratio,
+            change.is_shared,
+        )
+        for change in change_points.find_change_points(courses, name)
+    ]
 
 
 def read_histogram(

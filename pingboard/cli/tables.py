@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from pingboard.boards import Boards
     from pingboard.model import Board
 
-Name = Annotated[BoardName, typer.Option("--board", help="Which board.")]
+TableBoard = Annotated[
+    BoardName | None,
+    typer.Option("--board", help="Which board; left out, response, or the first with samples."),
+]
+SectionBoard = Annotated[
+    BoardName | None,
+    typer.Option("--board", help="Which board; left out, delivery, or the first with samples."),
+]
 WindowName = Annotated[
     str, typer.Option("--window", help=f"How far back: {', '.join(WINDOWS)}.", metavar="LENGTH")
 ]
@@ -31,17 +38,21 @@ def table(
     room: Annotated[
         str | None, typer.Option(help="Alias or ID; left out, the first configured.")
     ] = None,
-    board: Name = BoardName.RESPONSE,
+    board: TableBoard = None,
     window: WindowName = DEFAULT_WINDOW,
     limit: Limit = 10,
     min_samples: MinSamples = 1,
 ) -> None:
     """Print a board: drawn on a terminal, as the Markdown table into a pipe."""
+    from pingboard.boards import order_boards
     from pingboard.render import markdown
 
     settings = configured()
     with readable(settings) as boards:
-        (found,) = _ask(boards, [room], board, window, limit, min_samples)
+        names = [board] if board else order_boards(BoardName.RESPONSE)
+        (found,) = _ask(boards, [room], names, window, limit, min_samples)
+    if found.name is not names[0]:
+        typer.echo(f"No samples for {names[0]}: this is {found.name}.", err=True)
     if sys.stdout.isatty():
         _draw([found])
     else:
@@ -55,12 +66,13 @@ def section(
     style: Annotated[
         str, typer.Option(help="classic, rooms or current.", metavar="STYLE")
     ] = "current",
-    board: Name = BoardName.RESPONSE,
+    board: SectionBoard = None,
     window: WindowName = DEFAULT_WINDOW,
     limit: Limit = 10,
     min_samples: MinSamples = 1,
 ) -> None:
     """Print the section for This Week in Matrix: drawn on a terminal, Markdown into a pipe."""
+    from pingboard.boards import order_boards
     from pingboard.render.section import Style, section
 
     settings = configured()
@@ -68,7 +80,8 @@ def section(
         raise ConfigurationError(f"--style {style!r} is none of {', '.join(Style)}")
     with readable(settings) as boards:
         rooms = room or boards.section_rooms(settings.rooms)
-        found = _ask(boards, rooms, board, window, limit, min_samples)
+        names = [board] if board else order_boards(BoardName.DELIVERY)
+        found = _ask(boards, rooms, names, window, limit, min_samples)
     if sys.stdout.isatty():
         _draw(found)
     else:
@@ -78,23 +91,19 @@ def section(
 def _ask(
     boards: Boards,
     rooms: Sequence[str | None],
-    name: BoardName,
+    names: Sequence[BoardName],
     window: str,
     limit: int,
     min_samples: int,
 ) -> list[Board]:
     if window not in WINDOWS:
         raise ConfigurationError(f"--window {window!r} is none of {', '.join(WINDOWS)}")
+    from pingboard.boards import Question
+
     now = datetime.now(UTC)
+    window_now = Window.named(window, now)
     return [
-        boards.board(
-            name,
-            Window.named(window, now),
-            now=now,
-            room=room,
-            limit=limit,
-            min_samples=min_samples,
-        )
+        boards.ask_first(Question(names[0], window_now, now, room, min_samples, limit), names)
         for room in rooms
     ]
 

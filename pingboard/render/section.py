@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from pingboard.model import BoardName
 from pingboard.render.markdown import table
 
 if TYPE_CHECKING:
@@ -30,6 +31,14 @@ class Style(StrEnum):
     """2026: the intro, then an invitation and a table for each room"""
 
 
+BOARD_SENTENCES = {
+    BoardName.DELIVERY: "Ranked by *delivery*: the median time until their pings reached the bots.",
+    BoardName.RECEPTION: "Ranked by *reception*: the median time until pings reached their bot.",
+    BoardName.RESPONSE: "Ranked by *response*: the median round trip of our own pings.",
+}
+"""Which number the table has; behind the intro, and again over a table of another board."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wording:
     """The sentences around the tables, Markdown."""
@@ -37,11 +46,9 @@ class Wording:
     title: str = "Dept of Ping 🏓"
     intro: str = (
         "These homeservers had the lowest ping of the past week. It is measured with "
-        "[echo bots](https://github.com/maubot/echo), which anybody can run beside a homeserver."
+        "[echo bots](https://github.com/maubot/echo), which anybody can run on their homeserver."
     )
-    invitation: str = (
-        "Come to {room} to watch the pongs come in, and to bring your own homeserver into the game."
-    )
+    invitation: str = "Join {room} to watch the pongs arrive, and to add your own homeserver."
 
 
 def section(boards: Sequence[Board], style: Style, wording: Wording) -> str:
@@ -54,6 +61,10 @@ def section(boards: Sequence[Board], style: Style, wording: Wording) -> str:
     for number, board in enumerate(boards):
         link = room_link(board.room_alias or board.room_id)
         invitation = wording.invitation.replace(ROOM, link)
+        if not number:
+            intro = f"{intro} {BOARD_SENTENCES[board.name]}"
+        elif board.name is not boards[0].name:
+            invitation = f"{invitation} {BOARD_SENTENCES[board.name]}"
         if style is Style.CLASSIC:
             intro = intro if number else f"{intro} {invitation}"
             paragraphs += [link] if number else []

@@ -256,6 +256,12 @@ class SectionQuery(TableQuery):
         description="Alias or room ID, URL-encoded; repeatable. Left out: every configured room.",
         examples=[["#ping:maunium.net"]],
     )
+    edition: Annotated[str, Field(pattern=r"^(latest|\d{4}-W\d\d)$")] | None = Field(
+        None,
+        description="A frozen week instead of the window: `latest`, or an edition's name.",
+        examples=["latest", "2026-W41"],
+        json_schema_extra=forget_null,
+    )
     style: Style = Field(
         Style.CURRENT,
         description="`classic` is one paragraph and the table (as in 2020), `rooms` has a "

@@ -25,21 +25,24 @@ PAGES = {
     "board-empty": PageOfOurs("/?from=2026-01-01T00:00:00Z&window=1h", "No pongs here yet"),
     "join": PageOfOurs("/join", "pingboard echo"),
     "join-counts": PageOfOurs("/join?homeserver=@bot:aria.example", "its pongs count"),
-    "join-unknown": PageOfOurs("/join?homeserver=matrix.envs.example", "Nothing was ever heard"),
+    "join-unknown": PageOfOurs("/join?homeserver=matrix.envs.example", "was never seen here"),
     "method": PageOfOurs("/method", "Latency is mostly geography"),
     "homeserver": PageOfOurs("/homeservers/asra.example", "Is it my server, or theirs?"),
-    "homeserver-clock": PageOfOurs("/homeservers/aria.example?board=reception", "Set it by NTP"),
+    "homeserver-clock": PageOfOurs("/homeservers/aria.example?board=reception", "Fix it with NTP"),
     "homeserver-german": PageOfOurs("/homeservers/tor.example?lang=de", "an meinem Server"),
+    "homeserver-compared": PageOfOurs(
+        "/homeservers/asra.example?with=kde.example", "Both on the same scale."
+    ),
     "homeserver-silent": PageOfOurs(
-        "/homeservers/kde.example?window=1h&to=2026-01-01T00:00:00Z", "Nothing heard"
+        "/homeservers/kde.example?window=1h&to=2026-01-01T00:00:00Z", "No pings or pongs"
     ),
     "homeserver-unknown": PageOfOurs("/homeservers/kdee.example", "Did you mean", 404),
     "embed": PageOfOurs("/embed?limit=5", "gottlieb.example"),
     "matrix": PageOfOurs("/matrix", "gottlieb.example"),
-    "matrix-german": PageOfOurs("/matrix?lang=de&window=24h", "Wer erreicht wen wie schnell?"),
+    "matrix-german": PageOfOurs("/matrix?lang=de&window=24h", "Wie schnell ist jedes Paar?"),
     "matrix-empty": PageOfOurs("/matrix?from=2026-01-01T00:00:00Z&window=1h", "No pongs here yet"),
     "editions": PageOfOurs("/editions", "2026-W41"),
-    "editions-german": PageOfOurs("/editions?board=delivery&lang=de", "Wie sich die Plätze"),
+    "editions-german": PageOfOurs("/editions?board=delivery&lang=de", "Ränge nach Wochen"),
     "edition": PageOfOurs("/editions/2026-W41", "gottlieb.example"),
     "edition-unknown": PageOfOurs("/editions/2026-W99", "Unknown edition", 404),
     "problem": PageOfOurs("/?room=%23nowhere:one.example", "Unknown room", 404),

@@ -55,15 +55,15 @@ def test_a_pipe_gets_the_markdown_table_and_nothing_else(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("store")
 def test_a_pipe_gets_the_section(tmp_path: Path) -> None:
-    text = printed(tmp_path, "section", "--style", "rooms")
+    text = printed(tmp_path, "section", "--style", "rooms", "--board", "response")
     assert text.startswith("## Dept of Ping 🏓\n")
     assert f"\n### [{ALIAS}](" in text
     assert text.endswith(f"\n\n{TABLE}")
 
 
 @pytest.mark.usefixtures("store")
-@pytest.mark.parametrize("command", ["table", "section"])
-def test_a_terminal_gets_a_drawn_table(tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize(("command", "name"), [("table", "[::1]:8448"), ("section", "one.example")])
+def test_a_terminal_gets_a_drawn_table(tmp_path: Path, command: str, name: str) -> None:
     ours, theirs = pty.openpty()
     variables = environment({}) | {"TERM": "xterm", "COLUMNS": "100"}
     process = subprocess.Popen([*COMMAND, command], cwd=tmp_path, env=variables, stdout=theirs)
@@ -78,7 +78,7 @@ def test_a_terminal_gets_a_drawn_table(tmp_path: Path, command: str) -> None:
     assert process.wait() == 0
     text = drawn.decode()
     assert "│" in text
-    assert "[::1]:8448" in text
+    assert name in text
     assert "|Rank|" not in text
 
 

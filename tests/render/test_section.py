@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from pingboard.model import Board, BoardName, Standing, Window
-from pingboard.render.section import Style, Wording, room_link, section
+from pingboard.render.section import BOARD_SENTENCES, Style, Wording, room_link, section
 
 AT = datetime(2026, 10, 12, tzinfo=UTC)
 WORDING = Wording("Dept of Ping", "The fastest.", "Join {room}, it is {room}.")
@@ -22,6 +23,7 @@ def board(alias: str | None, *medians: float) -> Board:
     return Board("!id", alias, BoardName.DELIVERY, window, AT, len(rows), rows)
 
 
+DELIVERY = BOARD_SENTENCES[BoardName.DELIVERY]
 A, B = board("#a:one.example", 403, 512.5), board("#b:one.example", 77)
 LINK_A = "[#a:one.example](https://matrix.to/#/#a:one.example)"
 LINK_B = "[#b:one.example](https://matrix.to/#/#b:one.example)"
@@ -31,13 +33,13 @@ TABLE_B = "|Rank|Hostname|Median MS|\n|:---:|:---:|:---:|\n|1|s1.example|77|"
 
 def test_the_classic_layout_is_one_paragraph_and_the_table() -> None:
     assert section([A], Style.CLASSIC, WORDING) == (
-        f"## Dept of Ping\n\nThe fastest. Join {LINK_A}, it is {LINK_A}.\n\n{TABLE_A}\n"
+        f"## Dept of Ping\n\nThe fastest. {DELIVERY} Join {LINK_A}, it is {LINK_A}.\n\n{TABLE_A}\n"
     )
 
 
 def test_the_layout_by_rooms_has_a_heading_for_each() -> None:
     assert section([A, B], Style.ROOMS, WORDING) == (
-        "## Dept of Ping\n\nThe fastest.\n\n"
+        f"## Dept of Ping\n\nThe fastest. {DELIVERY}\n\n"
         f"### {LINK_A}\n\nJoin {LINK_A}, it is {LINK_A}.\n\n{TABLE_A}\n\n"
         f"### {LINK_B}\n\nJoin {LINK_B}, it is {LINK_B}.\n\n{TABLE_B}\n"
     )
@@ -45,10 +47,15 @@ def test_the_layout_by_rooms_has_a_heading_for_each() -> None:
 
 def test_the_current_layout_has_an_invitation_for_each_room() -> None:
     assert section([A, B], Style.CURRENT, WORDING) == (
-        "## Dept of Ping\n\nThe fastest.\n\n"
+        f"## Dept of Ping\n\nThe fastest. {DELIVERY}\n\n"
         f"Join {LINK_A}, it is {LINK_A}.\n\n{TABLE_A}\n\n"
         f"Join {LINK_B}, it is {LINK_B}.\n\n{TABLE_B}\n"
     )
+
+
+def test_a_room_of_another_board_names_it() -> None:
+    text = section([A, replace(B, name=BoardName.RECEPTION)], Style.CURRENT, WORDING)
+    assert f"it is {LINK_B}. {BOARD_SENTENCES[BoardName.RECEPTION]}\n\n{TABLE_B}" in text
 
 
 def test_the_classic_layout_names_each_further_room() -> None:

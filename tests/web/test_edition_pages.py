@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 
 import httpx
@@ -71,8 +72,8 @@ def test_the_archive_shows_how_the_ranks_have_moved(archive: httpx.Client) -> No
 
 def test_the_archive_says_who_was_first(archive: httpx.Client) -> None:
     page = text_of(archive.get("/editions"))
-    assert "2026-W41 b.example:8448 9 Oct 2026, 12:00 UTC Markdown · JSON" in page
-    assert "2026-W40 a.example 2 Oct 2026, 12:00 UTC Markdown · JSON" in page
+    assert "2026-W41 b.example:8448 9 Oct 2026, 12:00 UTC Section · Markdown · JSON" in page
+    assert "2026-W40 a.example 2 Oct 2026, 12:00 UTC Section · Markdown · JSON" in page
 
 
 def test_the_archive_shows_the_board_that_is_asked_for(archive: httpx.Client) -> None:
@@ -120,3 +121,17 @@ def test_a_site_without_editions_or_rooms_says_so(tmp_path: Path, store: Engine)
     with serve(store, default_room="#not-joined:one.example") as client:
         assert "No edition yet" in client.get("/editions").text
         assert client.get("/editions", params={"room": "#nowhere:one.example"}).status_code == 404
+
+
+def test_the_section_of_an_edition_is_frozen_and_can_be_copied(archive: httpx.Client) -> None:
+    section = archive.get("/section.md?edition=2026-W41").text
+    assert section.startswith("## Dept of Ping 🏓\n\n")
+    assert "Ranked by *delivery*" in section
+    assert section == archive.get("/section.md?edition=latest").text
+    assert archive.get("/section.md?edition=2026-W01").status_code == 404
+    for path in ("/editions", "/editions/2026-W41"):
+        page = archive.get(path).text
+        copied = re.search(r'<pre tabindex="0" id="section"[^>]*>([^<]*)</pre>', page)
+        assert copied is not None
+        assert unescape(copied[1]) == section
+        assert "Copy this week’s section" in page

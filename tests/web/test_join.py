@@ -33,12 +33,12 @@ def joined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     [
         ("one.example", "its pongs count"),
         ("@echo:one.example", "its pongs count"),
-        ("ours.example", "but no bot of it answers"),
-        ("liar.example", "Heard, but nothing counts"),
+        ("ours.example", "but no bot there answers"),
+        ("liar.example", "answers, but none of its pongs count"),
         ("gone.example", "not in the last seven days"),
-        ("One.example", "Nothing was ever heard"),
-        ("https://one.example/", "is no name of a homeserver"),
-        ("<script>", "is no name of a homeserver"),
+        ("One.example", "was never seen here"),
+        ("https://one.example/", "is not a homeserver name"),
+        ("<script>", "is not a homeserver name"),
     ],
 )
 def test_a_check_says_whether_a_bot_is_heard_and_counts(
@@ -59,13 +59,13 @@ def test_a_check_guesses_what_was_meant(joined: httpx.Client, asked: str) -> Non
 def test_a_check_says_why_pongs_do_not_count_and_what_helps(joined: httpx.Client) -> None:
     page = joined.get("/join?homeserver=liar.example").text
     assert "3× “from” is not the homeserver that sent the ping." in page
-    assert "It has to be all that follows the first colon" in page
+    assert "It must be everything after the first colon" in page
     assert 'href="/homeservers/liar.example"' in page
 
 
 def test_a_check_says_the_rank(joined: httpx.Client) -> None:
     page = joined.get("/join?homeserver=one.example").text
-    assert "Rank 1 of 1 by response, with a median of 404.5 ms over 10 pongs" in page
+    assert "Rank 1 of 1 by response: a median of 404.5 ms from 10 pongs" in page
 
 
 def test_the_room_has_links_for_every_client() -> None:

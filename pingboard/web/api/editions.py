@@ -17,6 +17,9 @@ from pingboard.web.pages.layout import render_text
 from pingboard.web.parameters import NoQuery
 
 FEED_ENTRIES = 26
+LATEST = "latest"
+"""Stands for the name of the last edition."""
+
 IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 Name = Annotated[
@@ -28,7 +31,7 @@ Name = Annotated[
 
 
 _NOT_FOUND = errors.describe(
-    "unknown-edition", "there is no edition 2026-W41; /editions lists them"
+    "unknown-edition", "There is no edition 2026-W41; /editions lists them."
 )
 
 router = APIRouter(tags=["editions"], responses=errors.BAD_PARAMETER_RESPONSE)
@@ -87,8 +90,15 @@ def get_feed(
 
 
 def find_edition(boards: Boards, name: str) -> editions.Edition:
-    """The edition of a name; raises a Problem."""
-    found = editions.read_edition(boards.engine, name)
-    if found is None:
-        raise errors.problem("unknown-edition", f"there is no edition {name}; /editions lists them")
-    return found
+    """Return the edition of a name, or the `latest`; raise a problem where there is none."""
+    if name == LATEST:
+        latest = editions.read_latest(boards.engine, 1)
+        if latest:
+            return latest[0]
+        raise errors.problem("unknown-edition", "There is no edition yet.")
+    edition = editions.read_edition(boards.engine, name)
+    if edition is None:
+        raise errors.problem(
+            "unknown-edition", f"There is no edition {name}; /editions lists them."
+        )
+    return edition

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
 
-from pingboard.model import Window
+from pingboard.model import Window, from_ts
 from pingboard.ranking.history import STEPS, Band, Bucket, count_buckets
 from pingboard.web.charts.scale import HEIGHT, WIDTH, Mark, Scale, TimeMark, mark_time
 
@@ -33,6 +33,8 @@ class Smoke:
     inner: str
     """25th to 75th"""
     median: str
+    dots: Sequence[tuple[float, float]]
+    """medians without neighbours, which would be too short a line: per cent from left and above"""
     lossy: Sequence[str]
     """the median where the loss is of each level, by level from 1"""
     bars: Sequence[str]
@@ -70,13 +72,29 @@ def choose_step(window: Window, samples: int) -> str:
     return (many or few or names)[-1]
 
 
-def draw(buckets: Sequence[Bucket], window: Window, step: timedelta) -> Smoke | None:
-    """The drawing of a window's buckets; None where nothing was heard and nothing lost."""
+def find_span(buckets: Sequence[Bucket], window: Window, step: timedelta) -> Window:
+    """The part of a window that has data, where that is less than half; else all of it."""
+    starts = [one.start_ts for one in buckets if one.samples or one.sent]
+    if not starts:
+        return window
+    start = max(from_ts(starts[0]), window.start)
+    end = min(from_ts(starts[-1]) + step, window.end)
+    is_short = end - start < (window.end - window.start) / 2
+    return Window(start, end) if is_short else window
+
+
+def draw(
+    buckets: Sequence[Bucket], window: Window, step: timedelta, scale: Scale | None = None
+) -> Smoke | None:
+    """The drawing of a window's buckets; None where nothing was heard and nothing lost.
+
+    `scale` is one that several drawings share; left out, it is made for this one.
+    """
     bands = [one.band for one in buckets if one.band]
     lost = sum(one.lost for one in buckets)
     if not bands and not lost:
         return None
-    scale = find_scale(bands)
+    scale = scale or find_scale(bands)
     spans = [_span(one.start_ts, window, step) for one in buckets]
     runs = list(_runs(buckets, spans))
     medians = [band.median_ms for band in bands]
@@ -84,6 +102,11 @@ def draw(buckets: Sequence[Bucket], window: Window, step: timedelta) -> Smoke | 
         outer=_area(runs, scale, lambda band: (band.p5_ms, band.p95_ms)),
         inner=_area(runs, scale, lambda band: (band.p25_ms, band.p75_ms)),
         median=_line(runs, scale),
+        dots=[
+            (run[0].middle * 100 / WIDTH, round(100 - scale.percent(run[0].band.median_ms), 2))
+            for run in runs
+            if len(run) == 1
+        ],
         lossy=[_pieces(runs, scale, level) for level in range(1, len(LEVELS) + 1)],
         bars=[_bars(buckets, spans, level) for level in range(1, len(LEVELS) + 1)],
         marks=scale.marks(5),

@@ -6,17 +6,20 @@ import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from pydantic import Field
 from starlette.responses import Response
 
 from pingboard import editions
+from pingboard.boards import order_boards
 from pingboard.model import BoardName, UnknownRoomError, from_ts
 from pingboard.store import editions as store
 from pingboard.web.api.editions import Name, find_edition
+from pingboard.web.api.section import write_section
 from pingboard.web.charts import bumps
-from pingboard.web.dependencies import GivenBoards
+from pingboard.web.dependencies import GivenAll
 from pingboard.web.pages import choices
 from pingboard.web.pages.layout import TAG, PageQuery, language_of, render
-from pingboard.web.parameters import parse_instant
+from pingboard.web.parameters import SectionQuery, parse_instant
 
 WEEKS = 12
 """In the chart."""
@@ -30,14 +33,17 @@ router = APIRouter(tags=[TAG], include_in_schema=False)
 class EditionsPageQuery(PageQuery):
     """Whose ranks the chart shows."""
 
-    board: BoardName = BoardName.RESPONSE
+    board: BoardName | None = Field(
+        None, description="Left out: `response`, or the first board that editions have."
+    )
 
 
 @router.get("/editions")
 def show_editions(
-    request: Request, boards: GivenBoards, query: Annotated[EditionsPageQuery, Query()]
+    request: Request, given: GivenAll, query: Annotated[EditionsPageQuery, Query()]
 ) -> Response:
     """Every edition, the newest first, and the ranks of the last ones as lines."""
+    boards = given.boards
     room_id = alias = None
     try:
         room_id, alias = boards.find_room(query.room)
@@ -45,15 +51,22 @@ def show_editions(
         # Before the default room is joined there is no edition, and nothing wrong.
         if query.room is not None:
             raise
-    weeks = (
-        editions.read_ranks(boards.engine, WEEKS, room_id, alias, query.board) if room_id else []
-    )
+    board, weeks = query.board or BoardName.RESPONSE, []
+    for name in [query.board] if query.board else order_boards(BoardName.RESPONSE):
+        if room_id and (weeks := editions.read_ranks(boards.engine, WEEKS, room_id, alias, name)):
+            board = name
+            break
+    default = board if query.board is None else BoardName.RESPONSE
     drawn = bumps.draw(weeks)
+    latest = store.read_latest(boards.engine, 1)
     firsts = {name: min(ranks, key=lambda one: ranks[one]) for name, ranks in weeks}
     context: dict[str, Any] = {
         "room": alias or room_id,
-        "board": query.board,
-        "boards": choices.link_boards(request.url.path, query, query.board, language_of(request)),
+        "board": board,
+        "boards": choices.link_boards(
+            request.url.path, query, board, language_of(request), default
+        ),
+        "section": write_section(given, latest[0], SectionQuery()) if latest else None,
         "bumps": drawn,
         "editions": [
             (name, from_ts(ts), firsts.get(name)) for name, ts in store.names(boards.engine).items()
@@ -64,14 +77,17 @@ def show_editions(
 
 @router.get("/editions/{name}")
 def show_edition(
-    request: Request, boards: GivenBoards, name: Name, query: Annotated[PageQuery, Query()]
+    request: Request, given: GivenAll, name: Name, query: Annotated[PageQuery, Query()]
 ) -> Response:
     """The boards of one week, as they were frozen."""
-    document = json.loads(find_edition(boards, name).json)
+    boards = given.boards
+    edition = find_edition(boards, name)
+    document = json.loads(edition.json)
     names = list(store.names(boards.engine))
     number = names.index(name)
     context = {
         "name": name,
+        "section": write_section(given, edition, SectionQuery()),
         "window": {end: parse_instant(document["window"][end]) for end in ("from", "to")},
         "sections": document["rooms"],
         "meanings": choices.MEANINGS,

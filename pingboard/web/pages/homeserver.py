@@ -9,12 +9,20 @@ from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Query, Request
+from pydantic import Field
 from starlette.responses import Response
 
 from pingboard import profiles
 from pingboard.boards import Boards
-from pingboard.model import BoardName, Rejection, UnknownHomeserverError, Window, from_ts
-from pingboard.profiles import Place, Profile
+from pingboard.model import (
+    BoardName,
+    Rejection,
+    Standing,
+    UnknownHomeserverError,
+    Window,
+    from_ts,
+)
+from pingboard.profiles import Place, Profile, read_changes
 from pingboard.ranking.clocks import Clock
 from pingboard.ranking.comparison import Comparison, compare, diagnose
 from pingboard.ranking.history import STEPS
@@ -23,6 +31,7 @@ from pingboard.web.charts import columns, smoke, strip
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages import choices
 from pingboard.web.pages.layout import TAG, PageQuery, language_of, render
+from pingboard.web.pages.names import decode_name
 from pingboard.web.pages.remedies import REMEDIES
 from pingboard.web.parameters import WindowQuery
 
@@ -37,9 +46,14 @@ AnyName = Annotated[str, Path(min_length=1)]
 
 
 class HomeserverPageQuery(WindowQuery, PageQuery):
-    """Which room and when, and the board whose number is shown over time."""
+    """Which room and when, the board whose number is shown over time, and whom to compare with."""
 
-    board: BoardName = BoardName.RESPONSE
+    board: BoardName | None = Field(
+        None, description="Left out: `response`, or the first board that the homeserver is on."
+    )
+    with_: Annotated[str, Field(max_length=255)] = Field(
+        "", alias="with", description="Another homeserver, to compare with."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,26 @@ class Row:
     place: Place
     comparison: Comparison
     strip: strip.Strip
+
+
+class Compared(NamedTuple):
+    """One of two homeservers that are compared."""
+
+    name: str
+    standing: Standing | None
+    """None where it is not on the board"""
+    smoke: smoke.Smoke | None
+    """None where nothing was heard of it; on one scale with the other's"""
+
+
+class HomeserverComparison(NamedTuple):
+    """Two homeservers side by side."""
+
+    other: str
+    compared: Sequence[Compared]
+    """itself and the other; empty where the other was never heard"""
+    similar: Sequence[str]
+    """names that may have been meant instead"""
 
 
 class Partner(NamedTuple):
@@ -91,22 +125,31 @@ def show_homeserver(
         unknown = {"name": name, "similar": similar}
         return render(request, "homeserver_unknown.html", unknown, status=404)
     path, language = request.url.path, language_of(request)
+    places = [board for board in BoardName if profile.places[board]]
+    default = places[0] if places else BoardName.RESPONSE
+    board = query.board or default
     context: dict[str, Any] = {
         "name": name,
+        "decoded": decode_name(name),
         "query": query,
+        "board": board,
+        "changes": read_changes(boards, room_id, window, name, default),
         "now": now,
         "room": alias or room_id,
         "window": choices.describe_window(query, window, language),
         "windows": choices.link_windows(path, query),
-        "boards": choices.link_boards(path, query, query.board, language),
+        "boards": choices.link_boards(path, query, board, language, default),
         "meanings": choices.MEANINGS,
-        "parameters": choices.encode(query, leave_out=frozenset({"lang", "board"})),
+        "parameters": choices.encode(query, leave_out=frozenset({"lang", "board", "with_"})),
         "base": str(request.base_url).rstrip("/"),
         "badge": f"?{urlencode({'room': query.room})}" if query.room else "",
         "explanations": REMEDIES,
         **_describe(profile),
-        **_draw_over_time(boards, room_id, window, name, query.board, now, profile),
+        **_draw_over_time(boards, room_id, window, name, board, now, profile),
     }
+    if query.with_.strip():
+        other = query.with_.strip()
+        context["comparison"] = _compare_with(boards, room_id, window, (name, other), board, now)
     return render(request, "homeserver.html", context, room_id=room_id)
 
 
@@ -177,17 +220,57 @@ def _draw_over_time(
     profile: Profile,
 ) -> Mapping[str, Any]:
     place = profile.places[board]
-    step = smoke.choose_step(window, place.standing.samples if place else 0)
-    buckets = profiles.read_history(boards, room_id, window, name, board, STEPS[step], now=now)
+    samples = place.standing.samples if place else 0
+    shown, step = window, smoke.choose_step(window, samples)
+    buckets = profiles.read_history(boards, room_id, shown, name, board, STEPS[step], now=now)
+    span = smoke.find_span(buckets, window, STEPS[step])
+    if span != window:
+        shown, step = span, smoke.choose_step(span, samples)
+        buckets = profiles.read_history(boards, room_id, shown, name, board, STEPS[step], now=now)
     histogram = profiles.read_histogram(boards, room_id, window, name, board)
     return {
         "step": step,
         "buckets": [(one, from_ts(one.start_ts)) for one in buckets],
-        "smoke": smoke.draw(buckets, window, STEPS[step]),
-        "shown": window,
+        "smoke": smoke.draw(buckets, shown, STEPS[step]),
+        "shown": shown,
         "histogram": histogram,
         "columns": histogram and place and columns.draw(histogram, place.standing.median_ms),
     }
+
+
+def _compare_with(
+    boards: Boards,
+    room_id: str,
+    window: Window,
+    names: tuple[str, str],
+    board: BoardName,
+    now: datetime,
+) -> HomeserverComparison:
+    """Two homeservers on one board, their histories on one scale."""
+    standings = {
+        row.homeserver: row
+        for row in boards.board(board, window, now=now, room=room_id).standings
+        if row.homeserver in names
+    }
+    samples = min((row.samples for row in standings.values()), default=0)
+    step = smoke.choose_step(window, samples)
+    try:
+        histories = [
+            profiles.read_history(boards, room_id, window, name, board, STEPS[step], now=now)
+            for name in names
+        ]
+    except UnknownHomeserverError:
+        similar = profiles.find_similar(boards, names[1], SIMILAR)
+        return HomeserverComparison(names[1], [], similar)
+    scale = smoke.find_scale([one.band for history in histories for one in history if one.band])
+    return HomeserverComparison(
+        names[1],
+        [
+            Compared(name, standings.get(name), smoke.draw(history, window, STEPS[step], scale))
+            for name, history in zip(names, histories, strict=True)
+        ],
+        [],
+    )
 
 
 def _cut_partners(partners: Sequence[Partner]) -> Partners:

@@ -24,6 +24,8 @@ from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages.layout import TAG, PageQuery, describe_room, render
 from pingboard.web.pages.remedies import REMEDIES
 
+INSTALL = "pipx install pingboard"
+
 SIMILAR = 3
 """Names that may have been meant, at most."""
 
@@ -70,7 +72,13 @@ def show_join(
     request: Request, boards: GivenBoards, now: Now, query: Annotated[JoinQuery, Query()]
 ) -> Response:
     """Three ways to bring a homeserver, and whether one is heard."""
-    context: dict[str, Any] = {"query": query, "check": None, "room": None, "remedies": REMEDIES}
+    context: dict[str, Any] = {
+        "query": query,
+        "check": None,
+        "room": None,
+        "remedies": REMEDIES,
+        "install": INSTALL,
+    }
     try:
         room_id, alias = boards.find_room(query.room)
     except UnknownRoomError:

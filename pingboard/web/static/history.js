@@ -1,4 +1,4 @@
-// Betters the drawing of a homeserver's history: a cursor, zoom, and finer numbers where one zooms.
+// Adds to the drawing of a homeserver's history a cursor, zoom, and finer numbers when zoomed.
 // The drawing that the page came with stays for whoever has no script.
 const STEPS = { "1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21600, "1d": 86400 };
 const MOST_POINTS = 120;
@@ -55,7 +55,7 @@ async function start(figure, says) {
         x: { range: () => [shown.from, shown.to] },
         y: { distr: 3, range: () => spread(buckets) },
       },
-      series: [{}, band, band, band, band, { stroke: colour("median"), width: 1.75, points: { show: false } }],
+      series: [{}, band, band, band, band, { stroke: colour("median"), width: 1.75, points: { show: true, size: 7, fill: colour("median"), filter: findLone } }],
       bands: [
         { series: [1, 2], fill: colour("outer") },
         { series: [3, 4], fill: colour("inner") },
@@ -66,6 +66,13 @@ async function start(figure, says) {
       ],
       hooks: { draw: [drawLoss], setCursor: [(u) => read(u.cursor.idx)], setSelect: [select] },
     };
+  }
+
+  // Medians without neighbours: a line through one point would not be seen.
+  function findLone(u, series) {
+    const ms = u.data[series];
+    const isLone = (index) => ms[index] != null && ms[index - 1] == null && ms[index + 1] == null;
+    return ms.map((_, index) => index).filter(isLone);
   }
 
   // What was lost: on the median, and as bars below.
