@@ -22,8 +22,8 @@ from bench import peer
 from bench.pairs import Pair
 from bench.pongs import WEEK, Pongs, synthesize
 from pingboard.model import BoardName
-from pingboard.ranking.samples import standings
-from pingboard.ranking.standings import rank
+from pingboard.ranking.rank import rank
+from pingboard.ranking.standings import rank_board
 
 SAMPLES = 1_000_000
 
@@ -55,14 +55,14 @@ def against_peer(samples: Pongs, target: float) -> Pair:
     blocks = samples.blocks()
 
     def count_differences() -> int:
-        ranked, _ = standings(blocks, samples.names, BoardName.DELIVERY, WEEK)
+        ranked, _ = rank_board(blocks, samples.names, BoardName.DELIVERY, WEEK, now_ts=WEEK.end_ts)
         ours = {(each.homeserver, each.median_ms, each.mean_ms) for each in ranked}
         theirs = {(server, *numbers) for server, numbers in peer.rank(rows).items()}
         return len(ours ^ theirs)
 
     return Pair(
         f"delivery board of {len(rows):,} samples / pingstat's algorithm",
-        lambda: standings(blocks, samples.names, BoardName.DELIVERY, WEEK),
+        lambda: rank_board(blocks, samples.names, BoardName.DELIVERY, WEEK, now_ts=WEEK.end_ts),
         lambda: peer.rank(rows),
         target,
         count_differences,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from bench.pairs import Pair
 from bench.pongs import END, ROOM, WEEK, Pongs, synthesize
 from bench.store import write_ours
 from pingboard import profiles
-from pingboard.boards import Boards, Question
+from pingboard.boards import Boards
 from pingboard.model import BoardName
 from pingboard.store.engine import open_engine
 from pingboard.web.api.matrix import write_pairs
@@ -42,11 +41,11 @@ def board_and_matrix(path: Path, samples: Pongs) -> Pair:
     """From memory to both JSON texts."""
     boards = Boards(open_engine(f"sqlite:///{path}", read_only=True))
     query = BoardQuery(room=ROOM, board=BoardName.DELIVERY)
-    # Of a window that ended a while ago no board is kept in order.
-    question = Question(BoardName.DELIVERY, WEEK, END + timedelta(hours=1), ROOM)
 
     def ours() -> int:
-        board = Rankings.of(boards.ask(question), query).model_dump_json(by_alias=True)
+        board = Rankings.of(
+            boards.board(BoardName.DELIVERY, WEEK, now=END, room=ROOM), query
+        ).model_dump_json(by_alias=True)
         matrix = write_pairs(profiles.read_matrix(boards, ROOM, WEEK))
         return len(board) + len(matrix)
 

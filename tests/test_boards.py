@@ -9,13 +9,13 @@ from random import Random
 import pytest
 from sqlalchemy import delete, insert, select, update
 
-from pingboard.boards import Boards, Question
+from pingboard.boards import Boards
 from pingboard.model import Batch, BoardName, Sample, Standing, Window, from_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.sealed import seal
 from pingboard.store.tables import ping, room, sample, server, unanswered
-from tests.ranking.test_standings import rank_plainly
+from tests.ranking.test_rank import rank_plainly
 from tests.rows import read_rows, take
 from tests.samples import ROOM, START_TS, make_ping, make_pong, make_sample
 
@@ -144,39 +144,6 @@ def test_boards_in_memory_stay_equal_to_the_plain_computation(engine: Engine, se
             names = sorted({by for by, _ in taken})
             expected = rank_plainly([(names.index(by), ms) for by, ms in taken], names)
             assert [row[:11] for row in board.standings] == [row[:11] for row in expected]
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_boards_that_are_asked_for_again_and_again_stay_equal_to_the_plain_computation(
-    engine: Engine, seed: int
-) -> None:
-    """As time goes on, and also where it goes back; some changes of others are seen late."""
-    random = Random(seed)
-    boards, ingest = Boards(engine), Ingest(engine, "test")
-    ingest.record_room(ROOM, None)
-    now = NOW
-    at_once = 0
-    for _ in range(40):
-        kind = random.choice(["pongs", "pongs", "pongs", "redaction", "void", "nothing"])
-        _change(engine, ingest, random, kind, day=random.choice([0, 0, 1]))
-        now += timedelta(seconds=random.choice([0, 0.001, 60, 3000, 3000, -30]))
-        window = Window.named(random.choice(["24h", "24h", "6h"]), now)
-        rows = read_rows(engine, ROOM)
-        for name in BoardName:
-            length = window.end - window.start
-            once = Question(name, Window(NOW - length, NOW), NOW, ROOM)
-            boards.version()
-            quick = boards.ask_again_at_once(once, now)
-            at_once += quick is not None
-            board = boards.board(name, window, now=now, room=ROOM)
-            assert quick in (None, board.standings)
-            taken = take(rows, name, window)
-            names = sorted({by for by, _ in taken})
-            expected = rank_plainly([(names.index(by), ms) for by, ms in taken], names)
-            assert [row[:11] for row in board.standings] == [row[:11] for row in expected]
-            assert board == Boards(engine).board(name, window, now=now, room=ROOM)
-            assert board.samples == len(taken)
-    assert at_once > 40
 
 
 def _change_something(engine: Engine, ingest: Ingest, random: Random, days: int) -> None:

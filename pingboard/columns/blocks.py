@@ -6,13 +6,13 @@ pongs arrive. Its columns are narrow (see `narrow`): some 12 bytes a sample inst
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.columns.narrow import Column, Integers, Offsets, join, narrow
+from pingboard.columns.narrow import Column, Offsets, join, narrow
 from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS
 
 HOUR_MS = 3_600_000
@@ -95,16 +95,6 @@ WIDE = _nothing(np.dtype(np.int32), np.dtype(np.int64))
 """As empty; but columns that are joined to its own are wide, and fit for arithmetic."""
 
 
-def replace(block: Block, pings: Iterable[int], fresh: Block) -> Block:
-    """The block with all that belongs to these pings as it is in `fresh`."""
-    gone = np.fromiter(pings, np.int64)
-    return Block(
-        _replace(block.claims, gone, fresh.claims),
-        _replace(block.answers, gone, fresh.answers),
-        _replace(block.losses, gone, fresh.losses),
-    )
-
-
 def build(samples: NDArray[np.void], losses: NDArray[np.void]) -> Block:
     """The block of rows in any order: (n,) `SAMPLE` and (m,) `LOSS`.
 
@@ -122,11 +112,6 @@ def build(samples: NDArray[np.void], losses: NDArray[np.void]) -> Block:
     )
 
 
-def claims_inside(blocks: Sequence[Block], start_ts: int, end_ts: int) -> list[Claims]:
-    """The claims that were seen in [start, end), by block: most are not copied."""
-    return [cut(block.claims, start_ts, end_ts) for block in blocks]
-
-
 def answers_inside(blocks: Sequence[Block], start_ts: int, end_ts: int) -> Answers:
     """The answers that were seen in [start, end); wide."""
     return _join([WIDE.answers, *(cut(one.answers, start_ts, end_ts) for one in blocks)])
@@ -135,12 +120,6 @@ def answers_inside(blocks: Sequence[Block], start_ts: int, end_ts: int) -> Answe
 def losses_inside(blocks: Sequence[Block], start_ts: int, end_ts: int) -> Losses:
     """The pongs that have not come to pings seen in [start, end); wide."""
     return _join([WIDE.losses, *(cut(one.losses, start_ts, end_ts) for one in blocks)])
-
-
-def count(servers: Column, length: int) -> list[int]:
-    """How often each row ID below `length` is there."""
-    counts: list[int] = np.bincount(servers, minlength=length).tolist()
-    return counts
 
 
 def sort(rows: Rows) -> Rows:
@@ -159,15 +138,6 @@ def cut(rows: Rows, start_ts: int, end_ts: int) -> Rows:
 
 def _key(rows: NDArray[np.void]) -> tuple[Offsets, Offsets]:
     return Offsets.of(rows["ping"]), Offsets.of(rows["seen_ts"])
-
-
-def _replace(rows: Rows, gone: Integers, fresh: Rows) -> Rows:
-    stays = np.isin(rows.ping.wide(), gone, invert=True)
-    if not stays.all():
-        rows = _map(rows, lambda column: column[stays])
-    if not len(fresh.ping):
-        return rows
-    return sort(_join([rows, fresh]))
 
 
 def _join(parts: Sequence[Rows]) -> Rows:

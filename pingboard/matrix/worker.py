@@ -296,13 +296,11 @@ class Worker:
         return WorkerState.STARTING if self._synced_ts is None else WorkerState.RUNNING
 
     async def _seal(self) -> None:
-        """Pack past hours and months, bit by bit: what arrives is written in between."""
+        """Pack past hours, bit by bit: what arrives is written in between."""
         while True:
             is_later = False
             while await self._writer.seal(_now_ts()):
                 is_later = True
-            while await self._writer.count_month(_now_ts()):
-                pass
             if is_later:  # by an hour, so that there may be more to fold
                 await self._writer.fold(_now_ts())
             if self._retention is not None:

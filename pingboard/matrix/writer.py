@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import stamina
 
-from pingboard.store import corrections, editions, folding, months, recall, retention, sealed
+from pingboard.store import corrections, editions, folding, recall, retention, sealed
 from pingboard.store.engine import PassingStoreError, explained
 
 if TYPE_CHECKING:
@@ -89,11 +89,6 @@ class Writer:
         await self._do(sealed.mark, self._engine)
         prepared = await self._read(sealed.prepare, self._engine, now_ts)
         return await self._do(sealed.keep, self._engine, prepared)
-
-    async def count_month(self, now_ts: int) -> bool:
-        """Count a past month, in the same way; False when there is nothing left to do."""
-        prepared = await self._read(months.prepare, self._engine, now_ts)
-        return prepared is not None and await self._do(months.keep, self._engine, prepared)
 
     async def fold(self, now_ts: int) -> None:
         """Pack the samples of past pings, in the same way, bit by bit."""

@@ -8,7 +8,6 @@ filter, section 10).
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from statistics import median
 from typing import NamedTuple
 
@@ -32,77 +31,36 @@ class Clock(NamedTuple):
         return abs(self.offset_ms) > self.uncertainty_ms
 
 
-def estimate_clocks(
+def keep_fastest(
     servers: Column, round_trip_ms: Column, offset_x2_ms: Column
-) -> dict[int, Clock]:
-    """The clock of each server that a sample tells of; all three are (n,).
+) -> tuple[Column, Column, Column]:
+    """Return the samples with the lowest round trip of each server, of those that tell its clock.
 
-    `offset_x2_ms` is (b1 - s) + (b2 - r), `UNKNOWN` where it is not; a negative round trip is none.
-    Of several samples with the lowest round trip, the median offset is taken.
+    All are (n,). `offset_x2_ms` is (b1 - s) + (b2 - r), `UNKNOWN` where it is not; a negative
+    round trip is none. What is dropped here can't change `estimate_clocks`.
     """
     tells = (round_trip_ms >= 0) & (offset_x2_ms != UNKNOWN)
     servers, round_trip_ms, offset_x2_ms = servers[tells], round_trip_ms[tells], offset_x2_ms[tells]
-    if not len(servers):
-        return {}
-    lowest = np.full(int(servers.max()) + 1, np.iinfo(np.int32).max, np.int32)
-    np.minimum.at(lowest, servers, round_trip_ms)
-    best = round_trip_ms == lowest[servers]
+    lowest = np.full(int(servers.max(initial=0)) + 1, np.iinfo(np.int32).max, np.int32)
+    np.minimum.at(lowest, servers, round_trip_ms.astype(np.int32))
+    is_fastest = round_trip_ms == lowest[servers]
+    return servers[is_fastest], round_trip_ms[is_fastest], offset_x2_ms[is_fastest]
+
+
+def estimate_clocks(
+    servers: Column, round_trip_ms: Column, offset_x2_ms: Column
+) -> dict[int, Clock]:
+    """Return the clock of each server that a sample tells of; the columns are as `keep_fastest`'s.
+
+    Of several samples with the lowest round trip, the median offset is taken.
+    """
+    fastest = keep_fastest(servers, round_trip_ms, offset_x2_ms)
     offsets: dict[int, list[int]] = {}
-    for server, offset_x2 in zip(servers[best].tolist(), offset_x2_ms[best].tolist(), strict=True):
+    uncertainty_ms: dict[int, float] = {}
+    for server, ms, offset_x2 in zip(*(column.tolist() for column in fastest), strict=True):
         offsets.setdefault(server, []).append(offset_x2)
+        uncertainty_ms[server] = ms / 2
     return {
-        server: Clock(median(each) / 2, int(lowest[server]) / 2)
+        server: Clock(median(each) / 2, uncertainty_ms[server])
         for server, each in sorted(offsets.items())
     }
-
-
-class Lowest:
-    """The samples of the lowest round trips of one server, as they come and go.
-
-    Of others than the lowest `KEEP` round trips it knows only that there are some; where the
-    lowest have all gone it says so, and has to be made anew.
-    """
-
-    KEEP = 16
-
-    def __init__(self) -> None:
-        self._round_trips: list[int] = []
-        self._offsets: dict[int, list[int]] = {}
-        self._has_forgotten = False
-
-    def add(self, round_trip_ms: int, offset_x2_ms: int) -> None:
-        """A sample that came; its offset is known."""
-        offsets = self._offsets.get(round_trip_ms)
-        if offsets is not None:
-            insort(offsets, offset_x2_ms)
-        elif self._is_kept(round_trip_ms):
-            insort(self._round_trips, round_trip_ms)
-            self._offsets[round_trip_ms] = [offset_x2_ms]
-            if len(self._round_trips) > self.KEEP:
-                del self._offsets[self._round_trips.pop()]
-                self._has_forgotten = True
-
-    def remove(self, round_trip_ms: int, offset_x2_ms: int) -> None:
-        """A sample that went."""
-        offsets = self._offsets.get(round_trip_ms)
-        if offsets is None:
-            return
-        del offsets[bisect_left(offsets, offset_x2_ms)]
-        if not offsets:
-            del self._offsets[round_trip_ms]
-            del self._round_trips[bisect_left(self._round_trips, round_trip_ms)]
-
-    def clock(self) -> Clock | None:
-        """As `estimate_clocks`; None where no sample tells, LookupError where it has forgotten."""
-        if not self._round_trips:
-            if self._has_forgotten:
-                raise LookupError("all of the lowest round trips have gone")
-            return None
-        lowest = self._round_trips[0]
-        return Clock(median(self._offsets[lowest]) / 2, lowest / 2)
-
-    def _is_kept(self, round_trip_ms: int) -> bool:
-        """Whether nothing lower or equal was forgotten: then it belongs to the lowest."""
-        if not self._has_forgotten:
-            return True
-        return bool(self._round_trips) and round_trip_ms < self._round_trips[-1]

@@ -16,6 +16,7 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING, NamedTuple
 
 from pingboard.model import BoardName
+from pingboard.ranking.boards import get_rule
 from pingboard.ranking.clocks import Clock
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 LEAST_OTHERS = 3
 """Fewer have no middle that one could be beside of."""
-
-_SIGNS = {BoardName.DELIVERY: -1, BoardName.RECEPTION: 1, BoardName.RESPONSE: 0}
-"""Of what a clock that is ahead adds to a board's number."""
 
 
 class Verdict(StrEnum):
@@ -94,7 +92,7 @@ def compare(
     board: BoardName, row: Standing, others_ms: Sequence[float], clock: Clock | None
 ) -> Comparison:
     """A standing beside the medians of the others on its board, in any order."""
-    sign = _SIGNS[board]
+    sign = get_rule(board).clock_sign
     known = clock if sign else None
     found = Comparison(
         board=board,

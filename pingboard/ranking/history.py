@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pingboard.columns.narrow import Column
 from pingboard.model import Window
-from pingboard.ranking.standings import rank
+from pingboard.ranking.rank import rank
 
 STEPS = {
     "1m": timedelta(minutes=1),

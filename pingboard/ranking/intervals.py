@@ -8,8 +8,6 @@ Statistics, 2003, section 7.1).
 
 from __future__ import annotations
 
-from math import sqrt
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,21 +33,9 @@ def find_low_positions(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(counts < LEAST_SAMPLES, -1, k - 1)
 
 
-def find_low_position(count: int) -> int:
-    """The same for one count, a hundred times as fast."""
-    return -1 if count < LEAST_SAMPLES else int(expand_one(count)) - 1
-
-
 def expand(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """The expansion itself: (s,) real numbers, whose integer part is k."""
     variance = counts / 4 - 1 / 12
     kurtosis = (1 / 120 - counts / 8) / variance**2
     quantile: NDArray[np.float64] = np.sqrt(variance) * (_Z + _KURTOSIS_TERM * kurtosis)
     return 0.5 + counts / 2 - quantile
-
-
-def expand_one(count: int) -> float:
-    """`expand` for one count, by the same operations in the same order."""
-    variance = count / 4 - 1 / 12
-    kurtosis = (1 / 120 - count / 8) / (variance * variance)
-    return 0.5 + count / 2 - sqrt(variance) * (_Z + _KURTOSIS_TERM * kurtosis)

@@ -233,7 +233,17 @@ def _sort_wide(parts: Sequence[Part], width: int) -> _Runs:
     keys = np.concatenate([ping_servers.astype(np.uint64) for ping_servers, _, _ in parts])
     keys *= np.uint64(width)
     keys += np.concatenate([unsigned(pong_servers) for _, pong_servers, _ in parts])
-    keys <<= np.uint64(32)
+    if int(keys.max()) >> 32:
+        # Of more than 65,536 servers: the pairs that there are get numbers, which do fit.
+        present, numbers = np.unique(keys, return_inverse=True)
+        runs = _sort_numbered(numbers.astype(np.uint64), parts)
+        return runs._replace(pairs=present[runs.pairs].astype(np.int64))
+    return _sort_numbered(keys, parts)
+
+
+def _sort_numbered(pairs: NDArray[np.uint64], parts: Sequence[Part]) -> _Runs:
+    """`pairs` (n,) are the numbers of the samples' pairs, each below 2**32."""
+    keys = pairs << np.uint64(32)
     keys |= np.concatenate([unsigned(ms) ^ np.uint32(_BIAS) for _, _, ms in parts])
     sort(keys)
     return _read(keys, 32, _BIAS)[0]

@@ -6,14 +6,15 @@ and its latency in the low half, so that each part's latencies lie in order in o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.columns.blocks import WIDE, Block, answers_inside, claims_inside
+from pingboard.columns.blocks import Block
 from pingboard.columns.narrow import Column
 from pingboard.model import BoardName, Window
+from pingboard.ranking.boards import select_samples
 
 _BIAS = 1 << 31
 """Added to a latency, so that a negative one sorts before a positive one."""
@@ -23,49 +24,36 @@ Trend = list[float | None]
 
 
 def find_trends(
-    blocks: Sequence[Block],
+    blocks: Iterable[Block],
     board: BoardName,
     window: Window,
-    wanted: Mapping[int, str],
+    homeservers: Mapping[int, str],
     parts: int,
 ) -> dict[str, Trend]:
-    """The trend of each homeserver in `wanted` (row ID to name) that has samples.
+    """Return the trend of each homeserver (row ID to name) that has samples.
 
     The window is cut into `parts` of the same length. Medians are exact, of an even count the mean
     of the middle two.
     """
-    servers, seen_ts, ms = _columns(blocks, board, window)
-    rows = np.full(max([-1, *wanted, *servers.max(initial=-1, keepdims=True).tolist()]) + 1, -1)
-    rows[list(wanted)] = np.arange(len(wanted))
-    row = rows[servers]
+    if not homeservers:
+        return {}
+    rows = np.full(max(homeservers) + 1, -1)
+    rows[list(homeservers)] = np.arange(len(homeservers))
     length_ms = max(window.end_ts - window.start_ts, 1)
-    part = (seen_ts - window.start_ts) * parts // length_ms
-    is_wanted = row >= 0
-    codes = (row * parts + part)[is_wanted]
-    medians = _find_medians(codes, ms[is_wanted], len(wanted) * parts).reshape(-1, parts)
+    codes, latencies = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for servers, ms, seen_ts in select_samples(blocks, board, window):
+        is_drawn = np.isin(servers, list(homeservers))
+        part = (seen_ts[is_drawn].wide() - window.start_ts) * parts // length_ms
+        codes.append(rows[servers[is_drawn]] * parts + part)
+        latencies.append(ms[is_drawn].astype(np.int64))
+    count = len(homeservers) * parts
+    medians = _find_medians(np.concatenate(codes), np.concatenate(latencies), count)
+    by_row = medians.reshape(-1, parts)
     return {
-        name: [None if np.isnan(one) else one for one in medians[number].tolist()]
-        for number, name in enumerate(wanted.values())
-        if not np.isnan(medians[number]).all()
+        name: [None if np.isnan(median) else median for median in by_row[row].tolist()]
+        for row, name in enumerate(homeservers.values())
+        if not np.isnan(by_row[row]).all()
     }
-
-
-def _columns(
-    blocks: Sequence[Block], board: BoardName, window: Window
-) -> tuple[Column, NDArray[np.int64], Column]:
-    """Of each sample that a board takes: who is ranked by it, when it was seen, its ms."""
-    if board is BoardName.RESPONSE:
-        answers = answers_inside(blocks, window.start_ts, window.end_ts)
-        taken = answers.ms >= 0
-        return answers.pong_server[taken], answers.seen_ts[taken].wide(), answers.ms[taken]
-    claims = claims_inside(blocks, window.start_ts, window.end_ts)
-    by_ping = board is BoardName.DELIVERY
-    columns = [
-        (one.ping_server if by_ping else one.pong_server, one.seen_ts.wide(), one.ms)
-        for one in [WIDE.claims, *claims]
-    ]
-    servers, seen_ts, ms = (np.concatenate(column) for column in zip(*columns, strict=True))
-    return servers, seen_ts, ms
 
 
 def _find_medians(codes: NDArray[np.int64], ms: Column, length: int) -> NDArray[np.float64]:

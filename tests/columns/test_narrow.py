@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pingboard.columns.blocks import HOUR_MS, LOSS, SAMPLE, Block, build, claims_inside
-from pingboard.columns.hours import Hour, Pong
+from pingboard.columns.blocks import HOUR_MS, LOSS, SAMPLE, build
 from pingboard.columns.narrow import Offsets, gather, join, narrow
 
 NOON_TS = 1_790_000_000_000 // HOUR_MS * HOUR_MS
@@ -69,35 +68,6 @@ def test_offsets_in_order_know_what_lies_between(numbers: list[int], low: int, h
     assert column[column.slice(start, max(start, end))].tolist() == inside
     assert column.is_within(start, end) == (inside == numbers)
     assert column.find(start).tolist() == [n for n, one in enumerate(numbers) if one == start]
-
-
-def make_pong(ping: int, pong_server: int, ms: int) -> Pong:
-    return Pong(ping, NOON_TS + ms, 1, pong_server, ms, -1, 0, is_ours=False)
-
-
-def listed(block: Block) -> list[tuple[int, ...]]:
-    return list(zip(*(column.tolist() for column in block.claims), strict=True))
-
-
-def test_an_hour_grows_wider_when_a_server_comes_that_is_beyond_two_bytes() -> None:
-    pongs = [make_pong(7, server, 500) for server in (3, 255, 256, 65_535, 65_536, 3_000_000)]
-    hour = Hour()
-    for known, pong in enumerate(pongs):
-        hour.add(pong)
-        expected = [(7, NOON_TS + 500, 1, one.pong_server, 500) for one in pongs[: known + 1]]
-        assert sorted(listed(hour.block())) == expected
-    assert hour.block().claims.pong_server.dtype == np.int32
-
-
-def test_an_hour_grows_wider_when_a_ping_comes_that_is_far_from_the_others() -> None:
-    hour = Hour(build(np.array([make_pong(2**31 - 1, 2, 600_000)], SAMPLE), np.empty(0, LOSS)))
-    hour.add(make_pong(1, 2, 10))
-    assert listed(hour.block()) == [
-        (1, NOON_TS + 10, 1, 2, 10),
-        (2**31 - 1, NOON_TS + 600_000, 1, 2, 600_000),
-    ]
-    [early] = claims_inside([hour.block()], NOON_TS, NOON_TS + 600_000)
-    assert early.ping.tolist() == [1]
 
 
 def test_a_usual_sample_takes_few_bytes() -> None:

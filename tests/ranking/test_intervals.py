@@ -10,7 +10,6 @@ import numpy as np
 from pingboard.ranking.intervals import (
     LEAST_SAMPLES,
     expand,
-    find_low_position,
     find_low_positions,
 )
 
@@ -67,9 +66,3 @@ def ln_factorial(n: int) -> Decimal:
     x = Decimal(n + 1)
     series = 1 / (12 * x) - 1 / (360 * x**3) + 1 / (1260 * x**5) - 1 / (1680 * x**7)
     return (x - Decimal("0.5")) * x.ln() - x + (2 * _PI).ln() / 2 + series
-
-
-def test_one_count_has_the_position_that_many_counts_have() -> None:
-    counts = np.concatenate([np.arange(20_000), np.arange(10**8 - 2000, 10**8)])
-    expected = find_low_positions(counts).tolist()
-    assert [find_low_position(count) for count in counts.tolist()] == expected

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pingboard.model import Standing
-from pingboard.ranking.standings import rank
+from pingboard.ranking.rank import rank
 from pingboard.render.markdown import shortest_decimal, table
 from tests.twim import TABLE_2020_04_09
 

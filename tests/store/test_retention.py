@@ -20,7 +20,6 @@ from pingboard.store.engine import Engine
 from pingboard.store.export import read_records
 from pingboard.store.imports import Importer
 from pingboard.store.ingest import Ingest
-from pingboard.store.months import count_months
 from pingboard.store.retention import find_kept_from, retire
 from pingboard.store.rows import hash_event_id
 from pingboard.store.sealed import seal
@@ -56,7 +55,6 @@ def ingest(engine: Engine) -> Ingest:
         connection.execute(lost)
     ingest.record(Batch([], [old_sample(1 / 24)]))
     seal(engine, to_ts(NOW), most=10_000)
-    count_months(engine, to_ts(NOW))
     with engine.begin() as connection:
         prune(connection, keep=1)
     return ingest
@@ -120,7 +118,6 @@ def test_a_closed_hour_is_never_changed_again(engine: Engine, ingest: Ingest) ->
     ingest.record(Batch(redacted=[(ROOM, late.pong.event_id)]))
     assert count(engine, tables.sample) == samples
     seal(engine, to_ts(NOW), most=10_000)
-    count_months(engine, to_ts(NOW))
     assert read_everything(engine) == before
     with engine.connect() as connection:
         redacted = connection.execute(select(tables.redacted.c.event_hash)).scalars().all()

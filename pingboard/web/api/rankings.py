@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from pingboard.model import Board, BoardName
+from pingboard.ranking.boards import get_rule
 from pingboard.render import csv, markdown
 from pingboard.web import errors
 from pingboard.web.dependencies import GivenBoards, Now
@@ -139,7 +140,7 @@ class Rankings(Answer):
             generated_at=board.generated_at,
             room=RoomName(id=board.room_id, alias=board.room_alias),
             board=board.name,
-            number="round_trip" if board.name is BoardName.RESPONSE else "one_way",
+            number=get_rule(board.name).latency.value,
             window=Interval.of(board.window),
             filters=Filters(min_samples=query.min_samples, limit=query.limit),
             samples=board.samples,

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from pingboard.columns.narrow import narrow
 from pingboard.model import Standing
+from pingboard.ranking.rank import rank
 from pingboard.ranking.sorting import LEAST_SHARED
-from pingboard.ranking.standings import rank
 
 Rows = list[tuple[int, int]]
 """(server code, ms) a sample"""

@@ -7,7 +7,8 @@ import pytest
 
 from pingboard.columns.blocks import HOUR_MS, LOSS, SAMPLE, Block, build
 from pingboard.model import BoardName, Window, from_ts
-from pingboard.ranking.samples import board_columns, pair_parts, server_columns, standings
+from pingboard.ranking.boards import select_pairs, select_samples, select_server
+from pingboard.ranking.standings import rank_board
 
 NAMES = ["one.example", "two.example", "three.example"]
 HOUR = Window(from_ts(0), from_ts(HOUR_MS))
@@ -25,9 +26,11 @@ def collect(*rows: tuple[int, int, int, int], seen_ts: int = 0) -> list[Block]:
 
 
 def taken(blocks: list[Block], board: BoardName, window: Window = HOUR) -> list[tuple[int, int]]:
-    servers, ms = board_columns(blocks, board, window)
-    assert servers.dtype == ms.dtype == np.int32
-    return sorted(zip(servers.tolist(), ms.tolist(), strict=True))
+    return sorted(
+        sample
+        for servers, ms, _ in select_samples(blocks, board, window)
+        for sample in zip(servers.tolist(), ms.tolist(), strict=True)
+    )
 
 
 def test_response_takes_round_trips_for_the_pong_server() -> None:
@@ -50,7 +53,7 @@ def test_reception_takes_one_way_for_the_pong_server() -> None:
 
 
 def test_a_pair_is_of_ping_and_pong_server() -> None:
-    [columns] = pair_parts(collect((0, 1, 100, 250), (2, 1, 9, -1)), HOUR)
+    [columns] = select_pairs(collect((0, 1, 100, 250), (2, 1, 9, -1)), HOUR)
     assert [column.tolist() for column in columns] == [[0], [1], [100]]
 
 
@@ -68,11 +71,11 @@ def test_the_samples_of_one_server_are_those_that_the_board_takes(
 ) -> None:
     rows = [(0, 1, 110, -1), (2, 1, 120, 240), (0, 1, 5, -1), (0, 1, 600_001, -1)]
     blocks = [*collect(*rows[:2], seen_ts=7), *collect(*rows[2:])]
-    seen_ts, ms = server_columns(blocks, board, HOUR, server)
+    seen_ts, ms = select_server(blocks, board, HOUR, server)
     assert ms.tolist() == expected
     assert seen_ts.tolist() == [7] * len(expected)
     before = Window(from_ts(8), from_ts(9))
-    assert not len(server_columns(blocks, board, before, server)[1])
+    assert not len(select_server(blocks, board, before, server)[1])
 
 
 @pytest.mark.parametrize("board", [BoardName.DELIVERY, BoardName.RECEPTION])
@@ -95,7 +98,7 @@ def test_standings_count_all_samples_of_the_board_also_those_left_out(board: Boa
         *[(0, 0, 20, 20), (0, 0, 30, 30), (1, 1, 10, 10)],
         *[(2, 2, 40, 40), (2, 2, 40, 40), (0, 0, 9, -1)],
     )
-    ranked, count = standings(blocks, NAMES, board, HOUR, min_samples=2, limit=1)
+    ranked, count = rank_board(blocks, NAMES, board, HOUR, now_ts=HOUR_MS, min_samples=2, limit=1)
     assert [(each.rank, each.homeserver, each.median_ms) for each in ranked] == [
         (1, "one.example", 25.0)
     ]
@@ -105,4 +108,4 @@ def test_standings_count_all_samples_of_the_board_also_those_left_out(board: Boa
 @pytest.mark.parametrize("board", BoardName)
 def test_without_samples_there_are_no_standings(board: BoardName) -> None:
     for blocks in ([], collect(), collect((0, 1, 5, -1))):
-        assert standings(blocks, NAMES, board, HOUR) == ([], 0)
+        assert rank_board(blocks, NAMES, board, HOUR, now_ts=HOUR_MS) == ([], 0)

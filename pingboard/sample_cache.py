@@ -1,0 +1,142 @@
+"""The store's samples in memory, in step with its journal: what the boards are ranked from.
+
+In: rooms and a window. Out: the hours that hold it, as of one version of the store. An hour that
+the journal names is forgotten, and read again, whole, when a window next needs it. So several
+processes may each keep a cache of one database.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pingboard.columns.blocks import EMPTY, HOUR_MS, Block
+from pingboard.model import PONG_TIMEOUT_MS
+from pingboard.model.cancellation import raise_if_abandoned
+from pingboard.store import changes, columns, sealed
+from pingboard.store.engine import read_snapshot
+
+if TYPE_CHECKING:
+    from pingboard.store.engine import Connection, Engine
+
+MAX_CACHED_HOURS = 31 * 24 + 2
+"""Of a window whose hours are kept in memory; a longer one is read as a stream each time."""
+
+UNUSED_S = 3600.0
+"""How long an hour stays that no window needs."""
+
+_STREAMED_HOURS = 24
+"""Of a longer window, how many are in memory at once."""
+
+_Key = tuple[int, int]
+"""A room's row ID and an hour since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What some rooms heard, as of one version."""
+
+    blocks: Iterable[Block]
+    """of consecutive hours, room by room; may be gone through several times"""
+    names: Sequence[str]
+    """the server of each row ID"""
+
+
+class SampleCache:
+    """Keeps samples of one database. Any thread may ask."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._version = -1
+        self._names: Sequence[str] = []
+        self._blocks: dict[_Key, Block] = {}
+        self._used_at: dict[_Key, float] = {}
+        self._swept_at = 0.0
+
+    @contextmanager
+    def open(self, rooms: Sequence[int], start_ts: int, end_ts: int) -> Iterator[Snapshot]:
+        """Open what these rooms (row IDs) heard in [start, end), and perhaps a little more.
+
+        The pongs of an hour of pings may have been seen up to 10 min before or after it.
+        """
+        first = (start_ts - PONG_TIMEOUT_MS) // HOUR_MS
+        after = (end_ts + PONG_TIMEOUT_MS) // HOUR_MS + 1
+        if after - first > MAX_CACHED_HOURS:
+            with read_snapshot(self._engine) as connection:
+                stream = _Stream(connection, rooms, first, after)
+                yield Snapshot(stream, columns.read_names(connection))
+            return
+        with self._lock, read_snapshot(self._engine) as connection:
+            self._follow_journal(connection)
+            self._load(connection, rooms, first, after)
+            keys = [(room, hour) for room in rooms for hour in range(first, after)]
+            self._sweep(keys)
+            blocks = [block for key in keys if (block := self._blocks[key]) is not EMPTY]
+            snapshot = Snapshot(blocks, self._names)
+        yield snapshot
+
+    def _follow_journal(self, connection: Connection) -> None:
+        version = changes.read_version(connection)
+        if version == self._version:
+            return
+        changed = changes.read_touched(connection, self._version) if self._version >= 0 else None
+        if changed is None:
+            self._blocks.clear()
+        else:
+            for key in changed:
+                self._blocks.pop(key, None)
+        self._names = columns.read_names(connection)
+        self._version = version
+
+    def _load(self, connection: Connection, rooms: Sequence[int], first: int, after: int) -> None:
+        for room in rooms:
+            absent = [hour for hour in range(first, after) if (room, hour) not in self._blocks]
+            for start, end in _stretches(absent):
+                blocks = sealed.read_hours(connection, room, start, end)
+                for hour in range(start, end):
+                    self._blocks[room, hour] = blocks.get(hour, EMPTY)
+
+    def _sweep(self, used: Iterable[_Key]) -> None:
+        """Forget what no window has needed for a while."""
+        now = time.monotonic()
+        self._used_at |= dict.fromkeys(used, now)
+        if now - self._swept_at < UNUSED_S / 10:
+            return
+        self._swept_at = now
+        for key in [key for key, at in self._used_at.items() if now - at > UNUSED_S]:
+            del self._used_at[key]
+            self._blocks.pop(key, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """Hours that are read as they are gone through: a year takes no more memory than a day."""
+
+    connection: Connection
+    rooms: Sequence[int]
+    first: int
+    after: int
+
+    def __iter__(self) -> Iterator[Block]:
+        for room in self.rooms:
+            for start in range(self.first, self.after, _STREAMED_HOURS):
+                raise_if_abandoned()
+                end = min(start + _STREAMED_HOURS, self.after)
+                blocks = sealed.read_hours(self.connection, room, start, end)
+                yield from (blocks[hour] for hour in sorted(blocks))
+
+
+def _stretches(hours: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield ordered hours as stretches [first, after) without a gap."""
+    first = None
+    for number, hour in enumerate(hours):
+        if first is None:
+            first = hour
+        if number + 1 == len(hours) or hours[number + 1] != hour + 1:
+            yield first, hour + 1
+            first = None
