@@ -19,7 +19,7 @@ from pingboard.model import (
     from_ts,
 )
 from pingboard.records import read_pingstat, read_record
-from pingboard.store import changes, folding, months, recall, retention, samples, sealed
+from pingboard.store import changes, folding, recall, retention, samples, sealed
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.export import pingstat_rows, read_records
 from pingboard.store.figures import has_homeserver, lineage
@@ -30,7 +30,7 @@ from tests.differential.operations import Row, Span
 
 __all__ = ["STANDING_FIELDS", "Store", "hash_event_id"]
 
-KNOWN_FAULTS = frozenset(["a", "b", "c", "e", "i", "j", "k", "l", "order"])
+KNOWN_FAULTS = frozenset(["b", "c", "e", "i", "j", "k", "l", "order"])
 """Of the store as it is today: what leads to them is not tried. Empty once they are mended."""
 
 STANDING_FIELDS = (
@@ -102,7 +102,6 @@ class Store:
         with self._engine.begin() as connection:
             changes.prune(connection, keep=1)
         folding.fold(self._engine, now_ts)
-        months.count_months(self._engine, now_ts)
 
     def retain(self, before_ts: int, now_ts: int) -> None:
         self.close_hours(now_ts)
