@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -200,6 +200,16 @@ class Settings(BaseSettings):
     commands: bool = Field(True, description="answer !pingboard in the room", examples=["true"])
     announce: bool = Field(
         False, description="tell each edition's best in the room", examples=["true"]
+    )
+    runtime_dir: Path | None = Field(
+        None,
+        description="a folder for signs of life, at which `pingboard health` looks",
+        examples=["/run/pingboard"],
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text",
+        description="how the log is written: text, or json (an object a line)",
+        examples=["json"],
     )
     log_level: str = Field(
         "INFO",

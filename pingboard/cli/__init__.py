@@ -5,7 +5,8 @@
     echo    the echo bot                lab     a local network of real homeservers
     table   a board, drawn or Markdown  section the section for This Week in Matrix
     import  samples from a file         export  all samples into one
-    db      the database's tables
+    db      the database's tables, a copy, a check
+    doctor  what is wrong           health  whether a command lives, for containers
 
 Exit codes: 0 ended as asked, 2 a setting or an argument is wrong, 3 another worker writes to the
 database, 4 the homeserver turns the account away, 1 anything else. What may pass is waited for.
@@ -22,7 +23,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from pingboard import simd
-from pingboard.cli import jobs, labs, serving, tables, transfer
+from pingboard.cli import doctor, jobs, labs, serving, tables, transfer
 from pingboard.cli.start import (
     configured,
     say,
@@ -51,18 +52,12 @@ EXIT_CODES: dict[type[PingboardError], int] = {
 }
 
 app = typer.Typer(
-    help="The leaderboard of Matrix homeservers by message latency.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich would take longer to load than all of `--help`
 )
-database = typer.Typer(help="The database: its tables, a copy of it.", no_args_is_help=True)
-app.add_typer(database, name="db")
-app.command()(tables.table)
-app.command()(tables.section)
-app.command()(transfer.export)
-app.add_typer(transfer.import_app, name="import")
+database = typer.Typer(help="The database: upgrade, backup, check, copy.", no_args_is_help=True)
 
 
 def main() -> NoReturn:
@@ -84,27 +79,24 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-@app.command()
 def run() -> None:
     """Run worker and API, a process each. With no account configured, on a lab of its own."""
-    settings = start()
+    settings = start("run")
     jobs.until_stopped(jobs.run(settings))
 
 
-@app.command()
 def worker() -> None:
     """Run the worker alone: ping, listen, record."""
-    settings = start()
+    settings = start("worker")
     settings.require_account()
     jobs.until_stopped(jobs.work(settings))
 
 
-@app.command()
 def serve(
     listener_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Serve the boards of the database; needs no account."""
-    settings = start()
+    """Serve the boards of a database; needs no account."""
+    settings = start("serve")
     with (
         serving.open_listener(settings, listener_fd) as listener,
         serving.open_server(settings, listener) as server,
@@ -112,15 +104,13 @@ def serve(
         jobs.until_stopped(jobs.serve(server, is_alone=listener_fd is None))
 
 
-@app.command()
 def echo() -> None:
-    """Answer `!ping` as maubot/echo does: with this a homeserver joins the game."""
-    settings = start()
+    """Answer `!ping` as maubot/echo does, to add a homeserver."""
+    settings = start("echo")
     settings.require_account()
     jobs.until_stopped(jobs.echo(settings))
 
 
-@app.command()
 def lab(
     servers: Annotated[int, typer.Option(min=1, max=20, help="How many homeservers.")] = 3,
     delay: Annotated[
@@ -128,7 +118,7 @@ def lab(
         typer.Option(metavar="NAME=DURATION", help="Each way, such as hs2=150ms; repeatable."),
     ] = None,
 ) -> None:
-    """Run a local network of real homeservers with a ping room and an echo bot on each."""
+    """Run a local network of homeservers with echo bots."""
     from pingboard.cli.logs import set_up_logs
 
     set_up_logs("WARNING")
@@ -154,3 +144,32 @@ def backup(
 
     back_up(open_engine(settings.database_url, read_only=True), file)
     say(f"copied to {file}")
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"pingboard {version('pingboard')}")
+        raise typer.Exit
+
+
+@app.callback()
+def pingboard(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Rank Matrix homeservers by message latency."""
+
+
+# In the order of `--help`: what most come for stands first.
+for command in (run, echo, tables.table, tables.section, worker, serve, doctor.doctor, lab):
+    app.command()(command)
+app.add_typer(transfer.import_app, name="import")
+app.command()(transfer.export)
+app.add_typer(database, name="db")
+app.command()(doctor.health)

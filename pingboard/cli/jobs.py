@@ -55,9 +55,10 @@ async def work(settings: Settings) -> None:
 
 async def serve(server: Server, *, is_alone: bool) -> None:
     """The API, alone or beside a worker that says where it is."""
-    from pingboard.cli.supervisor import report_alive
+    from pingboard.cli.supervisor import SIGNS, report_alive
 
     server.start()
+    SIGNS.serve_at(server.url)
     try:
         if is_alone:
             say(f"pingboard serves {server.url}")
@@ -96,6 +97,8 @@ def until_stopped(work: Coroutine[None, None, None]) -> None:
     import asyncio
     import signal
 
+    from pingboard.cli.supervisor import SIGNS
+
     async def stoppable() -> None:
         task = asyncio.ensure_future(work)
 
@@ -111,7 +114,10 @@ def until_stopped(work: Coroutine[None, None, None]) -> None:
     # What was imported stays; from here on memory counts, not the start.
     gc.freeze()
     gc.set_threshold(*_USUAL)
-    asyncio.run(stoppable())
+    try:
+        asyncio.run(stoppable())
+    finally:
+        SIGNS.end()
 
 
 def _end_by_force_later() -> None:

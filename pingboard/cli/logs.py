@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import stamina
@@ -12,30 +14,37 @@ import structlog
 from pingboard.cli.start import without_user_ids
 
 if TYPE_CHECKING:
-    from structlog.typing import EventDict
+    from structlog.typing import EventDict, Processor
 
 
-def set_up_logs(level: str) -> None:
+_TEXT = "%(levelname)s %(name)s: %(message)s"
+_KEYS = ["timestamp", "level", "event"]
+
+
+def set_up_logs(level: str, form: str = "text") -> None:
     """Ours through structlog; the libraries' warnings beside them. All on stderr.
 
     Libraries stay above DEBUG whatever the level: there nio logs whole bodies, tokens included.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(_PrivateFormatter("%(levelname)s %(name)s: %(message)s"))
+    is_json = form == "json"
+    handler.setFormatter(_JSONFormatter() if is_json else _PrivateFormatter(_TEXT))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     # What it warns of are answers that it can't use; they become errors of ours, said once.
     logging.getLogger("nio").setLevel(logging.ERROR)
     # Who retries logs it once, not at each try.
     stamina.instrumentation.set_on_retry_hooks([])
-    terminal = sys.stderr.isatty()
+    renderer: Processor = structlog.processors.LogfmtRenderer(key_order=_KEYS)
+    if is_json:
+        renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
+    elif sys.stderr.isatty():
+        renderer = structlog.dev.ConsoleRenderer()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _hide_user_ids,
-            structlog.dev.ConsoleRenderer()
-            if terminal
-            else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+            renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -47,6 +56,20 @@ class _PrivateFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return without_user_ids(super().format(record))
+
+
+class _JSONFormatter(logging.Formatter):
+    """The same as an object of the keys that our own log has."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        created = datetime.fromtimestamp(record.created, UTC)
+        event = {
+            "timestamp": created.isoformat().replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "event": without_user_ids(super().format(record)),
+            "logger": record.name,
+        }
+        return json.dumps(event, ensure_ascii=False)
 
 
 def _hide_user_ids(_logger: object, _method: str, event: EventDict) -> EventDict:

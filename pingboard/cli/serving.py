@@ -82,12 +82,12 @@ def _wait_for_tables(settings: Settings, engine: Engine) -> None:
     """Return once the tables are those of this version; a database that is away is waited for."""
     import time
 
-    from pingboard.cli.supervisor import tell_supervisor
+    from pingboard.cli.supervisor import SIGNS
     from pingboard.store.engine import PassingStoreError, is_current
 
     is_told = False
     while True:
-        tell_supervisor("READY=1", "WATCHDOG=1")
+        SIGNS.give()
         try:
             if not is_current(engine):
                 with writable(settings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from typing import TYPE_CHECKING
 
 import typer
@@ -33,12 +34,14 @@ def configured() -> Settings:
     return load_settings()
 
 
-def start() -> Settings:
+def start(command: str) -> Settings:
     """The settings, with logs set up, for a command that runs until it is stopped."""
     from pingboard.cli.logs import set_up_logs
+    from pingboard.cli.supervisor import SIGNS
 
     settings = configured()
-    set_up_logs(settings.log_level.upper())
+    set_up_logs(settings.log_level.upper(), settings.log_format)
+    SIGNS.begin(command, settings.runtime_dir)
     return settings
 
 
@@ -67,7 +70,22 @@ def writable(settings: Settings) -> Iterator[Engine]:
 
 
 def say(line: str) -> None:
-    typer.echo(line, err=True)
+    """Tell the user on stderr; as an object where the log is one (PINGBOARD_LOG_FORMAT=json)."""
+    if line and structlog_writes_json():
+        import structlog
+
+        structlog.get_logger().info(line)
+    else:
+        typer.echo(line, err=True)
+
+
+def structlog_writes_json() -> bool:
+    """Whether logs were set up, and as JSON; without loading what writes them."""
+    structlog = sys.modules.get("structlog")
+    if structlog is None or not structlog.is_configured():
+        return False
+    last = structlog.get_config()["processors"][-1]
+    return isinstance(last, structlog.processors.JSONRenderer)
 
 
 @contextlib.contextmanager

@@ -1,25 +1,98 @@
-"""What systemd is told of a command that it has started, by `Type=notify` and `WatchdogSec`."""
+"""Signs of life for who supervises a command: systemd, and `pingboard health` in a container.
+
+systemd is told through its socket (`Type=notify`, `WatchdogSec`). For `health` a command keeps a
+file of its own in PINGBOARD_RUNTIME_DIR: how old it is says whether the command lives, and what is
+in it where it serves.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
+import urllib.request
+from pathlib import Path
 
 from sdnotify import SystemdNotifier
+
+from pingboard.model import ConfigurationError
 
 ALIVE_PAUSE_S = 10.0
 """Between two signs of life; a unit's `WatchdogSec` is some times as long."""
 
+MAX_SILENCE_S = 60.0
+"""A command that gave no sign for so long is not well."""
 
-def tell_supervisor(*states: str) -> None:
-    """Tell systemd, where it started us."""
-    systemd = SystemdNotifier()
-    for state in states:
-        systemd.notify(state)
+_ALIVE = ".alive"
+
+
+class SignsOfLife:
+    """Those of this process."""
+
+    def __init__(self) -> None:
+        self._file: Path | None = None
+        self._url = ""
+        self._systemd: SystemdNotifier | None = None
+
+    def begin(self, command: str, folder: Path | None) -> None:
+        """Give signs as this command; without a folder only systemd gets them."""
+        if folder is None:
+            return
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = folder / f"{command}{_ALIVE}"
+            self._file.write_text(self._url)
+        except OSError as error:
+            raise ConfigurationError(
+                f"PINGBOARD_RUNTIME_DIR: {folder} can't be written: {error.strerror}"
+            ) from None
+
+    def serve_at(self, url: str) -> None:
+        """Say where this process serves."""
+        self._url = url
+
+    def give(self) -> None:
+        """Say that this process is up and well."""
+        if self._systemd is None:
+            self._systemd = SystemdNotifier()
+        self._systemd.notify("READY=1")
+        self._systemd.notify("WATCHDOG=1")
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # then the file grows old, which says it too
+                self._file.write_text(self._url)
+
+    def end(self) -> None:
+        """End in order: no sign is expected any more."""
+        if self._systemd is not None and self._systemd.socket is not None:
+            self._systemd.socket.close()
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+
+
+SIGNS = SignsOfLife()
 
 
 async def report_alive() -> None:
-    """Tell systemd that the command is up, and until cancelled that its event loop is well."""
-    tell_supervisor("READY=1")
+    """Give signs of life until cancelled: that the event loop is well."""
     while True:
-        tell_supervisor("WATCHDOG=1")
+        SIGNS.give()
         await asyncio.sleep(ALIVE_PAUSE_S)
+
+
+def find_fault(folder: Path) -> str | None:
+    """Return what is wrong with the commands that give signs of life in a folder, if anything."""
+    files = sorted(folder.glob(f"*{_ALIVE}"))
+    if not files:
+        return f"no command gives signs of life in {folder}"
+    for file in files:
+        age_s = time.time() - file.stat().st_mtime
+        if age_s > MAX_SILENCE_S:
+            return f"{file.stem} gave its last sign of life {age_s:.0f} s ago"
+        url = file.read_text()
+        if not url:
+            continue
+        try:
+            urllib.request.urlopen(f"{url}healthz", timeout=5).close()  # noqa: S310 (our own address)
+        except OSError as error:
+            return f"{url}healthz does not answer: {error}"
+    return None

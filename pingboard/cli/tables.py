@@ -43,7 +43,7 @@ def table(
     limit: Limit = 10,
     min_samples: MinSamples = 1,
 ) -> None:
-    """Print a board: drawn on a terminal, as the Markdown table into a pipe."""
+    """Print a board: drawn on a terminal, Markdown into a pipe."""
     from pingboard.boards import order_boards
     from pingboard.render import markdown
 
@@ -71,7 +71,10 @@ def section(
     limit: Limit = 10,
     min_samples: MinSamples = 1,
 ) -> None:
-    """Print the section for This Week in Matrix: drawn on a terminal, Markdown into a pipe."""
+    """Print the section for This Week in Matrix.
+
+    It is drawn on a terminal, and Markdown into a pipe.
+    """
     from pingboard.boards import order_boards
     from pingboard.render.section import Style, section
 

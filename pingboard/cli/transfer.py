@@ -29,7 +29,7 @@ CHUNK = 20_000
 SHOWN = 20
 """Rejected rows that are listed on the terminal; a file takes all."""
 
-import_app = typer.Typer(help="Import samples; again does no harm.", no_args_is_help=True)
+import_app = typer.Typer(help="Import samples (safe to repeat).", no_args_is_help=True)
 
 Source = Annotated[str, typer.Argument(metavar="FILE|URL", help="`-` reads from stdin.")]
 Rejects = Annotated[
@@ -66,7 +66,10 @@ def export(
     to: Annotated[datetime | None, typer.Option(help="First time after it, UTC.")] = None,
     output: Annotated[Path | None, typer.Option(help="A file; left out, stdout.")] = None,
 ) -> None:
-    """Write every sample: ndjson and csv keep all that boards are made of."""
+    """Write every sample as NDJSON, CSV or pingstat's JSON.
+
+    NDJSON and CSV keep all that boards are made of.
+    """
     from pingboard.store.export import read_records
     from pingboard.store.figures import lineage
     from pingboard.store.retention import find_kept_from

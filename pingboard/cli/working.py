@@ -29,7 +29,7 @@ async def database(settings: Settings) -> AsyncIterator[tuple[Engine, Lease]]:
     """
     import asyncio
 
-    from pingboard.cli.supervisor import tell_supervisor
+    from pingboard.cli.supervisor import SIGNS
     from pingboard.store.engine import PassingStoreError
     from pingboard.store.lease import SETTLE_S
 
@@ -37,7 +37,7 @@ async def database(settings: Settings) -> AsyncIterator[tuple[Engine, Lease]]:
     was_standby = False
     while True:
         # A start that waits is a start that worked, to a supervisor.
-        tell_supervisor("READY=1", "WATCHDOG=1")
+        SIGNS.give()
         try:
             async with contextlib.AsyncExitStack() as opening:
                 engine, lease = await asyncio.to_thread(_open_database, settings, opening)
@@ -76,7 +76,7 @@ async def made_worker(settings: Settings, engine: Engine, lease: Lease) -> Async
     """A worker; it logs in, joins and pings once it is run."""
     import asyncio
 
-    from pingboard.cli.supervisor import tell_supervisor
+    from pingboard.cli.supervisor import SIGNS
     from pingboard.matrix.worker import Worker
     from pingboard.matrix.writer import Writer
     from pingboard.store.ingest import Ingest
@@ -85,7 +85,7 @@ async def made_worker(settings: Settings, engine: Engine, lease: Lease) -> Async
     async def guard() -> None:
         while True:
             await asyncio.to_thread(lease.confirm)
-            tell_supervisor("WATCHDOG=1")
+            SIGNS.give()
             await asyncio.sleep(CONFIRM_PAUSE_S)
 
     account = account_of(settings)

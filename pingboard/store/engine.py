@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.request import url2pathname
@@ -241,6 +242,33 @@ def back_up(engine: Engine, target: Path) -> None:
         raise StoreError(
             f"PINGBOARD_DATABASE_URL: it can't be copied to {target}: {error}"
         ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a database is, for people."""
+
+    text: str
+    sqlite_version: tuple[int, ...] | None
+    """None on PostgreSQL"""
+
+
+def describe_database(engine: Engine) -> Description:
+    """Return make, version, schema and size of a database that is there."""
+    schema = _known_schemas()[-1]
+    if engine.dialect.name == "sqlite":
+        path = find_file(engine)
+        wal = path.with_name(f"{path.name}-wal")
+        size = path.stat().st_size + (wal.stat().st_size if wal.exists() else 0)
+        make, version = f"SQLite {sqlite3.sqlite_version}", sqlite3.sqlite_version_info
+    else:
+        with engine.connect() as connection:
+            size = connection.execute(
+                text("SELECT pg_database_size(current_database())")
+            ).scalar_one()
+            server = connection.execute(text("SHOW server_version")).scalar_one()
+        make, version = f"PostgreSQL {server.split()[0]}", None
+    return Description(f"{make}, schema {schema}, {size / 1e6:,.1f} MB", version)
 
 
 def is_current(engine: Engine) -> bool:

@@ -70,6 +70,32 @@ def take_lease(engine: Engine) -> Lease:
     return _AdvisoryLease(engine)
 
 
+def find_holder(engine: Engine) -> str | None:
+    """Return who has the right to write, None where nobody has; takes nothing."""
+    if engine.dialect.name == "postgresql":
+        with engine.connect() as connection:
+            holder = connection.execute(_HOLDER, {"key": ADVISORY_LOCK}).one_or_none()
+        return f"connection {holder[0]}" if holder is not None else None
+    return _find_file_holder(_lock_file(find_file(engine)))
+
+
+def _lock_file(database: Path) -> Path:
+    return database.with_name(f"{database.name}.lock")
+
+
+def _find_file_holder(path: Path) -> str | None:
+    try:
+        with path.open() as file:
+            try:
+                # Shared, and for a moment: two who look do not see each other.
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return f"process {file.read().strip() or 'unknown'}"
+    except OSError:  # no file: nobody ever wrote
+        return None
+    return None
+
+
 @contextmanager
 def hold_lease(engine: Engine) -> Iterator[None]:
     """Hold the right to write in a block that has no event loop to confirm it from."""
@@ -95,7 +121,7 @@ class _FileLease:
     """An flock on a file beside the database. The file stays: removing it would be a race."""
 
     def __init__(self, database: Path) -> None:
-        path = database.with_name(f"{database.name}.lock")
+        path = _lock_file(database)
         self._file = path.open("a+")
         make_private(database)
         try:

@@ -48,6 +48,9 @@ NO_RESPONSE = 499
 APP, CACHE = "app", "cache"
 """Who answered."""
 
+MAX_SILENCE_S = 180
+"""A sync is answered at least twice a minute; a worker without one for so long does not run."""
+
 MAX_CHUNKS = 50
 """Chunks that one scrape reads at most; the next goes on from there."""
 
@@ -187,7 +190,9 @@ class Metrics:
         self._families.last_pong.set((health.last_pong_ts or 0) / 1000)
         for worker in health.workers:
             self._families.last_sync.labels(worker.vantage).set((worker.synced_ts or 0) / 1000)
-            is_well = worker.state == WorkerState.RUNNING
+            # One that was killed could not say so, but it does not sync any more.
+            synced_ago_s = time.time() - (worker.synced_ts or 0) / 1000
+            is_well = worker.state == WorkerState.RUNNING and synced_ago_s < MAX_SILENCE_S
             self._families.running.labels(worker.vantage).set(is_well)
         totals = read_totals(engine, self._last_ping)
         self._last_ping = totals.last_ping

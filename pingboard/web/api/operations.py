@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
 from pingboard.model import RoomState, WorkerState, from_ts
+from pingboard.store.engine import Engine
 from pingboard.store.health import Health as StoreHealth
 from pingboard.store.health import RoomHealth, read_health, read_rooms
 from pingboard.web import errors
@@ -83,8 +84,13 @@ def get_readiness(
     `auth`, `stopped`, `stale`, `room`. The boards are served in any case.
     """
     response.headers["Cache-Control"] = "no-store"
+    return read_readiness(boards.engine, now)
+
+
+def read_readiness(engine: Engine, now: datetime) -> Readiness:
+    """Return what is true to serve; raise the problem that /readyz answers with."""
     try:
-        health, rooms = read_health(boards.engine), read_rooms(boards.engine)
+        health, rooms = read_health(engine), read_rooms(engine)
     except Exception:  # noqa: BLE001 (whatever the driver says, it is not ready)
         raise _not_ready("database", "The database can't be read.") from None
     synced_at = _require_sync(health, now)
