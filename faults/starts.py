@@ -1,0 +1,207 @@
+"""Homeserver and network: what is away at the start, and an account or a room that refuses us."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from faults.case import case, expect, until
+from faults.scene import Scene
+from faults.storage import postgresql, settle
+from pingboard.lab.faultproxy import answer, delayed, reset
+
+NOT_IN_TIME = b"<html>504 Gateway Time-out</html>"
+ENCRYPTION = {"algorithm": "m.megolm.v1.aes-sha2"}
+
+REFUSALS = {
+    "M_FORBIDDEN": "its account may not send",
+    "M_USER_LOCKED": "locked its account",
+    "M_USER_SUSPENDED": "suspended its account",
+    "M_RESOURCE_LIMIT_EXCEEDED": "reached a limit",
+    "M_CONSENT_NOT_GIVEN": "agree to the homeserver's terms",
+}
+
+
+@case(64, "Homeserver away at the start", "waits, says so once; up within 65 s of its return")
+async def homeserver_away(scene: Scene) -> str:
+    away_s = scene.long(8, 180)
+    scene.proxy.inject("/", reset())
+    await scene.worker.launch()
+    await scene.expect_readiness("unreachable")
+    await asyncio.sleep(away_s)
+    scene.proxy.clear()
+    seconds = await _is_up(scene, scene.within(65))
+    lines = _lines(scene, "waiting_for=")
+    expect(len(lines) == 2, f"{len(lines)} lines of waiting")
+    return f"away {away_s:g} s, pinged {seconds:.1f} s after"
+
+
+@case(64, "Database away at the start", "waits, says so once; up within 65 s of its return")
+async def database_away(scene: Scene) -> str:
+    away_s = scene.long(8, 180)
+    async with postgresql(scene):
+        socket = Path(unquote(scene.database.url.rpartition("host=")[2])) / ".s.PGSQL.5432"
+        away = socket.with_name("away")
+        socket.rename(away)
+        await scene.worker.launch()
+
+        async def waits() -> bool:
+            return "waiting for it" in scene.worker.log
+
+        await until(waits, scene.within(20), "it does not say that it waits")
+        await asyncio.sleep(away_s)
+        expect(scene.worker.is_running, f"it has ended: {scene.worker.log[-300:]}")
+        away.rename(socket)
+        seconds = await _is_up(scene, scene.within(65))
+        lines = _lines(scene, "pingboard: ")
+        expect(len(lines) == 2, f"{len(lines)} lines of waiting")
+        await settle(scene)
+        scene.heals = False  # its database goes now
+    return f"away {away_s:g} s, pinged {seconds:.1f} s after"
+
+
+@case(65, "A join that takes long", "joined, nothing ends")
+async def slow_join(scene: Scene) -> str:
+    join_s = scene.long(6, 180)
+    scene.proxy.inject("/join/", delayed(join_s))
+    await scene.worker.launch()
+    seconds = await _is_up(scene, join_s + scene.within(20))
+    return f"{join_s:g} s, pinged after {seconds:.1f} s"
+
+
+@case(65, "A join that fails once", "tried again")
+async def failing_join(scene: Scene) -> str:
+    fault = scene.proxy.inject("/join/", answer(504, NOT_IN_TIME), times=1)
+    await scene.worker.launch()
+    seconds = await _is_up(scene, scene.within(20))
+    expect(fault.hits == 1, "no join met it")
+    return f"pinged after {seconds:.1f} s"
+
+
+@case(65, "One room of two bans us", "the other is pinged; joined within 65 s of the pardon")
+async def banned_from_one(scene: Scene) -> str:
+    name = f"{scene.alias_localpart}-second"
+    second = await scene.stage.owner.create_room(name)
+    for bot in scene.stage.bots:
+        await bot.user.join(f"#{name}:{scene.homeservers[0].server_name}")
+    subject = {"user_id": scene.account.user_id}
+    await scene.stage.owner.call("POST", f"rooms/{quote(second)}/ban", subject)
+    alias = f"#{name}:{scene.homeservers[0].server_name}"
+    await scene.start(ROOMS=f"{alias} {scene.alias}")
+    await scene.has_more(2, scene.within(20))
+    await scene.expect_readiness("ready")
+    await scene.stage.owner.call("POST", f"rooms/{quote(second)}/unban", subject)
+    clock = asyncio.get_running_loop().time
+    begin = clock()
+
+    async def measured() -> bool:
+        return bool(scene.database.samples(second))
+
+    await until(measured, scene.within(65), "the second room is not pinged")
+    return f"pinged {clock() - begin:.1f} s after the pardon"
+
+
+@case(65, "An upgrade whose join fails once", "followed within 125 s", short=False)
+async def failing_upgrade(scene: Scene) -> str:
+    await scene.start()
+    await scene.has_more(1, scene.within(20))
+    fault = scene.proxy.inject("/join/", answer(504, NOT_IN_TIME), times=1)
+    path = f"rooms/{quote(scene.room_id)}/upgrade"
+    answered = await scene.stage.owner.call("POST", path, {"new_version": "11"})
+    successor = answered["replacement_room"]
+    scene.rooms.append(successor)
+    for bot in scene.stage.bots:
+        await bot.user.join(scene.alias)
+    clock = asyncio.get_running_loop().time
+    begin = clock()
+
+    async def followed() -> bool:
+        return len(scene.database.samples(successor)) >= 2
+
+    await until(followed, scene.within(125), "not followed")
+    expect(fault.hits == 1, "no join met it")
+    return f"followed after {clock() - begin:.1f} s"
+
+
+@case(68, "A token that has ended, with a password", "one login, kept over a restart")
+async def renewed_token(scene: Scene) -> str:
+    changes = {"ACCESS_TOKEN": "syt_ended", "PASSWORD": scene.account.account.password}
+    for _ in range(2):
+        await scene.start(**changes)
+        await scene.has_more(1, scene.within(20))
+        await scene.worker.terminate()
+    logins = [one for one in scene.proxy.seen if one.endpoint == "login" and one.method == "POST"]
+    expect(len(logins) == 1, f"{len(logins)} logins")
+    return "1 login, 2 starts"
+
+
+@case(70, "Each refusal of a send", "/readyz says which, nothing ends")
+async def refused_sends(scene: Scene) -> str:
+    for errcode, words in REFUSALS.items():
+        fault = scene.proxy.inject("/send/", answer(403, {"errcode": errcode, "error": "no"}))
+        await scene.start()
+        await scene.expect_readiness("room")
+        detail = await scene.readiness_detail()
+        expect(words in detail, f"{errcode}: {detail}")
+        expect(fault.hits == 1, f"{errcode}: tried {fault.hits} times")
+        scene.proxy.clear()
+        await scene.worker.terminate()
+    return f"{len(REFUSALS)} refusals, each tried once"
+
+
+@case(71, "An encrypted room", "one line, /readyz says so, nothing in the clear")
+async def encrypted(scene: Scene) -> str:
+    await scene.stage.owner.set_state(scene.room_id, "m.room.encryption", ENCRYPTION)
+    await scene.start()
+    await scene.expect_readiness("room")
+    expect("encrypted" in await scene.readiness_detail(), "/readyz does not say why")
+    await asyncio.sleep(scene.long(3, 30))
+    await _expect_clear_of(scene)
+    return "1 line, no send"
+
+
+@case(71, "A room that becomes encrypted", "one line, /readyz says so, nothing in the clear")
+async def becoming_encrypted(scene: Scene) -> str:
+    await scene.start()
+    await scene.has_more(1, scene.within(20))
+    await scene.stage.owner.set_state(scene.room_id, "m.room.encryption", ENCRYPTION)
+    await scene.expect_readiness("room")
+    before = scene.proxy.count("send")
+    await asyncio.sleep(scene.long(3, 30))
+    expect(scene.proxy.count("send") == before, "something was sent in the clear")
+    lines = _lines(scene, "encrypted")
+    expect(len(lines) == 1, f"{len(lines)} lines")
+    return "1 line, no further send"
+
+
+@case(71, "An encrypted room, for the echo bot", "one line, nothing in the clear, ends with code 1")
+async def encrypted_echo(scene: Scene) -> str:
+    await scene.stage.owner.set_state(scene.room_id, "m.room.encryption", ENCRYPTION)
+    scene.worker = scene.make_worker(("pingboard", "echo"), "echo")
+    scene.heals, scene.end_codes = False, frozenset({1})
+    await scene.worker.launch()
+    await scene.there.ping(scene.room_id)
+    code = await scene.worker.end(scene.within(20))
+    expect(code == 1, f"ended with code {code}")
+    await _expect_clear_of(scene)
+    return "1 line, no send"
+
+
+async def _is_up(scene: Scene, within_s: float) -> float:
+    """Wait until the worker listens and has a sample; the seconds that it took."""
+    clock = asyncio.get_running_loop().time
+    begin = clock()
+    await until(scene.worker.is_ready, within_s, "it does not listen")
+    await scene.has_more(1, scene.within(20))
+    return clock() - begin
+
+
+async def _expect_clear_of(scene: Scene) -> None:
+    expect(scene.proxy.count("send") == 0, "something was sent in the clear")
+    lines = _lines(scene, "encrypted")
+    expect(len(lines) == 1, f"{len(lines)} lines: {lines[:2]}")
+
+
+def _lines(scene: Scene, words: str) -> list[str]:
+    return [line for line in scene.worker.log.splitlines() if words in line]
