@@ -72,13 +72,15 @@ async def sync_batches(
     """Yield everything that happens in these rooms (IDs) after `since`, without end.
 
     Without `since`, the first batch is the present state, every timeline limited. `rooms` may be
-    changed on the way; `hold_ms` is asked each time how long our homeserver may hold the next sync
+    changed on the way; `hold_ms` is asked how long our homeserver may hold each sync but the first
     open while nothing happens. Faults of the homeserver are logged and backed off from;
     AccountError ends the stream.
     """
     previous_ns: int | None = None
     while True:
-        limit, held_ms = (TIMELINE_LIMIT, hold_ms()) if since else (1, 0)
+        # The first is not held: until it is there nobody is listened to, and nothing is pinged.
+        held_ms = hold_ms() if previous_ns is not None else 0
+        limit = TIMELINE_LIMIT if since else 1
         asked = list(rooms)
         ask = functools.partial(session.sync, since, _filter(asked, limit), held_ms)
         batch = _read(await retry_until_answered(ask), since, asked, previous_ns, held_ms)
