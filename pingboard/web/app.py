@@ -143,7 +143,7 @@ def create_app(
     """
     app = FastAPI(**_ABOUT, dependencies=[Depends(refuse_repeated)])
     feed = Feed(boards, clock)
-    metrics = Metrics(boards, feed)
+    metrics = Metrics(boards, feed, clock)
     given = Given(boards, clock, wording, configured, feed, metrics, embed_origins, site)
     dependencies.provide(app, given)
     app.add_middleware(Abandonment, is_stopping=given.is_stopping.is_set)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -156,9 +157,10 @@ def name_handler(scope: Scope) -> str:
 class Metrics:
     """The metrics of one app; `render` may be called from any thread."""
 
-    def __init__(self, boards: Boards, feed: Feed) -> None:
+    def __init__(self, boards: Boards, feed: Feed, clock: Callable[[], datetime]) -> None:
         self._boards = boards
         self._feed = feed
+        self._clock = clock
         self._lock = threading.Lock()
         self._version: int | None = None
         self._last_ping = 0
@@ -191,7 +193,7 @@ class Metrics:
         for worker in health.workers:
             self._families.last_sync.labels(worker.vantage).set((worker.synced_ts or 0) / 1000)
             # One that was killed could not say so, but it does not sync any more.
-            synced_ago_s = time.time() - (worker.synced_ts or 0) / 1000
+            synced_ago_s = self._clock().timestamp() - (worker.synced_ts or 0) / 1000
             is_well = worker.state == WorkerState.RUNNING and synced_ago_s < MAX_SILENCE_S
             self._families.running.labels(worker.vantage).set(is_well)
         totals = read_totals(engine, self._last_ping)
