@@ -16,6 +16,7 @@ from pingboard.lab.faultproxy import (
     changed,
     changed_json,
     cut,
+    delayed,
     lost_answer,
     never,
 )
@@ -160,6 +161,9 @@ async def broken_bodies(scene: Scene) -> str:
 async def lost_answers(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(1, scene.within(20))
+    # While no sync tells it that the ping is in the room, it has to repeat it.
+    late = scene.proxy.inject("/sync", delayed(8))
+    await until(_hit(late), scene.within(20), "no sync")
     before = len(scene.proxy.seen)
     # Twice, because an HTTP client may repeat a PUT by itself once.
     fault = scene.proxy.inject("/send/", lost_answer(), times=2)
@@ -170,6 +174,7 @@ async def lost_answers(scene: Scene) -> str:
 
     await until(sent_again, scene.within(40), "the ping was not repeated")
     sent = _sends(scene, before)[:3]
+    late.remove()
     await scene.has_more(2, scene.within(30))
     events = await scene.account.events(scene.room_id)  # the sender is told the transaction
     lost = {_transaction(one.path) for one in sent}
