@@ -34,13 +34,15 @@ async def api_process(
 
     from pingboard.lab.process import LEASH
 
+    # The rooms are the lab's where there is one; the rest is what we were told ourselves.
+    environment = {**os.environ, "PINGBOARD_ROOMS": " ".join(settings.rooms)}
+    environment.pop("NOTIFY_SOCKET", None)  # the life that systemd watches is the worker's
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", str(LEASH)),
         *("pingboard", "serve", "--listener-fd", str(listener.fileno())),
         stdin=asyncio.subprocess.PIPE,
         pass_fds=[listener.fileno()],
-        # The rooms are the lab's where there is one; the rest is what we were told ourselves.
-        env={**os.environ, "PINGBOARD_ROOMS": " ".join(settings.rooms)},
+        env=environment,
     )
     listener.close()
     try:

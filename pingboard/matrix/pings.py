@@ -208,7 +208,8 @@ class SentPings:
             since_ns = max(sync.previous_ns or 0, ping.sent_ns)
             if sync.arrived_ns - since_ns < _STALL_NS:
                 continue
-            if ping.is_watched(since_ns):
+            # Where all have answered that should, nothing is spoilt.
+            if ping.is_watched(since_ns) and (ping.awaited or not ping.answered):
                 ping.give_up(VoidReason.STALLED, since_ns)
             else:
                 ping.be_silent(since_ns)

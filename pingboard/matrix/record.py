@@ -46,6 +46,9 @@ MAX_TOLD = 10_000
 HOLE_MS = 86_400_000
 """How far back is looked for what our homeserver missed."""
 
+GAP_MARGIN_MS = 7 * 86_400_000
+"""How much older than the sync that a gap follows its events may claim to be."""
+
 log = structlog.get_logger()
 
 
@@ -129,7 +132,8 @@ class Recorder:
 class TimelineReader:
     """What timelines and pages of history say -> what is to be stored.
 
-    `with_history` are the rooms whose past was asked for already.
+    `with_history` are the rooms whose past was asked for already; `synced_ts` is when the last
+    sync of an earlier run arrived.
     """
 
     def __init__(
@@ -142,6 +146,7 @@ class TimelineReader:
         *,
         backfill_ms: int,
         with_history: set[str],
+        synced_ts: int | None,
     ) -> None:
         self._user_id = user_id
         self._writer = writer
@@ -150,18 +155,23 @@ class TimelineReader:
         self._rooms = rooms
         self._backfill_ms = backfill_ms
         self._with_history = with_history
+        self._previous_ts = synced_ts or 0
         self._told: dict[str, None] = {}
         self._holes = HoleWatch()
 
     async def read_sync(self, sync: SyncBatch) -> Batch:
         """Judge what a sync response says of all rooms."""
-        return merge_batches([await self._read_timeline(each, sync) for each in sync.timelines])
+        batch = merge_batches([await self._read_timeline(each, sync) for each in sync.timelines])
+        self._previous_ts = sync.arrived_ts
+        return batch
 
     async def read_page(self, events: Sequence[Event], gap: Gap) -> Batch:
         """Judge a stretch of history, oldest first, as far as its pings are known."""
         new = [event for event in events if event.get("event_id") not in self._told]
         batches = []
-        for chunk in _chunks(events_since(new, gap.oldest_ts)):
+        # A gap that ends at a token has nothing in it that is too old, whatever its date.
+        wanted_ts = gap.oldest_ts if gap.until is None else None
+        for chunk in _chunks(events_since(new, wanted_ts)):
             history = self._pongs.read_history(chunk, gap.room_id, gap.opened_ts)
             if unknown := self._pongs.unknown_pings(history):
                 stored = await self._writer.find_pings(gap.room_id, unknown)
@@ -214,13 +224,17 @@ class TimelineReader:
         nor before the latter.
         """
         room_id, position = timeline.room_id, sync.next_batch
-        if room_id not in self._with_history:
+        if sync.since is None or room_id not in self._with_history:
+            # Also another account's, or another homeserver's, first sync of a room that we know.
             self._with_history.add(room_id)
             oldest_ts = sync.arrived_ts - self._backfill_ms
             return [Gap(room_id, position, None, oldest_ts, sync.arrived_ts)]
         if timeline.limited:
             log.warning("events were left out, filling the gap", room_id=room_id)
-            return [Gap(room_id, position, sync.since, None, sync.arrived_ts)]
+            # Not every homeserver ends history at a token; then what is far too old does. Not by
+            # much less: clocks are set, ours too.
+            oldest_ts = min(self._previous_ts, sync.arrived_ts - self._backfill_ms) - GAP_MARGIN_MS
+            return [Gap(room_id, position, sync.since, oldest_ts, sync.arrived_ts)]
         return []
 
     def _holes_behind(self, timeline: Timeline, sync: SyncBatch) -> list[Gap]:

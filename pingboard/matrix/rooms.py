@@ -46,6 +46,7 @@ class Rooms:
         self._tombstones: dict[tuple[str, str], object] = {}
         """(room, its successor) -> who said so, of upgrades that are to be followed"""
         self._refused: set[tuple[str, str]] = set()
+        self._warned: set[tuple[str, str]] = set()
         self._wake = asyncio.Event()
 
     async def join(self, room: str, on_fault: Callable[[HomeserverError], Awaitable[None]]) -> str:
@@ -114,9 +115,14 @@ class Rooms:
         try:
             members.replace(await self._session.joined_members(room_id))
         except HomeserverError as error:
-            log.warning("can't ask for the members", room_id=room_id, error=str(error))
+            self._warn_once(room_id, "can't ask for the members yet", error)
         else:
             self._unasked.discard(room_id)
+
+    def _warn_once(self, room_id: str, event: str, error: HomeserverError) -> None:
+        if (room_id, event) not in self._warned:
+            self._warned.add((room_id, event))
+            log.warning(event, room_id=room_id, error=str(error))
 
     async def _follow(self, room_id: str, successor: str, sender: object) -> None:
         """Join the room that replaces this one, if it is true that it does.
@@ -128,7 +134,7 @@ class Rooms:
             is_replaced = await self._replace(room_id, successor, sender)
         except HomeserverError as error:
             # It may be let in a moment after the tombstone, or its homeserver be away.
-            log.warning("can't follow the upgrade yet", room_id=room_id, error=str(error))
+            self._warn_once(room_id, "can't follow the upgrade yet", error)
             return
         del self._tombstones[room_id, successor]
         if is_replaced:

@@ -28,6 +28,7 @@ from nio import (
     RoomMessagesResponse,
     RoomSendResponse,
     SyncResponse,
+    UploadFilterResponse,
     WhoamiResponse,
 )
 from nio.responses import RoomEventRelationsResponse
@@ -380,8 +381,18 @@ class Session:
                 break
         return events[:MAX_ANSWERS]
 
-    async def sync(self, since: str | None, sync_filter: Event, held_ms: int) -> Synced:
-        """What happened after a token, held open so long while nothing does."""
+    async def upload_filter(self, sync_filter: Event) -> str:
+        """Keep a sync filter at our homeserver; return its ID."""
+        uploaded: UploadFilterResponse = await self._call(
+            lambda: self._client.upload_filter(**sync_filter)
+        )
+        return str(uploaded.filter_id)
+
+    async def sync(self, since: str | None, sync_filter: Event | str, held_ms: int) -> Synced:
+        """What happened after a token, held open so long while nothing does.
+
+        The filter is given whole, or by the ID of an uploaded one.
+        """
         answer: SyncResponse = await self._call(
             lambda: self._client.sync(held_ms, sync_filter, since=since),
             held_ms / 1000 + SYNC_GRACE_S,

@@ -8,6 +8,7 @@ and storing is the business of `record`, behind a queue.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,6 +26,11 @@ MAX_STALL_S = 1.0
 
 TIMELINE_LIMIT = 1000
 """Events asked for at once; Synapse gives at most 100 in a sync."""
+
+
+MAX_INLINE_FILTER = 2_000
+"""Characters of a filter that are sent with each request; proxies take 8 kB of a request line, in
+which each is written as up to three. A longer one is uploaded once, and named by its ID."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +83,31 @@ async def sync_batches(
     AccountError ends the stream.
     """
     previous_ns: int | None = None
+    uploaded: dict[str, str] = {}
     while True:
+        asked, limit = list(rooms), TIMELINE_LIMIT if since else 1
+        sync_filter = await _upload_if_long(session, _filter(asked, limit), uploaded)
         # The first is not held: until it is there nobody is listened to, and nothing is pinged.
         held_ms = hold_ms() if previous_ns is not None else 0
-        limit = TIMELINE_LIMIT if since else 1
-        asked = list(rooms)
-        ask = functools.partial(session.sync, since, _filter(asked, limit), held_ms)
+        ask = functools.partial(session.sync, since, sync_filter, held_ms)
         batch = _read(await retry_until_answered(ask), since, asked, previous_ns, held_ms)
         yield batch
         since, previous_ns = batch.next_batch, batch.arrived_ns
+
+
+async def _upload_if_long(
+    session: Session, sync_filter: Event, uploaded: dict[str, str]
+) -> Event | str:
+    """Return the filter, or the ID of a long one; `uploaded` keeps the IDs."""
+    text = json.dumps(sync_filter)
+    if len(text) <= MAX_INLINE_FILTER:
+        return sync_filter
+    if text not in uploaded:
+        upload = functools.partial(session.upload_filter, sync_filter)
+        filter_id = await retry_until_answered(upload)
+        uploaded.clear()
+        uploaded[text] = filter_id
+    return uploaded[text]
 
 
 def _read(

@@ -150,6 +150,7 @@ class Worker:
             self._rooms,
             backfill_ms=self._backfill_ms,
             with_history=await writer.rooms_with_history(),
+            synced_ts=await writer.last_synced_ts(self._vantage),
         )
         self._backfill = Backfill(
             session,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import stamina
 
-from pingboard.store import corrections, editions, folding, recall, retention, sealed
+from pingboard.store import corrections, editions, folding, health, recall, retention, sealed
 from pingboard.store.engine import PassingStoreError, explained
 
 if TYPE_CHECKING:
@@ -129,6 +129,11 @@ class Writer:
     async def rooms_with_history(self) -> set[str]:
         """The rooms whose history before the first sync has been asked for."""
         return await self._do(recall.rooms_with_history, self._engine)
+
+    async def last_synced_ts(self, vantage: str) -> int | None:
+        """When the last answered sync of a worker arrived, as far as it told."""
+        workers = (await self._do(health.read_health, self._engine)).workers
+        return next((one.synced_ts for one in workers if one.vantage == vantage), None)
 
     async def alias_of(self, room_id: str) -> str | None:
         """The alias that the operator configured a room by."""

@@ -64,6 +64,13 @@ def test_history_ends_where_most_of_a_page_is_older_than_wanted() -> None:
     assert events_since([new, old], 500) == [new]
 
 
+def test_a_gap_ends_where_history_is_far_too_old_on_a_homeserver_that_ignores_its_end() -> None:
+    bounded = Gap("!room", "t5", "s1", 500, 1_000)
+    old = {"origin_server_ts": 1}
+    assert advance(Page([NEW[0], old], "t4"), bounded).closed_ts is None
+    assert advance(Page([NEW[0], old, old], "t4"), bounded).closed_ts is not None
+
+
 async def test_what_comes_late_is_found_where_a_page_ends_with_the_first_event_of_the_gap(
     lab: Lab,
     engine: Engine,

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from pingboard.lab import Lab
-from pingboard.lab.faultproxy import FaultProxy, changed_json
+from pingboard.lab.faultproxy import FaultProxy, changed_json, never
 from pingboard.matrix import backfill
 from pingboard.matrix.record import HOLE_MS
 from pingboard.matrix.session import Account, Session
@@ -204,3 +204,36 @@ async def test_a_pong_that_waits_since_an_earlier_run_is_decided_without_a_gap(
     async with listening(lab, engine, account, [room_id]):
         await until(lambda: (40,) in rows(engine, sample.c.one_way_ms))
     assert count(engine, pending) == 0
+
+
+async def test_another_account_imports_no_more_history_than_a_first_start(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
+    room_id = await owner.create_room()
+    await owner.pong(room_id, await owner.ping(room_id))
+    before_ts = time.time_ns() // 1_000_000
+    short = {"backfill": timedelta(seconds=5)}
+    for number, name in enumerate(("former", "latter"), start=1):
+        account = await lab.register(lab.homeservers[0], name)
+        async with listening(lab, engine, account, [room_id], **short):
+            await until(lambda: count(engine, gap) == number)  # noqa: B023 (awaited at once)
+            await until(lambda: all(row[0] for row in rows(engine, gap.c.closed_ts)))
+    bounds = rows(engine, gap.c.until, gap.c.oldest_ts)
+    assert len(bounds) == 2
+    for end, oldest_ts in bounds:
+        assert end is None
+        assert oldest_ts > before_ts - 5_000
+
+
+async def test_lookups_do_not_delay_what_is_known(lab: Lab, engine: Engine, owner: Member) -> None:
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "patient")
+    async with FaultProxy(account.homeserver_url) as proxy:
+        behind = dataclasses.replace(account, homeserver_url=proxy.url)
+        async with listening(lab, engine, behind, [room_id]):
+            await until(lambda: synced(engine))
+            asked = proxy.inject("/event/", never())
+            await owner.pong(room_id, "$invented")
+            await until(lambda: asked.hits)
+            await owner.pong(room_id, await owner.ping(room_id))
+            await until(lambda: count(engine, sample) == 1)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
 
 from pingboard.lab import Lab
+from pingboard.lab.faultproxy import FaultProxy, answer, delayed
+from pingboard.matrix import rooms
 from pingboard.store.engine import Engine
 from pingboard.store.tables import (
     ping,
     room,
     sample,
+    unanswered,
 )
 from tests.matrix.listening import count, listening, rows, synced
 from tests.matrix.room_client import Member, until
@@ -94,3 +98,44 @@ async def test_invites_are_not_accepted(lab: Lab, engine: Engine, owner: Member)
         await until(lambda: count(engine, sample) == 1)
     joined = await Member(owner._http, account).call("GET", "joined_rooms")
     assert joined["joined_rooms"] == [room_id]
+
+
+async def test_an_upgrade_whose_join_fails_is_followed_later(
+    lab: Lab, engine: Engine, owner: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rooms, "RETRY_S", 0.1)
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "persistent")
+    async with FaultProxy(account.homeserver_url) as proxy:
+        behind = dataclasses.replace(account, homeserver_url=proxy.url)
+        async with listening(lab, engine, behind, [room_id]):
+            await until(lambda: synced(engine))
+            refused = {"errcode": "M_FORBIDDEN", "error": "not yet"}
+            joining = proxy.inject("/join/", answer(403, refused), times=2)
+            upgraded = await owner.call("POST", f"rooms/{room_id}/upgrade", new_version="12")
+            successor = str(upgraded["replacement_room"])
+            await until(lambda: (successor,) in rows(engine, room.c.room_id))
+    assert joining.hits == 2
+
+
+async def test_members_that_can_not_be_asked_for_are_asked_for_later_and_losses_counted(
+    lab: Lab, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rooms, "RETRY_S", 0.1)
+    account = await lab.register(lab.homeservers[0], "unlisted")
+    second = {"interval": timedelta(seconds=1), "backfill": timedelta(0)}
+    hs1, hs2 = (homeserver.name for homeserver in lab.homeservers[:2])
+    async with FaultProxy(account.homeserver_url) as proxy:
+        behind = dataclasses.replace(account, homeserver_url=proxy.url)
+        asked = proxy.inject("/joined_members", answer(500))
+        try:
+            async with listening(lab, engine, behind, [lab.room_alias], **second):
+                await until(lambda: count(engine, sample) >= 6)
+                lab.network.hold(hs2, hs1)
+                await until(lambda: count(engine, unanswered) >= 3)
+                assert asked.hits > 1
+                proxy.clear()
+                answered = proxy.inject("/joined_members", delayed(0))
+                await until(lambda: answered.hits)
+        finally:
+            lab.network.release(hs2, hs1)

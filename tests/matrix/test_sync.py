@@ -59,3 +59,18 @@ async def test_a_response_asked_for_late_tells_of_the_past(
     monkeypatch.setattr(clock, "now_ns", lambda: real() + int((MAX_STALL_S + 0.2) * 1e9))
     assert (await anext(stream)).is_past
     assert not (await anext(stream)).is_past
+
+
+async def test_the_filter_of_many_rooms_is_uploaded_once(lab: Lab, proxy: FaultProxy) -> None:
+    account = await lab.register(lab.homeservers[0], f"many-{uuid4().hex[:8]}")
+    session = await Session.open(Account(proxy.url, account.user_id, account.access_token))
+    rooms = [f"!room{number}:one.example" for number in range(300)]
+    stream = sync_batches(session, None, rooms, lambda: HOLD_MS)
+    for _ in range(4):
+        await anext(stream)
+    await session.aclose()
+    syncs = [seen.path for seen in proxy.seen if seen.endpoint == "sync"]
+    assert len(syncs) == 4
+    assert max(map(len, syncs)) < 1_000
+    # The first sync asks for one event of each room only, so it has a filter of its own.
+    assert sum(seen.path.endswith("/filter") for seen in proxy.seen) == 2
