@@ -43,11 +43,10 @@ def board_and_matrix(path: Path, samples: Pongs) -> Pair:
     query = BoardQuery(room=ROOM, board=BoardName.DELIVERY)
 
     def ours() -> int:
-        board = Rankings.of(
-            boards.board(BoardName.DELIVERY, WEEK, now=END, room=ROOM), query
-        ).model_dump_json(by_alias=True)
+        board = boards.board(BoardName.DELIVERY, WEEK, now=END, room=ROOM)
+        rankings = Rankings.of(board, query, board.standings, None).model_dump_json()
         matrix = write_pairs(profiles.read_matrix(boards, ROOM, WEEK))
-        return len(board) + len(matrix)
+        return len(rankings) + len(matrix)
 
     board_keys, pair_keys = _keys(samples)
     return Pair(

@@ -15,12 +15,12 @@ from pingboard.model import (
     PONG_TIMEOUT_MS,
     Board,
     BoardName,
-    Standing,
     Window,
     from_ts,
     to_ts,
 )
 from pingboard.render import edition as render
+from pingboard.render.standings import read_standing
 from pingboard.store import editions as store
 from pingboard.store import figures
 from pingboard.store.editions import Edition
@@ -85,22 +85,25 @@ def read_boards(
     `rooms` are aliases or IDs, all where none is named; a room that the edition lacks is left out.
     """
     document = json.loads(edition.json)
-    window = Window(*(datetime.fromisoformat(document["window"][end]) for end in ("from", "to")))
+    window = Window(
+        *(datetime.fromisoformat(document["window"][end]) for end in ("from_at", "to_at"))
+    )
     boards = []
     for room in document["rooms"]:
         name = next((name for name in names if name in room["boards"]), None)
-        if name is None or (rooms and not {room["id"], room["alias"]} & {*rooms}):
+        names_of_room = room["room"]
+        if name is None or (rooms and not {*names_of_room.values()} & {*rooms}):
             continue
         frozen = room["boards"][name]
-        standings = [Standing(**row) for row in frozen["standings"]]
+        standings = [read_standing(row) for row in frozen["standings"]]
         boards.append(
             Board(
-                room["id"],
-                room["alias"],
+                names_of_room["id"],
+                names_of_room["alias"],
                 name,
                 window,
                 window.end,
-                frozen["samples"],
+                frozen["sample_count"],
                 standings,
             )
         )
@@ -135,7 +138,8 @@ def _find_ranks(
     rooms: list[dict[str, Any]] = json.loads(edition.json)["rooms"]
     for room in rooms:
         # After an upgrade the ID is another one, and the alias has moved along.
-        if room["id"] == room_id or (room["alias"] and room["alias"] == alias):
+        known = room["room"]
+        if known["id"] == room_id or (known["alias"] and known["alias"] == alias):
             standings = room["boards"].get(board, {"standings": []})["standings"]
             return {row["homeserver"]: row["rank"] for row in standings}
     return {}

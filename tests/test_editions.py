@@ -81,10 +81,13 @@ def test_the_boards_of_the_past_week_are_frozen(engine: Engine, ingest: Ingest) 
         BoardName.RESPONSE, Window(CLOSE - editions.WEEK, CLOSE), now=LATER
     )
     assert [row["homeserver"] for row in rows(made)] == ["a.example:8448", "b.example"]
-    assert made.markdown.startswith("# 2026-W41\n\n2026-10-02T12:00:00Z to 2026-10-09T12:00:00Z\n")
+    assert made.markdown.startswith("# 2026-W41\n\n2026-10-02 12:00 to 2026-10-09 12:00 UTC\n")
     assert table(board.standings) in made.markdown + "\n"
     document = json.loads(made.json)
-    assert document["window"] == {"from": "2026-10-02T12:00:00Z", "to": "2026-10-09T12:00:00Z"}
+    assert document["window"] == {
+        "from_at": "2026-10-02T12:00:00.000Z",
+        "to_at": "2026-10-09T12:00:00.000Z",
+    }
     assert '"median_ms": 403,' in made.json
 
 

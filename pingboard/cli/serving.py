@@ -48,15 +48,15 @@ def listener_url(listener: socket.socket) -> str:
 @contextlib.contextmanager
 def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]:
     """The API, reading from the database and never writing to it."""
-    from pingboard.boards import Boards
     from pingboard.store.engine import open_engine
     from pingboard.web.app import create_app, create_site, stop_streams
     from pingboard.web.pages.site import Site
     from pingboard.web.server import Server
+    from pingboard.web.shared_boards import SharedBoards
 
     engine = open_engine(settings.database_url, read_only=True)
     _wait_for_tables(settings, engine)
-    boards = Boards(engine, next(iter(settings.rooms), None))
+    boards = SharedBoards(engine, next(iter(settings.rooms), None))
     app = create_app(
         boards,
         wording=wording(settings),

@@ -67,6 +67,7 @@ from pingboard.model.times import (
     month_start_ts,
     parse_duration,
     to_ts,
+    write_instant,
 )
 
 __all__ = [
@@ -108,4 +109,5 @@ __all__ = [
     "month_start_ts",
     "parse_duration",
     "to_ts",
+    "write_instant",
 ]

@@ -43,6 +43,11 @@ def from_ts(ts: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=ts)
 
 
+def write_instant(at: datetime) -> str:
+    """Return an aware datetime as RFC 3339, UTC, always with milliseconds and `Z`."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def is_possible_time(ts: int, now_ts: int) -> bool:
     """Whether an event can have this timestamp (method: "What makes a pong count", rule 5)."""
     return FIRST_EVENT_TS <= ts <= now_ts + MAX_AHEAD_MS

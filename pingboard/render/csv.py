@@ -6,11 +6,13 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from pingboard.model import Standing
 from pingboard.render.markdown import shortest_decimal
+from pingboard.render.standings import FIELDS, describe_standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from pingboard.model import Standing
 
 INTERVAL = "ci95_ms"
 
@@ -22,9 +24,9 @@ def rankings(standings: Iterable[Standing]) -> str:
     """
     text = io.StringIO()
     rows = csv.writer(text)
-    rows.writerow(name for name, _ in _cells(dict.fromkeys(Standing._fields)))
+    rows.writerow(name for name, _ in _cells(dict.fromkeys(FIELDS)))
     for standing in standings:
-        rows.writerow(write(value) for _, value in _cells(standing._asdict()))
+        rows.writerow(write(value) for _, value in _cells(describe_standing(standing)))
     return text.getvalue()
 
 

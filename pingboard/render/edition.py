@@ -9,12 +9,13 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from pingboard.model import write_instant
 from pingboard.render.markdown import table
 from pingboard.render.section import room_link
+from pingboard.render.standings import describe_standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from pingboard.model import Board, Standing, Window
 
@@ -31,15 +32,14 @@ def to_json(name: str, window: Window, boards: Sequence[Board]) -> str:
         "edition": name,
         # The same week of other rooms is another edition, on whichever site.
         "id": uuid.uuid5(_NAMESPACE, " ".join([name, *sorted(room for room, _ in rooms)])).urn,
-        "window": {"from": _instant(window.start), "to": _instant(window.end)},
+        "window": {"from_at": write_instant(window.start), "to_at": write_instant(window.end)},
         "unit": "ms",
         "rooms": [
             {
-                "id": room_id,
-                "alias": alias,
+                "room": {"id": room_id, "alias": alias},
                 "boards": {
                     str(board.name): {
-                        "samples": board.samples,
+                        "sample_count": board.samples,
                         "standings": [_row(row) for row in board.standings],
                     }
                     for board in boards
@@ -54,7 +54,7 @@ def to_json(name: str, window: Window, boards: Sequence[Board]) -> str:
 
 def to_markdown(name: str, window: Window, boards: Sequence[Board]) -> str:
     """A heading for each room and board, and its table as This Week in Matrix prints it."""
-    parts = [f"# {name}", f"{_instant(window.start)} to {_instant(window.end)}"]
+    parts = [f"# {name}", f"{window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC"]
     last = None
     for board in boards:
         if board.room_id != last:
@@ -65,14 +65,10 @@ def to_markdown(name: str, window: Window, boards: Sequence[Board]) -> str:
 
 
 def _row(row: Standing) -> dict[str, Any]:
-    return {key: _shorten(value) for key, value in row._asdict().items()}
+    return {key: _shorten(value) for key, value in describe_standing(row).items()}
 
 
 def _shorten(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return [_shorten(part) for part in value] if isinstance(value, tuple) else value
-
-
-def _instant(at: datetime) -> str:
-    return at.isoformat().replace("+00:00", "Z")

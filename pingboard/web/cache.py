@@ -14,7 +14,7 @@ What the app has to know of it:
   the same after a change keeps its tag, and its Last-Modified. The time at which JSON was made and
   the window that it is of are no part of the digest (the tag is weak then): a window that ends now
   moves with each minute, though nothing happened. Each content coding has a tag of its own.
-* Requests that come while an answer is being made wait for it. One that took longer than 250 ms
+* Requests that come while an answer is being made wait for it. One that took longer than a second
   to make anew is then given for a second, whatever has changed: so that what is asked often costs
   no more than a part of one core.
 
@@ -53,7 +53,7 @@ MAX_SHORTCUT_BYTES = 1024
 MAX_KEY_BYTES = 4096
 """Of host, path and query; a longer request is not kept."""
 
-SLOW_S = 0.25
+SLOW_S = 1.0
 MAX_STALE_S = 1.0
 MIN_THREAD_BYTES = 1 << 16
 """From here on a body is compressed in a thread."""

@@ -9,10 +9,18 @@ from pydantic import AfterValidator, Field
 
 from pingboard.model import BoardName
 from pingboard.ranking.history import AUTOMATIC_BUCKETS, STEPS
-from pingboard.web.parameters import MOST_SAMPLES, WindowQuery, forget_null
+from pingboard.web.parameters import (
+    DEFAULT_LIMIT,
+    MOST_SAMPLES,
+    BoardQuery,
+    Cursor,
+    Limit,
+    WindowQuery,
+    forget_null,
+)
 
-MOST_PAIRS = 100_000
-MOST_RAW_SAMPLES = 1_000_000
+MAX_PAIRS = 100_000
+MAX_RAW_SAMPLES = 1_000_000
 
 
 def _check_step(name: str) -> str:
@@ -24,8 +32,21 @@ def _check_step(name: str) -> str:
 StepName = Annotated[
     str, AfterValidator(_check_step), Field(json_schema_extra={"enum": list(STEPS)})
 ]
-Cursor = Annotated[str, Field(min_length=1, max_length=1000)]
 _Partner = Annotated[str, Field(min_length=1, max_length=255)] | None
+
+
+class HomeserversQuery(WindowQuery):
+    """A page of the homeservers in which room and when."""
+
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor = None
+
+
+class RankingsQuery(BoardQuery):
+    """A page of a board."""
+
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor = None
 
 
 class ProfileQuery(WindowQuery):
@@ -59,12 +80,8 @@ class MatrixQuery(WindowQuery):
     min_samples: int = Field(
         1, ge=1, le=MOST_SAMPLES, description="Leave out pairs with fewer samples."
     )
-    limit: int = Field(MOST_PAIRS, ge=1, le=MOST_PAIRS, description="Most pairs on a page.")
-    cursor: Cursor | None = Field(
-        None,
-        description="Where the page begins: `next_cursor` of the page before, unchanged.",
-        json_schema_extra=forget_null,
-    )
+    limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_PAIRS, description="Most pairs on a page.")
+    cursor: Cursor = None
 
 
 class SampleFormat(StrEnum):
@@ -89,14 +106,10 @@ class SamplesQuery(WindowQuery):
         description="Left out: what `Accept` likes best, else `json`.",
         json_schema_extra=forget_null,
     )
-    limit: Annotated[int, Field(ge=1, le=MOST_RAW_SAMPLES)] | None = Field(
+    limit: Annotated[int, Field(ge=1, le=MAX_RAW_SAMPLES)] | None = Field(
         None,
         description="Most samples on a page. Left out: 1000 for `json`, all for the others.",
         examples=[1000],
         json_schema_extra=forget_null,
     )
-    cursor: Cursor | None = Field(
-        None,
-        description="Where the page begins: `next_cursor` of the page before, unchanged.",
-        json_schema_extra=forget_null,
-    )
+    cursor: Cursor = None

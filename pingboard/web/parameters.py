@@ -18,11 +18,13 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from pingboard.boards import Boards, Question, order_boards
 from pingboard.editions import with_movement
-from pingboard.model import DEFAULT_WINDOW, WINDOWS, Board, BoardName, Window
+from pingboard.model import DEFAULT_WINDOW, WINDOWS, Board, BoardName, Window, write_instant
 from pingboard.render.section import Style
 
 LONGEST_WINDOW = timedelta(days=366)
 MOST_STANDINGS = 10_000
+DEFAULT_LIMIT = 1000
+MAX_LIMIT = 10_000
 TABLE_ROWS = 10
 """Rows of a table to paste, where nothing else is asked for."""
 MOST_SAMPLES = 1_000_000_000
@@ -44,11 +46,6 @@ def parse_instant(text: object) -> datetime:
     if not 1970 <= at.year < 9999:
         raise ValueError("should be in a year from 1970 to 9998")
     return at.astimezone(UTC)
-
-
-def write_instant(at: datetime) -> str:
-    """An aware datetime as RFC 3339, UTC."""
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _check_window(name: str) -> str:
@@ -97,6 +94,23 @@ class NoQuery(BaseModel):
     """For a path that takes no parameters."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="Most entries on a page.")]
+Cursor = Annotated[
+    Annotated[str, Field(min_length=1, max_length=1000)] | None,
+    Field(
+        description="Where the page begins: `next_cursor` of the page before, unchanged.",
+        json_schema_extra=forget_null,
+    ),
+]
+
+
+class PageQuery(NoQuery):
+    """Which page of a list."""
+
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor = None
 
 
 class RoomQuery(NoQuery):
@@ -160,17 +174,20 @@ class WindowQuery(RoomQuery):
         """Whether the window is a while up to the time of the request."""
         return self.from_ is None and self.to is None
 
-    def next_page(self, window: Window, cursor: str) -> dict[str, str]:
-        """The parameters of the page after this one.
+    def keep(self, window: Window) -> dict[str, str]:
+        """The parameters that stay the same from page to page.
 
         A window that ends "now" is held to the instants of the first page, so that the pages are
         of one whole.
         """
         kept = self.model_dump(
-            mode="json", by_alias=True, exclude_defaults=True, exclude={"window", "from_", "to"}
+            mode="json",
+            by_alias=True,
+            exclude_defaults=True,
+            exclude={"window", "from_", "to", "cursor"},
         )
         kept |= {"from": write_instant(window.start), "to": write_instant(window.end)}
-        return {**{name: str(value) for name, value in kept.items()}, "cursor": cursor}
+        return {name: str(value) for name, value in kept.items()}
 
 
 class BoardQuery(WindowQuery):

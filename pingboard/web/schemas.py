@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
 
 from pingboard.boards import Boards
-from pingboard.model import Window
+from pingboard.model import Window, write_instant
+from pingboard.render.standings import LOSS_DIGITS
 from pingboard.web.parameters import WindowQuery
 
 
@@ -21,47 +22,59 @@ Milliseconds = Annotated[float, PlainSerializer(shorten), WithJsonSchema({"type"
 
 Ratio = Annotated[
     float,
-    PlainSerializer(shorten),
+    PlainSerializer(lambda share: shorten(round(share, LOSS_DIGITS))),
     WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
 ]
 
 
-class RoomName(BaseModel):
-    """The room that an answer is about."""
+Instant = Annotated[
+    datetime,
+    PlainSerializer(write_instant),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""UTC, always with milliseconds."""
 
-    id: str
-    alias: str | None
+Count = Annotated[int, Field(ge=0)]
+
+
+class RoomName(BaseModel):
+    """A room, wherever one is named."""
+
+    id: str = Field(description="Room ID; in room version 12 without a `:`.")
+    alias: str | None = Field(description="The alias that leads to it now; null without one.")
 
 
 class Interval(BaseModel):
     """A half-open interval of pong times, [from, to), UTC."""
 
-    from_: datetime = Field(serialization_alias="from")
-    to: datetime
+    from_at: Instant
+    to_at: Instant
 
     @classmethod
     def of(cls, window: Window) -> Interval:
         """A window as the API shows it."""
-        return cls(from_=window.start, to=window.end)
+        return cls(from_at=window.start, to_at=window.end)
 
 
 class Loss(BaseModel):
     """What became of our own pings that a homeserver was expected to answer."""
 
-    sent: int = Field(description="Pings of ours that an answer was expected to.")
-    lost: int = Field(description="Those not answered within 10 minutes.")
-    loss: Ratio | None = Field(description="lost / sent; null where nothing was sent.")
+    sent_count: Count = Field(description="Pings of ours that an answer was expected to.")
+    lost_count: Count = Field(description="Those not answered within 10 minutes.")
+    loss: Ratio | None = Field(
+        description="lost_count / sent_count, to four digits; null where nothing was sent."
+    )
 
     @classmethod
     def of(cls, sent: int, lost: int) -> Loss:
         """The loss with its ratio."""
-        return cls(sent=sent, lost=lost, loss=lost / sent if sent else None)
+        return cls(sent_count=sent, lost_count=lost, loss=lost / sent if sent else None)
 
 
 class Answer(BaseModel):
     """What every answer about a room and a window says of itself."""
 
-    generated_at: datetime = Field(description="When the answer was made, UTC.")
+    generated_at: Instant = Field(description="When the answer was made, UTC.")
     room: RoomName
     unit: Literal["ms"] = Field("ms", description="Of every latency: milliseconds.")
     window: Interval

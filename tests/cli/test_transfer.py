@@ -316,4 +316,4 @@ def test_the_page_shows_imported_rows_with_nothing_configured(database_url: str)
     engine.dispose()
     assert answer["room"]["id"] == ROOM
     assert answer["standings"]
-    assert rooms[0]["samples"] == len(rows)
+    assert rooms[0]["sample_count"] == len(rows)

@@ -19,8 +19,10 @@ def parse(text: str) -> list[dict[str, str]]:
 
 def test_the_head_has_the_names_of_the_json() -> None:
     (head,) = rankings([]).splitlines()
-    assert head.startswith("rank,homeserver,median_ms,mean_ms,p5_ms,p25_ms,p75_ms,p95_ms,samples,")
-    assert ",ci95_low_ms,ci95_high_ms,tied_with_previous,sent,lost,loss," in head
+    assert head.startswith(
+        "rank,homeserver,median_ms,mean_ms,p5_ms,p25_ms,p75_ms,p95_ms,sample_count,"
+    )
+    assert ",ci95_low_ms,ci95_high_ms,tied_with_previous,sent_count,lost_count,loss," in head
 
 
 def test_numbers_read_back_as_the_same_and_unknown_ones_are_empty() -> None:
@@ -29,7 +31,7 @@ def test_numbers_read_back_as_the_same_and_unknown_ones_are_empty() -> None:
     assert float(row["mean_ms"]) == 1 / 3
     assert row["p95_ms"] == "1000000"
     assert (row["ci95_low_ms"], row["ci95_high_ms"]) == ("500", "520.5")
-    assert (row["tied_with_previous"], row["sent"], row["loss"]) == ("false", "", "0.25")
+    assert (row["tied_with_previous"], row["sent_count"], row["loss"]) == ("false", "", "0.25")
 
 
 @pytest.mark.parametrize("name", ["-evil.example", "=cmd()", "+1", "@SUM(A1)", "\t=1"])

@@ -13,12 +13,12 @@ from typing import Any
 
 import httpx
 
-from pingboard.boards import Boards
 from pingboard.model import Batch, Sample, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.web.app import create_app, create_site, stop_streams
 from pingboard.web.server import Server, listen
+from pingboard.web.shared_boards import SharedBoards
 from tests.databases import open_migrated_file
 from tests.samples import make_ping, make_pong
 
@@ -78,7 +78,7 @@ def serve(
     **options: Any,
 ) -> Iterator[httpx.Client]:
     """A client of a running server, for which it is always `NOW`."""
-    boards = Boards(engine, default_room)
+    boards = SharedBoards(engine, default_room)
     app = create_app(boards, clock=lambda: NOW, **options)
     server = Server(
         create_site(app, root_path=root_path, public_url=public_url),

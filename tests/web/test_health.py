@@ -15,7 +15,7 @@ def test_it_answers_without_a_database(tmp_path: Path) -> None:
     with serve(absent) as client:
         answer = client.get("/healthz")
     assert answer.status_code == 200
-    assert answer.json() == {"status": "ok"}
+    assert answer.json() == {"state": "ok"}
     assert answer.headers["cache-control"] == "no-store"
 
 

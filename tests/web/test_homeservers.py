@@ -70,7 +70,7 @@ def test_every_kind_of_name_is_found(store: Engine, name: str) -> None:
     record(store, make_answers(name, [400]))
     with serve(store) as client:
         answer = client.get(f"{HOMESERVERS}/{quote(name, safe='')}")
-    assert answer.json()["standings"]["response"]["rank"] == 1
+    assert answer.json()["boards"]["response"]["rank"] == 1
     assert answer.json()["homeserver"] == name
 
 
@@ -86,10 +86,10 @@ def test_loss_counts_what_was_not_answered_within_ten_minutes(store: Engine) -> 
     lose(store, "two.example", pings=range(10, 11), before_now=timedelta(minutes=11))
     lose(store, "two.example", pings=range(20, 25), before_now=timedelta(minutes=9))
     with serve(store) as client:
-        assert client.get(TWO).json()["answers"] == {"sent": 4, "lost": 1, "loss": 0.25}
+        assert client.get(TWO).json()["answers"] == {"sent_count": 4, "lost_count": 1, "loss": 0.25}
         assert client.get(TWO, params={"window": "1h"}).json()["answers"] == {
-            "sent": 1,
-            "lost": 1,
+            "sent_count": 1,
+            "lost_count": 1,
             "loss": 1,
         }
 
@@ -100,7 +100,7 @@ def test_loss_stands_in_the_bucket_of_its_ping(store: Engine) -> None:
     lose(store, "two.example", pings=range(20, 21), before_now=timedelta(hours=1))
     with serve(store) as client:
         answer = client.get(f"{TWO}/history", params={**NOON, "step": "1h"}).json()
-    figures = [(one["sent"], one["lost"], one["loss"]) for one in answer["buckets"]]
+    figures = [(one["sent_count"], one["lost_count"], one["loss"]) for one in answer["buckets"]]
     assert figures == [(4, 2, 0.5), *[(0, 0, None)] * 10, (1, 1, 1)]
 
 
@@ -112,7 +112,10 @@ def test_rejected_pongs_are_counted_by_reason_with_an_explanation(store: Engine)
     reject(store, "other.example", Rejection.LATE, hour)
     with serve(store) as client:
         rejected = client.get(TWO).json()["rejected"]
-    assert [(one["reason"], one["pongs"]) for one in rejected] == [("forged_from", 2), ("late", 1)]
+    assert [(one["reason"], one["pong_count"]) for one in rejected] == [
+        ("forged_from", 2),
+        ("late", 1),
+    ]
     assert rejected[0]["explanation"] == "“from” is not the homeserver that sent the ping."
 
 
@@ -129,8 +132,8 @@ def test_a_homeserver_of_which_only_rejected_pongs_are_known_has_a_profile(store
     reject(store, "liar.example", Rejection.FORGED_FROM, timedelta(hours=1))
     with serve(store) as client:
         answer = client.get(f"{HOMESERVERS}/liar.example").json()
-    assert answer["standings"] == {"response": None, "delivery": None, "reception": None}
-    assert answer["answers"] == {"sent": 0, "lost": 0, "loss": None}
+    assert answer["boards"] == {"response": None, "delivery": None, "reception": None}
+    assert answer["answers"] == {"sent_count": 0, "lost_count": 0, "loss": None}
 
 
 def test_partners_are_the_two_ends_without_overlap(store: Engine) -> None:
@@ -138,7 +141,7 @@ def test_partners_are_the_two_ends_without_overlap(store: Engine) -> None:
         record(store, make_answers(f"hs{number}.example", [200 + 10 * number]))
     with serve(store) as client:
         sending = client.get(f"{HOMESERVERS}/ours.example", params={"limit": 4}).json()["sending"]
-    assert sending["homeservers"] == 7
+    assert sending["homeserver_count"] == 7
     assert _names(sending["fastest"]) == [
         "hs0.example",
         "hs1.example",

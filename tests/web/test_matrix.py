@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from pingboard.store.engine import Engine
-from pingboard.web.api.cursors import write_cursor
 from pingboard.web.api.matrix import EXAMPLE
+from pingboard.web.api.paging import write_cursor
 from tests.web.site import ROOM, make_answers, record, serve
 
 MATRIX = "/api/v1/matrix"
@@ -39,7 +39,7 @@ def test_pages_follow_each_other_by_their_links_and_hold_every_pair_once(store: 
             pages.append(client.get(pages[-1].url.join(link["url"])))
     assert [len(page.json()["pairs"]) for page in pages] == [3, 3, 1]
     assert [one for page in pages for one in page.json()["pairs"]] == whole
-    assert {page.json()["total"] for page in pages} == {7}
+    assert {page.json()["pair_count"] for page in pages} == {7}
     assert len({str(page.json()["window"]) for page in pages}) == 1
 
 

@@ -90,7 +90,10 @@ def test_every_pair_is_that_of_the_api(store: Engine) -> None:
         if cell
     }
     assert shown == {
-        (one["ping_server"], one["pong_server"]): f"{one['median_ms']:,} ms · {one['samples']}×"
+        (
+            one["ping_server"],
+            one["pong_server"],
+        ): f"{one['median_ms']:,} ms · {one['sample_count']}×"
         for one in pairs
     }
 

@@ -153,9 +153,9 @@ def test_a_worker_that_syncs_is_ready(store: Engine) -> None:
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
     assert answer.json() == {
-        "status": "ready",
-        "last_sync_at": "2026-10-11T23:59:20Z",
-        "last_pong_at": "2026-10-11T12:00:00.400000Z",
+        "state": "ready",
+        "last_sync_at": "2026-10-11T23:59:20.000Z",
+        "last_pong_at": "2026-10-11T12:00:00.400Z",
     }
     assert scrape['pingboard_last_sync_timestamp_seconds{vantage="main"}'] == to_ts(NOW) / 1000 - 40
     assert scrape['pingboard_worker_running{vantage="main"}'] == 1
@@ -209,7 +209,7 @@ def test_the_last_pong_is_known_also_long_after_it(store: Engine) -> None:
     Ingest(store, "test").record(Batch(silence))
     say(store, WorkerState.RUNNING, synced_before=timedelta(seconds=1))
     with serve(store) as client:
-        assert client.get("/readyz").json()["last_pong_at"] == "2026-10-11T12:00:01.500000Z"
+        assert client.get("/readyz").json()["last_pong_at"] == "2026-10-11T12:00:01.500Z"
 
 
 def test_a_database_without_a_worker_is_not_ready(store: Engine, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from pingboard.model import WorkerState, to_ts
+from pingboard.model import WorkerState, to_ts, write_instant
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from tests.web.site import ALIAS, NOW, ROOM, serve
@@ -23,11 +23,10 @@ def test_a_room_without_pongs_is_listed_too(store: Engine) -> None:
         rooms = client.get("/api/v1/rooms").json()["rooms"]
     assert rooms == [
         {
-            "id": ROOM,
-            "alias": ALIAS,
+            "room": {"id": ROOM, "alias": ALIAS},
             "state": "joined",
-            "predecessor": None,
-            "samples": 0,
+            "predecessor_room_id": None,
+            "sample_count": 0,
             "last_pong_at": None,
         }
     ]
@@ -36,9 +35,9 @@ def test_a_room_without_pongs_is_listed_too(store: Engine) -> None:
 def test_an_upgraded_room_is_named_by_its_successor(store: Engine) -> None:
     Ingest(store, "test").record_room("!new", ALIAS, ROOM)
     with serve(store) as client:
-        rooms = {one["id"]: one for one in client.get("/api/v1/rooms").json()["rooms"]}
-    assert (rooms["!new"]["alias"], rooms["!new"]["predecessor"]) == (ALIAS, ROOM)
-    assert (rooms[ROOM]["alias"], rooms[ROOM]["state"]) == (None, "upgraded")
+        rooms = {one["room"]["id"]: one for one in client.get("/api/v1/rooms").json()["rooms"]}
+    assert (rooms["!new"]["room"]["alias"], rooms["!new"]["predecessor_room_id"]) == (ALIAS, ROOM)
+    assert (rooms[ROOM]["room"]["alias"], rooms[ROOM]["state"]) == (None, "upgraded")
 
 
 @pytest.mark.parametrize(
@@ -53,10 +52,10 @@ def test_with_the_worker_dead_all_is_served_and_called_stale(
         answer = client.get("/api/v1/rooms").json()
         assert client.get("/api/v1/rankings").status_code == 200
     assert answer["is_stale"] is is_stale
-    assert answer["last_sync_at"] == (NOW - ago).isoformat().replace("+00:00", "Z")
+    assert answer["last_sync_at"] == write_instant(NOW - ago)
 
 
-def test_it_takes_no_parameter(site: httpx.Client) -> None:
+def test_it_takes_no_room(site: httpx.Client) -> None:
     answer = site.get("/api/v1/rooms", params={"room": ROOM})
     assert answer.status_code == 422
-    assert answer.json()["detail"] == "room: unknown parameter; this path takes none"
+    assert answer.json()["detail"] == "room: unknown parameter; known: limit, cursor"

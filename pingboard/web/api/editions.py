@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request
-from starlette.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import JSONResponse, Response
 
 from pingboard.boards import Boards
+from pingboard.model import BoardName, from_ts
 from pingboard.store import editions
 from pingboard.web import errors
-from pingboard.web.api.rankings import MarkdownResponse
+from pingboard.web.api.paging import cut_page
+from pingboard.web.api.rankings import MARKDOWN_CONTENT, MarkdownResponse, RankedHomeserver
 from pingboard.web.dependencies import GivenBoards
 from pingboard.web.pages.layout import render_text
-from pingboard.web.parameters import NoQuery
+from pingboard.web.parameters import NoQuery, PageQuery
+from pingboard.web.schemas import Count, Instant, Interval, RoomName
 
 FEED_ENTRIES = 26
 LATEST = "latest"
@@ -37,11 +41,74 @@ _NOT_FOUND = errors.describe(
 router = APIRouter(tags=["editions"], responses=errors.BAD_PARAMETER_RESPONSE)
 
 
+class EditionBoard(BaseModel):
+    """A board as it was when the week closed."""
+
+    sample_count: Count
+    standings: list[RankedHomeserver]
+
+
+class EditionRoom(BaseModel):
+    """The boards of a room that have samples, by name."""
+
+    room: RoomName
+    boards: dict[BoardName, EditionBoard]
+
+
+class EditionDocument(BaseModel):
+    """The boards of a week in every room. It never changes."""
+
+    edition: str = Field(description="The ISO week that it closed in, `2026-W41`.")
+    id: str = Field(description="A URN, the same for ever.")
+    window: Interval
+    unit: Literal["ms"]
+    rooms: list[EditionRoom]
+
+
+class EditionName(BaseModel):
+    """An edition that there is; `/editions/{edition}.json` and `.md` have it."""
+
+    edition: str
+    closed_at: Instant
+
+
+class EditionIndex(BaseModel):
+    """A page of the editions, the newest first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "editions": [{"edition": "2026-W41", "closed_at": "2026-10-09T12:00:00.000Z"}],
+                    "next_cursor": None,
+                }
+            ]
+        }
+    )
+
+    editions: list[EditionName]
+    next_cursor: str | None = Field(description="For the next page; null on the last.")
+
+
+@router.get("/api/v1/editions", operation_id="list_editions", summary="The editions")
+def list_editions(
+    response: Response, boards: GivenBoards, query: Annotated[PageQuery, Query()]
+) -> EditionIndex:
+    """Every edition that was published, the newest first."""
+    found = [
+        EditionName(edition=name, closed_at=from_ts(closed_ts))
+        for name, closed_ts in editions.names(boards.engine).items()
+    ]
+    page, cursor = cut_page(found, query, response, lambda one: one.edition)
+    return EditionIndex(editions=page, next_cursor=cursor)
+
+
 @router.get(
     "/editions/{name}.json",
     operation_id="get_edition",
     summary="An edition as JSON",
-    responses=_NOT_FOUND,
+    response_class=JSONResponse,
+    responses={200: {"model": EditionDocument}, **_NOT_FOUND},
 )
 def get_edition(name: Name, boards: GivenBoards, _query: Annotated[NoQuery, Query()]) -> Response:
     """The boards of a week in every room, with the ranks of the week before. It never changes."""
@@ -54,7 +121,7 @@ def get_edition(name: Name, boards: GivenBoards, _query: Annotated[NoQuery, Quer
     operation_id="get_edition_markdown",
     summary="An edition as Markdown",
     response_class=MarkdownResponse,
-    responses=_NOT_FOUND,
+    responses={200: {"content": MARKDOWN_CONTENT}, **_NOT_FOUND},
 )
 def get_edition_markdown(
     name: Name, boards: GivenBoards, _query: Annotated[NoQuery, Query()]
@@ -84,7 +151,7 @@ def get_feed(
         "base": str(request.base_url),
         "editions": found,
         # A feed must say it, also before there is an entry.
-        "updated": found[0]["window"]["to"] if found else "1970-01-01T00:00:00Z",
+        "updated": found[0]["window"]["to_at"] if found else "1970-01-01T00:00:00Z",
     }
     return Response(render_text("feed.atom", context), media_type="application/atom+xml")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -16,7 +15,7 @@ from pingboard.web import errors
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.detail_parameters import HistoryQuery
 from pingboard.web.parameters import HomeserverName, refusal
-from pingboard.web.schemas import Answer, Loss, Milliseconds, describe
+from pingboard.web.schemas import Answer, Count, Instant, Loss, Milliseconds, describe
 
 router = APIRouter(
     tags=["homeservers"],
@@ -27,10 +26,10 @@ MOST_BUCKETS = 2000
 
 
 class HistoryBucket(Loss):
-    """What happened in [from, from + step); latencies are null without samples."""
+    """What happened in [from_at, from_at + step); latencies are null without samples."""
 
-    from_: datetime = Field(serialization_alias="from", description="Its first instant, UTC.")
-    samples: int
+    from_at: Instant = Field(description="Its first instant, UTC.")
+    sample_count: Count
     p5_ms: Milliseconds | None = Field(description="5th percentile, milliseconds.")
     p25_ms: Milliseconds | None = Field(description="25th percentile, milliseconds.")
     median_ms: Milliseconds | None = Field(description="Median latency, milliseconds.")
@@ -43,8 +42,8 @@ class HistoryBucket(Loss):
         p5, p25, median, p75, p95 = bucket.band or [None] * 5
         return cls(
             **dict(Loss.of(bucket.sent, bucket.lost)),
-            from_=from_ts(bucket.start_ts),
-            samples=bucket.samples,
+            from_at=from_ts(bucket.start_ts),
+            sample_count=bucket.samples,
             p5_ms=p5,
             p25_ms=p25,
             median_ms=median,
@@ -54,21 +53,21 @@ class HistoryBucket(Loss):
 
 
 HISTORY_EXAMPLE: JsonDict = {
-    "generated_at": "2026-10-12T00:00:00Z",
+    "generated_at": "2026-10-12T00:00:00.000Z",
     "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
     "unit": "ms",
-    "window": {"from": "2026-10-11T12:00:00Z", "to": "2026-10-12T00:00:00Z"},
+    "window": {"from_at": "2026-10-11T12:00:00.000Z", "to_at": "2026-10-12T00:00:00.000Z"},
     "homeserver": "two.example",
     "board": "response",
     "step": "6h",
     "step_s": 21600,
     "buckets": [
         {
-            "sent": 3,
-            "lost": 0,
+            "sent_count": 3,
+            "lost_count": 0,
             "loss": 0,
-            "from": "2026-10-11T12:00:00Z",
-            "samples": 3,
+            "from_at": "2026-10-11T12:00:00.000Z",
+            "sample_count": 3,
             "p5_ms": 465.2,
             "p25_ms": 486,
             "median_ms": 512,
@@ -76,11 +75,11 @@ HISTORY_EXAMPLE: JsonDict = {
             "p95_ms": 591.2,
         },
         {
-            "sent": 0,
-            "lost": 0,
+            "sent_count": 0,
+            "lost_count": 0,
             "loss": None,
-            "from": "2026-10-11T18:00:00Z",
-            "samples": 0,
+            "from_at": "2026-10-11T18:00:00.000Z",
+            "sample_count": 0,
             "p5_ms": None,
             "p25_ms": None,
             "median_ms": None,
@@ -101,8 +100,8 @@ class History(Answer):
     step: str = Field(description="Length of a bucket, as it can be asked for.")
     step_s: int = Field(description="Length of a bucket, seconds.")
     buckets: list[HistoryBucket] = Field(
-        description="In order, aligned to whole steps of UTC. `sent`, `lost` and `loss` are those "
-        "of our own pings to it, whichever the board; by the time of the ping."
+        description="In order, aligned to whole steps of UTC. `sent_count`, `lost_count` and "
+        "`loss` are those of our own pings to it, whichever the board; by the time of the ping."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
@@ -13,11 +13,12 @@ from pingboard.model import BoardName, Rejection
 from pingboard.profiles import Place, Profile
 from pingboard.ranking.pairs import Pair
 from pingboard.web import errors
+from pingboard.web.api.paging import cut_page
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.detail_parameters import ProfileQuery
+from pingboard.web.detail_parameters import HomeserversQuery, ProfileQuery
 from pingboard.web.pages.remedies import REMEDIES
-from pingboard.web.parameters import HomeserverName, WindowQuery
-from pingboard.web.schemas import Answer, Loss, Milliseconds, describe
+from pingboard.web.parameters import HomeserverName
+from pingboard.web.schemas import Answer, Count, Loss, Milliseconds, describe
 
 router = APIRouter(tags=["homeservers"])
 
@@ -28,20 +29,27 @@ class HomeserverSummary(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     homeserver: str = Field(validation_alias="name", description="Matrix server name.")
-    samples_as_ping_server: int = Field(description="Pongs to its users' pings, by anybody.")
-    samples_as_pong_server: int = Field(description="Pongs of its echo bots, to anybody.")
+    ping_sample_count: Count = Field(
+        validation_alias="samples_as_ping_server",
+        description="Samples with it as the ping server: pongs to its users' pings, by anybody.",
+    )
+    pong_sample_count: Count = Field(
+        validation_alias="samples_as_pong_server",
+        description="Samples with it as the pong server: pongs of its echo bots, to anybody.",
+    )
 
 
 HOMESERVERS_EXAMPLE: JsonDict = {
-    "generated_at": "2026-10-12T00:00:00Z",
+    "generated_at": "2026-10-12T00:00:00.000Z",
     "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
     "unit": "ms",
-    "window": {"from": "2026-10-05T00:00:00Z", "to": "2026-10-12T00:00:00Z"},
+    "window": {"from_at": "2026-10-05T00:00:00.000Z", "to_at": "2026-10-12T00:00:00.000Z"},
     "homeservers": [
-        {"homeserver": "one.example", "samples_as_ping_server": 0, "samples_as_pong_server": 5},
-        {"homeserver": "ours.example", "samples_as_ping_server": 8, "samples_as_pong_server": 0},
-        {"homeserver": "two.example", "samples_as_ping_server": 0, "samples_as_pong_server": 3},
+        {"homeserver": "one.example", "ping_sample_count": 0, "pong_sample_count": 5},
+        {"homeserver": "ours.example", "ping_sample_count": 8, "pong_sample_count": 0},
+        {"homeserver": "two.example", "ping_sample_count": 0, "pong_sample_count": 3},
     ],
+    "next_cursor": None,
 }
 
 
@@ -51,17 +59,18 @@ class Homeservers(Answer):
     model_config = ConfigDict(json_schema_extra={"examples": [HOMESERVERS_EXAMPLE]})
 
     homeservers: list[HomeserverSummary]
+    next_cursor: str | None = Field(description="For the next page; null on the last.")
 
 
 class BoardPlace(BaseModel):
     """A homeserver's place on one board."""
 
     rank: int = Field(description="From 1.")
-    homeservers: int = Field(description="How many the board ranks.")
+    homeserver_count: Count = Field(description="How many the board ranks.")
     median_ms: Milliseconds = Field(description="Median latency, milliseconds.")
     p5_ms: Milliseconds = Field(description="5th percentile, milliseconds.")
     p95_ms: Milliseconds = Field(description="95th percentile, milliseconds.")
-    samples: int = Field(description="Samples that these numbers are of.")
+    sample_count: Count = Field(description="Samples that these numbers are of.")
     ci95_ms: tuple[Milliseconds, Milliseconds] | None = Field(
         description="95 % interval of the median; null below 6 samples."
     )
@@ -72,16 +81,16 @@ class BoardPlace(BaseModel):
         row = place.standing
         return cls(
             rank=row.rank,
-            homeservers=place.homeservers,
+            homeserver_count=place.homeservers,
             median_ms=row.median_ms,
             p5_ms=row.p5_ms,
             p95_ms=row.p95_ms,
-            samples=row.samples,
+            sample_count=row.samples,
             ci95_ms=row.ci95_ms,
         )
 
 
-class Standings(BaseModel):
+class BoardPlaces(BaseModel):
     """Its place on each board; null where it has no sample there."""
 
     response: BoardPlace | None
@@ -115,7 +124,7 @@ class RejectedPongs(BaseModel):
     reason: str = Field(description="From a closed list.")
     explanation: str = Field(description="The reason in words.")
     remedy: str = Field(description="What the admin of the homeserver can do about it.")
-    pongs: int
+    pong_count: Count
 
 
 class Partner(BaseModel):
@@ -123,13 +132,13 @@ class Partner(BaseModel):
 
     homeserver: str
     median_ms: Milliseconds = Field(description="Median one-way latency, milliseconds.")
-    samples: int
+    sample_count: Count
 
 
 class Partners(BaseModel):
     """The homeservers that it is fastest and slowest with."""
 
-    homeservers: int = Field(description="How many there are in all.")
+    homeserver_count: Count = Field(description="How many there are in all.")
     fastest: list[Partner] = Field(description="The fastest first.")
     slowest: list[Partner] = Field(description="The slowest first; none of `fastest`.")
 
@@ -137,46 +146,46 @@ class Partners(BaseModel):
     def of(cls, partners: list[Partner], limit: int) -> Partners:
         """The two ends of a list that begins with the fastest."""
         return cls(
-            homeservers=len(partners),
+            homeserver_count=len(partners),
             fastest=partners[:limit],
             slowest=partners[limit:][-limit:][::-1],
         )
 
 
 PROFILE_EXAMPLE: JsonDict = {
-    "generated_at": "2026-10-12T00:00:00Z",
+    "generated_at": "2026-10-12T00:00:00.000Z",
     "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
     "unit": "ms",
-    "window": {"from": "2026-10-05T00:00:00Z", "to": "2026-10-12T00:00:00Z"},
+    "window": {"from_at": "2026-10-05T00:00:00.000Z", "to_at": "2026-10-12T00:00:00.000Z"},
     "homeserver": "two.example",
-    "standings": {
+    "boards": {
         "response": {
             "rank": 2,
-            "homeservers": 2,
+            "homeserver_count": 2,
             "median_ms": 512,
             "p5_ms": 465.2,
             "p95_ms": 591.2,
-            "samples": 3,
+            "sample_count": 3,
             "ci95_ms": None,
         },
         "delivery": None,
         "reception": {
             "rank": 2,
-            "homeservers": 2,
+            "homeserver_count": 2,
             "median_ms": 256,
             "p5_ms": 232.6,
             "p95_ms": 295.6,
-            "samples": 3,
+            "sample_count": 3,
             "ci95_ms": None,
         },
     },
-    "answers": {"sent": 3, "lost": 0, "loss": 0},
+    "answers": {"sent_count": 3, "lost_count": 0, "loss": 0},
     "clock": None,
     "rejected": [],
-    "sending": {"homeservers": 0, "fastest": [], "slowest": []},
+    "sending": {"homeserver_count": 0, "fastest": [], "slowest": []},
     "receiving": {
-        "homeservers": 1,
-        "fastest": [{"homeserver": "ours.example", "median_ms": 256, "samples": 3}],
+        "homeserver_count": 1,
+        "fastest": [{"homeserver": "ours.example", "median_ms": 256, "sample_count": 3}],
         "slowest": [],
     },
 }
@@ -188,7 +197,7 @@ class HomeserverProfile(Answer):
     model_config = ConfigDict(json_schema_extra={"examples": [PROFILE_EXAMPLE]})
 
     homeserver: str
-    standings: Standings
+    boards: BoardPlaces
     answers: Loss = Field(description="How it answered our own pings; by the time of the ping.")
     clock: ClockOffset | None = Field(description="null where none of our pings tells it.")
     rejected: list[RejectedPongs] = Field(
@@ -207,13 +216,15 @@ class HomeserverProfile(Answer):
         return cls(
             **dict(answer),
             homeserver=profile.name,
-            standings=Standings(
+            boards=BoardPlaces(
                 **{board: place and BoardPlace.of(place) for board, place in profile.places.items()}
             ),
             answers=Loss.of(profile.sent, profile.lost),
             clock=ClockOffset.of(profile.places[BoardName.RESPONSE]),
             rejected=[
-                RejectedPongs(reason=reason, **REMEDIES[Rejection(reason)]._asdict(), pongs=pongs)
+                RejectedPongs(
+                    reason=reason, **REMEDIES[Rejection(reason)]._asdict(), pong_count=pongs
+                )
                 for reason, pongs in profile.rejected.items()
             ],
             sending=Partners.of(
@@ -232,13 +243,25 @@ class HomeserverProfile(Answer):
     responses=errors.UNKNOWN_ROOM_RESPONSE,
 )
 def list_homeservers(
-    boards: GivenBoards, now: Now, query: Annotated[WindowQuery, Query()]
+    response: Response,
+    boards: GivenBoards,
+    now: Now,
+    query: Annotated[HomeserversQuery, Query()],
 ) -> Homeservers:
     """Every homeserver that pinged or answered in a room and window, by name."""
-    answer = describe(boards, query, now)
-    found = profiles.list_homeservers(boards, answer.room.id, query.window_at(now))
+    answer, window = describe(boards, query, now), query.window_at(now)
+    page, cursor = cut_page(
+        profiles.list_homeservers(boards, answer.room.id, window),
+        query,
+        response,
+        lambda homeserver: homeserver.name,
+        binding=f"homeservers {answer.room.id}",
+        parameters=query.keep(window),
+    )
     return Homeservers(
-        **dict(answer), homeservers=[HomeserverSummary.model_validate(one) for one in found]
+        **dict(answer),
+        homeservers=[HomeserverSummary.model_validate(homeserver) for homeserver in page],
+        next_cursor=cursor,
     )
 
 
@@ -258,4 +281,4 @@ def get_homeserver(
 
 
 def _partner(name: str, pair: Pair) -> Partner:
-    return Partner(homeserver=name, median_ms=pair.median_ms, samples=pair.samples)
+    return Partner(homeserver=name, median_ms=pair.median_ms, sample_count=pair.samples)

@@ -40,7 +40,7 @@ id: 7
 event: pong
 data: {"room_id": "!ping:one.example", "ping_event_id": "$ping0", "ping_server": "ours.example",\
  "pong_server": "one.example", "one_way_ms": 190, "round_trip_ms": 380,\
- "ping_seen_at": "2026-10-11T12:00:00Z", "pong_seen_at": "2026-10-11T12:00:00.380000Z",\
+ "ping_seen_at": "2026-10-11T12:00:00.000Z", "pong_seen_at": "2026-10-11T12:00:00.380Z",\
  "ping_origin_server_ts": 1791720000000, "pong_origin_server_ts": 1791720000190,\
  "provenance": "live"}
 

@@ -12,11 +12,11 @@ from pydantic.config import JsonDict
 from pingboard import profiles
 from pingboard.ranking.pairs import Pairs
 from pingboard.web import errors
-from pingboard.web.api.cursors import link_next, read_cursor, write_cursor
+from pingboard.web.api.paging import link_next, read_cursor, write_cursor
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.detail_parameters import MatrixQuery
 from pingboard.web.parameters import refusal
-from pingboard.web.schemas import Answer, Milliseconds, describe
+from pingboard.web.schemas import Answer, Count, Milliseconds, describe
 
 router = APIRouter(tags=["matrix"], responses=errors.UNKNOWN_ROOM_RESPONSE)
 
@@ -32,28 +32,28 @@ class PairSummary(BaseModel):
     ping_server: str
     pong_server: str
     median_ms: Milliseconds = Field(description="Median one-way latency, milliseconds.")
-    samples: int
+    sample_count: Count
 
 
 EXAMPLE: JsonDict = {
-    "generated_at": "2026-10-12T00:00:00Z",
+    "generated_at": "2026-10-12T00:00:00.000Z",
     "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
     "unit": "ms",
-    "window": {"from": "2026-10-05T00:00:00Z", "to": "2026-10-12T00:00:00Z"},
+    "window": {"from_at": "2026-10-05T00:00:00.000Z", "to_at": "2026-10-12T00:00:00.000Z"},
     "number": "one_way",
-    "total": 2,
+    "pair_count": 2,
     "pairs": [
         {
             "ping_server": "ours.example",
             "pong_server": "one.example",
             "median_ms": 201,
-            "samples": 5,
+            "sample_count": 5,
         },
         {
             "ping_server": "ours.example",
             "pong_server": "two.example",
             "median_ms": 256,
-            "samples": 3,
+            "sample_count": 3,
         },
     ],
     "next_cursor": None,
@@ -68,7 +68,7 @@ class Matrix(Answer):
     number: Literal["one_way"] = Field(
         "one_way", description="From the ping's send to its arrival at the pong server."
     )
-    total: int = Field(description="How many pairs there are on all pages.")
+    pair_count: Count = Field(description="How many pairs there are on all pages.")
     pairs: list[PairSummary]
     next_cursor: str | None = Field(description="For the next page; null on the last.")
 
@@ -94,13 +94,13 @@ def get_matrix(boards: GivenBoards, now: Now, query: Annotated[MatrixQuery, Quer
     if first + query.limit < len(found):
         [last] = page.cut(len(page) - 1, len(page))
         cursor = write_cursor([last.ping_server, last.pong_server], binding)
-    frame = Matrix(**dict(answer), total=len(found), pairs=[], next_cursor=cursor)
+    frame = Matrix(**dict(answer), pair_count=len(found), pairs=[], next_cursor=cursor)
     # Inside a JSON string the quotes would be escaped: this stands there once.
     before, _, after = frame.model_dump_json(by_alias=True).partition(_NO_PAIRS)
     body = f'{before}"pairs":[{write_pairs(page)}]{after}'
     response = Response(body, media_type="application/json")
     if cursor is not None:
-        link_next(response, query.next_page(window, cursor))
+        link_next(response, {**query.keep(window), "cursor": cursor})
     return response
 
 
@@ -114,7 +114,7 @@ def write_pairs(pairs: Pairs) -> str:
         lambda name: f',"pong_server":{json.dumps(name, ensure_ascii=False)}',
         # 15 digits: every half of a 32-bit number, without a point where it is whole.
         lambda median_ms: f',"median_ms":{median_ms:.15g}',
-        lambda samples: f',"samples":{samples}}},',
+        lambda samples: f',"sample_count":{samples}}},',
     )
     return written.removesuffix(",")
 

@@ -20,6 +20,7 @@ from pingboard.store.health import RoomHealth, read_health, read_rooms
 from pingboard.web import errors
 from pingboard.web.dependencies import GivenAll, GivenBoards, Now
 from pingboard.web.parameters import NoQuery
+from pingboard.web.schemas import Instant
 
 router = APIRouter(tags=["operations"], responses=errors.BAD_PARAMETER_RESPONSE)
 
@@ -50,15 +51,15 @@ _SHUT = {
 class Health(BaseModel):
     """That it serves; there is no answer where it does not."""
 
-    status: Literal["ok"] = "ok"
+    state: Literal["ok"] = "ok"
 
 
 class Readiness(BaseModel):
     """That the database answers and the worker syncs."""
 
-    status: Literal["ready"] = "ready"
-    last_sync_at: datetime = Field(description="When the homeserver last answered a sync, UTC.")
-    last_pong_at: datetime | None = Field(description="When a pong was last seen, UTC.")
+    state: Literal["ready"] = "ready"
+    last_sync_at: Instant = Field(description="When the homeserver last answered a sync, UTC.")
+    last_pong_at: Instant | None = Field(description="When a pong was last seen, UTC.")
 
 
 # A coroutine: it answers from the event loop, also while every thread of the pool is at work.

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from pingboard.model import Board, BoardName
+from pingboard.model import Board, BoardName, Standing
 from pingboard.ranking.boards import get_rule
 from pingboard.render import csv, markdown
 from pingboard.web import errors
+from pingboard.web.api.paging import cut_page
 from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.detail_parameters import RankingsQuery
 from pingboard.web.negotiation import choose_media_type
 from pingboard.web.parameters import BoardQuery, TableQuery
-from pingboard.web.schemas import Answer, Interval, Milliseconds, RoomName
+from pingboard.web.schemas import Answer, Count, Interval, Milliseconds, Ratio, RoomName
 
 JSON = "application/json"
 
@@ -42,7 +45,9 @@ class RankedHomeserver(BaseModel):
     p25_ms: Milliseconds = Field(description="25th percentile, milliseconds.")
     p75_ms: Milliseconds = Field(description="75th percentile, milliseconds.")
     p95_ms: Milliseconds = Field(description="95th percentile, milliseconds.")
-    samples: int = Field(description="Samples that these numbers are of.")
+    sample_count: Count = Field(
+        validation_alias="samples", description="Samples that these numbers are of."
+    )
     ci95_ms: tuple[Milliseconds, Milliseconds] | None = Field(
         description="95 % interval of the median, from order statistics (exact, no distribution "
         "assumed); null below 6 samples."
@@ -50,11 +55,16 @@ class RankedHomeserver(BaseModel):
     tied_with_previous: bool = Field(
         description="Its interval overlaps that of the row before: their order may be chance."
     )
-    sent: int | None = Field(
-        description="Our own pings that it was expected to answer and did, or lost (`response`)."
+    sent_count: Count | None = Field(
+        validation_alias="sent",
+        description="Our own pings that it was expected to answer and did, or lost (`response`).",
     )
-    lost: int | None = Field(description="Of those, not answered within 10 minutes.")
-    loss: float | None = Field(description="lost / sent; null where nothing was sent.")
+    lost_count: Count | None = Field(
+        validation_alias="lost", description="Of those, not answered within 10 minutes."
+    )
+    loss: Ratio | None = Field(
+        description="lost_count / sent_count, to four digits; null where nothing was sent."
+    )
     clock_offset_ms: Milliseconds | None = Field(
         description="How far its clock is ahead of ours, as NTP estimates it; null if unknown."
     )
@@ -67,14 +77,14 @@ class RankedHomeserver(BaseModel):
 
 
 EXAMPLE: JsonDict = {
-    "generated_at": "2026-10-12T00:00:00Z",
+    "generated_at": "2026-10-12T00:00:00.000Z",
     "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
     "board": "response",
     "number": "round_trip",
     "unit": "ms",
-    "window": {"from": "2026-10-05T00:00:00Z", "to": "2026-10-12T00:00:00Z"},
+    "window": {"from_at": "2026-10-05T00:00:00.000Z", "to_at": "2026-10-12T00:00:00.000Z"},
     "filters": {"min_samples": 1, "limit": 10},
-    "samples": 8,
+    "sample_count": 8,
     "standings": [
         {
             "rank": 1,
@@ -85,12 +95,12 @@ EXAMPLE: JsonDict = {
             "p25_ms": 395,
             "p75_ms": 411,
             "p95_ms": 442.2,
-            "samples": 5,
+            "sample_count": 5,
             "ci95_ms": None,
             "tied_with_previous": False,
-            "sent": 5,
-            "lost": 0,
-            "loss": 0.0,
+            "sent_count": 5,
+            "lost_count": 0,
+            "loss": 0,
             "clock_offset_ms": None,
             "clock_uncertainty_ms": None,
             "previous_rank": None,
@@ -104,17 +114,18 @@ EXAMPLE: JsonDict = {
             "p25_ms": 486,
             "p75_ms": 556,
             "p95_ms": 591.2,
-            "samples": 3,
+            "sample_count": 3,
             "ci95_ms": None,
             "tied_with_previous": False,
-            "sent": 3,
-            "lost": 0,
-            "loss": 0.0,
+            "sent_count": 3,
+            "lost_count": 0,
+            "loss": 0,
             "clock_offset_ms": None,
             "clock_uncertainty_ms": None,
             "previous_rank": None,
         },
     ],
+    "next_cursor": None,
 }
 
 
@@ -130,11 +141,20 @@ class Rankings(Answer):
         "as the echo bot claims it (`delivery`, `reception`)."
     )
     filters: Filters
-    samples: int = Field(description="Of all homeservers, also those that the filters left out.")
+    sample_count: Count = Field(
+        description="Of all homeservers, also those that the filters left out."
+    )
     standings: list[RankedHomeserver]
+    next_cursor: str | None = Field(description="For the next page; null on the last.")
 
     @classmethod
-    def of(cls, board: Board, query: BoardQuery) -> Rankings:
+    def of(
+        cls,
+        board: Board,
+        query: BoardQuery,
+        page: Sequence[Standing],
+        cursor: str | None,
+    ) -> Rankings:
         """A board as the API shows it."""
         return cls(
             generated_at=board.generated_at,
@@ -143,8 +163,9 @@ class Rankings(Answer):
             number=get_rule(board.name).latency.value,
             window=Interval.of(board.window),
             filters=Filters(min_samples=query.min_samples, limit=query.limit),
-            samples=board.samples,
-            standings=[RankedHomeserver.model_validate(row) for row in board.standings],
+            sample_count=board.samples,
+            standings=[RankedHomeserver.model_validate(row) for row in page],
+            next_cursor=cursor,
         )
 
 
@@ -186,7 +207,7 @@ def get_rankings(
     response: Response,
     boards: GivenBoards,
     now: Now,
-    query: Annotated[BoardQuery, Query()],
+    query: Annotated[RankingsQuery, Query()],
 ) -> Rankings | Response:
     """Homeservers of a room by their median latency in a window. Latencies are milliseconds.
 
@@ -196,13 +217,21 @@ def get_rankings(
     form = choose_media_type(
         request.headers.get("accept", ""), [JSON, *MARKDOWN_CONTENT, *CSV_CONTENT]
     )
-    board = query.ask(boards, now)
+    board = query.model_copy(update={"limit": None}).ask(boards, now)
     response.headers["Vary"] = "Accept"
+    page, cursor = cut_page(
+        board.standings,
+        query,
+        response,
+        lambda row: row.homeserver,
+        binding=f"rankings {board.room_id} {board.name} {query.min_samples}",
+        parameters=query.keep(board.window),
+    )
     if form in MARKDOWN_CONTENT:
-        return MarkdownResponse(markdown.table(board.standings), headers={"Vary": "Accept"})
+        return MarkdownResponse(markdown.table(page), headers=dict(response.headers))
     if form in CSV_CONTENT:
-        return CsvResponse(csv.rankings(board.standings), headers={"Vary": "Accept"})
-    return Rankings.of(board, query)
+        return CsvResponse(csv.rankings(page), headers=dict(response.headers))
+    return Rankings.of(board, query, page, cursor)
 
 
 @router.get(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from pingboard.model import from_ts
 from pingboard.store.health import read_health, read_rooms
 from pingboard.web import errors
 from pingboard.web.api.operations import STALE_AFTER
+from pingboard.web.api.paging import cut_page
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.parameters import NoQuery
+from pingboard.web.parameters import PageQuery
+from pingboard.web.schemas import Count, Instant, RoomName
 
 router = APIRouter(tags=["rooms"], responses=errors.BAD_PARAMETER_RESPONSE)
 
@@ -21,19 +22,18 @@ router = APIRouter(tags=["rooms"], responses=errors.BAD_PARAMETER_RESPONSE)
 class RoomSummary(BaseModel):
     """A room that was joined or has samples."""
 
-    id: str = Field(description="Room ID; in room version 12 without a `:`.")
-    alias: str | None = Field(description="The alias that leads to it now; null without one.")
+    room: RoomName
     state: Literal["joined", "left", "denied", "upgraded"] | None = Field(
         description="`joined`: measured in. `left`: the account was kicked or banned, or left. "
         "`denied`: it may not send. `upgraded`: another room took its place. null: never joined, "
         "as after an import."
     )
-    predecessor: str | None = Field(
-        description="ID of the room that was upgraded to this one. Rankings of any room of a "
+    predecessor_room_id: str | None = Field(
+        description=" the room that was upgraded to this one. Rankings of any room of a "
         "lineage are those of all of it."
     )
-    samples: int = Field(description="Samples stored, of all times.")
-    last_pong_at: datetime | None = Field(
+    sample_count: Count = Field(description="Samples stored, of all times.")
+    last_pong_at: Instant | None = Field(
         description="When the last pong that counts was seen, UTC; null before the first."
     )
 
@@ -49,20 +49,20 @@ class Rooms(BaseModel):
                     "is_stale": True,
                     "rooms": [
                         {
-                            "id": "!ping:one.example",
-                            "alias": "#ping:one.example",
+                            "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
                             "state": "joined",
-                            "predecessor": None,
-                            "samples": 8,
-                            "last_pong_at": "2026-10-11T12:00:04.600000Z",
+                            "predecessor_room_id": None,
+                            "sample_count": 8,
+                            "last_pong_at": "2026-10-11T12:00:04.600Z",
                         }
                     ],
+                    "next_cursor": None,
                 }
             ]
         }
     )
 
-    last_sync_at: datetime | None = Field(
+    last_sync_at: Instant | None = Field(
         description="When the worker last heard from its homeserver, UTC: what is served here is "
         "as of then. null where no worker ever did."
     )
@@ -70,27 +70,31 @@ class Rooms(BaseModel):
         description="The worker has not synced for minutes; /readyz says why. All is served still."
     )
     rooms: list[RoomSummary]
+    next_cursor: str | None = Field(description="For the next page; null on the last.")
 
 
 @router.get("/api/v1/rooms", operation_id="list_rooms", summary="The rooms")
-def list_rooms(boards: GivenBoards, now: Now, _query: Annotated[NoQuery, Query()]) -> Rooms:
+def list_rooms(
+    response: Response, boards: GivenBoards, now: Now, query: Annotated[PageQuery, Query()]
+) -> Rooms:
     """Every room that was joined or has samples, the most recently heard first."""
     workers = read_health(boards.engine).workers
     synced_ts = workers[0].synced_ts if workers else None
     synced_at = None if synced_ts is None else from_ts(synced_ts)
     known = read_rooms(boards.engine)
+    page, cursor = cut_page(boards.rooms(), query, response, lambda room: room.room_id)
     return Rooms(
         last_sync_at=synced_at,
         is_stale=synced_at is None or now - synced_at > STALE_AFTER,
         rooms=[
             RoomSummary(
-                id=room.room_id,
-                alias=room.alias,
+                room=RoomName(id=room.room_id, alias=room.alias),
                 state=known[room.room_id].state,
-                predecessor=known[room.room_id].predecessor,
-                samples=room.samples,
+                predecessor_room_id=known[room.room_id].predecessor,
+                sample_count=room.samples,
                 last_pong_at=room.last_pong_at,
             )
-            for room in boards.rooms()
+            for room in page
         ],
+        next_cursor=cursor,
     )

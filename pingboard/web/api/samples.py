@@ -17,20 +17,20 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from pingboard.boards import Boards
-from pingboard.model import Provenance, from_ts
+from pingboard.model import Provenance, from_ts, write_instant
 from pingboard.store.changes import find_version
 from pingboard.store.figures import lineage
 from pingboard.store.retention import find_kept_from
 from pingboard.store.samples import Key, RawSample, Selection, find_page_end, stream
 from pingboard.web import errors
-from pingboard.web.api.cursors import link_next, read_cursor, write_cursor
+from pingboard.web.api.paging import link_next, read_cursor, write_cursor
 from pingboard.web.api.samples_schema import RESPONSES, SAMPLE_EXAMPLE
 from pingboard.web.conditional import is_matched
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.detail_parameters import SampleFormat, SamplesQuery
 from pingboard.web.middleware import is_head
 from pingboard.web.negotiation import choose_encoding, choose_media_type, encode_stream
-from pingboard.web.parameters import refusal, write_instant
+from pingboard.web.parameters import refusal
 from pingboard.web.schemas import Answer, describe
 
 router = APIRouter(tags=["samples"], responses=errors.UNKNOWN_ROOM_RESPONSE)
@@ -87,7 +87,7 @@ def list_samples(
     if coding:
         response.headers["Content-Encoding"] = coding.decode()
     if cursor is not None:
-        link_next(response, query.next_page(window, cursor))
+        link_next(response, {**query.keep(window), "cursor": cursor})
     return response
 
 
@@ -137,7 +137,7 @@ def _write_json(
 ) -> Iterator[str]:
     """One object, as if it were written at once: what precedes the samples, and they."""
     head = answer.model_dump(mode="json", by_alias=True)
-    head["kept_from"] = None if kept_from is None else write_instant(from_ts(kept_from))
+    head["kept_from_at"] = None if kept_from is None else write_instant(from_ts(kept_from))
     head["next_cursor"] = cursor
     yield f'{_dump(head)[:-1]},"samples":['
     separator = ""

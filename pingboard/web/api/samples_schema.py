@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from pingboard.web.schemas import Answer
+from pingboard.web.schemas import Answer, Instant
 
 SAMPLE_EXAMPLE: JsonDict = {
     "room_id": "!ping:one.example",
@@ -17,19 +16,19 @@ SAMPLE_EXAMPLE: JsonDict = {
     "pong_server": "one.example",
     "one_way_ms": 190,
     "round_trip_ms": 380,
-    "ping_seen_at": "2026-10-11T12:00:00Z",
-    "pong_seen_at": "2026-10-11T12:00:00.380000Z",
+    "ping_seen_at": "2026-10-11T12:00:00.000Z",
+    "pong_seen_at": "2026-10-11T12:00:00.380Z",
     "ping_origin_server_ts": 1791720000000,
     "pong_origin_server_ts": 1791720000190,
     "provenance": "live",
 }
 
 SAMPLES_EXAMPLE: JsonDict = {
-    "generated_at": "2026-10-12T00:00:00Z",
+    "generated_at": "2026-10-12T00:00:00.000Z",
     "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
     "unit": "ms",
-    "window": {"from": "2026-10-05T00:00:00Z", "to": "2026-10-12T00:00:00Z"},
-    "kept_from": None,
+    "window": {"from_at": "2026-10-05T00:00:00.000Z", "to_at": "2026-10-12T00:00:00.000Z"},
+    "kept_from_at": None,
     "next_cursor": "WzEsIDJd1Q6tI5v4",
     "samples": [SAMPLE_EXAMPLE],
 }
@@ -37,14 +36,14 @@ SAMPLES_EXAMPLE: JsonDict = {
 NDJSON_EXAMPLE = (
     '{"room_id":"!ping:one.example","ping_event_id":"$ping0","ping_server":"ours.example",'
     '"pong_server":"one.example","one_way_ms":190,"round_trip_ms":380,'
-    '"ping_seen_at":"2026-10-11T12:00:00Z","pong_seen_at":"2026-10-11T12:00:00.380000Z",'
+    '"ping_seen_at":"2026-10-11T12:00:00.000Z","pong_seen_at":"2026-10-11T12:00:00.380Z",'
     '"ping_origin_server_ts":1791720000000,"pong_origin_server_ts":1791720000190,'
     '"provenance":"live"}\n'
 )
 
 CSV_EXAMPLE = (
     ",".join(SAMPLE_EXAMPLE) + "\r\n!ping:one.example,$ping0,ours.example,one.example,190,380,"
-    "2026-10-11T12:00:00Z,2026-10-11T12:00:00.380000Z,1791720000000,1791720000190,live\r\n"
+    "2026-10-11T12:00:00.000Z,2026-10-11T12:00:00.380Z,1791720000000,1791720000190,live\r\n"
 )
 
 
@@ -65,10 +64,10 @@ class RawSample(BaseModel):
         description="Milliseconds from our send to the pong's arrival, by our clock; only for our "
         "own pings whose pong we saw arrive."
     )
-    ping_seen_at: datetime = Field(
+    ping_seen_at: Instant = Field(
         description="When we received the ping, UTC; for history its `origin_server_ts`."
     )
-    pong_seen_at: datetime = Field(description="The same of the pong. A window is of these.")
+    pong_seen_at: Instant = Field(description="The same of the pong. A window is of these.")
     ping_origin_server_ts: int = Field(
         description="By the ping server's clock, which may be wrong: ms since 1970."
     )
@@ -83,7 +82,7 @@ class Samples(Answer):
 
     model_config = ConfigDict(json_schema_extra={"examples": [SAMPLES_EXAMPLE]})
 
-    kept_from: datetime | None = Field(
+    kept_from_at: Instant | None = Field(
         description="Single samples of before are not kept here any more, though boards still have "
         "them; null where all are."
     )

@@ -38,7 +38,8 @@ def get_section(
         return MarkdownResponse(
             write_section(given, find_edition(given.boards, query.edition), query)
         )
-    rooms = query.room or given.boards.section_rooms(given.rooms)
+    named = query.room or given.boards.section_rooms(given.rooms)
+    rooms = dict.fromkeys(given.boards.find_room(room)[0] for room in named)
     question = query.question(now)
     found = [
         given.boards.ask_first(question._replace(room=room), query.board_names) for room in rooms

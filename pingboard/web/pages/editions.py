@@ -88,7 +88,7 @@ def show_edition(
     context = {
         "name": name,
         "section": write_section(given, edition, SectionQuery()),
-        "window": {end: parse_instant(document["window"][end]) for end in ("from", "to")},
+        "window": {end: parse_instant(document["window"][end]) for end in ("from_at", "to_at")},
         "sections": document["rooms"],
         "meanings": choices.MEANINGS,
         "rows": ROWS,

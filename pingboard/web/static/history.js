@@ -34,7 +34,7 @@ async function start(figure, says) {
     plot?.destroy();
     const half = STEPS[shown.step] / 2;
     const take = (name) => buckets.map((one) => one[name]);
-    const times = buckets.map((one) => Date.parse(one.from) / 1000 + half);
+    const times = buckets.map((one) => Date.parse(one.from_at) / 1000 + half);
     const data = [times, ...["p95_ms", "p5_ms", "p75_ms", "p25_ms", "median_ms"].map(take)];
     plot = new uPlot(options(), data, holder);
     figure.dataset.shown = `${shown.from} ${shown.to} ${shown.step}`;
@@ -106,9 +106,9 @@ async function start(figure, says) {
     const one = buckets[index ?? -1];
     if (!one) return;
     const values = {
-      time: write.instant(Date.parse(one.from) / 1000),
+      time: write.instant(Date.parse(one.from_at) / 1000),
       loss: one.loss === null ? "–" : write.share(one.loss),
-      samples: write.number(one.samples),
+      samples: write.number(one.sample_count),
       median: write.number(one.median_ms),
       p5: write.number(one.p5_ms),
       p95: write.number(one.p95_ms),

@@ -1,4 +1,5 @@
-"""Where the next page begins, as an opaque text: a key and a digest that tells a changed one.
+"""Pages of a list, and where the next one begins: an opaque text, made of a key and a digest that
+tells a changed one.
 
 The digest needs no secret: a cursor gives access to nothing, so it only has to catch mistakes, such
 as a text cut short, or a cursor that is taken over to another query.
@@ -10,13 +11,60 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from pingboard.web.parameters import refusal
+
 Key = list[int] | list[str]
+Item = TypeVar("Item")
+
 _DIGEST_BYTES = 6
+
+
+class Paged(Protocol):
+    """Parameters with those of a page."""
+
+    @property
+    def limit(self) -> int: ...
+    @property
+    def cursor(self) -> str | None: ...
+
+
+def cut_page(
+    items: Sequence[Item],
+    query: Paged,
+    response: Response,
+    name: Callable[[Item], str],
+    *,
+    binding: str = "",
+    parameters: Mapping[str, str] | None = None,
+) -> tuple[Sequence[Item], str | None]:
+    """Return the page that is asked for of a list, and the cursor of the next; link that too.
+
+    `name` tells an item by a name that no other has; a cursor is the name of the last item of its
+    page, so that a page begins right also where items came or went before it. Without that item
+    the cursor is refused. `binding` and `parameters` are of the rest of the query.
+    """
+    start = 0
+    if query.cursor is not None:
+        try:
+            [last] = read_cursor(query.cursor, binding)
+            start = 1 + next(at for at, item in enumerate(items) if name(item) == last)
+        except StopIteration:
+            raise refusal("cursor", "is of a list that has changed; begin anew") from None
+        except ValueError as error:
+            raise refusal("cursor", str(error)) from None
+    page = items[start : start + query.limit]
+    if start + query.limit >= len(items):
+        return page, None
+    cursor = write_cursor([name(page[-1])], binding)
+    kept = parameters if parameters is not None else {"limit": str(query.limit)}
+    link_next(response, {**kept, "cursor": cursor})
+    return page, cursor
 
 
 def write_cursor(key: Key, query: str) -> str:
