@@ -15,7 +15,7 @@ from pingboard.model import PingboardError
 if TYPE_CHECKING:
     import asyncio
     import socket
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Coroutine, Mapping
 
     from pingboard.settings import Settings
 
@@ -25,9 +25,9 @@ STOP_TIMEOUT_S = 7.0
 
 @contextlib.asynccontextmanager
 async def api_process(
-    settings: Settings, listener: socket.socket
+    settings: Settings, listener: socket.socket, variables: Mapping[str, str]
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The API on the listener while the context lasts."""
+    """The API on the listener while the context lasts; `variables` are of its environment."""
     import asyncio
     import os
     import sys
@@ -35,7 +35,7 @@ async def api_process(
     from pingboard.lab.process import LEASH
 
     # The rooms are the lab's where there is one; the rest is what we were told ourselves.
-    environment = {**os.environ, "PINGBOARD_ROOMS": " ".join(settings.rooms)}
+    environment = {**os.environ, "PINGBOARD_ROOMS": " ".join(settings.rooms), **variables}
     environment.pop("NOTIFY_SOCKET", None)  # the life that systemd watches is the worker's
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", str(LEASH)),

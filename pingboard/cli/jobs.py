@@ -7,7 +7,7 @@ import gc
 from typing import TYPE_CHECKING
 
 from pingboard.cli.api_process import api_process, run_beside
-from pingboard.cli.labs import lab_settings
+from pingboard.cli.labs import lab_database, lab_settings
 from pingboard.cli.serving import listener_url, open_listener
 from pingboard.cli.start import say, writable
 from pingboard.cli.working import account_key, account_of, database, made_worker
@@ -33,12 +33,19 @@ async def run(settings: Settings) -> None:
             settings.require_account()
         listener = stack.enter_context(open_listener(settings))
         url = listener_url(listener)
+        variables: dict[str, str] = {}
+        if settings.wants_lab:
+            settings = stack.enter_context(lab_database(settings))
+            variables["PINGBOARD_DATABASE_URL"] = settings.database_url
+            variables["PINGBOARD_DATABASE_URL_FILE"] = ""
         engine, lease = await stack.enter_async_context(database(settings))
+        # What has run for a few minutes has all of its samples in the last hour.
+        start = f"{url}?window=1h" if settings.wants_lab else url
         if settings.wants_lab:
             settings = await stack.enter_async_context(lab_settings(settings))
-        api = await stack.enter_async_context(api_process(settings, listener))
+        api = await stack.enter_async_context(api_process(settings, listener, variables))
         worker = await stack.enter_async_context(made_worker(settings, engine, lease))
-        say(f"pingboard is at {url}")
+        say(f"pingboard is at {start}")
         say(f"  the table to paste: {url}rankings.md")
         say("  Ctrl-C ends it")
         await run_beside(worker.run(), api)

@@ -10,14 +10,20 @@ from pingboard.cli.start import say
 from pingboard.model import ConfigurationError, parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from pingboard.settings import Settings
 
 # What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
 
-LAB_DELAYS = {"hs2": 0.06, "hs3": 0.15}
+LAB_DELAYS = {"hs2": 0.06, "hs3": 0.15, "hs4": 0.03, "hs5": 0.1, "hs6": 0.25}
 """Delays of the lab that `run` starts by itself, seconds each way: its ranks differ visibly."""
+
+LARGE_LAB, SMALL_LAB = 6, 3
+"""Homeservers of that lab, with memory for all of them and without."""
+
+LARGE_LAB_KB = 3 << 20
+"""What must be available for a large lab: a Synapse takes some 200 MB, an echo bot 60."""
 
 LAB_INTERVAL = timedelta(seconds=2)
 
@@ -46,6 +52,30 @@ async def run_lab(servers: int, delays: dict[str, float]) -> None:
         await asyncio.Event().wait()
 
 
+@contextlib.contextmanager
+def lab_database(settings: Settings) -> Iterator[Settings]:
+    """The settings with a database that is gone afterwards.
+
+    A lab's rooms and homeservers are new each time, and a real site must never see them.
+    """
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="pingboard-lab-") as folder:
+        yield settings.model_copy(update={"database_url": f"sqlite:///{folder}/lab.db"})
+
+
+def count_homeservers() -> int:
+    """How many homeservers of a lab this machine has the memory for."""
+    from pathlib import Path
+
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        available_kb = next(int(line.split()[1]) for line in lines if line.startswith("MemAvail"))
+    except (OSError, StopIteration):  # not every system tells
+        return SMALL_LAB
+    return LARGE_LAB if available_kb >= LARGE_LAB_KB else SMALL_LAB
+
+
 @contextlib.asynccontextmanager
 async def lab_settings(settings: Settings) -> AsyncIterator[Settings]:
     """A lab, and the settings with an account on its first homeserver."""
@@ -56,7 +86,10 @@ async def lab_settings(settings: Settings) -> AsyncIterator[Settings]:
     from pingboard.lab import Lab
 
     say("no account is configured, so pingboard brings a network of its own (a lab)")
-    async with Lab(servers=3, delays=LAB_DELAYS, on_progress=say) as lab:
+    servers = count_homeservers()
+    names = {f"hs{number}" for number in range(1, servers + 1)}
+    delays = {name: delay for name, delay in LAB_DELAYS.items() if name in names}
+    async with Lab(servers=servers, delays=delays, on_progress=say) as lab:
         # A new name each time: what the database remembers of an earlier lab's account, its
         # sync token above all, is not this one's.
         account = await lab.register(lab.homeservers[0], f"pingboard-{secrets.token_hex(3)}")

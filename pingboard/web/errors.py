@@ -19,6 +19,7 @@ from starlette.responses import Response
 from pingboard.model import StoreError, UnknownHomeserverError, UnknownRoomError
 from pingboard.web.middleware import HEADERS
 from pingboard.web.pages import layout
+from pingboard.web.pages.problem import render_problem
 from pingboard.web.problem_types import TYPES
 
 MAX_ERRORS = 10
@@ -49,14 +50,14 @@ def problem(
 
 
 class _UnexpectedProblem(ServerProblem):
-    """A mistake of ours. What went wrong stands in the log, never in the answer."""
+    """Our fault. What went wrong is in the log, never in the answer."""
 
     title = TYPES["unexpected-error"].title
     type_ = "unexpected-error"
 
     def __init__(self, *_: object) -> None:
         super().__init__(
-            "The error is in the server's log; please try again later.",
+            "Our fault. Details are in the server log; please try again later.",
             # uvicorn closes the connection after an error that the app did not expect.
             headers={"Connection": "close"},
         )
@@ -80,7 +81,7 @@ def _explain_status(_: ExceptionHandler, request: Request, error: HTTPException)
         root = request.scope.get("root_path", "")
         shown = request.url.path[:MAX_NAME_CHARACTERS]
         hint = f"{_find_close_path(request)}{root}/docs lists what there is."
-        return problem("not-found", f"There is nothing at {shown}; {hint}")
+        return problem("not-found", f"There is nothing at {shown}. {hint}")
     if error.status_code == 405:
         # FastAPI does not know that its GET paths answer HEAD too (see middleware).
         allowed = {"Allow": "GET, HEAD, OPTIONS"}
@@ -95,7 +96,7 @@ def _find_close_path(request: Request) -> str:
     """Return a path much like the one that was asked for, where there is one, as a question."""
     paths: list[str] = request.app.state.paths
     close = difflib.get_close_matches(request.url.path[:100], paths, n=1, cutoff=0.8)
-    return f"did you mean {close[0]}? " if close else ""
+    return f"Did you mean {close[0]}? " if close else ""
 
 
 def _explain_parameters(
@@ -153,7 +154,7 @@ def _finish(
     content["type"] = root + content["type"]
     if _wants_page(request):
         kept = {name: response.headers[name] for name in _KEPT if name in response.headers}
-        response = layout.render_problem(request, content, headers=kept)
+        response = render_problem(request, content, headers=kept)
     else:
         response.body = response.render(content)
     # The middleware does it too, but some errors are answered outside of it.

@@ -14,6 +14,7 @@ class ProblemType:
     status: int
     title: str
     meaning: str
+    """of the catalogue, with code in backticks"""
     retry_after_s: int | None = None
 
 
@@ -21,85 +22,107 @@ TYPES = {
     "bad-parameter": ProblemType(
         422,
         mark("A parameter is wrong"),
-        "`errors` names each parameter (`loc`) and says what would be right (`msg`). An unknown "
-        "parameter is an error too, so that a typo can't pass silently. A missing one of the "
-        "pingstat-compatible addresses has status 400, as in pingstat.",
+        mark(
+            "`errors` names each parameter (`loc`) and says what would be right (`msg`). An "
+            "unknown parameter of the API is an error too, so that a typo can’t pass silently. A "
+            "missing parameter of the pingstat-compatible addresses has status 400, as in pingstat."
+        ),
     ),
     "bad-host": ProblemType(
         400,
         mark("Which site?"),
-        "A request names the host that it is for in one `Host` header, which is a host name or an "
-        "address, with or without a port.",
+        mark(
+            "A request needs exactly one `Host` header: a host name or an address, with or without "
+            "a port."
+        ),
     ),
     "not-found": ProblemType(
-        404, mark("Not found"), "No path of that name; /docs lists what there is."
+        404, mark("Not found"), mark("There is no such address; /docs lists those there are.")
     ),
     "unknown-room": ProblemType(
         404,
         mark("Unknown room"),
-        "No room of that alias or ID has been joined or has samples; `detail` lists those known. "
-        "In an address the `#` of an alias is written %23, the `!` of an ID %21.",
+        mark(
+            "No room of that alias or ID was joined or has samples; `detail` lists the known ones. "
+            "In an address, write the `#` of an alias as `%23` and the `!` of an ID as `%21`."
+        ),
     ),
     "unknown-homeserver": ProblemType(
         404,
         mark("Unknown homeserver"),
-        "Nothing was ever heard of a homeserver of that name. The name is case-sensitive, and a "
-        "port belongs to it. /api/v1/homeservers lists those heard.",
+        mark(
+            "No homeserver of that name was ever seen here. Names are case-sensitive and include "
+            "any port. /api/v1/homeservers lists the known ones."
+        ),
     ),
     "unknown-edition": ProblemType(
-        404, mark("Unknown edition"), "No edition of that name was published; /editions lists them."
+        404,
+        mark("Unknown edition"),
+        mark("No edition of that name was published; /editions lists them."),
     ),
     "method-not-allowed": ProblemType(
-        405, mark("Method not allowed"), "Everything here is read-only: use GET or HEAD."
+        405,
+        mark("Method not allowed"),
+        mark("Everything here is read-only: use `GET` or `HEAD`."),
     ),
     "not-acceptable": ProblemType(
         406,
         mark("Not acceptable"),
-        "`Accept-Encoding` refuses every form of the answer, also the one that is not compressed.",
+        mark("`Accept-Encoding` refuses every form of the answer, even the uncompressed one."),
     ),
     "address-too-long": ProblemType(
         414,
         mark("Address too long"),
-        "Path and query together have more bytes than all parameters need.",
+        mark("Path and query are longer than all parameters together could need."),
     ),
     "embedding-off": ProblemType(
         403,
         mark("Embedding is off"),
-        "/embed shows the board inside of other sites, if the operator has named them in "
-        "PINGBOARD_EMBED_ORIGINS.",
+        mark(
+            "/embed shows the board inside other sites, if the operator has listed them in "
+            "`PINGBOARD_EMBED_ORIGINS`."
+        ),
     ),
     "too-many-requests": ProblemType(
         429,
         mark("Too many requests"),
-        "This client has asked for more work than it may. `Retry-After` says in how many seconds "
-        "the next answer will do. Repeat less, keep the `ETag`, take samples in one stream.",
+        mark(
+            "This client asked for more work than it may. `Retry-After` says after how many "
+            "seconds to try again. Ask less often, keep the `ETag`, and take samples in one stream."
+        ),
     ),
     "http-error": ProblemType(
-        400, mark("Request refused"), "The request could not be understood; `detail` says why."
+        400,
+        mark("Request refused"),
+        mark("The request could not be understood; `detail` says why."),
     ),
     "unexpected-error": ProblemType(
         500,
         mark("Something went wrong in pingboard"),
-        "A mistake of ours. What went wrong stands in the server's log.",
+        mark("Our fault. Details are in the server log."),
     ),
     "database-away": ProblemType(
         503,
         mark("The database does not answer"),
-        "The database is restarting, locked or out of reach. It passes: `Retry-After` says when to "
-        "ask again.",
+        mark(
+            "The database is restarting, locked or out of reach. Please try again; `Retry-After` "
+            "says when."
+        ),
         retry_after_s=5,
     ),
     "too-busy": ProblemType(
         503,
         mark("Too busy"),
-        "All there is of something is in use, such as listeners of /api/v1/live. It passes: "
-        "`Retry-After` says when to come back.",
+        mark(
+            "Something is used up, such as the connections to /api/v1/live. Please try again; "
+            "`Retry-After` says when."
+        ),
         retry_after_s=30,
     ),
     "not-ready": ProblemType(
         503,
         mark("Not ready"),
-        "/readyz: the database or the worker can't do its work; `detail` says what is wrong.",
+        mark("The database or the worker can’t do its work; `detail` says what is wrong."),
         retry_after_s=30,
     ),
 }

@@ -20,7 +20,6 @@ PAGES = {
     "board-german": PageOfOurs("/?lang=de", "Die schnellsten Matrix-Homeserver"),
     "board-found": PageOfOurs("/?q=example:&sort=-loss", "pc.koesters.example:6167"),
     "board-nobody": PageOfOurs("/?q=nobody", "No such homeserver"),
-    "docs": PageOfOurs("/docs", "curl -s"),
     "recipes": PageOfOurs("/recipes", "Home Assistant"),
     "board-empty": PageOfOurs("/?from=2026-01-01T00:00:00Z&window=1h", "No pongs here yet"),
     "join": PageOfOurs("/join", "pingboard echo"),

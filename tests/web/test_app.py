@@ -193,5 +193,5 @@ def test_what_may_be_given_several_times_may(site: httpx.Client) -> None:
 
 def test_a_path_with_a_typo_is_told_which_was_meant(site: httpx.Client) -> None:
     for path in ("/api/v1/ranking", "/api/rankings"):
-        assert "did you mean /api/v1/rankings? " in site.get(path).json()["detail"]
+        assert "Did you mean /api/v1/rankings? " in site.get(path).json()["detail"]
     assert "did you mean" not in site.get("/nowhere").json()["detail"]

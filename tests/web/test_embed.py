@@ -14,7 +14,7 @@ from tests.web.site import make_answers, record, serve
 def test_without_the_setting_it_is_off_and_says_how_to_turn_it_on(site: httpx.Client) -> None:
     answer = site.get("/embed")
     assert answer.status_code == 403
-    assert "PINGBOARD_EMBED_ORIGINS=https://blog.example" in answer.text
+    assert "PINGBOARD_EMBED_ORIGINS" in answer.text
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
     assert "iframe" not in site.get("/").text
 

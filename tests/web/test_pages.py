@@ -15,6 +15,8 @@ from pingboard.model import WorkerState, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.web.pages.site import Site
+from pingboard.web.problem_types import TYPES
+from tests.databases import open_migrated_file
 from tests.web.site import ALIAS, NOW, ROOM, make_answers, open_store, record, serve, text_of
 
 OUR_SCRIPT = r'<script src="/static/\w+\.js\?v=[0-9a-f]{12}" [^<>]*></script>'
@@ -168,7 +170,7 @@ def test_an_error_of_the_page_is_a_page_too(
     assert answer.status_code == status
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert words in answer.text
-    assert '<a href="/">To the leaderboard</a>' in answer.text
+    assert '<a class="button" href="/">Back to the board</a>' in answer.text
 
 
 def test_a_browser_gets_a_page_for_a_path_that_does_not_exist(site: httpx.Client) -> None:
@@ -299,3 +301,29 @@ def test_an_internationalised_name_is_decoded_beside_itself(store: Engine) -> No
     record(store, make_answers("xn--mnchen-3ya.example", [400]))
     with serve(store) as client:
         assert "xn--mnchen-3ya.example münchen.example" in text_of(client.get("/"))
+
+
+def test_an_unknown_room_leads_to_the_known_ones(site: httpx.Client) -> None:
+    page = site.get("/?room=%23pong:one.example")
+    assert "There is no room #pong:one.example here." in text_of(page)
+    assert '<a href="/?room=%23ping%3Aone.example"><bdi>#ping:one.example</bdi></a>' in page.text
+
+
+def test_errors_are_sentences_in_the_language_of_the_reader(site: httpx.Client) -> None:
+    english = text_of(site.get("/?window=8d"))
+    german = text_of(site.get("/?window=8d&lang=de"))
+    assert "window : Should be one of 1h, 6h, 24h, 7d, 30d, 90d, 365d." in english
+    assert "window : Dieser Wert passt nicht. 1h, 6h, 24h, 7d, 30d, 90d oder 365d;" in german
+    for kind in TYPES:
+        meaning = text_of(site.get(f"/problems/{kind}"))
+        assert "`" not in meaning
+
+
+@pytest.mark.parametrize("path", ["/", "/matrix", "/homeservers/one.example"])
+def test_every_page_of_an_empty_database_waits_kindly(tmp_path: Path, path: str) -> None:
+    engine = open_migrated_file(tmp_path / "empty.db")
+    with serve(engine) as client:
+        page = client.get(path)
+    engine.dispose()
+    assert page.status_code == 200
+    assert "No room yet" in page.text

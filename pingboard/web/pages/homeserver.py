@@ -19,6 +19,7 @@ from pingboard.model import (
     Rejection,
     Standing,
     UnknownHomeserverError,
+    UnknownRoomError,
     Window,
     from_ts,
 )
@@ -30,6 +31,7 @@ from pingboard.ranking.pairs import Pair
 from pingboard.web.charts import columns, smoke, strip
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages import choices
+from pingboard.web.pages.board import render_waiting
 from pingboard.web.pages.layout import TAG, PageQuery, language_of, render
 from pingboard.web.pages.names import decode_name
 from pingboard.web.pages.remedies import REMEDIES
@@ -116,7 +118,12 @@ def show_homeserver(
     query: Annotated[HomeserverPageQuery, Query()],
 ) -> Response:
     """A homeserver's page; of an unknown one, the names that are like it."""
-    room_id, alias = boards.find_room(query.room)
+    try:
+        room_id, alias = boards.find_room(query.room)
+    except UnknownRoomError:
+        if query.room is not None:
+            raise
+        return render_waiting(request)
     window = query.window_at(now)
     try:
         profile = profiles.read_profile(boards, room_id, window, name, now=now)

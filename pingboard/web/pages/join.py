@@ -23,8 +23,11 @@ from pingboard.servername import is_server_name, server_of
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages.layout import TAG, PageQuery, describe_room, render
 from pingboard.web.pages.remedies import REMEDIES
+from pingboard.web.pages.site import PACKAGE_LINKS, find_package_links
 
-INSTALL = "pipx install pingboard"
+_SOURCE = find_package_links().get(PACKAGE_LINKS["Source"])
+INSTALL = f"pipx install git+{_SOURCE}" if _SOURCE else "pipx install pingboard"
+"""The command that installs this program."""
 
 SIMILAR = 3
 """Names that may have been meant, at most."""

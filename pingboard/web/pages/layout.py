@@ -14,6 +14,7 @@ have, besides what the page gives them:
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -23,6 +24,7 @@ from urllib.parse import quote, urlencode
 
 import jinja2
 from fastapi import Request
+from markupsafe import Markup, escape
 from pydantic import Field
 from starlette.responses import HTMLResponse
 
@@ -103,20 +105,6 @@ def render(
     )
 
 
-def render_problem(
-    request: Request, problem: Mapping[str, Any], headers: Mapping[str, str]
-) -> HTMLResponse:
-    """A problem (RFC 9457) as a page, with its status."""
-    return render(
-        request,
-        "problem.html",
-        {"problem": problem},
-        status=problem["status"],
-        headers=headers,
-        keeps_choice=False,
-    )
-
-
 def render_text(template: str, context: Mapping[str, Any]) -> str:
     """What is no page and in no language: an image, a feed."""
     return get_environment("en").get_template(template).render(context)
@@ -185,6 +173,7 @@ def get_environment(code: str) -> jinja2.Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
     )
+    environment.filters["code"] = _mark_code
     environment.policies["ext.i18n.trimmed"] = True
     words = get_language(code).words
     # The extension gives this method to the environment, which its type does not know.
@@ -218,6 +207,11 @@ def _list_rooms(
         )
         for room in known
     ]
+
+
+def _mark_code(text: str) -> Markup:
+    """Text with its `code` as HTML."""
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", escape(text)))  # noqa: S704 (escaped)
 
 
 @cache

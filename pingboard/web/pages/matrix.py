@@ -10,10 +10,11 @@ from pydantic import Field
 from starlette.responses import Response
 
 from pingboard import profiles
-from pingboard.model import BoardName
+from pingboard.model import BoardName, UnknownRoomError
 from pingboard.web.charts import heat
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages import choices
+from pingboard.web.pages.board import render_waiting
 from pingboard.web.pages.layout import TAG, Link, PageQuery, language_of, render
 from pingboard.web.parameters import WindowQuery
 
@@ -32,7 +33,12 @@ def show_matrix(
     request: Request, boards: GivenBoards, now: Now, query: Annotated[MatrixPageQuery, Query()]
 ) -> Response:
     """The matrix, its homeservers in the order of their boards, a page of them each way."""
-    room_id, alias = boards.find_room(query.room)
+    try:
+        room_id, alias = boards.find_room(query.room)
+    except UnknownRoomError:
+        if query.room is not None:
+            raise
+        return render_waiting(request)
     window = query.window_at(now)
     ping_servers, pong_servers = (
         [row.homeserver for row in boards.board(name, window, now=now, room=room_id).standings]

@@ -1,0 +1,61 @@
+"""A problem (RFC 9457) as a page for people, in their language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import HTMLResponse
+
+from pingboard.web.pages.language import mark
+from pingboard.web.pages.layout import render
+from pingboard.web.problem_types import TYPES
+
+MAX_SHOWN_CHARACTERS = 200
+"""Of what was asked for, where it is given back."""
+
+MAX_ROOMS = 20
+
+VALUES = {
+    "board": mark("One of response, delivery and reception."),
+    "window": mark(
+        "One of 1h, 6h, 24h, 7d, 30d, 90d and 365d; left out where from and to are given."
+    ),
+    "from": mark("A time with its timezone, before the end, such as 2026-10-05T00:00:00Z."),
+    "to": mark("A time with its timezone, after the start, such as 2026-10-12T00:00:00Z."),
+    "limit": mark("A whole number from 1 to 10,000."),
+    "min_samples": mark("A whole number from 1."),
+    "lang": mark("One of en and de."),
+    "room": mark("An alias or room ID; in an address the # of an alias is written %23."),
+}
+"""What a parameter of a page may be, of the catalogue."""
+
+
+def render_problem(
+    request: Request, problem: Mapping[str, Any], headers: Mapping[str, str]
+) -> HTMLResponse:
+    """A problem as a page, with its status; its links leave out what may be wrong."""
+    kind = str(problem["type"]).rpartition("/")[2]
+    context = {
+        "problem": problem,
+        "kind": kind,
+        "meaning": TYPES[kind].meaning,
+        "values": VALUES,
+        "path": request.url.path[:MAX_SHOWN_CHARACTERS],
+        "room_asked": request.query_params.get("room", "")[:MAX_SHOWN_CHARACTERS],
+        "rooms_known": _list_rooms(request) if kind == "unknown-room" else [],
+    }
+    return render(
+        request,
+        "problem.html",
+        context,
+        status=problem["status"],
+        headers=headers,
+        keeps_choice=False,
+    )
+
+
+def _list_rooms(request: Request) -> list[str]:
+    rooms = request.app.state.given.boards.rooms()
+    return [room.alias or room.room_id for room in rooms[:MAX_ROOMS]]
