@@ -2,8 +2,7 @@
 
 The rank kernel is measured against its own lower bound, `np.sort` of the same keys. `rank` builds
 the keys, sorts them, and gives a `Standing` with median, mean, four percentiles and count for
-each server, without a limit. It sorts in two threads, as far as there are two processors with
-nothing else to do; `np.sort` in one. Then a `delivery` board, filter included, is measured against
+each server, without a limit. Then a `delivery` board, filter included, is measured against
 pingstat's algorithm over the same samples as rows in memory, which computes median and mean
 alone; servers, medians and means have to be equal.
 

@@ -3,8 +3,8 @@
 A million samples in memory, as a server has them. A `delivery` board is ranked anew, as after a
 redaction, and written as the JSON of `/api/v1/rankings`; then the matrix of all pairs of ping and
 pong server, and the JSON of `/api/v1/matrix`. Against the two sorts that this can't do without:
-`np.sort` of the board's keys (4 bytes each) and of the pairs' (8 bytes), one after the other in one
-thread; ours are 4 bytes each where they fit, and are sorted in two threads.
+`np.sort` of the board's keys (4 bytes each) and of the pairs' (8 bytes), one after the other; ours
+are 4 bytes each where they fit.
 """
 
 from __future__ import annotations

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pingboard.cli.start import configured, readable, wording
-from pingboard.model import DEFAULT_WINDOW, WINDOWS, BoardName, ConfigurationError, Window
+from pingboard.model import (
+    DEFAULT_BOARD,
+    DEFAULT_WINDOW,
+    WINDOWS,
+    BoardName,
+    ConfigurationError,
+    Window,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -49,7 +56,7 @@ def table(
 
     settings = configured()
     with readable(settings) as boards:
-        names = [board] if board else order_boards(BoardName.RESPONSE)
+        names = [board] if board else order_boards(DEFAULT_BOARD)
         (found,) = _ask(boards, [room], names, window, limit, min_samples)
     if found.name is not names[0]:
         typer.echo(f"No samples for {names[0]}: this is {found.name}.", err=True)

@@ -23,12 +23,14 @@ The tree of errors:
 from __future__ import annotations
 
 from pingboard.model.boards import (
+    DEFAULT_BOARD,
     ONE_WAY_MIN_MS,
     Board,
     BoardName,
     PingstatRow,
     Room,
     Standing,
+    describe_board,
 )
 from pingboard.model.errors import (
     AccountError,
@@ -71,6 +73,7 @@ from pingboard.model.times import (
 )
 
 __all__ = [
+    "DEFAULT_BOARD",
     "DEFAULT_WINDOW",
     "ONE_WAY_MIN_MS",
     "PONG_TIMEOUT_MS",
@@ -103,6 +106,7 @@ __all__ = [
     "VoidReason",
     "Window",
     "WorkerState",
+    "describe_board",
     "from_ts",
     "is_possible_time",
     "month_of",

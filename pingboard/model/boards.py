@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from pingboard.model.times import Window
 
@@ -23,6 +23,40 @@ class BoardName(StrEnum):
     """ping servers by one-way, pooled over all pongs (pingstat's method)"""
     RECEPTION = "reception"
     """pong servers by one-way, over everybody's pings"""
+
+
+DEFAULT_BOARD = BoardName.RESPONSE
+"""The board that is shown where none is named; where it has no samples, the first that has."""
+
+
+class BoardWords(NamedTuple):
+    """What is said of a board where English is spoken: in images, in Markdown."""
+
+    number: str
+    """what is ranked, in one or two words"""
+    sentence: str
+    """Markdown, for a section: which number its table has"""
+
+
+def describe_board(board: BoardName) -> BoardWords:
+    """Return what is said of a board."""
+    match board:
+        case BoardName.RESPONSE:
+            return BoardWords(
+                "round trip", "Ranked by *response*: the median round trip of our own pings."
+            )
+        case BoardName.DELIVERY:
+            return BoardWords(
+                "sending",
+                "Ranked by *delivery*: the median time until their pings reached the bots.",
+            )
+        case BoardName.RECEPTION:
+            return BoardWords(
+                "receiving",
+                "Ranked by *reception*: the median time until pings reached their bot.",
+            )
+        case _:
+            assert_never(board)
 
 
 class Standing(NamedTuple):

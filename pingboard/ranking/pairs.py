@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pingboard.columns.narrow import Column, Integers, gather, unsigned
-from pingboard.ranking.sorting import sort
 
 Keys = NDArray[np.unsignedinteger[Any]]
 
@@ -211,7 +210,7 @@ def _sort_narrow(parts: Sequence[Part], width: int, bits: int) -> _Runs:
         low = unsigned(ms)
         part |= low if np.iinfo(low.dtype).max <= top else np.minimum(low, np.uint32(top))
         first += len(ms)
-    sort(keys)
+    keys.sort()
     runs, high = _read(keys, bits, 0)
     cut = runs.pairs[high == top]
     if not len(cut):
@@ -245,7 +244,7 @@ def _sort_numbered(pairs: NDArray[np.uint64], parts: Sequence[Part]) -> _Runs:
     """`pairs` (n,) are the numbers of the samples' pairs, each below 2**32."""
     keys = pairs << np.uint64(32)
     keys |= np.concatenate([unsigned(ms) ^ np.uint32(_BIAS) for _, _, ms in parts])
-    sort(keys)
+    keys.sort()
     return _read(keys, 32, _BIAS)[0]
 
 

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from pingboard.columns.narrow import Column, Integers, gather, unsigned
 from pingboard.model import Standing
 from pingboard.ranking.intervals import find_low_positions
-from pingboard.ranking.sorting import sort
 
 Part = tuple[Column, Column]
 """Servers and latencies of some samples."""
@@ -82,7 +81,7 @@ def rank_parts(
         return []
     layout = _choose_layout(parts)
     keys = _build_keys(parts, layout)
-    sort(keys)
+    keys.sort()
     codes, starts, counts = _find_runs(keys, layout, len(names))
     percentiles = _read_percentiles(keys, starts, counts, layout)
     order = _order(percentiles[0], counts, codes, names)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from pingboard.model import BoardName
+from pingboard.model import describe_board
 from pingboard.render.markdown import table
 
 if TYPE_CHECKING:
@@ -29,14 +29,6 @@ class Style(StrEnum):
     """2021: a sub-heading, an invitation and a table for each room"""
     CURRENT = "current"
     """2026: the intro, then an invitation and a table for each room"""
-
-
-BOARD_SENTENCES = {
-    BoardName.DELIVERY: "Ranked by *delivery*: the median time until their pings reached the bots.",
-    BoardName.RECEPTION: "Ranked by *reception*: the median time until pings reached their bot.",
-    BoardName.RESPONSE: "Ranked by *response*: the median round trip of our own pings.",
-}
-"""Which number the table has; behind the intro, and again over a table of another board."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +54,9 @@ def section(boards: Sequence[Board], style: Style, wording: Wording) -> str:
         link = room_link(board.room_alias or board.room_id)
         invitation = wording.invitation.replace(ROOM, link)
         if not number:
-            intro = f"{intro} {BOARD_SENTENCES[board.name]}"
+            intro = f"{intro} {describe_board(board.name).sentence}"
         elif board.name is not boards[0].name:
-            invitation = f"{invitation} {BOARD_SENTENCES[board.name]}"
+            invitation = f"{invitation} {describe_board(board.name).sentence}"
         if style is Style.CLASSIC:
             intro = intro if number else f"{intro} {invitation}"
             paragraphs += [link] if number else []

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from pingboard.model import BoardName
+from pingboard.model import DEFAULT_BOARD, BoardName
 from pingboard.ranking.history import AUTOMATIC_BUCKETS, STEPS
 from pingboard.web.parameters import (
     DEFAULT_LIMIT,
@@ -58,7 +58,7 @@ class ProfileQuery(WindowQuery):
 class HistoryQuery(WindowQuery):
     """One homeserver's number on which board, in which room, when, and how finely."""
 
-    board: BoardName = Field(BoardName.RESPONSE, description="Whose number (see rankings).")
+    board: BoardName = Field(DEFAULT_BOARD, description="Whose number (see rankings).")
     step: StepName | None = Field(
         None,
         description="Length of a bucket. Left out: the shortest with at most "

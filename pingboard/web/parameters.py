@@ -18,7 +18,15 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from pingboard.boards import Boards, Question, order_boards
 from pingboard.editions import with_movement
-from pingboard.model import DEFAULT_WINDOW, WINDOWS, Board, BoardName, Window, write_instant
+from pingboard.model import (
+    DEFAULT_BOARD,
+    DEFAULT_WINDOW,
+    WINDOWS,
+    Board,
+    BoardName,
+    Window,
+    write_instant,
+)
 from pingboard.render.section import Style
 
 LONGEST_WINDOW = timedelta(days=366)
@@ -193,7 +201,7 @@ class WindowQuery(RoomQuery):
 class BoardQuery(WindowQuery):
     """Which board: the same parameters for its JSON, its Markdown table and its page."""
 
-    default_board: ClassVar[BoardName] = BoardName.RESPONSE
+    default_board: ClassVar[BoardName] = DEFAULT_BOARD
 
     board: BoardName | None = Field(
         None,
@@ -233,7 +241,7 @@ class BoardQuery(WindowQuery):
 class ImageQuery(WindowQuery):
     """What an image shows: which board, in which room and when."""
 
-    board: BoardName = Field(BoardName.RESPONSE, description="On which board (see rankings).")
+    board: BoardName = Field(DEFAULT_BOARD, description="On which board (see rankings).")
 
     def ask(self, boards: Boards, now: datetime) -> Board:
         """The board that is asked for, as of now; raises UnknownRoomError."""

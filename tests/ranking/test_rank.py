@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from pingboard.columns.narrow import narrow
 from pingboard.model import Standing
 from pingboard.ranking.rank import rank
-from pingboard.ranking.sorting import LEAST_SHARED
 
 Rows = list[tuple[int, int]]
 """(server code, ms) a sample"""
@@ -247,9 +246,9 @@ def test_a_server_without_a_name_is_an_error(server: int) -> None:
         rank_rows([(0, 10), (server, 10)])
 
 
-def test_so_many_samples_that_two_threads_sort_them_rank_as_plain_python_does() -> None:
+def test_a_hundred_thousand_samples_rank_as_plain_python_does() -> None:
     rng = np.random.default_rng(7)
-    servers = rng.integers(0, 300, 2 * LEAST_SHARED)
+    servers = rng.integers(0, 300, 100_000)
     rows = list(zip(servers.tolist(), rng.integers(10, 9_000, len(servers)).tolist(), strict=True))
     names = [f"{server:x}.example" for server in rng.permutation(300).tolist()]
     assert rank_rows(rows, names) == rank_plainly(rows, names)

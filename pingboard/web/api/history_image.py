@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from pingboard import profiles
 from pingboard.boards import Boards
-from pingboard.model import BoardName, UnknownHomeserverError, UnknownRoomError, Window
+from pingboard.model import UnknownHomeserverError, UnknownRoomError, Window, describe_board
 from pingboard.ranking.history import STEPS
 from pingboard.render.markdown import shortest_decimal
 from pingboard.web import errors
@@ -33,11 +33,6 @@ from pingboard.web.parameters import ImageQuery
 router = APIRouter(tags=["badges"], responses=errors.BAD_PARAMETER_RESPONSE)
 
 LONGEST_TITLE = 60
-NUMBERS = {
-    BoardName.RESPONSE: "round trip",
-    BoardName.DELIVERY: "sending",
-    BoardName.RECEPTION: "receiving",
-}
 
 
 @router.get(
@@ -70,7 +65,7 @@ def get_history_image(
     svg = render_text(
         "charts/history.svg",
         {
-            "title": f"{shown} · {NUMBERS[query.board]}",
+            "title": f"{shown} · {describe_board(query.board).number}",
             "text": _tell(drawing),
             "standing": standing,
             "smoke": drawing,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 from pydantic.config import JsonDict
 
 from pingboard import profiles
@@ -90,12 +90,10 @@ class BoardPlace(BaseModel):
         )
 
 
-class BoardPlaces(BaseModel):
+class BoardPlaces(RootModel[dict[BoardName, BoardPlace | None]]):
     """Its place on each board; null where it has no sample there."""
 
-    response: BoardPlace | None
-    delivery: BoardPlace | None
-    reception: BoardPlace | None
+    model_config = ConfigDict(json_schema_extra={"required": [board.value for board in BoardName]})
 
 
 class ClockOffset(BaseModel):
@@ -217,7 +215,7 @@ class HomeserverProfile(Answer):
             **dict(answer),
             homeserver=profile.name,
             boards=BoardPlaces(
-                **{board: place and BoardPlace.of(place) for board, place in profile.places.items()}
+                {board: place and BoardPlace.of(place) for board, place in profile.places.items()}
             ),
             answers=Loss.of(profile.sent, profile.lost),
             clock=ClockOffset.of(profile.places[BoardName.RESPONSE]),

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from pingboard.boards import Boards
-from pingboard.model import Board, BoardName, UnknownRoomError, from_ts
+from pingboard.model import DEFAULT_BOARD, Board, UnknownRoomError, from_ts
 from pingboard.store.health import read_health
 from pingboard.web.api.operations import STALE_AFTER
 from pingboard.web.dependencies import GivenAll, Now
@@ -67,17 +67,15 @@ def describe_board(
 ) -> dict[str, Any]:
     """A board, and what can be chosen on its page, each a link that can be shared."""
     path, language = request.url.path, language_of(request)
-    default = board.name if query.board is None else BoardName.RESPONSE
+    default = board.name if query.board is None else DEFAULT_BOARD
     # Named in each link where it is not the one that is shown without a name.
-    query = query.model_copy(
-        update={"board": None if board.name is BoardName.RESPONSE else board.name}
-    )
+    query = query.model_copy(update={"board": None if board.name is DEFAULT_BOARD else board.name})
     asked = query.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return {
         "query": query,
         "meaning": choices.MEANINGS[board.name],
         "view": view(boards, board, query),
-        "is_fallback": default is not BoardName.RESPONSE and bool(board.samples),
+        "is_fallback": default is not DEFAULT_BOARD and bool(board.samples),
         "refresh_s": REFRESH_S,
         "path": path,
         "room": describe_room(board.room_alias or board.room_id),

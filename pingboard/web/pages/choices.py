@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 from urllib.parse import urlencode
 
-from pingboard.model import DEFAULT_WINDOW, WINDOWS, BoardName, Window
+from pingboard.model import DEFAULT_BOARD, DEFAULT_WINDOW, WINDOWS, BoardName, Window
 from pingboard.web.pages.language import Language, mark
 from pingboard.web.pages.layout import Link
 from pingboard.web.parameters import NoQuery, WindowQuery
@@ -16,37 +17,52 @@ class Meaning:
     """What a board shows; of the catalogue, so still to be translated."""
 
     name: str
+    number: str
+    """what is ranked, in one or two words"""
     title: str
     sentence: str
     """with %(room)s and %(vantage)s, as links"""
 
 
-MEANINGS = {
-    BoardName.RESPONSE: Meaning(
-        mark("Response"),
-        mark("Fastest Matrix homeservers"),
-        mark(
-            "We post !ping in %(room)s, and each homeserver’s echo bot answers. Ranked by the "
-            "median round trip, measured from %(vantage)s."
-        ),
-    ),
-    BoardName.DELIVERY: Meaning(
-        mark("Delivery"),
-        mark("Fastest Matrix homeservers by delivery"),
-        mark(
-            "Whose !ping in %(room)s reaches all others soonest: the median time, as the echo bots "
-            "report it. This Week in Matrix prints this number. Recorded at %(vantage)s."
-        ),
-    ),
-    BoardName.RECEPTION: Meaning(
-        mark("Reception"),
-        mark("Fastest Matrix homeservers by reception"),
-        mark(
-            "Which homeserver’s echo bot in %(room)s sees everybody’s !ping soonest: the median "
-            "time, as the bot reports it. Recorded at %(vantage)s."
-        ),
-    ),
-}
+def get_meaning(board: BoardName) -> Meaning:
+    """Return what the pages say of a board."""
+    match board:
+        case BoardName.RESPONSE:
+            return Meaning(
+                mark("Response"),
+                mark("Round trip"),
+                mark("Fastest Matrix homeservers"),
+                mark(
+                    "We post !ping in %(room)s, and each homeserver’s echo bot answers. Ranked by "
+                    "the median round trip, measured from %(vantage)s."
+                ),
+            )
+        case BoardName.DELIVERY:
+            return Meaning(
+                mark("Delivery"),
+                mark("Sending"),
+                mark("Fastest Matrix homeservers by delivery"),
+                mark(
+                    "Whose !ping in %(room)s reaches all others soonest: the median time, as the "
+                    "echo bots report it. This Week in Matrix prints this number. Recorded at "
+                    "%(vantage)s."
+                ),
+            )
+        case BoardName.RECEPTION:
+            return Meaning(
+                mark("Reception"),
+                mark("Receiving"),
+                mark("Fastest Matrix homeservers by reception"),
+                mark(
+                    "Which homeserver’s echo bot in %(room)s sees everybody’s !ping soonest: the "
+                    "median time, as the bot reports it. Recorded at %(vantage)s."
+                ),
+            )
+        case _:
+            assert_never(board)
+
+
+MEANINGS = {board: get_meaning(board) for board in BoardName}
 
 
 def encode(query: NoQuery, *, leave_out: frozenset[str] = frozenset(), **changes: object) -> str:
@@ -63,7 +79,7 @@ def link_boards(
     query: NoQuery,
     current: BoardName,
     language: Language,
-    default: BoardName = BoardName.RESPONSE,
+    default: BoardName = DEFAULT_BOARD,
 ) -> list[Link]:
     """A link for each board; `query` has a `board`, which is left out where it is the default."""
     return [

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from pingboard import editions
 from pingboard.boards import order_boards
-from pingboard.model import BoardName, UnknownRoomError, from_ts
+from pingboard.model import DEFAULT_BOARD, BoardName, UnknownRoomError, from_ts
 from pingboard.store import editions as store
 from pingboard.web.api.editions import Name, find_edition
 from pingboard.web.api.section import write_section
@@ -51,12 +51,12 @@ def show_editions(
         # Before the default room is joined there is no edition, and nothing wrong.
         if query.room is not None:
             raise
-    board, weeks = query.board or BoardName.RESPONSE, []
-    for name in [query.board] if query.board else order_boards(BoardName.RESPONSE):
+    board, weeks = query.board or DEFAULT_BOARD, []
+    for name in [query.board] if query.board else order_boards(DEFAULT_BOARD):
         if room_id and (weeks := editions.read_ranks(boards.engine, WEEKS, room_id, alias, name)):
             board = name
             break
-    default = board if query.board is None else BoardName.RESPONSE
+    default = board if query.board is None else DEFAULT_BOARD
     drawn = bumps.draw(weeks)
     latest = store.read_latest(boards.engine, 1)
     firsts = {name: min(ranks, key=lambda one: ranks[one]) for name, ranks in weeks}

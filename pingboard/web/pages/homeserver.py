@@ -15,6 +15,7 @@ from starlette.responses import Response
 from pingboard import profiles
 from pingboard.boards import Boards
 from pingboard.model import (
+    DEFAULT_BOARD,
     BoardName,
     Rejection,
     Standing,
@@ -24,6 +25,7 @@ from pingboard.model import (
     from_ts,
 )
 from pingboard.profiles import Place, Profile, read_changes
+from pingboard.ranking.boards import Ranked, get_rule
 from pingboard.ranking.clocks import Clock
 from pingboard.ranking.comparison import Comparison, compare, diagnose
 from pingboard.ranking.history import STEPS
@@ -38,6 +40,10 @@ from pingboard.web.pages.remedies import REMEDIES
 from pingboard.web.parameters import WindowQuery
 
 SHOWN_PARTNERS = 5
+BOARDS_OF_PINGS = frozenset(
+    board for board in BoardName if get_rule(board).ranked is Ranked.PING_SERVERS
+)
+"""Those that a homeserver comes onto by its pings, not by its pongs."""
 LEAST_SAMPLES = 6
 """For the interval of a median, and so for a partner to be among the fastest or slowest."""
 SIMILAR = 5
@@ -133,7 +139,7 @@ def show_homeserver(
         return render(request, "homeserver_unknown.html", unknown, status=404)
     path, language = request.url.path, language_of(request)
     places = [board for board in BoardName if profile.places[board]]
-    default = places[0] if places else BoardName.RESPONSE
+    default = places[0] if places else DEFAULT_BOARD
     board = query.board or default
     context: dict[str, Any] = {
         "name": name,
@@ -147,6 +153,7 @@ def show_homeserver(
         "windows": choices.link_windows(path, query),
         "boards": choices.link_boards(path, query, board, language, default),
         "meanings": choices.MEANINGS,
+        "boards_of_pings": BOARDS_OF_PINGS,
         "parameters": choices.encode(query, leave_out=frozenset({"lang", "board", "with_"})),
         "base": str(request.base_url).rstrip("/"),
         "badge": f"?{urlencode({'room': query.room})}" if query.room else "",
