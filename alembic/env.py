@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from pingboard.settings import load_settings
 from pingboard.store.engine import open_engine
-from pingboard.store.tables import metadata
+from pingboard.store.schema import metadata
 
 
 def run(connection: Connection) -> None:

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.columns.blocks import HOUR_MS, LOSS, SAMPLE, Block, Claims, build
+from pingboard.columns.blocks import HOUR_MS, LOSS, SAMPLE, Block, build
 from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, Window, to_ts
-from pingboard.store.changes import KEEP
 from pingboard.store.engine import migrate, open_engine
+from pingboard.store.packing import NO_ROWS, NONE, Hour, Pings, Samples
 
 PONG_SERVERS = 100
 ANSWERED = 0.88
@@ -48,20 +47,33 @@ class Pongs:
     def ping_server(self) -> NDArray[np.int32]:
         return self.ping_servers[self.ping]
 
-    def hours(self) -> Iterator[tuple[int, Block]]:
-        """A block for each hour of pings."""
-        [whole] = self.blocks()
-        hours = self.ping_seen_ts[whole.claims.ping.wide()] // HOUR_MS
-        order = np.argsort(hours, kind="stable")
-        starts = np.flatnonzero(np.diff(hours[order], prepend=-1))
-        for rows in np.split(order, starts[1:]):
-            columns: list[Any] = [column[rows] for column in whole.claims]
-            yield int(hours[rows[0]]), whole._replace(claims=Claims(*columns))
+    def hours(self) -> Iterator[tuple[int, Hour]]:
+        """The rows of each hour of pings; pings and servers are counted from 1."""
+        hours = self.ping_seen_ts // HOUR_MS
+        rows = np.nan_to_num(np.array([*self._sample_rows()], np.float64), nan=NONE)
+        columns = rows.astype(np.int64).T
+        ping, pong_server, one_way_ms, round_trip_ms, delay_ms, lag_ms, event_hash = columns
+        for hour in np.unique(hours).tolist():
+            pings = np.flatnonzero(hours == hour)
+            first, after = np.searchsorted(ping, (pings[0] + 1, pings[-1] + 2))
+            inside = slice(first, after)
+            seen_ts, is_ours = self.ping_seen_ts[pings], self.ping_servers[pings] == 0
+            sent_ts = np.where(is_ours, seen_ts, NONE)
+            servers = self.ping_servers[pings].astype(np.int64) + 1
+            numbers = (one_way_ms, round_trip_ms, delay_ms, lag_ms, np.zeros_like(ping), event_hash)
+            yield (
+                hour,
+                Hour(
+                    Pings(pings + 1, servers, seen_ts, seen_ts, sent_ts, is_ours.astype(np.int64)),
+                    Samples._make([column[inside] for column in (ping, pong_server, *numbers)]),
+                    NO_ROWS.unanswered,
+                ),
+            )
 
     def blocks(self) -> list[Block]:
         """All of them as one block."""
         rows = np.zeros(len(self.ping), SAMPLE)
-        rows["ping"] = self.ping
+        rows["ping_seen_ts"] = self.ping_seen_ts[self.ping]
         rows["seen_ts"] = self.ping_seen_ts[self.ping] + self.one_way_ms
         rows["ping_server"] = self.ping_server
         rows["pong_server"] = self.pong_server
@@ -128,10 +140,6 @@ class Pongs:
                 "INSERT INTO sample (ping, pong_server, one_way_ms, round_trip_ms, delay_ms, "
                 "lag_ms, provenance, event_hash) VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
                 chunk,
-            )
-            # As every writer does; else the file keeps the room of a journal of all samples.
-            connection.execute(
-                "DELETE FROM change WHERE id <= (SELECT max(id) FROM change) - ?", (KEEP,)
             )
 
 

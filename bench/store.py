@@ -1,7 +1,7 @@
 """From the database to a board
 
 Both sides start with an open SQLite file and nothing in memory. Ours is as the worker leaves it,
-past hours packed and past samples folded; theirs is pingstat's algorithm on a database like its
+past hours closed; theirs is pingstat's algorithm on a database like its
 own. "With matrix" adds the ping x pong matrix, which pingstat computes anyway. A week out of a
 year: the same week with and without 51 weeks before it. Then the sizes of both files, and whole
 processes from their start to their end. The targets are those for a million samples; of fewer, ours
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -29,8 +30,7 @@ from pingboard import profiles
 from pingboard.boards import Boards
 from pingboard.model import BoardName, Standing, Window, from_ts, to_ts
 from pingboard.store.engine import open_engine
-from pingboard.store.folding import fold
-from pingboard.store.sealed import seal
+from pingboard.store.hours import close_hours
 
 WEEK_MS = 7 * 86_400_000
 MILLION = 1_000_000
@@ -167,16 +167,12 @@ def _write(folder: Path, pongs: Pongs) -> tuple[Path, Path]:
 
 
 def write_ours(path: Path, pongs: Pongs) -> None:
-    """A database as the worker leaves it, that packs past hours, and folds past samples."""
-    for now_ts in pongs.write_in_parts(path, 28):
-        engine = open_engine(f"sqlite:///{path}")
-        while seal(engine, now_ts):
-            pass
-        fold(engine, now_ts)
-        engine.dispose()
+    """A database as the worker leaves it, all of whose hours are closed."""
+    pongs.write(path)
     engine = open_engine(f"sqlite:///{path}")
-    while seal(engine, to_ts(END + timedelta(days=1))):
-        pass
+    close_hours(engine, to_ts(END + timedelta(days=1)))
+    with closing(engine.raw_connection()) as connection:
+        connection.cursor().execute("VACUUM")  # A worker has never as many open hours.
     engine.dispose()
 
 

@@ -2,8 +2,8 @@
 
 The board of 365 days and 52 million samples of 200 servers, with an open file, nothing in memory
 and nothing counted beforehand. Against one `np.sort` of all its keys; its standings have to equal
-those of all samples, sorted. Raw rows are dropped, as with `PINGBOARD_RETENTION`, and the bytes
-that are left of a sample measured.
+those of all samples, sorted. Single samples are dropped, as with `PINGBOARD_RETENTION`, and the
+bytes that are left of a sample measured.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from sqlalchemy import insert
 from bench.pairs import Pair, Size
 from bench.pongs import END, ROOM, WEEK, synthesize
 from pingboard.boards import Boards
-from pingboard.columns.narrow import Column, narrow
+from pingboard.columns.blocks import HOUR_MS
+from pingboard.columns.narrow import Column
 from pingboard.model import BoardName, Standing, Window
 from pingboard.ranking.rank import rank
-from pingboard.store import tables
+from pingboard.store import schema
 from pingboard.store.engine import Engine, migrate, open_engine
-from pingboard.store.sealed import pack
+from pingboard.store.packing import pack_hour, unpack_block
 
 WEEKS = 52
 YEAR = Window(END - timedelta(days=365), END)
@@ -50,7 +51,7 @@ def pairs(quick: bool) -> Iterator[Pair | Size]:
             lambda: sum(one != other for one, other in zip(board(path), expected, strict=True)),
         )
         yield Size(
-            "bytes on disk a sample, of a year, once raw rows are dropped / pingstat's",
+            "bytes on disk a sample, of a year, once single samples are dropped / pingstat's",
             path.stat().st_size / len(ms),
             PEER_BYTES,
             1 / 8,
@@ -69,26 +70,24 @@ def write(engine: Engine, a_week: int) -> tuple[Column, Column, list[str]]:
     """The packed hours of a year; returns servers, latencies and names of its samples."""
     servers, latencies, names, there = [], [], [""], set[int]()
     with engine.begin() as connection:
-        connection.execute(insert(tables.room).values(id=1, room_id=ROOM))
+        connection.execute(insert(schema.room).values(id=1, room_id=ROOM))
         for ago in range(WEEKS):
             back = timedelta(days=7 * ago)
             week = Window(WEEK.start - back, WEEK.end - back)
             pongs = synthesize(a_week, window=week, seed=ago + 1)
             names[1:] = pongs.names
-            for hour, block in pongs.hours():
-                claims = block.claims
-                of_ping, of_pong = (
-                    narrow(one, 1) for one in (claims.ping_server, claims.pong_server)
-                )
-                claims = claims._replace(ping_server=of_ping, pong_server=of_pong)
-                row = {"room": 1, "hour": hour, "is_stale": False, "samples": len(claims.ms)}
-                packed = pack(block._replace(claims=claims))
+            for hour, rows in pongs.hours():
                 # Two weeks share the hour in between; the later one is there first.
-                if hour not in there:
-                    there.add(hour)
-                    connection.execute(insert(tables.sealed).values(**row, packed=packed))
-                    servers.append(claims.ping_server)
-                    latencies.append(claims.ms)
+                if hour in there:
+                    continue
+                there.add(hour)
+                hot, _ = pack_hour(rows)
+                row = {"room": 1, "hour": hour, "samples": len(rows.samples.ping), "hot": hot}
+                times = {"first_origin_ts": hour * HOUR_MS, "last_origin_ts": hour * HOUR_MS}
+                connection.execute(insert(schema.hour).values(**row, **times))
+                claims = unpack_block(hot).claims
+                servers.append(claims.ping_server.copy())
+                latencies.append(claims.ms.copy())
         named = [{"id": number, "name": name} for number, name in enumerate(names) if number]
-        connection.execute(insert(tables.server), named)
+        connection.execute(insert(schema.server), named)
     return np.concatenate(servers), np.concatenate(latencies), names

@@ -13,8 +13,8 @@ from pingboard.model import Board, BoardName, Room, UnknownRoomError, Window, to
 from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.ranking.standings import rank_board
 from pingboard.sample_cache import SampleCache
-from pingboard.store import figures, queries
-from pingboard.store.changes import Watch
+from pingboard.store.journal import Watch
+from pingboard.store.rooms import list_rooms, read_lineage, read_room_names, read_rooms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,12 +68,12 @@ class Boards:
 
     def rooms(self) -> list[Room]:
         """Return every room that was joined or has samples, the most recently pinged first."""
-        return queries.rooms(self.engine)
+        return list_rooms(self.engine)
 
     def find_room(self, room: str | None = None) -> tuple[str, str | None]:
         """Return ID and alias of a room; raises UnknownRoomError, also where there is none yet."""
         name = room or self.default_room
-        known = queries.room_names(self.engine)
+        known = read_room_names(self.engine)
         for names in known:
             if name is None or name in names:
                 return names
@@ -89,9 +89,9 @@ class Boards:
         there is none yet.
         """
         self.find_room()
-        known = queries.room_names(self.engine)
+        known = read_room_names(self.engine)
         configured_ids = [room_id for room_id, alias in known if {room_id, alias} & {*configured}]
-        rooms = figures.read_rooms(self.engine)
+        rooms = read_rooms(self.engine)
         by_lineage: dict[tuple[int, ...], str] = {}
         for room_id in configured_ids or [room_id for room_id, _ in known]:
             by_lineage.setdefault(rooms.lineage(room_id), room_id)
@@ -99,7 +99,7 @@ class Boards:
 
     def snapshot(self, room_id: str, window: Window) -> AbstractContextManager[Snapshot]:
         """Open what a room heard in a window, with all rooms that it was upgraded from or to."""
-        lineage = figures.lineage(self.engine, room_id)
+        lineage = read_lineage(self.engine, room_id)
         return self._cache.open(lineage, window.start_ts, window.end_ts)
 
     def board(

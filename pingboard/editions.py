@@ -22,8 +22,9 @@ from pingboard.model import (
 from pingboard.render import edition as render
 from pingboard.render.standings import read_standing
 from pingboard.store import editions as store
-from pingboard.store import figures
 from pingboard.store.editions import Edition
+from pingboard.store.gaps import has_open_gap
+from pingboard.store.rooms import read_lineage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,10 +43,10 @@ PATIENCE = timedelta(hours=6)
 
 def due(engine: Engine, schedule: Schedule, now: datetime) -> list[tuple[str, datetime]]:
     """Name and close of each edition that should be there and is not, the oldest first."""
-    oldest_ts = store.oldest_ping_ts(engine)
-    if oldest_ts is None or store.has_open_gap(engine, to_ts(now - PATIENCE)):
+    oldest_ts = store.find_oldest_ping(engine)
+    if oldest_ts is None or has_open_gap(engine, to_ts(now - PATIENCE)):
         return []
-    made = store.names(engine)
+    made = store.read_edition_names(engine)
     closes = schedule.closes(from_ts(oldest_ts), now - GRACE)
     return [(name, close) for name, close in closes if name not in made]
 
@@ -71,7 +72,7 @@ def make(boards: Boards, name: str, close: datetime) -> Edition | None:
 
 def with_movement(engine: Engine, board: Board) -> Board:
     """The board with the rank of each homeserver in the last edition before the window's end."""
-    before = store.read_before(engine, board.window.end_ts)
+    before = store.read_edition_before(engine, board.window.end_ts)
     ranks = _find_ranks(before, board.room_id, board.room_alias, board.name) if before else {}
     standings = [row._replace(previous_rank=ranks.get(row.homeserver)) for row in board.standings]
     return replace(board, standings=standings)
@@ -116,7 +117,7 @@ def read_ranks(
     """Name and ranks of the last editions that have a room's board, the oldest first."""
     found = [
         (edition.name, _find_ranks(edition, room_id, alias, board))
-        for edition in reversed(store.read_latest(engine, weeks))
+        for edition in reversed(store.read_latest_editions(engine, weeks))
     ]
     return [(name, ranks) for name, ranks in found if ranks]
 
@@ -125,7 +126,7 @@ def _rooms(boards: Boards) -> Iterator[str]:
     """A room of each lineage, the newest of it: the others answer with the same."""
     seen: set[frozenset[int]] = set()
     for room in boards.rooms():
-        lineage = frozenset(figures.lineage(boards.engine, room.room_id))
+        lineage = frozenset(read_lineage(boards.engine, room.room_id))
         if lineage not in seen:
             seen.add(lineage)
             yield room.room_id

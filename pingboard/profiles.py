@@ -17,7 +17,8 @@ from pingboard.ranking.boards import select_pairs, select_server
 from pingboard.ranking.change_points import ChangeKind
 from pingboard.ranking.histogram import Histogram, count_bins
 from pingboard.servername import is_server_name
-from pingboard.store import figures
+from pingboard.store import homeservers
+from pingboard.store.rooms import read_lineage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -130,8 +131,8 @@ def read_profile(
 ) -> Profile:
     """What a homeserver's admin wants to know; UnknownHomeserverError where it was never heard."""
     _require(boards, name)
-    rooms = figures.lineage(boards.engine, room_id)
-    answers = figures.read_answers(boards.engine, rooms, window, name, now)
+    rooms = read_lineage(boards.engine, room_id)
+    answers = homeservers.read_answers(boards.engine, rooms, window, name, now)
     by_speed = sorted(read_pairs(boards, room_id, window), key=lambda one: one.median_ms)
     return Profile(
         name=name,
@@ -140,7 +141,7 @@ def read_profile(
         },
         sent=len(answers.answered_ts) + len(answers.lost_ts),
         lost=len(answers.lost_ts),
-        rejected=figures.read_rejections(boards.engine, rooms, window, name),
+        rejected=homeservers.read_rejections(boards.engine, rooms, window, name),
         pongs_to=[one for one in by_speed if one.ping_server == name],
         pings_from=[one for one in by_speed if one.pong_server == name],
         usual_to_ms=_take_middles(
@@ -164,12 +165,12 @@ def read_history(
 ) -> list[history.Bucket]:
     """A homeserver's number on a board over time; UnknownHomeserverError as for its profile."""
     _require(boards, name)
-    rooms = figures.lineage(boards.engine, room_id)
+    rooms = read_lineage(boards.engine, room_id)
     with boards.snapshot(room_id, window) as snapshot:
         # One of which nothing counted has no samples, and may be too new to be among the names.
         server = snapshot.names.index(name) if name in snapshot.names else -1
         seen_ts, ms = select_server(snapshot.blocks, board, window, server)
-    answers = figures.read_answers(boards.engine, rooms, window, name, now)
+    answers = homeservers.read_answers(boards.engine, rooms, window, name, now)
     return history.cut(window, step, seen_ts, ms, *answers)
 
 
@@ -217,7 +218,7 @@ def find_similar(boards: Boards, name: str, limit: int) -> list[str]:
     A name that is a part of another, or that another is a part of, is like it, however much longer
     one of them is.
     """
-    known = [one for one in figures.read_homeservers(boards.engine) if one]
+    known = [one for one in homeservers.read_homeservers(boards.engine) if one]
     lower = name.lower()
     parts = [
         one
@@ -239,7 +240,7 @@ def _take_middles(named: Iterable[tuple[str, float]]) -> dict[str, float]:
 
 def _require(boards: Boards, name: str) -> None:
     # What can't be a name is not asked for: PostgreSQL takes no NUL.
-    if not is_server_name(name) or not figures.has_homeserver(boards.engine, name):
+    if not is_server_name(name) or not homeservers.has_homeserver(boards.engine, name):
         raise UnknownHomeserverError(
             f"nothing was heard of a homeserver {name!r}; /api/v1/homeservers lists those heard"
         )

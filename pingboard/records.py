@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MAX_MS = 2**31 - 1
 MAX_TS = 2**53
 
+SEEN, ESTIMATED = "seen", "estimated"
+"""How a ping's times are known."""
+
 _ROOM_ID = re.compile(r"![!-~]{1,254}", re.ASCII)
 _ALIAS = re.compile(r"#[^\x00-\x20]{1,254}")
 _EVENT_ID = re.compile(r"\$[!-~]{1,254}", re.ASCII)
@@ -47,6 +50,8 @@ class Record(NamedTuple):
     ping_origin_server_ts: int
     pong_origin_server_ts: int | None
     ping_sent_ts: int | None
+    ping_time: str
+    """how the ping's times are known: `seen`, or `estimated` from a pong"""
     vantage: str | None
     """set for our own pings alone"""
     provenance: str | None
@@ -89,6 +94,7 @@ def read_pingstat(row: object) -> Record | str:
         pinged_ts,
         one.pong_timestamp,
         None,
+        ESTIMATED,
         None,
         _IMPORT,
         None,
@@ -188,6 +194,8 @@ def _check_numbers(row: Mapping[str, object]) -> str | None:
 def _check_pong(one: Record) -> str | None:
     if one.vantage is not None and not (isinstance(one.vantage, str) and one.vantage.isprintable()):
         return f"vantage is {_show(one.vantage)}, which is no name"
+    if one.ping_time not in (SEEN, ESTIMATED):
+        return f"ping_time is {_show(one.ping_time)}, neither {SEEN} nor {ESTIMATED}"
     if one.one_way_ms is None:
         return None
     if one.pong_origin_server_ts is None:

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 from pingboard.columns.blocks import EMPTY, HOUR_MS, Block
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.model.cancellation import raise_if_abandoned
-from pingboard.store import changes, columns, sealed
 from pingboard.store.engine import read_snapshot
+from pingboard.store.homeservers import read_server_names
+from pingboard.store.hours import iterate_hours, read_hours
+from pingboard.store.journal import read_changed_hours, read_version
 
 if TYPE_CHECKING:
     from pingboard.store.engine import Connection, Engine
@@ -28,9 +30,6 @@ MAX_CACHED_HOURS = 31 * 24 + 2
 
 UNUSED_S = 3600.0
 """How long an hour stays that no window needs."""
-
-_STREAMED_HOURS = 24
-"""Of a longer window, how many are in memory at once."""
 
 _Key = tuple[int, int]
 """A room's row ID and an hour since the epoch."""
@@ -69,7 +68,7 @@ class SampleCache:
         if after - first > MAX_CACHED_HOURS:
             with read_snapshot(self._engine) as connection:
                 stream = _Stream(connection, rooms, first, after)
-                yield Snapshot(stream, columns.read_names(connection))
+                yield Snapshot(stream, read_server_names(connection))
             return
         with self._lock, read_snapshot(self._engine) as connection:
             self._follow_journal(connection)
@@ -81,23 +80,23 @@ class SampleCache:
         yield snapshot
 
     def _follow_journal(self, connection: Connection) -> None:
-        version = changes.read_version(connection)
+        version = read_version(connection)
         if version == self._version:
             return
-        changed = changes.read_touched(connection, self._version) if self._version >= 0 else None
+        changed = read_changed_hours(connection, self._version) if self._version >= 0 else None
         if changed is None:
             self._blocks.clear()
         else:
             for key in changed:
                 self._blocks.pop(key, None)
-        self._names = columns.read_names(connection)
+        self._names = read_server_names(connection)
         self._version = version
 
     def _load(self, connection: Connection, rooms: Sequence[int], first: int, after: int) -> None:
         for room in rooms:
             absent = [hour for hour in range(first, after) if (room, hour) not in self._blocks]
             for start, end in _stretches(absent):
-                blocks = sealed.read_hours(connection, room, start, end)
+                blocks = read_hours(connection, room, start, end)
                 for hour in range(start, end):
                     self._blocks[room, hour] = blocks.get(hour, EMPTY)
 
@@ -124,11 +123,9 @@ class _Stream:
 
     def __iter__(self) -> Iterator[Block]:
         for room in self.rooms:
-            for start in range(self.first, self.after, _STREAMED_HOURS):
+            for _, block in iterate_hours(self.connection, room, self.first, self.after):
                 raise_if_abandoned()
-                end = min(start + _STREAMED_HOURS, self.after)
-                blocks = sealed.read_hours(self.connection, room, start, end)
-                yield from (blocks[hour] for hour in sorted(blocks))
+                yield block
 
 
 def _stretches(hours: Sequence[int]) -> Iterator[tuple[int, int]]:

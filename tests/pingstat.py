@@ -15,10 +15,15 @@ Row = dict[str, Any]
 def taken(rows: Iterable[Row], now_ts: int, oldest_s: int, newest_s: int) -> list[Row]:
     return [
         row
-        for row in rows
+        for row in sorted(rows, key=primary_key)
         if now_ts - oldest_s * 1000 <= row["pong_timestamp"] <= now_ts - newest_s * 1000
         and 10 <= row["receive_diff"] <= 600_000
     ]
+
+
+def primary_key(row: Row) -> tuple[bytes, bytes]:
+    """The order in which pingstat reads its rows on SQLite."""
+    return row["ping_id"].encode(), row["pong_server"].encode()
 
 
 def raw(rows: Iterable[Row], now_ts: int, max_age: str = "", min_age: str = "") -> list[Row]:

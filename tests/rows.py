@@ -1,14 +1,15 @@
-"""The store's rows, read plainly: what everything that is faster is compared with."""
+"""The store's samples, read plainly: what everything that is faster is compared with."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import select
-
-from pingboard.model import BoardName, Window
+from pingboard.model import BoardName, Window, from_ts
 from pingboard.store.engine import Engine
-from pingboard.store.tables import ping, room, sample, server
+from pingboard.store.exporter import read_records
+from pingboard.store.rooms import read_rooms
+
+ALWAYS = Window(from_ts(0), from_ts(2**47))
 
 
 class Row(NamedTuple):
@@ -23,23 +24,17 @@ class Row(NamedTuple):
 
 def read_rows(engine: Engine, room_id: str) -> list[Row]:
     """Every sample of one room, whatever boards take."""
-    ping_server, pong_server = server.alias(), server.alias()
-    wanted = (
-        select(
-            ping_server.c.name,
-            pong_server.c.name,
-            sample.c.one_way_ms,
-            sample.c.round_trip_ms,
-            ping.c.seen_ts + sample.c.delay_ms,
+    return [
+        Row(
+            one.ping_server,
+            one.pong_server,
+            one.one_way_ms,
+            one.round_trip_ms,
+            one.pong_seen_ts,
         )
-        .join_from(ping, sample, sample.c.ping == ping.c.id)
-        .join(room, ping.c.room == room.c.id)
-        .join(ping_server, ping_server.c.id == ping.c.server)
-        .join(pong_server, pong_server.c.id == sample.c.pong_server)
-        .where(room.c.room_id == room_id)
-    )
-    with engine.connect() as connection:
-        return [Row(*row) for row in connection.execute(wanted)]
+        for one in read_records(engine, read_rooms(engine).lineage(room_id), ALWAYS)
+        if one.one_way_ms is not None and one.pong_seen_ts is not None
+    ]
 
 
 def take(rows: list[Row], board: BoardName, window: Window) -> list[tuple[str, int]]:

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from random import Random
 
-import pytest
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import insert, select, update
 
 from pingboard.boards import Boards
 from pingboard.model import Batch, BoardName, Sample, Standing, Window, from_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
-from pingboard.store.sealed import seal
-from pingboard.store.tables import ping, room, sample, server, unanswered
-from tests.ranking.test_rank import rank_plainly
-from tests.rows import read_rows, take
+from pingboard.store.schema import ping, room, server, unanswered
 from tests.samples import ROOM, START_TS, make_ping, make_pong, make_sample
 
 NOW = from_ts(START_TS) + timedelta(days=1)
@@ -118,57 +113,3 @@ def test_either_id_of_an_upgraded_room_gives_the_union(engine: Engine) -> None:
         connection.execute(update(room).where(room.c.room_id == "!new").values(predecessor=old))
     for either in (ROOM, "!new"):
         assert boards.board(BoardName.DELIVERY, DAY, now=NOW, room=either).samples == 2
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_boards_in_memory_stay_equal_to_the_plain_computation(engine: Engine, seed: int) -> None:
-    """Through live and late pongs, old history, redactions and voided rounds, in any order."""
-    random = Random(seed)
-    boards, ingest = Boards(engine), Ingest(engine, "test")
-    days = 40
-    ingest.record_room(ROOM, None)
-    for _ in range(25):
-        _change_something(engine, ingest, random, days)
-        end = START_TS + random.choice([days, random.randrange(days)]) * DAY_MS
-        length = random.choice([HOUR_MS, DAY_MS, 7 * DAY_MS, 30 * DAY_MS, 366 * DAY_MS])
-        window = Window(from_ts(end - length), from_ts(end))
-        rows = read_rows(engine, ROOM)
-        [listed] = boards.rooms()
-        assert listed.samples == len(rows)
-        last_ts = max((row.seen_ts for row in rows), default=None)
-        assert listed.last_pong_at == (None if last_ts is None else from_ts(last_ts))
-        for name in BoardName:
-            board = boards.board(name, window, now=NOW, room=ROOM)
-            taken = take(rows, name, window)
-            assert board.samples == len(taken)
-            names = sorted({by for by, _ in taken})
-            expected = rank_plainly([(names.index(by), ms) for by, ms in taken], names)
-            assert [row[:11] for row in board.standings] == [row[:11] for row in expected]
-
-
-def _change_something(engine: Engine, ingest: Ingest, random: Random, days: int) -> None:
-    kind = random.choice(["pongs", "pongs", "old", "redaction", "void", "seal", "nothing"])
-    if kind == "seal":
-        seal(engine, START_TS + random.randrange(days) * DAY_MS)
-    _change(engine, ingest, random, kind, random.randrange(days) if kind == "old" else days - 1)
-
-
-def _change(engine: Engine, ingest: Ingest, random: Random, kind: str, day: int) -> None:
-    if kind in ("pongs", "old"):
-        samples = []
-        for _ in range(random.randrange(1, 60)):
-            number = day * 86_400 + random.randrange(86_400)
-            own = make_ping(number, f"s{random.randrange(4)}.example")
-            own = replace(own, vantage="main" if number % 2 else None)
-            pong = make_pong(own, f"s{random.randrange(6)}.example", random.randrange(-50, 599_000))
-            round_trip = random.randrange(1000) if own.vantage else None
-            samples.append(Sample(own, pong, round_trip))
-        ingest.record(Batch([], samples))
-        return
-    with engine.begin() as connection:
-        pings = list(connection.execute(select(sample.c.ping).distinct()).scalars())
-        chosen = sample.c.ping.in_(random.sample(pings, min(len(pings), 5)))
-        if kind == "redaction":
-            connection.execute(delete(sample).where(chosen))
-        elif kind == "void":
-            connection.execute(update(sample).where(chosen).values(round_trip_ms=None))

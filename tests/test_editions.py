@@ -21,7 +21,7 @@ from pingboard.schedule import Schedule
 from pingboard.store import editions as store
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.ingest import Ingest
-from pingboard.store.tables import ping, sample
+from pingboard.store.schema import ping, sample
 from tests.samples import make_ping, make_pong
 from tests.web.site import serve
 
@@ -56,7 +56,7 @@ def make_due(engine: Engine, now: datetime) -> list[str]:
     bot = EditionBot(Boards(engine), writer, Schedule(), announces=False)
     asyncio.run(bot.make_due(None, now))
     writer.close()
-    return list(store.names(engine))
+    return list(store.read_edition_names(engine))
 
 
 def read(engine: Engine, name: str) -> store.Edition:

@@ -165,13 +165,13 @@ def _check_worker(settings: Settings, engine: Engine) -> Iterator[Finding]:
 
     from pingboard.model import from_ts
     from pingboard.model.findings import Finding, Verdict
-    from pingboard.store.health import read_health
     from pingboard.store.lease import find_holder
+    from pingboard.store.status import read_status
     from pingboard.web.api.operations import read_readiness
 
     now = datetime.now(UTC)
     holder = find_holder(engine)
-    for worker in read_health(engine).workers:
+    for worker in read_status(engine).workers:
         synced = "never" if worker.synced_ts is None else f"{from_ts(worker.synced_ts):%F %TZ}"
         yield Finding("worker", Verdict.OK, f"{worker.vantage}: {worker.state}, last sync {synced}")
     yield Finding(

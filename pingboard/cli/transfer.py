@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pingboard.cli.sources import Read
     from pingboard.records import Record
-    from pingboard.store.imports import Importer
+    from pingboard.store.importer import Importer
 
 CHUNK = 20_000
 """Rows a transaction."""
@@ -70,9 +70,9 @@ def export(
 
     NDJSON and CSV keep all that boards are made of.
     """
-    from pingboard.store.export import read_records
-    from pingboard.store.figures import lineage
+    from pingboard.store.exporter import read_records
     from pingboard.store.retention import find_kept_from
+    from pingboard.store.rooms import read_lineage
 
     settings = configured()
     if form not in WRITERS:
@@ -82,7 +82,7 @@ def export(
         to.replace(tzinfo=UTC) if to else datetime(9999, 1, 1, tzinfo=UTC),
     )
     with readable(settings) as boards, _written(output) as file:
-        rooms = None if room is None else lineage(boards.engine, boards.find_room(room)[0])
+        rooms = None if room is None else read_lineage(boards.engine, boards.find_room(room)[0])
         kept_from = find_kept_from(boards.engine, rooms)
         if kept_from is not None and kept_from > window.start_ts:
             say(f"samples before {from_ts(kept_from):%Y-%m-%dT%H:%MZ} are not kept any more")
@@ -93,7 +93,7 @@ def _import(form: str, source: str, rejected: Path | None) -> None:
     import io
 
     from pingboard.cli.sources import READERS, Counted, open_source
-    from pingboard.store.imports import Importer
+    from pingboard.store.importer import Importer
     from pingboard.store.lease import hold_lease
 
     settings = configured()
@@ -108,7 +108,7 @@ def _import(form: str, source: str, rejected: Path | None) -> None:
             stream, size = open_source(source)
             task = progress.add_task(source.rpartition("/")[2], total=size)
             counted = Counted(stream, lambda count: progress.advance(task, count))
-            with stream, io.BufferedReader(cast("Any", counted), 1 << 20) as buffered:
+            with stream, io.BufferedReader(cast("Any", counted), 1 << 20) as buffered, importer:
                 _add_all(importer, READERS[form](buffered), refusals)
         except ConfigurationError as error:
             kept = f" ({importer.imported:,} samples are imported)" if importer.imported else ""

@@ -17,9 +17,12 @@ from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS
 
 HOUR_MS = 3_600_000
 
+NO_OFFSET = np.iinfo(np.int64).min
+"""Stands for a clock offset that is not known."""
+
 SAMPLE = np.dtype(
     [
-        ("ping", "i4"),
+        ("ping_seen_ts", "i8"),
         ("seen_ts", "i8"),
         ("ping_server", "i4"),
         ("pong_server", "i4"),
@@ -31,15 +34,13 @@ SAMPLE = np.dtype(
 )
 """A row of the store, as a block is built of: see the fields of `Claims` and `Answers`."""
 
-LOSS = np.dtype([("ping", "i4"), ("seen_ts", "i8"), ("pong_server", "i4")])
+LOSS = np.dtype([("seen_ts", "i8"), ("pong_server", "i4")])
 """A row of what has not come: see `Losses`."""
 
 
 class Claims(NamedTuple):
     """Every sample whose one-way latency a board takes; all (n,)."""
 
-    ping: Offsets
-    """row ID of the ping"""
     seen_ts: Offsets
     """when we saw the pong, ms since the epoch"""
     ping_server: Column
@@ -51,19 +52,19 @@ class Claims(NamedTuple):
 class Answers(NamedTuple):
     """Every pong to our own pings; all (n,)."""
 
-    ping: Offsets
+    ping_seen_ts: Offsets
+    """when we saw the ping"""
     seen_ts: Offsets
     pong_server: Column
     ms: Column
     """the round trip; -1 where there is none"""
     offset_x2_ms: Column
-    """see ranking.clocks"""
+    """see ranking.clocks; or NO_OFFSET"""
 
 
 class Losses(NamedTuple):
     """Every pong to our own pings that has not come; all (n,)."""
 
-    ping: Offsets
     seen_ts: Offsets
     """when we saw the ping"""
     pong_server: Column
@@ -84,9 +85,9 @@ def _nothing(column: np.dtype[Any], offset: np.dtype[Any]) -> Block:
     key = Offsets(0, np.empty(0, np.uint8))
     one = np.empty(0, column)
     return Block(
-        Claims(key, key, one, one, one),
+        Claims(key, one, one, one),
         Answers(key, key, one, one, np.empty(0, offset)),
-        Losses(key, key, one),
+        Losses(key, one),
     )
 
 
@@ -106,20 +107,26 @@ def build(samples: NDArray[np.void], losses: NDArray[np.void]) -> Block:
     names = ("ping_server", "pong_server", "one_way_ms")
     own_names = ("pong_server", "round_trip_ms", "offset_x2_ms")
     return Block(
-        sort(Claims(*_key(claimed), *(narrow(claimed[name]) for name in names))),
-        sort(Answers(*_key(answered), *(narrow(answered[name]) for name in own_names))),
-        sort(Losses(*_key(losses), narrow(losses["pong_server"]))),
+        sort(Claims(_times(claimed), *(narrow(claimed[name]) for name in names))),
+        sort(
+            Answers(
+                Offsets.of(answered["ping_seen_ts"]),
+                _times(answered),
+                *(narrow(answered[name]) for name in own_names),
+            )
+        ),
+        sort(Losses(_times(losses), narrow(losses["pong_server"]))),
     )
 
 
 def answers_inside(blocks: Sequence[Block], start_ts: int, end_ts: int) -> Answers:
     """The answers that were seen in [start, end); wide."""
-    return _join([WIDE.answers, *(cut(one.answers, start_ts, end_ts) for one in blocks)])
+    return join_rows([WIDE.answers, *(cut(one.answers, start_ts, end_ts) for one in blocks)])
 
 
 def losses_inside(blocks: Sequence[Block], start_ts: int, end_ts: int) -> Losses:
     """The pongs that have not come to pings seen in [start, end); wide."""
-    return _join([WIDE.losses, *(cut(one.losses, start_ts, end_ts) for one in blocks)])
+    return join_rows([WIDE.losses, *(cut(one.losses, start_ts, end_ts) for one in blocks)])
 
 
 def sort(rows: Rows) -> Rows:
@@ -136,11 +143,12 @@ def cut(rows: Rows, start_ts: int, end_ts: int) -> Rows:
     return _map(rows, lambda column: column[inside])
 
 
-def _key(rows: NDArray[np.void]) -> tuple[Offsets, Offsets]:
-    return Offsets.of(rows["ping"]), Offsets.of(rows["seen_ts"])
+def _times(rows: NDArray[np.void]) -> Offsets:
+    return Offsets.of(rows["seen_ts"])
 
 
-def _join(parts: Sequence[Rows]) -> Rows:
+def join_rows(parts: Sequence[Rows]) -> Rows:
+    """All of them as one, in the order in which they are given."""
     return type(parts[0])(*map(join, zip(*parts, strict=True)))
 
 

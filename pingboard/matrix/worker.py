@@ -46,7 +46,7 @@ JOIN_HOLD_MS = 1_000
 """So briefly while rooms are being joined, because the sync under way leaves them out."""
 
 REPORT_S = 10.0
-SEAL_PAUSE_S = 300.0
+CLOSING_PAUSE_S = 60.0
 EXPIRE_PAUSE_S = 5.0
 SAVE_S = 10.0
 """How often the token of responses that say nothing is stored."""
@@ -124,7 +124,7 @@ class Worker:
                 tasks.create_task(self._measure())
                 tasks.create_task(self._report())
                 tasks.create_task(self._guard())
-                tasks.create_task(self._seal())
+                tasks.create_task(self._close_hours())
         except* AccountError as errors:
             await self._tell(WorkerState.AUTH)
             raise errors.exceptions[0] from None
@@ -296,19 +296,18 @@ class Worker:
             return WorkerState.UNREACHABLE
         return WorkerState.STARTING if self._synced_ts is None else WorkerState.RUNNING
 
-    async def _seal(self) -> None:
-        """Pack past hours, bit by bit: what arrives is written in between."""
+    async def _close_hours(self) -> None:
+        """Close past hours, and drop what is older than the operator wants to keep."""
         while True:
-            is_later = False
-            while await self._writer.seal(_now_ts()):
-                is_later = True
-            if is_later:  # by an hour, so that there may be more to fold
-                await self._writer.fold(_now_ts())
+            closing = await self._writer.prepare_closing(_now_ts())
+            # Stored a while later, so that who follows new pongs has read those of the hour.
+            is_behind = len(closing.hours) > 1
+            await asyncio.sleep(1 if is_behind else CLOSING_PAUSE_S)
+            await self._writer.store_closing(closing)
             if self._retention is not None:
                 kept_ms = round(self._retention.total_seconds() * 1000)
-                while await self._writer.retire(_now_ts() - kept_ms):
+                while await self._writer.drop_samples(_now_ts() - kept_ms):
                     pass
-            await asyncio.sleep(SEAL_PAUSE_S)
 
     async def _tell(self, state: WorkerState) -> None:
         if state is not self._state:

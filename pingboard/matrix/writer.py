@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import stamina
 
-from pingboard.store import corrections, editions, folding, health, recall, retention, sealed
+from pingboard.store import editions, gaps, hours, pending, pings, retention, rooms, status
 from pingboard.store.engine import PassingStoreError, explained
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pingboard.model import Batch, Gap, Pending, Ping, RoomState, VoidReason, WorkerState
     from pingboard.store.editions import Edition
     from pingboard.store.engine import Engine
+    from pingboard.store.hours import Closing
     from pingboard.store.ingest import Ingest, SavedSession
 
 MAX_PAUSE_S = 30.0
@@ -79,28 +80,19 @@ class Writer:
     async def record_void_rounds(self, vantage: str, counts: Mapping[VoidReason, int]) -> None:
         """Count rounds of ours that measure nothing."""
         if counts:
-            await self._do(corrections.record_void_rounds, self._engine, vantage, counts)
+            await self._do(status.record_void_rounds, self._engine, vantage, counts)
 
-    async def seal(self, now_ts: int) -> int:
-        """Pack some past hours; 0 when there is nothing left to do.
+    async def prepare_closing(self, now_ts: int) -> Closing:
+        """Pack some hours that can be closed. This only reads: writing goes on meanwhile."""
+        return await self._read(hours.prepare_closing, self._engine, now_ts)
 
-        What takes long only reads, and in a thread of its own: writing goes on meanwhile.
-        """
-        await self._do(sealed.mark, self._engine)
-        prepared = await self._read(sealed.prepare, self._engine, now_ts)
-        return await self._do(sealed.keep, self._engine, prepared)
+    async def store_closing(self, closing: Closing) -> int:
+        """Close those hours that have not changed since; return how many."""
+        return await self._do(hours.store_closing, self._engine, closing)
 
-    async def fold(self, now_ts: int) -> None:
-        """Pack the samples of past pings, in the same way, bit by bit."""
-        start: int | None = 0
-        while start is not None:
-            prepared = await self._read(folding.prepare, self._engine, now_ts, start)
-            await self._do(folding.keep, self._engine, prepared)
-            start = prepared.next
-
-    async def retire(self, before_ts: int) -> bool:
-        """Drop an hour's raw rows from before a time; False when there is nothing left to do."""
-        return await self._do(retention.retire, self._engine, before_ts)
+    async def drop_samples(self, before_ts: int) -> bool:
+        """Drop an hour's single samples from before a time; False when there is nothing left."""
+        return await self._do(retention.drop_samples, self._engine, before_ts)
 
     async def saved_session(self) -> SavedSession:
         """What the last run of this account left behind."""
@@ -112,40 +104,40 @@ class Writer:
 
     async def find_pings(self, room_id: str, event_ids: Sequence[str]) -> dict[str, Ping]:
         """The stored pings among these events of a room."""
-        return await self._do(recall.find_pings, self._engine, room_id, event_ids)
+        return await self._do(pings.find_pings, self._engine, room_id, event_ids)
 
     async def latest_pings(self, room_id: str) -> list[str]:
         """The event IDs of the last pings of a room."""
-        return await self._do(recall.latest_pings, self._engine, room_id)
+        return await self._do(pings.find_latest_pings, self._engine, room_id)
 
     async def pending_pongs(self) -> list[Pending]:
         """Pongs whose ping was not known when an earlier run stopped."""
-        return await self._do(recall.pending_pongs, self._engine)
+        return await self._do(pending.read_pending, self._engine)
 
     async def open_gaps(self) -> list[Gap]:
         """The gaps that are not filled yet."""
-        return await self._do(recall.open_gaps, self._engine)
+        return await self._do(gaps.read_open_gaps, self._engine)
 
     async def rooms_with_history(self) -> set[str]:
         """The rooms whose history before the first sync has been asked for."""
-        return await self._do(recall.rooms_with_history, self._engine)
+        return await self._do(gaps.read_rooms_with_history, self._engine)
 
     async def last_synced_ts(self, vantage: str) -> int | None:
         """When the last answered sync of a worker arrived, as far as it told."""
-        workers = (await self._do(health.read_health, self._engine)).workers
+        workers = (await self._do(status.read_status, self._engine)).workers
         return next((one.synced_ts for one in workers if one.vantage == vantage), None)
 
     async def alias_of(self, room_id: str) -> str | None:
         """The alias that the operator configured a room by."""
-        return await self._do(recall.alias_of, self._engine, room_id)
+        return await self._do(rooms.read_alias, self._engine, room_id)
 
     async def room_ids(self) -> set[str]:
         """Every room that was ever joined."""
-        return await self._do(recall.room_ids, self._engine)
+        return await self._do(rooms.read_room_ids, self._engine)
 
     async def answered_since(self, room_id: str, since_ts: int) -> dict[str, int]:
         """The servers that answered a ping of ours since then."""
-        return await self._do(recall.answered_since, self._engine, room_id, since_ts)
+        return await self._do(pings.find_answered_since, self._engine, room_id, since_ts)
 
     async def _do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         # Also while it is repeated nobody overtakes: what settles a pong comes after what kept it.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 
-from pingboard.store.rows import insert_new
-from pingboard.store.tables import change, edition, gap, ping
+from pingboard.store.journal import write_room_change
+from pingboard.store.schema import edition, ping
+from pingboard.store.sql import insert_new
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -28,47 +29,40 @@ def insert_edition(engine: Engine, new: Edition) -> None:
     with engine.begin() as connection:
         insert_new(connection, edition, [new._asdict()])
         # Boards show movement against it: whoever keeps rendered boards has to look again.
-        connection.execute(insert(change).values(ping=None))
+        write_room_change(connection)
 
 
 def read_edition(engine: Engine, name: str) -> Edition | None:
-    """One edition by its name."""
+    """Return an edition by its name."""
     with engine.connect() as connection:
         row = connection.execute(select(edition).where(edition.c.name == name)).first()
     return Edition(*row) if row else None
 
 
-def read_before(engine: Engine, ts: int) -> Edition | None:
-    """The last edition that closed before a time."""
-    wanted = select(edition).where(edition.c.closed_ts < ts).order_by(edition.c.closed_ts.desc())
+def read_edition_before(engine: Engine, ts: int) -> Edition | None:
+    """Return the last edition that closed before a time."""
+    rows = select(edition).where(edition.c.closed_ts < ts).order_by(edition.c.closed_ts.desc())
     with engine.connect() as connection:
-        row = connection.execute(wanted.limit(1)).first()
+        row = connection.execute(rows.limit(1)).first()
     return Edition(*row) if row else None
 
 
-def read_latest(engine: Engine, limit: int) -> list[Edition]:
-    """The last editions, the newest first."""
-    wanted = select(edition).order_by(edition.c.closed_ts.desc()).limit(limit)
+def read_latest_editions(engine: Engine, limit: int) -> list[Edition]:
+    """Return the last editions, the newest first."""
+    rows = select(edition).order_by(edition.c.closed_ts.desc()).limit(limit)
     with engine.connect() as connection:
-        return [Edition(*row) for row in connection.execute(wanted)]
+        return [Edition(*row) for row in connection.execute(rows)]
 
 
-def names(engine: Engine) -> dict[str, int]:
-    """Every edition's name and close, ms since the epoch, the newest first."""
-    wanted = select(edition.c.name, edition.c.closed_ts).order_by(edition.c.closed_ts.desc())
+def read_edition_names(engine: Engine) -> dict[str, int]:
+    """Return every edition's name and close, ms since the epoch, the newest first."""
+    rows = select(edition.c.name, edition.c.closed_ts).order_by(edition.c.closed_ts.desc())
     with engine.connect() as connection:
-        return {row.name: row.closed_ts for row in connection.execute(wanted)}
+        return {row.name: row.closed_ts for row in connection.execute(rows)}
 
 
-def oldest_ping_ts(engine: Engine) -> int | None:
-    """When the first ping was seen."""
+def find_oldest_ping(engine: Engine) -> int | None:
+    """Return when the first ping was seen, of those that are kept."""
     with engine.connect() as connection:
         oldest: int | None = connection.scalar(select(func.min(ping.c.seen_ts)))
     return oldest
-
-
-def has_open_gap(engine: Engine, opened_after_ts: int) -> bool:
-    """Whether a stretch of history is still being filled that was noticed after a time."""
-    wanted = select(gap.c.id).where(gap.c.closed_ts.is_(None), gap.c.opened_ts > opened_after_ts)
-    with engine.connect() as connection:
-        return connection.execute(wanted.limit(1)).first() is not None

@@ -1,100 +1,409 @@
-"""Columns of integers as few bytes.
+"""An hour's samples as bytes, and back.
 
-A packed column is a header (least value, count, bytes a value) and the values less the least, each
-in as few bytes as they need. A column of which few are large, such as steps, is better packed in
-two: a byte for each value, and the large ones in a column of their own.
+Two parts. *Hot* is all that boards need: an hour loads about as fast as memory is copied. *Cold* is
+what only single samples need: the pings' row IDs, provenance, and the hashes of the pongs' events.
+
+Both are columns, one after the other. A column is a header (base, length, exceptions, bytes a
+value), the values less the base in as few bytes as most of them need, and the few exceptions whole.
+Columns begin at multiples of eight bytes, so that they are used where they lie.
+
+Hot: the pings (ours first), then twice the samples by the time of the pong, first those whose claim
+a board takes and then the others, then the pongs that have not come.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from pingboard.columns.blocks import (
+    EMPTY,
+    NO_OFFSET,
+    Answers,
+    Block,
+    Claims,
+    Losses,
+    join_rows,
+    sort,
+)
+from pingboard.columns.narrow import Offsets, narrow
+from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator
 
-    from numpy.typing import NDArray
+    from pingboard.columns.narrow import Column, Integers
 
-_HEADER = struct.Struct("<qIB")
-_BYTES = (1, 2, 4, 8)
+NONE = -1
+"""Stands for a round trip, a send or an event hash that there is not."""
+
+
+class Pings(NamedTuple):
+    """Pings; all (p,)."""
+
+    id: Integers
+    """row ID"""
+    server: Integers
+    """row ID, as of all servers here"""
+    seen_ts: Integers
+    origin_server_ts: Integers
+    sent_ts: Integers
+    """or NONE"""
+    is_ours: Integers
+    """0 or 1"""
+
+
+class Samples(NamedTuple):
+    """Rows of the table `sample`; all (n,)."""
+
+    ping: Integers
+    """row ID, as in all tables"""
+    pong_server: Integers
+    one_way_ms: Integers
+    round_trip_ms: Integers
+    """or NONE"""
+    delay_ms: Integers
+    lag_ms: Integers
+    provenance: Integers
+    event_hash: Integers
+    """or NONE"""
+
+
+class Unanswered(NamedTuple):
+    """Rows of the table `unanswered`; all (l,)."""
+
+    ping: Integers
+    pong_server: Integers
+
+
+class Hour(NamedTuple):
+    """All that is kept of one hour, in any order; `pings` are those of the others, once each."""
+
+    pings: Pings
+    samples: Samples
+    unanswered: Unanswered
+
+
+_EMPTY = np.empty(0, np.int64)
+NO_ROWS = Hour(Pings(*[_EMPTY] * 6), Samples(*[_EMPTY] * 8), Unanswered(_EMPTY, _EMPTY))
+
+
+class Packed(NamedTuple):
+    """An hour as bytes."""
+
+    hot: bytes
+    cold: bytes
+
+
+_COLUMN = struct.Struct("<qIHBx")
+_HEAD = struct.Struct("<qqq")
+"""How many pings are ours, and when the first pong of each part was seen; 0 for a part without."""
+
+_MISSING = 1 << 62
+"""Packed where there is no number; larger than all others, so that it is an exception."""
+
+_MAX_EXCEPTIONS = 1 << 15
 _STORED: dict[int, np.dtype[Any]] = {
     1: np.dtype("<u1"),
     2: np.dtype("<u2"),
     4: np.dtype("<u4"),
     8: np.dtype("<i8"),
 }
-_LARGE = 255
 
 
-def pack_column(column: NDArray[Any]) -> bytes:
-    """(n,) integers as bytes."""
-    values = column.astype(np.int64)
-    least, most = (int(values.min()), int(values.max())) if len(values) else (0, 0)
-    size = next(size for size in _BYTES if size == 8 or most - least < 1 << (8 * size))
-    if size == 8:
-        least = 0
-    return _HEADER.pack(least, len(values), size) + (values - least).astype(f"<i{size}").tobytes()
+def find_seen_ts(hour: Hour) -> Integers:
+    """Return when each pong was seen."""
+    return hour.pings.seen_ts[_find_places(hour.pings, hour.samples.ping)] + hour.samples.delay_ms
 
 
-def read_columns(
-    packed: bytes, count: int, position: int = 0, chosen: Collection[int] | None = None
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Of `count` columns that lie one after the other from a position on, or of the `chosen` ones:
-    the least value, and how much more each value is, as it is stored."""
-    for number in range(count):
-        least, length, size = _HEADER.unpack_from(packed, position)
-        position += _HEADER.size
-        if chosen is None or number in chosen:
-            yield least, np.frombuffer(packed, _STORED[size], length, position)
-        position += length * size
+def find_origin_ts(hour: Hour) -> Integers:
+    """Return when each pong was sent, by its own server's clock."""
+    return find_seen_ts(hour) - hour.samples.lag_ms
 
 
-def unpack_columns(
-    packed: bytes, empty: Sequence[NDArray[Any]], chosen: Collection[int] | None = None
-) -> Iterator[NDArray[Any]]:
-    """The columns that lie one after the other; only the `chosen` ones.
-
-    `empty` tells of each what it is without values, and so its type.
-    """
-    wanted = range(len(empty)) if chosen is None else sorted(chosen)
-    for number, (least, stored) in zip(
-        wanted, read_columns(packed, len(empty), chosen=chosen), strict=True
-    ):
-        column = stored.astype(empty[number].dtype)
-        column += least
-        yield column
-
-
-def pack_small(column: NDArray[np.int64], most: int = _LARGE) -> bytes:
-    """(n,) integers from 0 on, most of them below `most`, as bytes: two columns."""
-    small = np.minimum(column, most)
-    return pack_column(small) + pack_column(column[small == most])
-
-
-def unpack_small(parts: Iterator[NDArray[np.int64]], most: int = _LARGE) -> NDArray[np.int64]:
-    """What `pack_small` packed, from its two unpacked columns."""
-    small, large = next(parts), next(parts)
-    small[small == most] = large
-    return small
-
-
-def pack_steps(column: NDArray[np.int64]) -> bytes:
-    """(n,) integers, most of them close to the one before, as bytes: two columns."""
-    return pack_small(zigzag(np.diff(column, prepend=0)))
+def pack_hour(hour: Hour) -> Packed:
+    """Pack all of an hour."""
+    order = np.lexsort((hour.pings.id, 1 - hour.pings.is_ours))
+    pings = Pings(*(column[order] for column in hour.pings))
+    ours = int(pings.is_ours.sum())
+    # Of NTP's offset, what a ping gives to all of its pongs: see `_read_answers`.
+    clock_ms = 2 * pings.origin_server_ts - pings.sent_ts - pings.seen_ts
+    clock_ms = np.where(pings.sent_ts == NONE, _MISSING, clock_ms)[:ours]
+    place = _find_places(pings, hour.samples.ping)
+    seen_ts = pings.seen_ts[place] + hour.samples.delay_ms
+    one_way_ms = hour.samples.one_way_ms
+    is_claim = (one_way_ms >= ONE_WAY_MIN_MS) & (one_way_ms <= PONG_TIMEOUT_MS)
+    order = np.lexsort((hour.samples.pong_server, place, seen_ts, ~is_claim))
+    samples = Samples(*(column[order] for column in hour.samples))
+    place, seen_ts = place[order], seen_ts[order]
+    claims = int(is_claim.sum())
+    parts = (slice(0, claims), slice(claims, None))
+    firsts = [int(seen_ts[part][0]) if len(seen_ts[part]) else 0 for part in parts]
+    hot = [_HEAD.pack(ours, *firsts)]
+    hot += map(_pack_column, (pings.seen_ts, pings.server, clock_ms))
+    for part in parts:
+        of_part = Samples(*(column[part] for column in samples))
+        if len(of_part.ping):
+            hot += _pack_samples(pings, ours, of_part, place[part], seen_ts[part])
+    hot += _pack_unanswered(pings, hour.unanswered)
+    kinds, lengths = _find_runs(2 * samples.provenance + (samples.event_hash != NONE))
+    hashes = samples.event_hash[samples.event_hash != NONE]
+    cold = map(_pack_column, (pings.id, kinds, lengths, hashes & 0xFFFFFFFF, hashes >> 32))
+    return Packed(b"".join(hot), b"".join(cold))
 
 
-def unpack_steps(parts: Iterator[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """What `pack_steps` packed, from its two unpacked columns."""
-    return np.cumsum(unzigzag(unpack_small(parts)))
+def unpack_block(hot: bytes) -> Block:
+    """Read what boards need."""
+    ours, *firsts = _HEAD.unpack_from(hot)
+    reader = _Reader(hot, _HEAD.size)
+    ping_seen_ts, ping_server, clock_ms = reader.offsets(), reader.column(), reader.column()
+    claims, others = (_read_samples(reader, first) for first in firsts)
+    losses = reader.column()
+    parts = [part for part in (claims, others) if len(part.place)] if ours else []
+    answers = [_read_answers(part, ours, ping_seen_ts, clock_ms) for part in parts]
+    return Block(
+        Claims(claims.seen_ts, ping_server[claims.place], claims.pong_server, claims.one_way_ms),
+        sort(join_rows(answers)) if len(answers) > 1 else (answers or [EMPTY.answers])[0],
+        Losses(ping_seen_ts[losses], reader.column()) if len(losses) else EMPTY.losses,
+    )
 
 
-def zigzag(column: NDArray[np.int64]) -> NDArray[np.int64]:
+def unpack_hour(packed: Packed, stored: Pings) -> Hour:
+    """Read everything; `stored` are at least the pings of the hour, as their table has them."""
+    ours, *firsts = _HEAD.unpack_from(packed.hot)
+    reader, cold = _Reader(packed.hot, _HEAD.size), _Reader(packed.cold)
+    ids = cold.integers()
+    places = np.searchsorted(stored.id, ids, sorter=(order := np.argsort(stored.id)))
+    pings = Pings(*(column[order[places]] for column in stored))
+    reader.skip(3)
+    parts = [_unpack_samples(_read_samples(reader, first), ours, pings) for first in firsts]
+    columns = [np.concatenate(of_parts) for of_parts in zip(*parts, strict=True)]
+    kinds = np.repeat(cold.integers(), cold.integers())
+    event_hash = np.full(len(kinds), NONE)
+    event_hash[kinds & 1 == 1] = cold.integers() | cold.integers() << 32
+    unanswered = Unanswered(ids[reader.column()], reader.integers())
+    samples = Samples._make([*columns, kinds >> 1, event_hash])
+    return Hour(pings, samples, unanswered)
+
+
+def read_event_hashes(cold: bytes) -> Integers:
+    """Read the hashes of the pongs' events, of those that have one."""
+    reader = _Reader(cold)
+    reader.skip(3)
+    return reader.integers() | reader.integers() << 32
+
+
+def read_last_seen_ts(hot: bytes) -> int | None:
+    """Read when the last pong was seen, or None without any."""
+    _, *firsts = _HEAD.unpack_from(hot)
+    reader = _Reader(hot, _HEAD.size)
+    reader.skip(3)
+    parts = [_read_samples(reader, first) for first in firsts]
+    return max((part.seen_ts.tolist()[-1] for part in parts if len(part.seen_ts)), default=None)
+
+
+class _Part(NamedTuple):
+    """Samples as they are packed; all (n,)."""
+
+    place: Column
+    """of the ping, among the pings"""
+    seen_ts: Offsets
+    pong_server: Column
+    one_way_ms: Column
+    held_ms: _Later
+    echo_ms: _Later
+    """(o,), of those whose ping is ours"""
+
+
+def _pack_samples(
+    pings: Pings, ours: int, samples: Samples, place: Integers, seen_ts: Integers
+) -> Iterator[bytes]:
+    # How long the pong server held the ping, by its own clock: small, whatever the clock says.
+    held_ms = seen_ts - samples.lag_ms - pings.origin_server_ts[place] - samples.one_way_ms
+    # From our send to when the ping came back to us: much the same for all pongs of a ping.
+    echo_ms = samples.round_trip_ms - samples.delay_ms
+    echo_ms = np.where(samples.round_trip_ms == NONE, _MISSING, echo_ms)[place < ours]
+    yield _pack_column(place)
+    yield _pack_column(np.diff(seen_ts))
+    yield _pack_column(samples.pong_server)
+    yield _pack_column(samples.one_way_ms)
+    yield _pack_column(_zigzag(held_ms))
+    yield _pack_column(echo_ms)
+
+
+def _read_samples(reader: _Reader, first_ts: int) -> _Part:
+    if not first_ts:
+        return _NO_SAMPLES
+    place, steps = reader.column(), reader.column()
+    low = np.empty(len(place), np.int32)
+    low[0] = 0
+    np.add.accumulate(steps, dtype=np.int32, out=low[1:])
+    seen_ts = Offsets(first_ts, low)
+    return _Part(
+        place, seen_ts, reader.column(), reader.column(), reader.postpone(), reader.postpone()
+    )
+
+
+def _read_answers(part: _Part, ours: int, ping_seen_ts: Offsets, clock_ms: Column) -> Answers:
+    is_ours = np.flatnonzero(part.place < ours)
+    place, seen_ts = part.place[is_ours], part.seen_ts[is_ours]
+    pinged_ts = ping_seen_ts[place]
+    delay_ms = seen_ts.wide() - pinged_ts.wide()
+    echo_ms, clock_ms = part.echo_ms().wide(), clock_ms[place].astype(np.int64)
+    round_trip_ms = np.where(echo_ms == _MISSING, NONE, delay_ms + echo_ms)
+    # (b1 - s) + (b2 - r), with these as in ranking.clocks.
+    offset_ms = clock_ms - delay_ms + _unzigzag(part.held_ms()[is_ours].wide())
+    offset_ms += 2 * part.one_way_ms[is_ours].astype(np.int64)
+    offset_ms[clock_ms == _MISSING] = NO_OFFSET
+    return Answers(
+        pinged_ts, seen_ts, part.pong_server[is_ours], narrow(round_trip_ms), narrow(offset_ms)
+    )
+
+
+def _unpack_samples(part: _Part, ours: int, pings: Pings) -> list[Integers]:
+    place = part.place
+    one_way_ms, seen_ts = part.one_way_ms.astype(np.int64), part.seen_ts.wide()
+    delay_ms = seen_ts - pings.seen_ts[place]
+    sent_ts = pings.origin_server_ts[place] + one_way_ms + _unzigzag(part.held_ms().wide())
+    round_trip_ms = np.full(len(place), NONE)
+    echo_ms = part.echo_ms().wide()
+    is_ours = place < ours
+    round_trip_ms[is_ours] = np.where(echo_ms == _MISSING, NONE, delay_ms[is_ours] + echo_ms)
+    ping, pong_server = pings.id[place], part.pong_server.astype(np.int64)
+    return [ping, pong_server, one_way_ms, round_trip_ms, delay_ms, seen_ts - sent_ts]
+
+
+def _pack_unanswered(pings: Pings, unanswered: Unanswered) -> Iterator[bytes]:
+    place = _find_places(pings, unanswered.ping)
+    order = np.lexsort((unanswered.pong_server, place, pings.seen_ts[place]))
+    yield _pack_column(place[order])
+    yield _pack_column(unanswered.pong_server[order])
+
+
+def _find_places(pings: Pings, rows: Integers) -> Integers:
+    """Where pings (row IDs) are among the pings."""
+    order = np.argsort(pings.id)
+    return order[np.searchsorted(pings.id, rows, sorter=order)]
+
+
+def _find_runs(column: Integers) -> tuple[Integers, Integers]:
+    """The values of a column, each run of equal ones once, and how long the runs are."""
+    starts = np.flatnonzero(np.diff(column, prepend=-1))
+    return column[starts], np.diff(starts, append=len(column))
+
+
+def _zigzag(column: Integers) -> Integers:
     """0, -1, 1, -2, ... as 0, 1, 2, 3, ...: what is near zero is small, and nothing negative."""
     return (column << 1) ^ (column >> 63)
 
 
-def unzigzag(column: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The other way."""
+def _unzigzag(column: Integers) -> Integers:
     return (column >> 1) ^ -(column & 1)
+
+
+def _pack_column(values: Integers) -> bytes:
+    if not len(values):
+        return _COLUMN.pack(0, 0, 0, 1)
+    base, highest = int(values.min()), int(values.max())
+    size = next(size for size in _STORED if size == 8 or highest - base < 1 << 8 * size)
+    exceptions = _EMPTY
+    for smaller in (1, 2, 4):
+        # The largest value of a width says that the value is an exception.
+        is_large = values - base >= (1 << 8 * smaller) - 1
+        large = int(is_large.sum())
+        saved = len(values) * (size - smaller) - 8 * large
+        if saved > 0 and large < _MAX_EXCEPTIONS:
+            size, exceptions = smaller, values[is_large]
+            break
+    if size == 8 or (base > 0 and highest < 1 << 8 * size):
+        base = 0  # so that the values are used where they lie
+    stored = values - base
+    if len(exceptions):
+        stored = np.minimum(stored, (1 << 8 * size) - 1)
+    body = stored.astype(_STORED[size]).tobytes()
+    header = _COLUMN.pack(base, len(values), len(exceptions), size)
+    return header + body + bytes(-len(body) % 8) + exceptions.astype("<i8").tobytes()
+
+
+class _Reader:
+    """Reads packed columns one after the other."""
+
+    def __init__(self, packed: bytes, position: int = 0) -> None:
+        self._packed = packed
+        self._position = position
+
+    def column(self) -> Column:
+        """Read the next one, in few bytes; a view of where it lies, if it is stored as it is."""
+        base, stored, large = self._next()
+        if len(large):
+            values = stored.astype(_find_type(base, int(large.max())))
+            values += base
+            values[stored == np.iinfo(stored.dtype).max] = large
+            return values
+        if base:
+            highest = base + int(np.iinfo(stored.dtype).max)
+            return np.add(stored, base, dtype=_find_type(base, highest), casting="unsafe")
+        return stored.view(np.int32) if stored.itemsize == 4 else stored
+
+    def offsets(self) -> Offsets:
+        """Read the next one as values from a base on."""
+        base, stored, large = self._next()
+        if not len(large):
+            return Offsets(base, stored)
+        values = stored.astype(np.int64)
+        values[stored == np.iinfo(stored.dtype).max] = large - base
+        return Offsets(base, values)
+
+    def integers(self) -> Integers:
+        """Read the next one, fit for arithmetic."""
+        return self.offsets().wide()
+
+    def _next(self) -> tuple[int, Column, Integers]:
+        base, length, exceptions, size = _COLUMN.unpack_from(self._packed, self._position)
+        start = self._position + _COLUMN.size
+        stored = np.frombuffer(self._packed, _STORED[size], length, start)
+        if not exceptions:
+            self._position = start + -(-length * size // 8) * 8
+            return base, stored, _EMPTY
+        start += -(-length * size // 8) * 8
+        self._position = start + 8 * exceptions
+        return base, stored, np.frombuffer(self._packed, "<i8", exceptions, start)
+
+    def skip(self, columns: int = 1) -> None:
+        """Leave some out."""
+        for _ in range(columns):
+            _, length, exceptions, size = _COLUMN.unpack_from(self._packed, self._position)
+            self._position += _COLUMN.size + -(-length * size // 8) * 8 + 8 * exceptions
+
+    def postpone(self) -> _Later:
+        """Leave the next one out until it is asked for."""
+        later = _Later(self._packed, self._position)
+        self.skip()
+        return later
+
+
+class _Later(NamedTuple):
+    """A column that few readers want."""
+
+    packed: bytes
+    position: int
+
+    def __call__(self) -> Offsets:
+        return _Reader(self.packed, self.position).offsets()
+
+
+def _find_type(lowest: int, highest: int) -> np.dtype[Any]:
+    """The smallest type of a column that holds values between these."""
+    if lowest >= 0 and highest < 1 << 16:
+        return np.dtype(np.uint8 if highest < 1 << 8 else np.uint16)
+    return np.dtype(np.int32 if lowest >= -(1 << 31) and highest < 1 << 31 else np.int64)
+
+
+_NOTHING = _Later(_pack_column(_EMPTY), 0)
+_NO_SAMPLES = _Part(
+    *(np.empty(0, np.uint8), Offsets(0, np.empty(0, np.uint8))),
+    *(np.empty(0, np.uint8), np.empty(0, np.uint8)),
+    *(_NOTHING, _NOTHING),
+)

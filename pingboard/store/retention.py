@@ -1,118 +1,83 @@
-"""Drops raw rows that are older than the operator wants to keep; what boards are made of stays.
+"""Drops what only single samples need, where it is older than the operator wants to keep.
 
-An hour at a time: its pings, samples and losses go, its packed columns (`sealed`) and the counts
-of its month (`months`) stay, so every board stays exact. From then on the hour is *closed*: which
-pongs it has can't be told any more, so none is added to it or taken from it.
+A closed hour loses its cold part, and its pings go; its hot part stays, so every board stays exact.
+From then on nobody can tell which pongs it has, so none is added to it or taken from it. A hash of
+each ping stays: an import may name it again, with another estimate of its time.
 """
 
 from __future__ import annotations
 
-import time
+from collections.abc import Collection
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 
 from pingboard.columns.blocks import HOUR_MS
-from pingboard.model import PONG_TIMEOUT_MS
-from pingboard.store import changes
-from pingboard.store.folding import make_rows
-from pingboard.store.rows import insert_new
-from pingboard.store.sealed import read_hours
-from pingboard.store.tables import change, closed, ping, room, sample, sealed, unanswered, withdrawn
+from pingboard.store.hours import find_first_open_hour
+from pingboard.store.lookups import hash_event_id, read_kept_from
+from pingboard.store.schema import dropped, hour, ping, retention, room, withdrawn
+from pingboard.store.sql import insert_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from sqlalchemy import Connection, Engine
 
-    from sqlalchemy import Connection, Engine, Select
-
-    from pingboard.columns.blocks import Block
-    from pingboard.model import Window
-
-SHORTEST = timedelta(days=14)
-"""The least that is kept: twice the longest window that pingstat's clients can ask for."""
+MIN_RETENTION = timedelta(days=14)
+"""Twice the longest window that pingstat's clients can ask for."""
 
 
-def read_closed(connection: Connection) -> dict[str, int]:
-    """By room ID, the time before which pings are closed; of rooms where any are."""
-    wanted = select(room.c.room_id, closed.c.before_ts).join(room, room.c.id == closed.c.room)
-    return {room_id: ts for room_id, ts in connection.execute(wanted)}  # noqa: C416 (rows)
-
-
-def read_closed_about(connection: Connection, ts: int) -> dict[str, int]:
-    """`read_closed`, without asking where all pings from a time on are too young to be closed."""
-    youngest_ts = time.time_ns() // 1_000_000 - SHORTEST // timedelta(milliseconds=1)
-    return read_closed(connection) if ts < youngest_ts else {}
-
-
-def read_closed_hours(connection: Connection, rooms: Sequence[int], window: Window) -> list[Block]:
-    """The closed hours of rooms (row IDs) that can have a pong in a window."""
-    wanted = select(closed.c.room, closed.c.before_ts).where(closed.c.room.in_(rooms))
-    first = (window.start_ts - PONG_TIMEOUT_MS) // HOUR_MS
-    after = (window.end_ts + PONG_TIMEOUT_MS) // HOUR_MS + 1
-    return [
-        block
-        for room_row, before_ts in connection.execute(wanted).all()
-        for block in read_hours(
-            connection, room_row, first, min(after, before_ts // HOUR_MS)
-        ).values()
-    ]
-
-
-def find_kept_from(engine: Engine, rooms: Sequence[int] | None = None) -> int | None:
-    """Since when the raw rows of rooms (row IDs; None: of all) are all kept; None: since ever."""
-    wanted = select(func.max(closed.c.before_ts))
-    if rooms is not None:
-        wanted = wanted.where(closed.c.room.in_(rooms))
+def find_kept_from(engine: Engine, rooms: Collection[int] | None = None) -> int | None:
+    """Return since when all single samples of rooms (row IDs; None: all) are kept, None: always."""
     with engine.connect() as connection:
-        found: int | None = connection.execute(wanted).scalar_one()
-        return found
+        kept_from = read_kept_from(connection)
+    times = (ts for row, ts in kept_from.items() if rooms is None or row in rooms)
+    return max(times, default=None)
 
 
-def retire(engine: Engine, before_ts: int) -> bool:
-    """Drop the raw rows of one hour that ended before a time; False where there is none.
+def drop_samples(engine: Engine, before_ts: int) -> bool:
+    """Drop an hour that ended before a time; False where there is nothing left to do.
 
-    For the one writer. An hour whose columns are not packed as they are waits until they are; so
-    does one that the journal of changes still speaks of: its readers will look for the rows.
+    For the one writer. An hour waits until it is closed, and so do those after it.
     """
     with engine.begin() as connection:
-        changes.mark_stale(connection)
-        for room_row in connection.execute(select(room.c.id)).scalars():
-            first = select(func.min(ping.c.seen_ts)).where(ping.c.room == room_row)
-            first_ts = connection.execute(first).scalar_one()
-            end_ts = None if first_ts is None else (first_ts // HOUR_MS + 1) * HOUR_MS
-            if (
-                end_ts is not None
-                and end_ts <= before_ts
-                and _is_done(connection, room_row, end_ts)
-            ):
-                _drop(connection, room_row, end_ts)
+        kept_from = read_kept_from(connection)
+        for room_row in connection.scalars(select(room.c.id)).all():
+            first = _find_oldest(connection, room_row, kept_from.get(room_row, 0))
+            if first is None:
+                continue
+            is_closed = find_first_open_hour(connection, room_row) not in range(first + 1)
+            if is_closed and (first + 1) * HOUR_MS <= before_ts:
+                _drop(connection, room_row, first + 1)
                 return True
     return False
 
 
-def _pings(room_row: int, end_ts: int) -> Select[int]:
-    return select(ping.c.id).where(ping.c.room == room_row, ping.c.seen_ts < end_ts)
+def _find_oldest(connection: Connection, room_row: int, kept_from_ts: int) -> int | None:
+    """Return the first hour of a room that has anything to drop."""
+    pinged = select(func.min(ping.c.seen_ts)).where(
+        ping.c.room == room_row, ping.c.seen_ts >= kept_from_ts
+    )
+    packed = select(func.min(hour.c.hour)).where(
+        hour.c.room == room_row, hour.c.hour >= kept_from_ts // HOUR_MS
+    )
+    ts = connection.scalar(pinged)
+    hours = (connection.scalar(packed), None if ts is None else ts // HOUR_MS)
+    return min((number for number in hours if number is not None), default=None)
 
 
-def _is_done(connection: Connection, room_row: int, end_ts: int) -> bool:
-    """Whether the room's oldest hour is packed, and nobody has to read it ping by ping."""
-    hour = end_ts // HOUR_MS - 1
-    same = (sealed.c.room == room_row) & (sealed.c.hour == hour) & sealed.c.is_stale.is_(False)
-    news = select(change.c.id).where(change.c.ping.in_(_pings(room_row, end_ts)))
-    is_packed = connection.execute(select(sealed.c.hour).where(same)).first() is not None
-    return is_packed and connection.execute(news.limit(1)).first() is None
-
-
-def _drop(connection: Connection, room_row: int, end_ts: int) -> None:
-    gone = _pings(room_row, end_ts)
-    make_rows(connection, connection.execute(gone).scalars().all())
-    version = changes.read_version(connection)
-    for table in (sample, unanswered, withdrawn):
-        connection.execute(delete(table).where(table.c.ping.in_(gone)))
-    connection.execute(delete(ping).where(ping.c.room == room_row, ping.c.seen_ts < end_ts))
-    # No board changes, so nobody has to read again what is gone.
-    changes.forget_after(connection, version)
-    insert_new(connection, closed, [{"room": room_row, "before_ts": end_ts}])
-    later = closed.update().where(closed.c.room == room_row)
-    connection.execute(later.values(before_ts=end_ts))
+def _drop(connection: Connection, room_row: int, after: int) -> None:
+    packed = update(hour).where(hour.c.room == room_row, hour.c.hour < after)
+    connection.execute(packed.where(hour.c.cold.is_not(None)).values(cold=None))
+    kept_from_ts = after * HOUR_MS
+    is_old = (ping.c.room == room_row) & (ping.c.seen_ts < kept_from_ts)
+    hashes = [
+        (room_row, hash_event_id(event_id))
+        for event_id in connection.scalars(select(ping.c.event).where(is_old))
+    ]
+    insert_rows(connection, dropped, ("room", "event_hash"), hashes)
+    old = select(ping.c.id).where(is_old)
+    connection.execute(delete(withdrawn).where(withdrawn.c.ping.in_(old)))
+    connection.execute(delete(ping).where(is_old))
+    insert_rows(connection, retention, ("room", "kept_from_ts"), [(room_row, kept_from_ts)])
+    edge = update(retention).where(retention.c.room == room_row)
+    connection.execute(edge.values(kept_from_ts=kept_from_ts))

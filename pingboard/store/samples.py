@@ -1,43 +1,42 @@
-"""Reads of raw samples in pages and streams: any number of rows in constant memory.
+"""Reads of single samples in pages and streams: any number of samples, an hour of them in memory.
 
-Samples come in the order of the table's own key (ping, pong server), so that a page needs no sort
-and begins where the one before ended, however far in; those that are `folded` stand among the rows.
-A stream reads short chunks, each in a transaction of its own: a slow client holds no lock and keeps
-no old version of the database alive.
+They come in the order of their pings' receipt, then by ping and pong server, so that a page begins
+where the one before ended, however far in. A stream reads each hour in a transaction of its own: a
+slow client holds no lock and keeps no old version of the database alive.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import func, select, tuple_
+import numpy as np
+from sqlalchemy import select
 
-from pingboard.model import PONG_TIMEOUT_MS
-from pingboard.store.columns import read_names
+from pingboard.columns.blocks import HOUR_MS
+from pingboard.model import PONG_TIMEOUT_MS, Window
 from pingboard.store.engine import read_snapshot
-from pingboard.store.folded import PINGS, FoldedSample, find_folds, read_fold
-from pingboard.store.tables import change, folded, ping, room, sample, server
+from pingboard.store.homeservers import read_server_names
+from pingboard.store.hours import list_hours, read_hour
+from pingboard.store.packing import NONE, find_seen_ts
+from pingboard.store.pings import read_ping_details
+from pingboard.store.schema import ping, room, sample, server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from sqlalchemy import ColumnElement, Connection, Engine, Select
-
-    from pingboard.model import Window
+    from sqlalchemy import Connection, Engine
 
 CHUNK_ROWS = 2000
 
-Key = tuple[int, int]
-"""ping, pong server"""
+Key = tuple[int, int, int]
+"""Where a sample stands: when its ping was seen, and the rows of ping and pong server."""
 
-_LARGEST = 2**31 - 1
+_BEGINNING = (-1, -1, -1)
+_END = (1 << 62, -1, -1)
 
 _ping_server = server.alias()
 _pong_server = server.alias()
-_key = tuple_(sample.c.ping, sample.c.pong_server)
 _pong_seen_ts = ping.c.seen_ts + sample.c.delay_ms
 
 
@@ -71,180 +70,101 @@ class Selection:
 def find_page_end(
     engine: Engine, selection: Selection, after: Key | None, limit: int
 ) -> tuple[Key | None, bool]:
-    """The key of the last sample of a page, None for one that is not full, and whether more
-    follow."""
-    chunks = stream(engine, selection, after, most=limit + 1)
-    end = list(islice(chain.from_iterable(chunks), limit - 1, limit + 1))
+    """Return the key of a full page's last sample, or None, and whether more samples follow."""
+    samples = chain.from_iterable(stream(engine, selection, after))
+    end = list(islice(samples, limit - 1, limit + 1))
     return (end[0].key if end else None), len(end) == 2
 
 
 def stream(
-    engine: Engine,
-    selection: Selection,
-    after: Key | None = None,
-    last: Key | None = None,
-    most: int | None = None,
+    engine: Engine, selection: Selection, after: Key | None = None, last: Key | None = None
 ) -> Iterator[list[RawSample]]:
-    """The samples behind `after` up to and with `last`, in chunks of `most`, or of many."""
-    size = CHUNK_ROWS if most is None else min(most, CHUNK_ROWS)
-    while True:
+    """Yield the samples behind `after` up to and with `last`, in chunks."""
+    after, last = after or _BEGINNING, last or _END
+    window = selection.window
+    # A pong was seen within ten minutes of its ping; before it, if a clock was set in between.
+    first_ts = max(window.start_ts - PONG_TIMEOUT_MS, after[0])
+    last_ts = min(window.end_ts + PONG_TIMEOUT_MS, last[0])
+    with read_snapshot(engine) as connection:
+        ids = connection.execute(select(room.c.id, room.c.room_id))
+        rooms = {row: room_id for row, room_id in ids}  # noqa: C416 (rows, not pairs)
+        hours = list_hours(connection, selection.rooms, first_ts // HOUR_MS, last_ts // HOUR_MS + 1)
+    for number in dict.fromkeys(number for _, number in hours):
         with read_snapshot(engine) as connection:
-            first, end = _find_bounds(connection, selection, after, last)
-            chunk = _read_folded(connection, selection, (first, end), size)[:size]
-            if len(chunk) == size:  # no row behind them is wanted now
-                end = chunk[-1].key
-            wanted = _select(selection, (first, end)).limit(size)
-            rows = connection.execute(wanted)
-            chunk += (RawSample((row[0], row[1]), *row[2:]) for row in rows)
-        chunk = sorted(chunk, key=itemgetter(0))[:size]
-        if chunk:
-            yield chunk
-            after = chunk[-1].key
-        if len(chunk) < size:
-            return
+            samples = [
+                one
+                for room_row, same in hours
+                if same == number
+                for one in _read_hour(connection, selection, room_row, rooms[room_row], number)
+                if after < one.key <= last
+            ]
+        samples.sort(key=lambda one: one.key)
+        for start in range(0, len(samples), CHUNK_ROWS):
+            yield samples[start : start + CHUNK_ROWS]
+
+
+def _read_hour(
+    connection: Connection, selection: Selection, room_row: int, room_id: str, number: int
+) -> Iterator[RawSample]:
+    rows = read_hour(connection, room_row, number)
+    names = read_server_names(connection)
+    seen_ts = find_seen_ts(rows)
+    chosen = (seen_ts >= selection.window.start_ts) & (seen_ts < selection.window.end_ts)
+    if selection.pong_server is not None:
+        servers = np.array(names, object)[rows.samples.pong_server]
+        chosen &= servers == selection.pong_server
+    if not chosen.any():
+        return
+    pings = read_ping_details(connection, room_row, number)
+    taken = rows.samples
+    columns = (taken.ping, taken.pong_server, taken.one_way_ms, taken.round_trip_ms, seen_ts)
+    listed = (column[chosen].tolist() for column in (*columns, taken.lag_ms, taken.provenance))
+    for ping_row, server_row, one_way_ms, round_trip_ms, ts, lag_ms, provenance in zip(
+        *listed, strict=True
+    ):
+        of = pings[ping_row]
+        if selection.ping_server in (None, of.server):
+            yield RawSample(
+                (of.seen_ts, ping_row, server_row),
+                room_id,
+                of.event_id,
+                of.server,
+                names[server_row],
+                one_way_ms,
+                None if round_trip_ms == NONE else round_trip_ms,
+                of.seen_ts,
+                ts,
+                of.origin_server_ts,
+                ts - lag_ms,
+                provenance,
+            )
 
 
 def read_new(
     engine: Engine, after: int, until: int, limit: int = CHUNK_ROWS
 ) -> list[tuple[int, RawSample]]:
-    """The samples that were stored behind the version `after` up to and with `until`.
+    """Return the samples that were recorded behind the version `after` up to and with `until`.
 
-    Each has the version of its own, in order (see `changes`). One that is gone by now is left out.
+    Each has its own number in the journal, in order (see `journal`). One that is gone is left out.
     """
-    wanted = (
-        select(change.c.id, *_COLUMNS)
-        .join_from(
-            change,
-            sample,
-            (sample.c.ping == change.c.ping) & (sample.c.pong_server == change.c.pong_server),
+    rows = (
+        select(
+            *(sample.c.version, ping.c.seen_ts, ping.c.id, sample.c.pong_server),
+            *(room.c.room_id, ping.c.event, _ping_server.c.name, _pong_server.c.name),
+            *(sample.c.one_way_ms, sample.c.round_trip_ms, ping.c.seen_ts, _pong_seen_ts),
+            *(ping.c.origin_server_ts, _pong_seen_ts - sample.c.lag_ms, sample.c.provenance),
         )
-        .join(ping, ping.c.id == sample.c.ping)
-        .join(room, room.c.id == ping.c.room)
-        .join(_ping_server, _ping_server.c.id == ping.c.server)
-        .join(_pong_server, _pong_server.c.id == sample.c.pong_server)
-        .where(change.c.id > after, change.c.id <= until)
-        .order_by(change.c.id)
-        .limit(limit)
-    )
-    with engine.connect() as connection:
-        rows = connection.execute(wanted).all()
-    return [(row[0], RawSample((row[1], row[2]), *row[3:])) for row in rows]
-
-
-_COLUMNS: tuple[ColumnElement[Any], ...] = (
-    sample.c.ping,
-    sample.c.pong_server,
-    room.c.room_id,
-    ping.c.event,
-    _ping_server.c.name,
-    _pong_server.c.name,
-    sample.c.one_way_ms,
-    sample.c.round_trip_ms,
-    ping.c.seen_ts,
-    _pong_seen_ts,
-    ping.c.origin_server_ts,
-    _pong_seen_ts - sample.c.lag_ms,
-    sample.c.provenance,
-)
-
-
-def _select(selection: Selection, bounds: tuple[Key, Key]) -> Select[Any]:
-    window = selection.window
-    after, last = bounds
-    wanted = (
-        select(*_COLUMNS)
         .select_from(sample)
         .join(ping, ping.c.id == sample.c.ping)
         .join(room, room.c.id == ping.c.room)
         .join(_ping_server, _ping_server.c.id == ping.c.server)
         .join(_pong_server, _pong_server.c.id == sample.c.pong_server)
-        .where(
-            sample.c.ping >= after[0],
-            sample.c.ping <= last[0],
-            _key > after,
-            _key <= last,
-            # Added to nothing, so that SQLite does not start from the room's index and sort.
-            (ping.c.room + 0).in_(selection.rooms),
-            _pong_seen_ts >= window.start_ts,
-            _pong_seen_ts < window.end_ts,
-        )
-        .order_by(sample.c.ping, sample.c.pong_server)
+        .where(sample.c.version > after, sample.c.version <= until)
+        .order_by(sample.c.version)
+        .limit(limit)
     )
-    if selection.ping_server is not None:
-        wanted = wanted.where(_ping_server.c.name + "" == selection.ping_server)
-    if selection.pong_server is not None:
-        wanted = wanted.where(_pong_server.c.name + "" == selection.pong_server)
-    return wanted
-
-
-def _read_folded(
-    connection: Connection, selection: Selection, bounds: tuple[Key, Key], most: int
-) -> list[RawSample]:
-    """The first of what is folded, at least `most`."""
-    after, last = bounds
-    window = selection.window
-    folds = find_folds(
-        connection,
-        folded.c.id.between(after[0] // PINGS, last[0] // PINGS),
-        folded.c.last_ts >= window.start_ts,
-        folded.c.first_ts < window.end_ts,
-    )
-    names = read_names(connection) if folds else []
-    wanted = selection.pong_server
-    number = names.index(wanted) if wanted in names else -1
-    found: list[RawSample] = []
-    for id_ in folds:
-        fold = read_fold(connection, id_)
-        inside = (fold.seen_ts >= window.start_ts) & (fold.seen_ts < window.end_ts)
-        if wanted is not None:
-            inside &= fold.rows.pong_server == number
-        found += (
-            _describe(one, names[one.pong_server])
-            for one in fold.take(inside)
-            if after < (one.ping.id, one.pong_server) <= last
-            and one.ping.room in selection.rooms
-            and selection.ping_server in (None, one.ping.server)
-        )
-        if len(found) >= most:
-            break
-    return found
-
-
-def _describe(one: FoldedSample, pong_server: str) -> RawSample:
-    of = one.ping
-    return RawSample(
-        (of.id, one.pong_server),
-        of.room_id,
-        of.event,
-        of.server,
-        pong_server,
-        one.one_way_ms,
-        one.round_trip_ms,
-        of.seen_ts,
-        one.seen_ts,
-        of.origin_server_ts,
-        one.origin_server_ts,
-        one.provenance,
-    )
-
-
-def _find_bounds(
-    connection: Connection, selection: Selection, after: Key | None, last: Key | None
-) -> tuple[Key, Key]:
-    """Behind which key what is wanted begins, and up to which it can go."""
-    lowest, highest = _find_pings(connection, selection)
-    # SQLite seeks by one lower bound only: without the key's by the window's, over all rows read.
-    first = (lowest, -1) if after is None else max((lowest, -1), after)
-    end = (highest, _LARGEST)
-    return first, end if last is None else min(end, last)
-
-
-def _find_pings(connection: Connection, selection: Selection) -> tuple[int, int]:
-    """The first and the last row of the pings that can have a pong in the window."""
-    wanted = select(func.min(ping.c.id), func.max(ping.c.id)).where(
-        ping.c.room.in_(selection.rooms),
-        ping.c.seen_ts >= selection.window.start_ts - PONG_TIMEOUT_MS,
-        ping.c.seen_ts < selection.window.end_ts,
-    )
-    lowest, highest = connection.execute(wanted).one()
-    return (1, 0) if lowest is None else (lowest, highest)
+    with engine.connect() as connection:
+        return [
+            (row[0], RawSample._make([(row[1], row[2], row[3]), *row[4:]]))
+            for row in connection.execute(rows)
+        ]

@@ -29,8 +29,8 @@ from pingboard.model import (
     StoreError,
     Window,
 )
-from pingboard.store.changes import Watch, can_resume
-from pingboard.store.figures import read_lineage_names
+from pingboard.store.journal import Watch, can_resume
+from pingboard.store.rooms import read_lineage_ids
 from pingboard.store.samples import CHUNK_ROWS, RawSample, read_new
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Feed:
 
         In batches, so that much costs little; an empty one where nothing came for a while.
         """
-        names = await asyncio.to_thread(read_lineage_names, self._boards.engine, room_id)
+        names = await asyncio.to_thread(read_lineage_ids, self._boards.engine, room_id)
         listener = _Listener(frozenset(names), room_id)
         # Before all else: the poller ends when there is nobody.
         self._listeners.add(listener)

@@ -25,9 +25,9 @@ from prometheus_client import (
 )
 
 from pingboard.model import Provenance, WorkerState
-from pingboard.store.changes import can_resume, find_version
-from pingboard.store.health import read_health, read_totals
+from pingboard.store.journal import can_resume, find_version
 from pingboard.store.samples import CHUNK_ROWS, RawSample, read_new
+from pingboard.store.status import read_status, read_totals
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -188,7 +188,7 @@ class Metrics:
 
     def _read(self) -> None:
         engine = self._boards.engine
-        health = read_health(engine)
+        health = read_status(engine)
         self._families.last_pong.set((health.last_pong_ts or 0) / 1000)
         for worker in health.workers:
             self._families.last_sync.labels(worker.vantage).set((worker.synced_ts or 0) / 1000)

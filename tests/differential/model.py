@@ -6,7 +6,7 @@ answer is a loop over all of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pingboard.model import PONG_TIMEOUT_MS, Batch, Ping, Sample
@@ -303,18 +303,24 @@ class Model:
         return rooms
 
     def answered_since(self, room_id: str, since_ts: int) -> dict[str, int]:
-        """Return when each server last answered a ping of ours in this very room."""
+        """Return when each server last answered a ping of ours."""
+        lineage = self.lineage(room_id)
         last: dict[str, int] = {}
         for ping in self.pings:
             for pong in ping.pongs.values():
-                is_ours = ping.room_id == room_id and ping.vantage is not None
+                is_ours = ping.room_id in lineage and ping.vantage is not None
                 if is_ours and pong.seen_ts >= since_ts:
                     last[pong.server] = max(pong.seen_ts, last.get(pong.server, 0))
         return last
 
     def known_pings(self, room_id: str, event_ids: tuple[str, ...]) -> dict[str, Ping]:
+        """Return pings as of the room that is asked for, where the worker met them."""
         pings = [self.find(room_id, event_id) for event_id in event_ids]
-        return {ping.event_id: _as_ping(ping) for ping in pings if ping is not None}
+        return {
+            ping.event_id: replace(_as_ping(ping), room_id=room_id)
+            for ping in pings
+            if ping is not None
+        }
 
     def fingerprint(self) -> Any:
         """Return something that differs where any board could."""
@@ -333,7 +339,7 @@ class Model:
         """Return the record of a ping that was heard; None where it is too old to be kept."""
         record = self.find(ping.room_id, ping.event_id)
         if record is None:
-            if ping.seen_ts < self._retired_until(ping.room_id):
+            if self._is_dropped(ping):
                 return None
             record = PingRecord(
                 ping.room_id, ping.event_id, ping.server, ping.origin_server_ts, ping.seen_ts,
@@ -377,7 +383,7 @@ class Model:
         self.predecessors.setdefault(ping.room_id, None)
         record = self.find(ping.room_id, ping.event_id)
         if record is None:
-            if ping.seen_ts < self._retired_until(ping.room_id):
+            if self._is_dropped(ping):
                 return False
             record = ping
             self.pings.append(record)
@@ -403,8 +409,12 @@ class Model:
     def _is_redacted(self, room_id: str, event_hash: int) -> bool:
         return any((room, event_hash) in self.redacted for room in self.lineage(room_id))
 
-    def _retired_until(self, room_id: str) -> int:
-        return self.retired_until_ts.get(room_id, 0)
+    def _is_dropped(self, ping: Ping | PingRecord) -> bool:
+        """Return whether its hour is not kept, or it is known from one that is not any more."""
+        return ping.seen_ts < self.retired_until_ts.get(ping.room_id, 0) or any(
+            known.is_retired and known.event_id == ping.event_id
+            for known in self._pings_of(ping.room_id)
+        )
 
     def _move_alias(self, room_id: str, alias: str | None) -> None:
         if alias is None:
@@ -512,6 +522,7 @@ class Model:
             "ping_origin_server_ts": ping.origin_server_ts,
             "pong_origin_server_ts": pong and pong.origin_server_ts,
             "ping_sent_ts": ping.sent_ts,
+            "ping_time": "estimated" if ping.is_estimate else "seen",
             "vantage": ping.vantage,
             "provenance": pong and pong.provenance,
             "pong_event_hash": pong and pong.event_hash,
@@ -536,11 +547,13 @@ def _add_pong(ping: PingRecord, pong: PongRecord) -> None:
 
 
 def _place_pongs(ping: PingRecord) -> None:
-    """Put pongs that nobody saw arrive between their ping and the last moment that counts."""
+    """Put pongs within ten minutes of their ping; those that nobody saw arrive, after it."""
+    latest_ts = ping.seen_ts + PONG_TIMEOUT_MS
     for pong in ping.pongs.values():
-        if not pong.was_seen:
-            earliest_ts, latest_ts = ping.seen_ts, ping.seen_ts + PONG_TIMEOUT_MS
-            pong.seen_ts = min(max(pong.origin_server_ts, earliest_ts), latest_ts)
+        if pong.was_seen:
+            pong.seen_ts = min(max(pong.seen_ts, ping.seen_ts - PONG_TIMEOUT_MS), latest_ts)
+        else:
+            pong.seen_ts = min(max(pong.origin_server_ts, ping.seen_ts), latest_ts)
 
 
 def _as_ping(record: PingRecord) -> Ping:

@@ -279,6 +279,7 @@ class Plan:
             "ping_origin_server_ts": ping.origin_server_ts,
             "pong_origin_server_ts": pong and pong.origin_server_ts,
             "ping_sent_ts": ping.sent_ts,
+            "ping_time": "seen",
             "vantage": ping.vantage,
             "provenance": sample and sample.provenance.name.lower(),
             "pong_event_hash": pong and hash_event_id(pong.event_id),

@@ -16,7 +16,7 @@ from pingboard.matrix.worker import Worker
 from pingboard.matrix.writer import Writer
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
-from pingboard.store.tables import (
+from pingboard.store.schema import (
     ping,
     rejection,
     server,

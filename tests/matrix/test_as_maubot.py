@@ -6,7 +6,7 @@ from typing import Any
 
 from pingboard.lab import Lab
 from pingboard.store.engine import Engine
-from pingboard.store.tables import sample
+from pingboard.store.schema import sample
 from tests.matrix.listening import count, listening, rejections, synced
 from tests.matrix.room_client import Member, until
 

@@ -15,7 +15,7 @@ from pingboard.matrix.session import Page
 from pingboard.matrix.sync import Timeline
 from pingboard.model import Gap
 from pingboard.store.engine import Engine
-from pingboard.store.tables import ping, sample
+from pingboard.store.schema import ping, sample
 from tests.matrix.listening import count, listening
 from tests.matrix.room_client import Member, new_member, until
 

@@ -16,7 +16,7 @@ from pingboard.matrix import clock, pings, sync
 from pingboard.matrix.pings import HOLD_MS, WATCH_HOLD_MS, WATCH_S, SentPing, SentPings
 from pingboard.matrix.sync import SyncBatch
 from pingboard.model import VoidReason
-from pingboard.store.tables import ping, sample, void_round
+from pingboard.store.schema import ping, sample, void_round
 from tests.matrix.listening import count, listening, rows
 from tests.matrix.room_client import Member, until
 

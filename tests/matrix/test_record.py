@@ -20,7 +20,7 @@ from pingboard.matrix.sync import read_position
 from pingboard.model import Batch, Gap, Pending, Pong, Provenance
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
-from pingboard.store.tables import (
+from pingboard.store.schema import (
     gap,
     pending,
     ping,

@@ -13,7 +13,7 @@ from pingboard.lab import Lab
 from pingboard.lab.faultproxy import FaultProxy, answer, delayed
 from pingboard.matrix import rooms
 from pingboard.store.engine import Engine
-from pingboard.store.tables import (
+from pingboard.store.schema import (
     ping,
     room,
     sample,

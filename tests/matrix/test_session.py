@@ -22,7 +22,7 @@ from pingboard.model import (
     PingboardError,
 )
 from pingboard.store.engine import Engine
-from pingboard.store.tables import sample, session, worker
+from pingboard.store.schema import sample, session, worker
 from tests.matrix.listening import count, listening, rows, synced
 from tests.matrix.room_client import Member, until
 

@@ -14,7 +14,7 @@ from pingboard.matrix import worker as worker_module
 from pingboard.model import WorkerState
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
-from pingboard.store.tables import (
+from pingboard.store.schema import (
     sample,
     unanswered,
     worker,

@@ -30,7 +30,7 @@ from pingboard.store.engine import (
     open_engine,
 )
 from pingboard.store.ingest import Ingest
-from pingboard.store.tables import metadata
+from pingboard.store.schema import metadata
 from tests.samples import make_sample
 
 

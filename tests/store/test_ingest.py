@@ -9,10 +9,11 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from pingboard.model import Batch, Rejected, Rejection, RoomState, from_ts
-from pingboard.store import queries, recall
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest, SavedSession
-from pingboard.store.tables import ping, rejection, room, sample, server, unanswered, vantage
+from pingboard.store.pings import find_pings
+from pingboard.store.rooms import list_rooms, read_room_names
+from pingboard.store.schema import ping, rejection, room, sample, server, unanswered, vantage
 from tests.rows import read_rows
 from tests.samples import ROOM, START_TS, make_ping, make_sample
 
@@ -105,7 +106,7 @@ def test_our_own_pings_name_their_vantage(engine: Engine, ingest: Ingest) -> Non
     ours = make_ping(1, vantage="frankfurt")
     ingest.record(Batch([ours, make_ping(2, vantage="frankfurt"), make_ping(3)], []))
     assert count(engine, vantage) == 1
-    assert recall.find_pings(engine, ROOM, ["$ping1", "$ping3", "$unknown"]) == {
+    assert find_pings(engine, ROOM, ["$ping1", "$ping3", "$unknown"]) == {
         "$ping1": ours,
         "$ping3": make_ping(3),
     }
@@ -113,13 +114,13 @@ def test_our_own_pings_name_their_vantage(engine: Engine, ingest: Ingest) -> Non
 
 def test_a_ping_is_found_in_its_own_room_only(engine: Engine, ingest: Ingest) -> None:
     ingest.record(Batch([make_ping(1)], []))
-    assert recall.find_pings(engine, "!other:one.example", ["$ping1"]) == {}
+    assert find_pings(engine, "!other:one.example", ["$ping1"]) == {}
 
 
 def test_more_events_than_one_query_takes_are_found(engine: Engine, ingest: Ingest) -> None:
     pings = [make_ping(number) for number in range(1, 1203)]
     ingest.record(Batch(pings, []))
-    assert len(recall.find_pings(engine, ROOM, [one.event_id for one in pings])) == 1202
+    assert len(find_pings(engine, ROOM, [one.event_id for one in pings])) == 1202
 
 
 def test_rejected_pongs_are_counted_by_reason_and_day(engine: Engine, ingest: Ingest) -> None:
@@ -147,7 +148,7 @@ def test_a_refusal_that_comes_last_leaves_an_upgraded_room_upgraded(
 def test_an_alias_that_moved_leads_to_the_new_room(engine: Engine, ingest: Ingest) -> None:
     ingest.record_room("!old", "#ping:one.example")
     ingest.record_room("!new", "#ping:one.example")
-    assert dict(queries.room_names(engine)) == {"!old": None, "!new": "#ping:one.example"}
+    assert dict(read_room_names(engine)) == {"!old": None, "!new": "#ping:one.example"}
 
 
 def test_rooms_count_their_samples_and_the_latest_ping_comes_first(
@@ -155,7 +156,7 @@ def test_rooms_count_their_samples_and_the_latest_ping_comes_first(
 ) -> None:
     ingest.record_room("!quiet", "#quiet:one.example")
     ingest.record(Batch([make_ping(1, room_id="!older")], [make_sample(2), make_sample(3)]))
-    rooms = queries.rooms(engine)
+    rooms = list_rooms(engine)
     assert [(room.room_id, room.samples) for room in rooms] == [
         (ROOM, 2),
         ("!older", 0),

@@ -1,4 +1,4 @@
-"""Dropping raw rows, on both databases: every board stays as it is, and what is closed stays so."""
+"""Dropping single samples, on both databases: every board stays as it is, and so do old hours."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 
 from pingboard.boards import Boards
 from pingboard.model import Batch, BoardName, Sample, Window, to_ts
 from pingboard.profiles import read_history, read_profile
-from pingboard.records import Record
-from pingboard.store import tables
-from pingboard.store.changes import find_version, prune
+from pingboard.records import Record, read_pingstat
+from pingboard.store import schema
 from pingboard.store.engine import Engine
-from pingboard.store.export import read_records
-from pingboard.store.imports import Importer
+from pingboard.store.exporter import read_records
+from pingboard.store.hours import close_hours
+from pingboard.store.importer import Importer
 from pingboard.store.ingest import Ingest
-from pingboard.store.retention import find_kept_from, retire
-from pingboard.store.rows import hash_event_id
-from pingboard.store.sealed import seal
+from pingboard.store.journal import find_version
+from pingboard.store.lookups import hash_event_id
+from pingboard.store.retention import drop_samples, find_kept_from
 from tests.samples import ROOM, make_ping, make_pong
 
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
@@ -40,23 +40,16 @@ def old_sample(days: float, pong_server: str = "two.example", ms: int = 100) -> 
 
 @pytest.fixture
 def ingest(engine: Engine) -> Ingest:
-    """What wrote two months of samples and losses, packed and counted; the last is an hour old."""
+    """What wrote two months of samples and losses; all hours but the last are closed."""
     random, ingest = Random(1), Ingest(engine, "test")
     days = [random.uniform(1, 70) for _ in range(150)]
     ingest.record(Batch([], [old_sample(one, "two.example", 60 + int(one)) for one in days]))
     more = [old_sample(one, "three.example", random.randrange(900)) for one in days[:100]]
     ingest.record(Batch([], more))
-    three = select(tables.server.c.id).where(tables.server.c.name == "three.example")
-    whose = three.scalar_subquery()
-    answered = select(tables.sample.c.ping).where(tables.sample.c.pong_server == whose)
-    silent = select(tables.ping.c.id, whose).where(tables.ping.c.id.not_in(answered))
-    with engine.begin() as connection:
-        lost = insert(tables.unanswered).from_select(["ping", "pong_server"], silent)
-        connection.execute(lost)
+    silent = [(old_sample(one).ping, ["three.example"]) for one in days[100:]]
+    ingest.record(Batch(expected=silent))
     ingest.record(Batch([], [old_sample(1 / 24)]))
-    seal(engine, to_ts(NOW), most=10_000)
-    with engine.begin() as connection:
-        prune(connection, keep=1)
+    close_hours(engine, to_ts(NOW))
     return ingest
 
 
@@ -77,31 +70,38 @@ def read_everything(engine: Engine) -> list[Any]:
     return found
 
 
-def retire_all(engine: Engine) -> int:
+def drop_all(engine: Engine) -> int:
     hours = 0
-    while retire(engine, HORIZON_TS):
+    while drop_samples(engine, HORIZON_TS):
         hours += 1
     return hours
 
 
-def count(engine: Engine, table: Any) -> int:
-    with engine.connect() as connection:
-        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+def count_samples(engine: Engine) -> int:
+    [room] = Boards(engine).rooms()
+    return room.samples
 
 
 def test_every_board_stays_as_it_is(engine: Engine, ingest: Ingest) -> None:
     before, version = read_everything(engine), find_version(engine)
-    pings = count(engine, tables.ping)
-    assert retire_all(engine) > 50
-    assert 0 < count(engine, tables.ping) < pings / 2
-    assert count(engine, tables.unanswered) > 0
+    assert drop_all(engine) > 50
     assert read_everything(engine) == before
     assert find_version(engine) == version
 
 
+def test_what_only_single_samples_need_is_gone(engine: Engine, ingest: Ingest) -> None:
+    drop_all(engine)
+    edge = find_kept_from(engine) or 0
+    with engine.connect() as connection:
+        assert (connection.scalar(select(func.min(schema.ping.c.seen_ts))) or 0) >= edge
+        packed = select(schema.hour.c.hour, schema.hour.c.cold)
+        for hour, cold in connection.execute(packed):
+            assert (cold is None) == (hour * 3_600_000 < edge)
+
+
 def test_what_is_dropped_is_told(engine: Engine, ingest: Ingest) -> None:
     assert find_kept_from(engine) is None
-    retire_all(engine)
+    drop_all(engine)
     kept_from = find_kept_from(engine, [1])
     assert kept_from is not None
     assert HORIZON_TS - 5 * 86_400_000 < kept_from <= HORIZON_TS
@@ -110,53 +110,66 @@ def test_what_is_dropped_is_told(engine: Engine, ingest: Ingest) -> None:
     assert min(record.ping_seen_ts for record in records) >= kept_from
 
 
-def test_a_closed_hour_is_never_changed_again(engine: Engine, ingest: Ingest) -> None:
-    retire_all(engine)
-    before, samples = read_everything(engine), count(engine, tables.sample)
+def test_an_old_hour_is_never_changed_again(engine: Engine, ingest: Ingest) -> None:
+    drop_all(engine)
+    before, samples = read_everything(engine), count_samples(engine)
     late = old_sample(30, "late.example")
     ingest.record(Batch([], [late], expected=[(old_sample(40).ping, ["two.example"])]))
     ingest.record(Batch(redacted=[(ROOM, late.pong.event_id)]))
-    assert count(engine, tables.sample) == samples
-    seal(engine, to_ts(NOW), most=10_000)
+    assert count_samples(engine) == samples
+    close_hours(engine, to_ts(NOW))
     assert read_everything(engine) == before
     with engine.connect() as connection:
-        redacted = connection.execute(select(tables.redacted.c.event_hash)).scalars().all()
+        redacted = connection.execute(select(schema.redacted.c.event_hash)).scalars().all()
     assert redacted == [hash_event_id(late.pong.event_id)]
 
 
-def test_what_is_still_open_takes_late_pongs_and_redactions(engine: Engine, ingest: Ingest) -> None:
-    retire_all(engine)
-    samples = count(engine, tables.sample)
+def test_what_is_kept_takes_late_pongs_and_redactions(engine: Engine, ingest: Ingest) -> None:
+    drop_all(engine)
+    samples = count_samples(engine)
     late = old_sample(10, "late.example")
     ingest.record(Batch([], [late]))
-    assert count(engine, tables.sample) == samples + 1
+    assert count_samples(engine) == samples + 1
     ingest.record(Batch(redacted=[(ROOM, late.pong.event_id)]))
-    assert count(engine, tables.sample) == samples
+    assert count_samples(engine) == samples
 
 
-def test_an_import_is_told_what_is_closed(engine: Engine, ingest: Ingest) -> None:
-    ts = to_ts(NOW)
-    rows = [
-        Record(
-            ROOM, None, None, f"$i{days}", "a.example", "b.example", 100, None, at_ts, None,
-            at_ts, at_ts + 100, None, None, "import", None,
-        )
-        for days in (30, 3)
-        for at_ts in [ts - days * 86_400_000]
-    ]  # fmt: skip
-    retire_all(engine)
-    importer = Importer(engine)
-    [(index, fault)] = importer.add(rows)
+def test_an_import_is_told_what_is_dropped(engine: Engine, ingest: Ingest) -> None:
+    drop_all(engine)
+    with Importer(engine) as importer:
+        [(index, fault)] = importer.add([make_row("$i", 30), make_row("$j", 3)])
     assert (index, importer.imported) == (0, 1)
-    assert "older than the raw samples" in fault
+    assert "older than the single samples" in fault
 
 
-def test_an_hour_waits_while_readers_may_look_for_its_rows(engine: Engine, ingest: Ingest) -> None:
+def test_a_ping_that_is_dropped_is_not_new_by_another_estimate_of_its_time(engine: Engine) -> None:
+    with Importer(engine) as importer:
+        assert list(importer.add([make_row("$i", 14.01), make_row("$i", 13.9, "c.example")])) == []
+    assert drop_all(engine) == 1
+    with Importer(engine) as again:
+        assert len(list(again.add([make_row("$i", 13.9, "c.example")]))) == 1
+    assert count_samples(engine) == 2
+
+
+def test_an_hour_that_is_open_waits_and_so_do_those_after_it(
+    engine: Engine, ingest: Ingest
+) -> None:
     ingest.record(Batch([], [old_sample(70.5, "late.example")]))
-    assert retire_all(engine) == 0
-    seal(engine, to_ts(NOW), most=10_000)
-    assert retire_all(engine) == 0
-    ingest.record(Batch([], [old_sample(1 / 48)]))
-    with engine.begin() as connection:
-        prune(connection, keep=1)
-    assert retire_all(engine) > 50
+    assert drop_all(engine) == 0
+    close_hours(engine, to_ts(NOW))
+    assert drop_all(engine) > 50
+
+
+def make_row(event_id: str, days: float, pong_server: str = "b.example") -> Record:
+    """A pong that pingstat saw so many days ago."""
+    row = {
+        "room_id": ROOM,
+        "ping_id": event_id,
+        "ping_server": "a.example",
+        "pong_server": pong_server,
+        "receive_diff": 100,
+        "pong_timestamp": to_ts(NOW - timedelta(days=days)),
+    }
+    record = read_pingstat(row)
+    assert isinstance(record, Record)
+    return record

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from pingboard.model import Batch, Window, from_ts
 from pingboard.store import samples
-from pingboard.store.engine import Engine, migrate, open_engine
-from pingboard.store.figures import lineage
+from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
+from pingboard.store.rooms import read_lineage
 from pingboard.store.samples import RawSample, Selection, find_page_end, stream
 from tests.samples import ROOM, START_TS, make_sample
 
@@ -26,7 +24,7 @@ def select_all(engine: Engine) -> Selection:
         for bot in range(5)
     ]
     Ingest(engine, "test").record(Batch([], rows))
-    return Selection(lineage(engine, ROOM), WINDOW)
+    return Selection(read_lineage(engine, ROOM), WINDOW)
 
 
 def read(engine: Engine, selection: Selection, **keys: samples.Key) -> list[RawSample]:
@@ -67,7 +65,7 @@ def _keys(after: samples.Key | None, last: samples.Key | None) -> dict[str, samp
 
 def test_a_row_is_complete(engine: Engine) -> None:
     Ingest(engine, "test").record(Batch([], [make_sample(1, round_trip_ms=230)]))
-    (row,) = read(engine, Selection(lineage(engine, ROOM), WINDOW))
+    (row,) = read(engine, Selection(read_lineage(engine, ROOM), WINDOW))
     assert row[1:] == (
         ROOM,
         "$ping1",
@@ -87,19 +85,3 @@ def test_an_empty_room_streams_nothing(engine: Engine) -> None:
     nothing = Selection([], WINDOW)
     assert read(engine, nothing) == []
     assert find_page_end(engine, nothing, None, 5) == (None, False)
-
-
-@pytest.mark.parametrize("names", [{}, {"ping_server": "one.example"}, {"pong_server": "b"}])
-def test_sqlite_reads_a_chunk_along_the_key_without_sorting(
-    tmp_path: Path, names: dict[str, str]
-) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path}/pingboard.db")
-    migrate(engine)
-    room = select_all(engine).rooms
-    wanted = samples._select(Selection(room, WINDOW, **names), ((2, 2), (3, 3)))
-    sql = str(wanted.limit(5).compile(engine, compile_kwargs={"literal_binds": True}))
-    with engine.connect() as connection:
-        plan = [row[3] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {sql}"))]
-    assert plan[0] == "SEARCH sample USING PRIMARY KEY (ping>? AND ping<?)"
-    assert not any("B-TREE" in step for step in plan)
-    engine.dispose()

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select
 from pingboard.model import Batch, Rejected, Rejection, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
-from pingboard.store.tables import ping, server, unanswered
+from pingboard.store.schema import ping, server, unanswered
 from pingboard.web.api.history import HISTORY_EXAMPLE
 from pingboard.web.api.homeservers import HOMESERVERS_EXAMPLE, PROFILE_EXAMPLE
 from pingboard.web.pages.remedies import REMEDIES

@@ -17,11 +17,11 @@ from sqlalchemy import delete
 
 from pingboard.boards import Boards
 from pingboard.model import BoardName, Provenance, Sample, Standing, to_ts
-from pingboard.store.changes import can_resume, prune, read_version
 from pingboard.store.engine import Engine
-from pingboard.store.figures import read_lineage_names
+from pingboard.store.journal import can_resume, prune, read_version
+from pingboard.store.rooms import read_lineage_ids
 from pingboard.store.samples import read_new
-from pingboard.store.tables import sample
+from pingboard.store.schema import sample
 from pingboard.web import live_updates as feed
 from pingboard.web.api import live
 from pingboard.web.live_updates import NewRank, compare
@@ -93,9 +93,9 @@ def test_whoever_has_the_headers_misses_nothing_from_then_on(
 ) -> None:
     def read_slowly(engine: Engine, room_id: str) -> list[str]:
         time.sleep(1)
-        return read_lineage_names(engine, room_id)
+        return read_lineage_ids(engine, room_id)
 
-    monkeypatch.setattr(feed, "read_lineage_names", read_slowly)
+    monkeypatch.setattr(feed, "read_lineage_ids", read_slowly)
     with serve(store) as client, client.stream("GET", LIVE, timeout=30) as answer:
         record(store, make_answers("one.example", [400]))
         (told,) = Stream(answer.iter_lines()).take(1)
@@ -178,7 +178,7 @@ def test_an_import_is_no_news(store: Engine) -> None:
 def test_who_comes_back_too_late_is_told_so(store: Engine, last: str) -> None:
     record(store, make_answers("one.example", range(400, 420)))
     with store.begin() as connection:
-        prune(connection, keep=5)
+        prune(connection, read_version(connection))
     with serve(store) as client, follow(client, last=last) as stream:
         assert "reason" in stream.take(1, "reset")[0]
         record(store, make_answers("two.example", range(400, 401)))
@@ -324,7 +324,7 @@ def test_new_samples_come_with_their_versions_in_order(engine: Engine) -> None:
     assert read_new(engine, numbers[0], numbers[2]) == rows[1:3]
     assert read_new(engine, 0, version, limit=2) == rows[:2]
     with engine.begin() as connection:
-        connection.execute(delete(sample).where(sample.c.ping == rows[0][1].key[0]))
+        connection.execute(delete(sample).where(sample.c.ping == rows[0][1].key[1]))
     assert read_new(engine, 0, version) == rows[1:]
 
 
@@ -337,6 +337,6 @@ def test_a_version_can_be_resumed_from_while_the_journal_has_it(engine: Engine) 
     assert can_resume(engine, version)
     assert not can_resume(engine, version + 1)
     with engine.begin() as connection:
-        prune(connection, keep=2)
-    assert can_resume(engine, version - 2)
-    assert not can_resume(engine, version - 3)
+        prune(connection, version)
+    assert can_resume(engine, version)
+    assert not can_resume(engine, version - 1)

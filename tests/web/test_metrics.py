@@ -18,9 +18,9 @@ from pingboard.model import (
     WorkerState,
     to_ts,
 )
-from pingboard.store.corrections import record_void_rounds
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.ingest import Ingest
+from pingboard.store.status import record_void_rounds
 from pingboard.web import metrics
 from tests.samples import make_ping
 from tests.web.site import NOW, ROOM, make_answers, record, serve

@@ -97,7 +97,7 @@ def list_editions(
     """Every edition that was published, the newest first."""
     found = [
         EditionName(edition=name, closed_at=from_ts(closed_ts))
-        for name, closed_ts in editions.names(boards.engine).items()
+        for name, closed_ts in editions.read_edition_names(boards.engine).items()
     ]
     page, cursor = cut_page(found, query, response, lambda one: one.edition)
     return EditionIndex(editions=page, next_cursor=cursor)
@@ -146,7 +146,8 @@ def get_feed(
     request: Request, boards: GivenBoards, _query: Annotated[NoQuery, Query()]
 ) -> Response:
     """The last half year of editions, an entry each (RFC 4287)."""
-    found = [json.loads(one.json) for one in editions.read_latest(boards.engine, FEED_ENTRIES)]
+    latest = editions.read_latest_editions(boards.engine, FEED_ENTRIES)
+    found = [json.loads(one.json) for one in latest]
     context = {
         "base": str(request.base_url),
         "editions": found,
@@ -159,7 +160,7 @@ def get_feed(
 def find_edition(boards: Boards, name: str) -> editions.Edition:
     """Return the edition of a name, or the `latest`; raise a problem where there is none."""
     if name == LATEST:
-        latest = editions.read_latest(boards.engine, 1)
+        latest = editions.read_latest_editions(boards.engine, 1)
         if latest:
             return latest[0]
         raise errors.problem("unknown-edition", "There is no edition yet.")

@@ -15,8 +15,8 @@ from pydantic import BaseModel, Field
 
 from pingboard.model import RoomState, WorkerState, from_ts
 from pingboard.store.engine import Engine
-from pingboard.store.health import Health as StoreHealth
-from pingboard.store.health import RoomHealth, read_health, read_rooms
+from pingboard.store.rooms import RoomStatus, read_room_states
+from pingboard.store.status import Status, read_status
 from pingboard.web import errors
 from pingboard.web.dependencies import GivenAll, GivenBoards, Now
 from pingboard.web.parameters import NoQuery
@@ -91,7 +91,7 @@ def get_readiness(
 def read_readiness(engine: Engine, now: datetime) -> Readiness:
     """Return what is true to serve; raise the problem that /readyz answers with."""
     try:
-        health, rooms = read_health(engine), read_rooms(engine)
+        health, rooms = read_status(engine), read_room_states(engine)
     except Exception:  # noqa: BLE001 (whatever the driver says, it is not ready)
         raise _not_ready("database", "The database can't be read.") from None
     synced_at = _require_sync(health, now)
@@ -130,7 +130,7 @@ def _not_ready(reason: str, detail: str) -> Problem:
     return errors.problem("not-ready", detail, headers=no_store, reason=reason)
 
 
-def _require_room(rooms: Iterable[RoomHealth]) -> None:
+def _require_room(rooms: Iterable[RoomStatus]) -> None:
     """A problem where the worker can't measure in any of its rooms."""
     states = {RoomState(one.state) for one in rooms if one.state is not None}
     if RoomState.JOINED not in states and states & _SHUT.keys():
@@ -138,7 +138,7 @@ def _require_room(rooms: Iterable[RoomHealth]) -> None:
         raise _not_ready("room", f"The worker can't ping in any room: {why}.")
 
 
-def _require_sync(health: StoreHealth, now: datetime) -> datetime:
+def _require_sync(health: Status, now: datetime) -> datetime:
     """When the worker last synced; a problem where that is not good enough."""
     if not health.workers:
         raise _not_ready("no-worker", "No worker has used this database yet.")

@@ -15,8 +15,8 @@ from starlette.responses import RedirectResponse, Response
 
 from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, PingstatRow, UnknownRoomError, to_ts
 from pingboard.ranking import pingstat
-from pingboard.store import export
-from pingboard.store.figures import lineage
+from pingboard.store.exporter import read_pingstat_rows
+from pingboard.store.rooms import read_lineage
 from pingboard.web import errors
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages.layout import render
@@ -125,7 +125,7 @@ def get_stats_json(request: Request, room: str, boards: GivenBoards, now: Now) -
     responses={200: {"content": _PONGS}},
 )
 def get_stats_raw_json(request: Request, room: str, boards: GivenBoards, now: Now) -> Response:
-    """Each pong, in order of first sight; here a window may be longer than a week."""
+    """Each pong, in the order of ping and pong server; here a window may be longer than a week."""
     return JsonText([row._asdict() for row in _rows(request, room, boards, now)])
 
 
@@ -167,7 +167,7 @@ def _rows(
     if longest_ms is not None and oldest_ms - newest_ms > longest_ms:
         oldest_ms = newest_ms + longest_ms
     now_ts = to_ts(now.replace(microsecond=now.microsecond // 1000 * 1000))
-    return export.pingstat_rows(
+    return read_pingstat_rows(
         boards.engine,
         room,
         _find(boards, room),
@@ -184,7 +184,7 @@ def _find(boards: Boards, room: str) -> list[int]:
         room_id, _ = boards.find_room(room)
     except UnknownRoomError:
         return []
-    return lineage(boards.engine, room_id)
+    return read_lineage(boards.engine, room_id)
 
 
 def _age_ms(request: Request, name: str, default_ms: int) -> int:

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from pingboard.model import from_ts
-from pingboard.store.health import read_health, read_rooms
+from pingboard.store.rooms import read_room_states
+from pingboard.store.status import read_status
 from pingboard.web import errors
 from pingboard.web.api.operations import STALE_AFTER
 from pingboard.web.api.paging import cut_page
@@ -78,10 +79,10 @@ def list_rooms(
     response: Response, boards: GivenBoards, now: Now, query: Annotated[PageQuery, Query()]
 ) -> Rooms:
     """Every room that was joined or has samples, the most recently heard first."""
-    workers = read_health(boards.engine).workers
+    workers = read_status(boards.engine).workers
     synced_ts = workers[0].synced_ts if workers else None
     synced_at = None if synced_ts is None else from_ts(synced_ts)
-    known = read_rooms(boards.engine)
+    known = read_room_states(boards.engine)
     page, cursor = cut_page(boards.rooms(), query, response, lambda room: room.room_id)
     return Rooms(
         last_sync_at=synced_at,

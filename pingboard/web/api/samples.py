@@ -18,9 +18,9 @@ from starlette.responses import Response, StreamingResponse
 
 from pingboard.boards import Boards
 from pingboard.model import Provenance, from_ts, write_instant
-from pingboard.store.changes import find_version
-from pingboard.store.figures import lineage
+from pingboard.store.journal import find_version
 from pingboard.store.retention import find_kept_from
+from pingboard.store.rooms import read_lineage
 from pingboard.store.samples import Key, RawSample, Selection, find_page_end, stream
 from pingboard.web import errors
 from pingboard.web.api.paging import link_next, read_cursor, write_cursor
@@ -57,7 +57,7 @@ Row = dict[str, Any]
 def list_samples(
     request: Request, boards: GivenBoards, now: Now, query: Annotated[SamplesQuery, Query()]
 ) -> Response:
-    """Every sample whose pong was seen in the window, in the order in which its ping was stored.
+    """Every sample whose pong was seen in the window, in the order in which its ping was seen.
 
     As JSON a page, with `next_cursor`; as NDJSON or CSV all of them, unless `limit` makes pages
     of these too. A page that is not the last has a `Link` with `rel="next"`.
@@ -67,7 +67,7 @@ def list_samples(
     if is_matched(request.headers.get("if-none-match", "").encode(), headers["ETag"].encode()):
         return Response(status_code=304, headers=headers)
     answer, window = describe(boards, query, now), query.window_at(now)
-    rooms = lineage(boards.engine, answer.room.id)
+    rooms = read_lineage(boards.engine, answer.room.id)
     selection = Selection(rooms, window, query.ping_server, query.pong_server)
     binding = f"samples {answer.room.id} {query.ping_server} {query.pong_server}"
     after = _read_key(query.cursor, binding)
@@ -95,10 +95,10 @@ def _read_key(cursor: str | None, binding: str) -> Key | None:
     if cursor is None:
         return None
     try:
-        ping, pong_server = read_cursor(cursor, binding)
+        seen_ts, ping, pong_server = map(int, read_cursor(cursor, binding))
     except ValueError as error:
         raise refusal("cursor", str(error)) from None
-    return int(ping), int(pong_server)
+    return seen_ts, ping, pong_server
 
 
 def _make_tag(boards: Boards, query: SamplesQuery, chosen: SampleFormat, now: datetime) -> str:

@@ -29,7 +29,7 @@ SAMPLES_EXAMPLE: JsonDict = {
     "unit": "ms",
     "window": {"from_at": "2026-10-05T00:00:00.000Z", "to_at": "2026-10-12T00:00:00.000Z"},
     "kept_from_at": None,
-    "next_cursor": "WzEsIDJd1Q6tI5v4",
+    "next_cursor": "WzE3OTE3MjAwMDAwMDAsIDEsIDJddJZTF5AZ",
     "samples": [SAMPLE_EXAMPLE],
 }
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from pingboard.boards import Boards
 from pingboard.model import DEFAULT_BOARD, Board, UnknownRoomError, from_ts
-from pingboard.store.health import read_health
+from pingboard.store.status import read_status
 from pingboard.web.api.operations import STALE_AFTER
 from pingboard.web.dependencies import GivenAll, Now
 from pingboard.web.pages import choices
@@ -89,7 +89,7 @@ def describe_board(
 
 def read_age(boards: Boards, now: datetime) -> Age:
     """As of when the data is, and whether that is longer ago than it should be."""
-    workers = read_health(boards.engine).workers
+    workers = read_status(boards.engine).workers
     synced_ts = workers[0].synced_ts if workers else None
     synced_at = None if synced_ts is None else from_ts(synced_ts)
     return Age(synced_at, synced_at is None or now - synced_at > STALE_AFTER)

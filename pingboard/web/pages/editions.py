@@ -58,7 +58,7 @@ def show_editions(
             break
     default = board if query.board is None else DEFAULT_BOARD
     drawn = bumps.draw(weeks)
-    latest = store.read_latest(boards.engine, 1)
+    latest = store.read_latest_editions(boards.engine, 1)
     firsts = {name: min(ranks, key=lambda one: ranks[one]) for name, ranks in weeks}
     context: dict[str, Any] = {
         "room": alias or room_id,
@@ -69,7 +69,8 @@ def show_editions(
         "section": write_section(given, latest[0], SectionQuery()) if latest else None,
         "bumps": drawn,
         "editions": [
-            (name, from_ts(ts), firsts.get(name)) for name, ts in store.names(boards.engine).items()
+            (name, from_ts(ts), firsts.get(name))
+            for name, ts in store.read_edition_names(boards.engine).items()
         ],
     }
     return render(request, "editions.html", context, room_id=room_id)
@@ -83,7 +84,7 @@ def show_edition(
     boards = given.boards
     edition = find_edition(boards, name)
     document = json.loads(edition.json)
-    names = list(store.names(boards.engine))
+    names = list(store.read_edition_names(boards.engine))
     number = names.index(name)
     context = {
         "name": name,

@@ -8,14 +8,10 @@ from sqlalchemy import select, update
 
 from pingboard.model import Batch, Rejected, Rejection, Sample, Window, from_ts
 from pingboard.store.engine import Engine
-from pingboard.store.figures import (
-    has_homeserver,
-    lineage,
-    read_answers,
-    read_rejections,
-)
+from pingboard.store.homeservers import has_homeserver, read_answers, read_rejections
 from pingboard.store.ingest import Ingest
-from pingboard.store.tables import room
+from pingboard.store.rooms import read_lineage
+from pingboard.store.schema import room
 from tests.samples import ROOM, START_TS, make_sample
 
 START = from_ts(START_TS)
@@ -24,7 +20,7 @@ WINDOW = Window(START, START + timedelta(hours=1))
 
 def record(engine: Engine, *samples: Sample) -> list[int]:
     Ingest(engine, "test").record(Batch([], samples))
-    return lineage(engine, ROOM)
+    return read_lineage(engine, ROOM)
 
 
 def test_a_homeserver_is_known_once_it_was_heard(engine: Engine) -> None:
@@ -44,9 +40,14 @@ def test_rooms_of_one_lineage_count_together(engine: Engine) -> None:
             found = update(room).where(room.c.room_id == later)
             connection.execute(found.values(predecessor=ids[earlier]))
     whole = sorted(ids[name] for name in ("!a:x", "!b:x", "!c:x"))
-    assert lineage(engine, "!a:x") == lineage(engine, "!b:x") == lineage(engine, "!c:x") == whole
-    assert lineage(engine, "!other:x") == [ids["!other:x"]]
-    assert lineage(engine, "!unknown:x") == []
+    assert (
+        read_lineage(engine, "!a:x")
+        == read_lineage(engine, "!b:x")
+        == read_lineage(engine, "!c:x")
+        == whole
+    )
+    assert read_lineage(engine, "!other:x") == [ids["!other:x"]]
+    assert read_lineage(engine, "!unknown:x") == []
 
 
 def test_answers_are_to_our_own_pings_alone(engine: Engine) -> None:

@@ -7,8 +7,8 @@ from datetime import timedelta
 from pingboard.model import Batch, Window, from_ts
 from pingboard.records import Record, read_pingstat
 from pingboard.store.engine import Engine
-from pingboard.store.export import pingstat_rows, read_records
-from pingboard.store.imports import Importer
+from pingboard.store.exporter import read_pingstat_rows, read_records
+from pingboard.store.importer import Importer
 from pingboard.store.ingest import Ingest
 from tests.samples import ROOM, START_TS, make_sample
 
@@ -19,7 +19,7 @@ def test_a_redacted_pong_does_not_come_again_with_an_import(engine: Engine) -> N
     ingest, first, second = Ingest(engine, "test"), make_sample(1), make_sample(2)
     ingest.record(Batch([], [first, second]))
     exported = list(read_records(engine, None, WINDOW))
-    of_pingstat = list(pingstat_rows(engine, ROOM, [1], 0, START_TS * 2, 0, 600_000))
+    of_pingstat = list(read_pingstat_rows(engine, ROOM, [1], 0, START_TS * 2, 0, 600_000))
     ingest.record(Batch(redacted=[(ROOM, first.pong.event_id)]))
     [stays] = read_records(engine, None, WINDOW)
     read = [read_pingstat(row._asdict()) for row in of_pingstat]

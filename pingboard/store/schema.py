@@ -1,8 +1,8 @@
 """The tables. Narrow rows: a name is stored once and referred to by an integer.
 
-`sample` is the hot table, integers only; its primary key is the duplicate check, and it has no
-second index: a window is found through `ping`, of which there is one for about a hundred samples.
-Timestamps are Matrix timestamps (ms since the Unix epoch, UTC).
+Samples of open hours are rows of `sample`, pongs that have not come are rows of `unanswered`; those
+of a closed hour are one row of `hour` (see `hours`). Timestamps are Matrix timestamps (ms since the
+Unix epoch, UTC).
 """
 
 from sqlalchemy import (
@@ -18,7 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    text,
+    false,
 )
 
 metadata = MetaData(
@@ -68,6 +68,13 @@ ping = Table(
     Column("seen_ts", BigInteger, nullable=False, comment="our receipt, or origin_server_ts"),
     Column("vantage", ForeignKey(vantage.c.id), comment="set for our own pings alone"),
     Column("sent_ts", BigInteger, comment="our clock at the send, for our own pings alone"),
+    Column(
+        "is_estimated",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="its times follow from an imported pong; the real ones take their place",
+    ),
     UniqueConstraint("room", "event"),
     Index(None, "room", "seen_ts"),
 )
@@ -84,18 +91,9 @@ sample = Table(
     Column("lag_ms", BigInteger, nullable=False, comment="pong seen, minus its origin_server_ts"),
     Column("provenance", SmallInteger, nullable=False, comment="model.Provenance"),
     Column("event_hash", BigInteger, comment="48 bits of the pong's event ID, for redactions"),
-    Column("position", BigInteger, comment="of an imported one: its place in what was imported"),
+    Column("version", BigInteger, comment="its number in the journal; null once that is past"),
     sqlite_with_rowid=False,
-)
-
-# Partial on PostgreSQL too, by its migration: said here, SQLite's users would load that dialect.
-# With it a window of pong times, which are a foreign clock's, is found through the ping's time all
-# the same: the few pongs whose clock is more than a day off are looked up here.
-pong_clock_is_days_off = text("abs(delay_ms - lag_ms) > 86400000")
-Index(
-    "ix_sample_days_off",
-    sample.c.ping,
-    sqlite_where=pong_clock_is_days_off,
+    comment="of open hours",
 )
 
 unanswered = Table(
@@ -104,7 +102,7 @@ unanswered = Table(
     Column("ping", ForeignKey(ping.c.id), primary_key=True),
     Column("pong_server", ForeignKey(server.c.id), primary_key=True),
     sqlite_with_rowid=False,
-    comment="pongs expected for our own pings; a row whose ping is older than 10 min is lost",
+    comment="of open hours: pongs expected for our own pings, lost 10 min after the ping",
 )
 
 pending = Table(
@@ -195,76 +193,48 @@ session = Table(
     comment="what lets a restart go on where the worker stopped",
 )
 
+hour = Table(
+    "hour",
+    metadata,
+    Column("room", ForeignKey(room.c.id), primary_key=True),
+    Column("hour", Integer, primary_key=True, comment="of the pings, since the epoch"),
+    Column("samples", Integer, nullable=False),
+    Column("first_origin_ts", BigInteger, nullable=False, comment="of its pongs' own times"),
+    Column("last_origin_ts", BigInteger, nullable=False),
+    Column("hot", LargeBinary, nullable=False, comment="what boards need, see store/packing.py"),
+    Column("cold", LargeBinary, comment="the rest; null once retention has dropped it"),
+    comment="closed hours, packed",
+)
+
+retention = Table(
+    "retention",
+    metadata,
+    Column("room", ForeignKey(room.c.id), primary_key=True),
+    Column("kept_from_ts", BigInteger, nullable=False, comment="of the pings"),
+    comment="rooms whose older hours have lost what boards do not need: these stay as they are",
+)
+
+dropped = Table(
+    "dropped",
+    metadata,
+    Column("room", ForeignKey(room.c.id), primary_key=True),
+    Column("event_hash", BigInteger, primary_key=True),
+    sqlite_with_rowid=False,
+    comment="pings whose single samples retention has dropped: none of them is new again",
+)
+
 change = Table(
     "change",
     metadata,
     Column(
-        "id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+        "version",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=False,
     ),
-    Column("ping", BigInteger, comment="whose samples changed; null: a room changed"),
-    Column("pong_server", Integer, comment="of a new sample"),
-    # Numbers are never given again: whoever prunes leaves the last row, and the next follows it.
-    comment="journal of what the boards have to read again, written by triggers",
-)
-
-sealed = Table(
-    "sealed",
-    metadata,
-    Column("room", ForeignKey(room.c.id), primary_key=True),
-    Column("hour", Integer, primary_key=True, comment="of the pings, since the epoch"),
-    Column("is_stale", Boolean, nullable=False, comment="the rows have changed since"),
-    Column("samples", Integer, nullable=False),
-    Column("packed", LargeBinary, nullable=False, comment="see store/sealed.py"),
-    comment="past hours, packed",
-)
-
-month = Table(
-    "month",
-    metadata,
-    Column("room", ForeignKey(room.c.id), primary_key=True),
-    Column("month", Integer, primary_key=True, comment="of the pongs: 12 x year + month"),
-    Column("is_stale", Boolean, nullable=False, comment="an hour has changed since"),
-    Column("samples", BigInteger, nullable=False),
-    Column("delivery", LargeBinary, nullable=False, comment="see store/months.py"),
-    Column("reception", LargeBinary, nullable=False),
-    Column("response", LargeBinary, nullable=False),
-    comment="past months: how often each latency of each server was",
-)
-
-sealing = Table(
-    "sealing",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("version", BigInteger, nullable=False, comment="see store/changes.py"),
-    Column(
-        "folded_ts",
-        BigInteger,
-        nullable=False,
-        server_default="0",
-        comment="pings seen from then on have nothing that is folded in their hours",
-    ),
-    comment="one row: up to which change sealed hours and months are marked stale",
-)
-
-folded = Table(
-    "folded",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False, comment="ping.id / 32"),
-    # When its pongs were seen, and when they were sent by the clock of their servers.
-    Column("first_ts", BigInteger, nullable=False),
-    Column("last_ts", BigInteger, nullable=False),
-    Column("first_origin_ts", BigInteger, nullable=False),
-    Column("last_origin_ts", BigInteger, nullable=False),
-    Column("samples", LargeBinary, nullable=False, comment="see store/folded.py"),
-    comment="samples of past pings, packed, which are no rows of `sample` any more",
-)
-
-closed = Table(
-    "closed",
-    metadata,
-    Column("room", ForeignKey(room.c.id), primary_key=True),
-    Column("before_ts", BigInteger, nullable=False, comment="of the pings"),
-    comment="rooms whose raw rows before a time are dropped: nothing is added there any more",
+    Column("room", Integer, comment="row ID; null: a room, an alias or an edition changed"),
+    Column("hour", Integer, comment="of the pings whose samples changed"),
+    comment="the journal: what a reader has to read again",
 )
 
 edition = Table(

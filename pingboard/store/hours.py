@@ -1,0 +1,321 @@
+"""The hours of a room: open ones are rows, closed ones are packed; only this module knows of both.
+
+An hour is that of a ping's receipt, and all pongs of the ping belong to it. It is closed once no
+pong to its pings can count any more: what is packed is prepared read-only, and stored by a short
+write, which deletes the rows. Whoever changes anything of an hour opens it first, in the same
+transaction. Readers get the packed hours of a range, and all rows in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from sqlalchemy import func, insert, select
+
+from pingboard.columns.blocks import HOUR_MS, Block
+from pingboard.model import PONG_TIMEOUT_MS
+from pingboard.store import journal
+from pingboard.store.engine import read_snapshot
+from pingboard.store.packing import (
+    NO_ROWS,
+    NONE,
+    Hour,
+    Packed,
+    Pings,
+    Samples,
+    Unanswered,
+    find_origin_ts,
+    pack_hour,
+    read_event_hashes,
+    read_last_seen_ts,
+    unpack_block,
+    unpack_hour,
+)
+from pingboard.store.schema import hour, sample, unanswered
+from pingboard.store.sql import execute, fetch_integers, insert_rows
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from pingboard.columns.narrow import Integers
+
+CLOSED_AT_ONCE = 24
+"""Hours that one pass of the worker closes: what it has packed stays in memory meanwhile."""
+
+_PINGS = """
+SELECT id, server, seen_ts, origin_server_ts, coalesce(sent_ts, -1),
+CASE WHEN vantage IS NULL THEN 0 ELSE 1 END
+FROM ping WHERE room = ? AND seen_ts >= ? AND seen_ts < ?
+"""
+_IN_RANGE = "ping.room{0} = ? AND ping.seen_ts >= ? AND ping.seen_ts < ?"
+_SAMPLES = f"""
+SELECT ping.seen_ts / {HOUR_MS}, sample.ping, sample.pong_server, one_way_ms,
+coalesce(round_trip_ms, -1), delay_ms, lag_ms, provenance, coalesce(event_hash, -1)
+FROM sample JOIN ping ON ping.id = sample.ping WHERE {_IN_RANGE}
+"""  # noqa: S608
+_UNANSWERED = f"""
+SELECT ping.seen_ts / {HOUR_MS}, unanswered.ping, unanswered.pong_server
+FROM unanswered JOIN ping ON ping.id = unanswered.ping WHERE {_IN_RANGE}
+"""  # noqa: S608
+_OPEN_HOURS = f"""
+SELECT DISTINCT ping.room, ping.seen_ts / {HOUR_MS} FROM ping
+WHERE ping.id IN (SELECT ping FROM sample UNION SELECT ping FROM unanswered)
+"""  # noqa: S608
+_OF_HOUR = "ping IN (SELECT id FROM ping WHERE room = ? AND seen_ts >= ? AND seen_ts < ?)"
+
+
+class ClosingHour(NamedTuple):
+    """An open hour, packed."""
+
+    room: int
+    hour: int
+    samples: int
+    first_origin_ts: int
+    last_origin_ts: int
+    hot: bytes
+    cold: bytes
+
+
+class Closing(NamedTuple):
+    """Hours packed as of a version, not stored yet."""
+
+    version: int
+    hours: Sequence[ClosingHour]
+
+
+def read_hours(connection: Connection, room_row: int, first: int, after: int) -> dict[int, Block]:
+    """Return the blocks of a room's hours in [first, after), without those that are empty."""
+    return dict(iterate_hours(connection, room_row, first, after))
+
+
+def iterate_hours(
+    connection: Connection, room_row: int, first: int, after: int
+) -> Iterator[tuple[int, Block]]:
+    """Yield the same one after the other, in order: only one of them has to be in memory."""
+    opened = _read_open_hours(connection, room_row, first, after)
+    packed = (
+        select(hour.c.hour, hour.c.hot)
+        .where(hour.c.room == room_row, hour.c.hour >= first, hour.c.hour < after)
+        .order_by(hour.c.hour)
+    )
+    for number, hot in connection.execute(packed.execution_options(yield_per=64)):
+        for earlier in [one for one in opened if one < number]:
+            yield earlier, unpack_block(pack_hour(opened.pop(earlier)).hot)
+        yield number, unpack_block(hot)
+    for number, rows in opened.items():
+        yield number, unpack_block(pack_hour(rows).hot)
+
+
+def list_hours(
+    connection: Connection, rooms: Collection[int], first: int, after: int
+) -> list[journal.Hour]:
+    """Return the hours in [first, after) whose single samples are kept, the oldest first.
+
+    Those of several rooms stand side by side.
+    """
+    packed = select(hour.c.room, hour.c.hour).where(
+        hour.c.room.in_(rooms),
+        hour.c.hour >= first,
+        hour.c.hour < after,
+        hour.c.cold.is_not(None),
+    )
+    closed = [(room_row, number) for room_row, number in connection.execute(packed)]
+    opened = [key for key in _list_open_hours(connection) if key[0] in rooms]
+    opened = [key for key in opened if first <= key[1] < after]
+    return sorted({*closed, *opened}, key=lambda key: (key[1], key[0]))
+
+
+def list_hours_by_origin(
+    connection: Connection, rooms: Collection[int], oldest_ts: int, newest_ts: int
+) -> list[journal.Hour]:
+    """Return those that can have a pong whose own time is in [oldest, newest]."""
+    packed = select(hour.c.room, hour.c.hour).where(
+        hour.c.room.in_(rooms),
+        hour.c.first_origin_ts <= newest_ts,
+        hour.c.last_origin_ts >= oldest_ts,
+        hour.c.cold.is_not(None),
+    )
+    closed = [(room_row, number) for room_row, number in connection.execute(packed)]
+    return sorted({*closed, *(key for key in _list_open_hours(connection) if key[0] in rooms)})
+
+
+def _list_open_hours(connection: Connection) -> list[journal.Hour]:
+    return [(room_row, number) for room_row, number in execute(connection, _OPEN_HOURS)]
+
+
+def read_hour(connection: Connection, room_row: int, number: int) -> Hour:
+    """Return all that is kept of one hour whose single samples are kept."""
+    closed = _read_closed_hour(connection, room_row, number)
+    if closed is not None:
+        return closed
+    opened = _read_open_hours(connection, room_row, number, number + 1)
+    return opened.get(number, NO_ROWS)
+
+
+def _read_closed_hour(connection: Connection, room_row: int, number: int) -> Hour | None:
+    packed = execute(connection, _PACKED, room_row, number).first()
+    if packed is None:
+        return None
+    return unpack_hour(Packed(*packed), _read_pings(connection, room_row, number))
+
+
+_PACKED = "SELECT hot, cold FROM hour WHERE room = ? AND hour = ? AND cold IS NOT NULL"
+
+
+def _read_pings(connection: Connection, room_row: int, number: int) -> Pings:
+    bounds = (number * HOUR_MS, (number + 1) * HOUR_MS)
+    return Pings(*fetch_integers(connection, _PINGS, 6, room_row, *bounds))
+
+
+def _read_open_hours(
+    connection: Connection, room_row: int, first: int, after: int
+) -> dict[int, Hour]:
+    """Return the hours in [first, after) that have rows, in order."""
+    bounds = (room_row, first * HOUR_MS, after * HOUR_MS)
+    # Few pings of many hours have rows: the sum keeps SQLite from beginning with the pings.
+    few = "" if after - first == 1 else " + 0"
+    samples = fetch_integers(connection, _SAMPLES.format(few), 9, *bounds)
+    missing = fetch_integers(connection, _UNANSWERED.format(few), 3, *bounds)
+    return {
+        number: _gather_rows(connection, room_row, number, samples, missing)
+        for number in np.union1d(samples[0], missing[0]).tolist()
+    }
+
+
+def _gather_rows(
+    connection: Connection, room_row: int, number: int, samples: Integers, missing: Integers
+) -> Hour:
+    rows = Samples(*samples[1:, samples[0] == number])
+    expected = Unanswered(*missing[1:, missing[0] == number])
+    pings = _read_pings(connection, room_row, number)
+    is_used = np.isin(pings.id, np.concatenate([rows.ping, expected.ping]))
+    return Hour(Pings(*(column[is_used] for column in pings)), rows, expected)
+
+
+def open_hours(connection: Connection, hours: Iterable[journal.Hour]) -> None:
+    """Make rows of those hours (room row, hour) that are closed, so that they can be changed.
+
+    Not of those whose single samples are dropped (see `retention`): these stay as they are.
+    """
+    for room_row, number in hours:
+        rows = _read_closed_hour(connection, room_row, number)
+        if rows is not None:
+            _insert_rows(connection, rows)
+            execute(connection, "DELETE FROM hour WHERE room = ? AND hour = ?", room_row, number)
+
+
+def _insert_rows(connection: Connection, rows: Hour) -> None:
+    columns = [column.tolist() for column in rows.samples]
+    for name in ("round_trip_ms", "event_hash"):
+        place = Samples._fields.index(name)
+        columns[place] = [None if value == NONE else value for value in columns[place]]
+    insert_rows(connection, sample, Samples._fields, list(zip(*columns, strict=True)))
+    missing = [column.tolist() for column in rows.unanswered]
+    insert_rows(connection, unanswered, Unanswered._fields, list(zip(*missing, strict=True)))
+
+
+def find_event_hashes(
+    connection: Connection, rooms: Collection[int], hashes: Sequence[int]
+) -> set[journal.Hour]:
+    """Return the closed hours of rooms (rows) that have a pong of one of these event hashes."""
+    packed = (
+        select(hour.c.room, hour.c.hour, hour.c.cold)
+        .where(hour.c.room.in_(rooms), hour.c.cold.is_not(None))
+        .order_by(hour.c.hour.desc())
+    )
+    found: set[journal.Hour] = set()
+    missing = np.array(hashes)
+    with connection.execute(packed.execution_options(yield_per=64)) as rows:
+        for room_row, number, cold in rows:
+            is_here = np.isin(missing, read_event_hashes(cold))
+            if is_here.any():
+                found.add((room_row, number))
+                missing = missing[~is_here]
+                if not len(missing):
+                    break
+    return found
+
+
+def close_hours(engine: Engine, now_ts: int) -> int:
+    """Close all hours that can be closed; return how many."""
+    closed = 0
+    while stored := store_closing(engine, prepare_closing(engine, now_ts)):
+        closed += stored
+    return closed
+
+
+def prepare_closing(engine: Engine, now_ts: int, limit: int = CLOSED_AT_ONCE) -> Closing:
+    """Pack hours whose last pong has come or is lost; this only reads, and nobody waits for it."""
+    before = (now_ts - PONG_TIMEOUT_MS) // HOUR_MS
+    with read_snapshot(engine) as connection:
+        version = journal.read_version(connection)
+        past = sorted(key for key in _list_open_hours(connection) if key[1] < before)[:limit]
+        return Closing(version, [_pack_open_hour(connection, *key) for key in past])
+
+
+def _pack_open_hour(connection: Connection, room_row: int, number: int) -> ClosingHour:
+    rows = _read_open_hours(connection, room_row, number, number + 1)[number]
+    packed = pack_hour(rows)
+    origin_ts = find_origin_ts(rows)
+    first_ts, last_ts = (
+        (int(origin_ts.min()), int(origin_ts.max())) if len(origin_ts) else (number * HOUR_MS,) * 2
+    )
+    return ClosingHour(room_row, number, len(origin_ts), first_ts, last_ts, *packed)
+
+
+def store_closing(engine: Engine, closing: Closing) -> int:
+    """Store those hours that have not changed since they were packed; return how many.
+
+    A short write, for the one writer.
+    """
+    if not closing.hours:
+        return 0
+    with engine.begin() as connection:
+        changed = journal.read_changed_hours(connection, closing.version)
+        if changed is None:
+            return 0
+        hours = [one for one in closing.hours if (one.room, one.hour) not in changed]
+        if hours:
+            connection.execute(insert(hour), [one._asdict() for one in hours])
+        newest = 0
+        for one in hours:
+            bounds = (one.room, one.hour * HOUR_MS, (one.hour + 1) * HOUR_MS)
+            newest = max(newest, execute(connection, _NEWEST, *bounds).scalar_one() or 0)
+            for table in (sample, unanswered):
+                execute(connection, f"DELETE FROM {table.name} WHERE {_OF_HOUR}", *bounds)  # noqa: S608
+        journal.prune(connection, newest)
+    return len(hours)
+
+
+_NEWEST = f"SELECT max(version) FROM sample WHERE {_OF_HOUR}"  # noqa: S608
+
+
+def count_samples(connection: Connection) -> dict[int, int]:
+    """Return how many samples each room (row) has, of those that have any."""
+    packed = select(hour.c.room, func.sum(hour.c.samples)).group_by(hour.c.room)
+    counts = {room: int(samples) for room, samples in connection.execute(packed)}
+    opened = "SELECT room, count(*) FROM sample JOIN ping ON ping.id = sample.ping GROUP BY room"
+    for room, samples in execute(connection, opened):
+        counts[room] = counts.get(room, 0) + samples
+    return counts
+
+
+def find_first_open_hour(connection: Connection, room_row: int) -> int | None:
+    """Return the first hour of a room that is open, or None."""
+    opened = (number for room, number in _list_open_hours(connection) if room == room_row)
+    return min(opened, default=None)
+
+
+def find_last_pong(connection: Connection, room_row: int) -> int | None:
+    """Return when the last pong of a room was seen, or None if none was."""
+    opened = """
+    SELECT max(seen_ts + delay_ms) FROM sample JOIN ping ON ping.id = sample.ping
+    WHERE ping.room + 0 = ?
+    """
+    packed = select(hour.c.hot).where(hour.c.room == room_row, hour.c.samples > 0)
+    # The last pong of an hour may have come after that of the next.
+    latest = connection.scalars(packed.order_by(hour.c.hour.desc()).limit(2)).all()
+    times = [execute(connection, opened, room_row).scalar_one(), *map(read_last_seen_ts, latest)]
+    return max((ts for ts in times if ts is not None), default=None)

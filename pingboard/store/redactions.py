@@ -1,0 +1,89 @@
+"""Redactions: a pong that is taken back loses its sample, and never comes again.
+
+Only the hash of its event says which one it is, and no index leads from there to a closed hour. So
+it is looked for read-only, the newest hours first, before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from pingboard.store.engine import read_snapshot
+from pingboard.store.hours import find_event_hashes
+from pingboard.store.lookups import PING_FIELDS, StoredPing, chunks, hash_event_id, mark, read_rooms
+from pingboard.store.schema import redacted, withdrawn
+from pingboard.store.sql import execute, insert_rows
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from pingboard.store.changes import Changes
+    from pingboard.store.journal import Hour
+
+
+def find_hours(engine: Engine, events: Sequence[tuple[str, str]]) -> set[Hour]:
+    """Return the closed hours that have one of these pongs, (room ID, event ID); only reads."""
+    found: set[Hour] = set()
+    if events:
+        with read_snapshot(engine) as connection:
+            rooms = read_rooms(connection)
+            for room_id in {room_id for room_id, _ in events}:
+                hashes = [hash_event_id(event) for of_room, event in events if of_room == room_id]
+                found |= find_event_hashes(connection, rooms.lineage(room_id), hashes)
+    return found
+
+
+def redact(
+    connection: Connection,
+    changes: Changes,
+    room_row: int,
+    lineage: Collection[int],
+    event_ids: Sequence[str],
+) -> None:
+    """Take pongs of a room back. The closed hours that have one of them are open already."""
+    hashes = [hash_event_id(event_id) for event_id in event_ids]
+    rows = [(room_row, event_hash) for event_hash in hashes]
+    insert_rows(connection, redacted, ("room", "event_hash"), rows)
+    rooms = mark(len(lineage))
+    for some in chunks(event_ids):
+        sql = f"DELETE FROM pending WHERE room IN {rooms} AND event IN {mark(len(some))}"  # noqa: S608
+        execute(connection, sql, *lineage, *some)
+    withdraw(connection, changes, lineage, hashes)
+
+
+def withdraw(
+    connection: Connection, changes: Changes, lineage: Collection[int], hashes: Sequence[int]
+) -> None:
+    """Delete the samples of open hours whose pongs have these event hashes, and keep them away."""
+    sql = f"""
+    SELECT pong_server, {PING_FIELDS} FROM sample JOIN ping ON ping.id = sample.ping
+    WHERE ping.room IN {mark(len(lineage))} AND event_hash IN """  # noqa: S608
+    for some in chunks(hashes):
+        samples = execute(connection, sql + mark(len(some)), *lineage, *some).all()
+        keys = [(StoredPing(*row[1:]), row[0]) for row in samples]
+        withdrawals = [(stored.id, server) for stored, server in keys]
+        insert_rows(connection, withdrawn, ("ping", "pong_server"), withdrawals)
+        changes.delete_samples(keys)
+
+
+def find_redacted(
+    connection: Connection, lineage: Collection[int], hashes: Iterable[int]
+) -> set[int]:
+    """Return those hashes whose pong was taken back, in any room of a lineage."""
+    sql = f"SELECT event_hash FROM redacted WHERE room IN {mark(len(lineage))} AND event_hash IN "  # noqa: S608
+    return {
+        row[0]
+        for some in chunks(hashes)
+        for row in execute(connection, sql + mark(len(some)), *lineage, *some)
+    }
+
+
+def find_withdrawn(connection: Connection, pings: Iterable[int]) -> set[tuple[int, int]]:
+    """Return the keys (ping and pong server, rows) of the samples of pings that were taken back."""
+    sql = "SELECT ping, pong_server FROM withdrawn WHERE ping IN "
+    return {
+        (row[0], row[1])
+        for some in chunks(pings)
+        for row in execute(connection, sql + mark(len(some)), *some)
+    }

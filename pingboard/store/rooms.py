@@ -1,0 +1,97 @@
+"""Reads: which rooms there are, what they were upgraded from, and how much was heard in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import func, select
+
+from pingboard.columns.blocks import HOUR_MS
+from pingboard.lineage import Rooms
+from pingboard.model import Room, from_ts
+from pingboard.store import lookups
+from pingboard.store.engine import read_snapshot
+from pingboard.store.hours import count_samples, find_last_pong
+from pingboard.store.schema import hour, ping, room
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+
+class RoomStatus(NamedTuple):
+    """Whether a room can be measured in, and where it came from."""
+
+    state: str | None
+    """model.RoomState; None where it was never joined, as after an import"""
+    predecessor: str | None
+    """the ID of the room that was upgraded to this one"""
+
+
+def read_rooms(engine: Engine) -> Rooms:
+    """Return every room, as of now."""
+    with engine.connect() as connection:
+        return lookups.read_rooms(connection)
+
+
+def read_lineage(engine: Engine, room_id: str) -> list[int]:
+    """Return the rows of a room and of all that it was upgraded from or to; [] if unknown."""
+    return list(read_rooms(engine).lineage(room_id))
+
+
+def read_lineage_ids(engine: Engine, room_id: str) -> list[str]:
+    """Return the IDs of a room and of all that it was upgraded from or to."""
+    ids = select(room.c.room_id).where(room.c.id.in_(read_lineage(engine, room_id)))
+    with engine.connect() as connection:
+        return list(connection.scalars(ids))
+
+
+def read_room_ids(engine: Engine) -> set[str]:
+    """Return the ID of every room that was ever joined or imported."""
+    with engine.connect() as connection:
+        return set(connection.scalars(select(room.c.room_id)))
+
+
+def read_alias(engine: Engine, room_id: str) -> str | None:
+    """Return the alias by which the operator configured a room."""
+    with engine.connect() as connection:
+        return connection.scalar(select(room.c.alias).where(room.c.room_id == room_id))
+
+
+def read_room_names(engine: Engine) -> list[tuple[str, str | None]]:
+    """Return ID and alias of every room, the one with the latest ping first."""
+    # A subquery a room, because each is one step in an index.
+    last_ts = select(func.max(ping.c.seen_ts)).where(ping.c.room == room.c.id).scalar_subquery()
+    last_hour = select(func.max(hour.c.hour)).where(hour.c.room == room.c.id).scalar_subquery()
+    rows = select(room.c.room_id, room.c.alias, room.c.id, last_ts, last_hour)
+    with engine.connect() as connection:
+        # The pings of old hours are dropped.
+        latest = [
+            (-max(ts or 0, (number or 0) * HOUR_MS), id_, room_id, alias)
+            for room_id, alias, id_, ts, number in connection.execute(rows)
+        ]
+    return [(room_id, alias) for _, _, room_id, alias in sorted(latest)]
+
+
+def list_rooms(engine: Engine) -> list[Room]:
+    """Return every room with its samples counted, in the order of `read_room_names`."""
+    with read_snapshot(engine) as connection:
+        counts = count_samples(connection)
+        ids = connection.execute(select(room.c.id, room.c.room_id))
+        rows = {room_id: row for row, room_id in ids}
+        last = {room_id: find_last_pong(connection, row) for room_id, row in rows.items()}
+    return [
+        Room(room_id, alias, counts.get(rows[room_id], 0), None if ts is None else from_ts(ts))
+        for room_id, alias in read_room_names(engine)
+        if room_id in rows
+        for ts in [last[room_id]]
+    ]
+
+
+def read_room_states(engine: Engine) -> dict[str, RoomStatus]:
+    """Return the status of every room, by its ID."""
+    before = room.alias()
+    rows = select(room.c.room_id, room.c.state, before.c.room_id).outerjoin_from(
+        room, before, room.c.predecessor == before.c.id
+    )
+    with engine.connect() as connection:
+        return {room_id: RoomStatus(*status) for room_id, *status in connection.execute(rows)}

@@ -1,0 +1,112 @@
+"""Room upgrades: what was stored of one event under two IDs of a room becomes one.
+
+An import may name a room by its newest ID and a worker by an older one, before anybody knows that
+the two are one room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pingboard.columns.blocks import HOUR_MS
+from pingboard.store.changes import Changes
+from pingboard.store.estimates import move_samples
+from pingboard.store.hours import find_event_hashes
+from pingboard.store.lookups import (
+    PING_FIELDS,
+    StoredPing,
+    find_dropped,
+    mark,
+    read_kept_from,
+    read_rooms,
+)
+from pingboard.store.redactions import withdraw
+from pingboard.store.sql import execute
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_MOVE = """
+UPDATE {0} SET ping = ? WHERE ping = ? AND pong_server NOT IN
+(SELECT pong_server FROM {0} WHERE ping = ?)
+"""
+_TAKE_TIMES = """
+UPDATE ping SET (server, origin_server_ts, seen_ts, vantage, sent_ts, is_estimated) =
+(SELECT server, origin_server_ts, seen_ts, vantage, sent_ts, is_estimated FROM ping WHERE id = ?)
+WHERE id = ?
+"""
+_DELETE_WITHDRAWN = """
+DELETE FROM {0} WHERE ping = ? AND pong_server IN
+(SELECT pong_server FROM withdrawn WHERE ping = ?)
+"""
+
+
+def merge_lineage(connection: Connection, room_id: str) -> None:
+    """Merge the pings that a room's lineage has twice; what was heard stays, once."""
+    lineage = read_rooms(connection).lineage(room_id)
+    if len(lineage) < 2:
+        return
+    changes = Changes(connection)
+    _delete_dropped(connection, changes, lineage)
+    rooms = mark(len(lineage))
+    doubled = f"""
+    SELECT {PING_FIELDS} FROM ping WHERE room IN {rooms} AND event IN
+    (SELECT event FROM ping WHERE room IN {rooms} GROUP BY event HAVING count(*) > 1)
+    ORDER BY id
+    """  # noqa: S608
+    events: dict[str, list[StoredPing]] = {}
+    for row in execute(connection, doubled, *lineage, *lineage).all():
+        stored = StoredPing(*row)
+        events.setdefault(stored.event_id, []).append(stored)
+    for pings in events.values():
+        changes.touch((one.room, one.seen_ts // HOUR_MS) for one in pings)
+        kept = pings[0]
+        for other in pings[1:]:
+            kept = _merge(connection, changes, kept, other)
+    _redact_again(connection, changes, lineage)
+    changes.finish()
+
+
+def _merge(
+    connection: Connection, changes: Changes, kept: StoredPing, other: StoredPing
+) -> StoredPing:
+    """Give all that belongs to a ping to the one that was stored first, and its times if better."""
+    if kept.is_estimated and not other.is_estimated:
+        execute(connection, _TAKE_TIMES, other.id, kept.id)
+        seen = other._replace(id=kept.id, room=kept.room)
+        move_samples(connection, kept, seen)
+        kept = seen._replace(room=other.room)
+    move_samples(connection, other, kept)
+    for table in ("unanswered", "withdrawn"):
+        execute(connection, _MOVE.format(table), kept.id, other.id, kept.id)
+        execute(connection, f"DELETE FROM {table} WHERE ping = ?", other.id)  # noqa: S608
+    execute(connection, "DELETE FROM ping WHERE id = ?", other.id)
+    execute(connection, "UPDATE ping SET room = ? WHERE id = ?", kept.room, kept.id)
+    for table in ("sample", "unanswered"):
+        execute(connection, _DELETE_WITHDRAWN.format(table), kept.id, kept.id)
+    changes.settle([kept])
+    return kept
+
+
+def _delete_dropped(connection: Connection, changes: Changes, lineage: Sequence[int]) -> None:
+    """Delete the pings whose single samples another room of the lineage has dropped."""
+    if not read_kept_from(connection):
+        return
+    sql = f"SELECT {PING_FIELDS} FROM ping WHERE room IN {mark(len(lineage))}"  # noqa: S608
+    pings = {row[2]: StoredPing(*row) for row in execute(connection, sql, *lineage)}
+    for event_id in find_dropped(connection, lineage, pings):
+        stored = pings[event_id]
+        changes.touch([(stored.room, stored.seen_ts // HOUR_MS)])
+        for table in ("sample", "unanswered", "withdrawn"):
+            execute(connection, f"DELETE FROM {table} WHERE ping = ?", stored.id)  # noqa: S608
+        execute(connection, "DELETE FROM ping WHERE id = ?", stored.id)
+
+
+def _redact_again(connection: Connection, changes: Changes, lineage: Sequence[int]) -> None:
+    """Take back the pongs that were redacted in another room of the lineage."""
+    sql = f"SELECT event_hash FROM redacted WHERE room IN {mark(len(lineage))}"  # noqa: S608
+    hashes = [row[0] for row in execute(connection, sql, *lineage)]
+    if hashes:
+        changes.open(find_event_hashes(connection, lineage, hashes))
+        withdraw(connection, changes, lineage, hashes)

@@ -1,0 +1,133 @@
+"""Open and closed hours, on SQLite and on PostgreSQL: nobody can tell one from the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import Table, func, select
+
+from pingboard.columns.blocks import HOUR_MS
+from pingboard.model import Batch, Sample
+from pingboard.store import schema
+from pingboard.store.engine import Engine, read_snapshot
+from pingboard.store.hours import (
+    close_hours,
+    count_samples,
+    find_last_pong,
+    prepare_closing,
+    read_hours,
+    store_closing,
+)
+from pingboard.store.ingest import Ingest
+from tests.samples import ROOM, START_TS, make_ping, make_pong, make_sample
+
+NOW_TS = START_TS + 10 * HOUR_MS
+SILENT = (make_ping(5000, vantage="main"), ["silent.example"])
+
+
+def record(engine: Engine, samples: Sequence[Sample], **parts: Any) -> None:
+    Ingest(engine, "test").record(Batch(samples=samples, **parts))
+
+
+def make_samples() -> list[Sample]:
+    """A pong to each of 31 pings in eight hours, half of the pings ours."""
+    return [
+        make_sample(number, round_trip_ms=None if number % 2 else number)
+        for number in range(1, 30_000, 997)
+    ]
+
+
+def make_late() -> Sample:
+    ping = make_ping(5000, "three.example", event_id="$late")
+    return replace(make_sample(), ping=ping, pong=make_pong(ping))
+
+
+def read(engine: Engine) -> Any:
+    """All that boards get, how much there is of it, and when the last pong was."""
+    with read_snapshot(engine) as connection:
+        blocks = read_hours(connection, 1, START_TS // HOUR_MS - 1, NOW_TS // HOUR_MS + 1)
+        listed = {
+            hour: [[column.tolist() for column in rows] for rows in block]
+            for hour, block in blocks.items()
+        }
+        return listed, count_samples(connection), find_last_pong(connection, 1)
+
+
+def count(engine: Engine, table: Table) -> int:
+    with engine.connect() as connection:
+        return int(connection.scalar(select(func.count()).select_from(table)) or 0)
+
+
+def test_past_hours_are_closed_once_and_read_the_same(engine: Engine) -> None:
+    record(engine, make_samples(), expected=[SILENT])
+    before = read(engine)
+    assert close_hours(engine, NOW_TS) == 9
+    assert (count(engine, schema.sample), count(engine, schema.unanswered)) == (0, 0)
+    assert count(engine, schema.hour) == 9
+    assert read(engine) == before
+    assert close_hours(engine, NOW_TS) == 0
+
+
+def test_an_hour_is_closed_ten_minutes_after_its_end(engine: Engine) -> None:
+    record(engine, [make_sample(1)])
+    last_moment = (START_TS // HOUR_MS + 1) * HOUR_MS + 599_999
+    assert close_hours(engine, last_moment) == 0
+    assert close_hours(engine, last_moment + 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("batch", "samples"),
+    [
+        (Batch(samples=[make_late()]), 32),
+        (Batch(redacted=[(ROOM, make_sample(1).pong.event_id)]), 30),
+        (Batch(expected=[(make_sample(998).ping, ["four.example"])]), 31),
+        (Batch(voided=[SILENT[0]]), 31),
+    ],
+    ids=["late pong", "redaction", "expected", "void"],
+)
+def test_what_changes_is_opened_and_closed_again(
+    engine: Engine, batch: Batch, samples: int
+) -> None:
+    record(engine, make_samples(), expected=[SILENT])
+    ingest = Ingest(engine, "test")
+    close_hours(engine, NOW_TS)
+    before = read(engine)
+    ingest.record(batch)
+    opened = read(engine)
+    assert opened != before
+    assert opened[1] == {1: samples}
+    assert count(engine, schema.hour) == 8
+    assert close_hours(engine, NOW_TS) == 1
+    assert read(engine) == opened
+
+
+def test_an_hour_that_changes_while_it_is_packed_is_packed_again(engine: Engine) -> None:
+    record(engine, [make_sample(number) for number in (1, 5000, 9000)])
+    closing = prepare_closing(engine, NOW_TS)
+    record(engine, [make_late()])
+    after = read(engine)
+    assert len(closing.hours) == 3
+    assert store_closing(engine, closing) == 2
+    assert read(engine) == after
+    assert close_hours(engine, NOW_TS) == 1
+    assert read(engine) == after
+
+
+def test_an_hour_that_lost_all_it_had_is_gone(engine: Engine) -> None:
+    sample = make_sample(1)
+    record(engine, [sample])
+    close_hours(engine, NOW_TS)
+    Ingest(engine, "test").record(Batch(redacted=[(ROOM, sample.pong.event_id)]))
+    assert read(engine) == ({}, {}, None)
+    assert close_hours(engine, NOW_TS) == 0
+
+
+def test_packing_only_reads_so_that_writing_goes_on(engine: Engine) -> None:
+    record(engine, [make_sample(1)])
+    with read_snapshot(engine) as connection:
+        before = list(read_hours(connection, 1, 0, NOW_TS // HOUR_MS))
+        record(engine, [make_sample(3000)])
+        assert list(read_hours(connection, 1, 0, NOW_TS // HOUR_MS)) == before

@@ -1,0 +1,131 @@
+"""An hour as bytes: what boards need comes out as it is, and single samples come out whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pingboard.columns.blocks import NO_OFFSET
+from pingboard.store.packing import (
+    NO_ROWS,
+    NONE,
+    Hour,
+    Pings,
+    Samples,
+    Unanswered,
+    find_origin_ts,
+    find_seen_ts,
+    pack_hour,
+    read_event_hashes,
+    read_last_seen_ts,
+    unpack_block,
+    unpack_hour,
+)
+from tests.samples import START_TS
+
+latency = st.integers(-5, 300) | st.sampled_from([9, 10, 600_000, 600_001, 2**31 - 1, -(2**31)])
+clock_error = st.integers(-300, 300) | st.integers(-(2**50), 2**50)
+server = st.integers(1, 5) | st.sampled_from([255, 256, 70_000, 2**31 - 1])
+
+
+@st.composite
+def hours(draw: st.DrawFn) -> Hour:
+    ids = draw(st.lists(st.integers(1, 30) | st.integers(1, 2**40), unique=True, max_size=4))
+    pings = []
+    for row in ids:
+        seen_ts = START_TS + draw(st.integers(0, 3_600_000))
+        origin_ts = seen_ts + draw(clock_error)
+        is_ours = draw(st.integers(0, 1))
+        has_sent = is_ours and draw(st.booleans())
+        sent_ts = seen_ts - draw(st.integers(0, 900)) if has_sent else NONE
+        pings.append((row, draw(server), seen_ts, origin_ts, sent_ts, is_ours))
+    samples, missing = [], []
+    for row, *_, is_ours in pings:
+        for pong_server in draw(st.lists(server, unique=True, max_size=5)):
+            if draw(st.integers(0, 4)) == 0:
+                missing.append((row, pong_server))
+                continue
+            round_trip_ms = draw(st.integers(NONE, 900)) if is_ours else NONE
+            delay_ms = draw(st.integers(-600_000, 600_000) | st.integers(0, 300))
+            event_hash = draw(st.just(NONE) | st.integers(0, 2**48 - 1))
+            numbers = (draw(latency), round_trip_ms, delay_ms, draw(clock_error))
+            samples.append((row, pong_server, *numbers, draw(st.integers(0, 2)), event_hash))
+    return Hour(
+        Pings(*columns(pings, 6)), Samples(*columns(samples, 8)), Unanswered(*columns(missing, 2))
+    )
+
+
+def columns(rows: Sequence[tuple[int, ...]], width: int) -> Any:
+    return np.array(rows, np.int64).reshape(-1, width).T
+
+
+def listed(rows: Any) -> list[tuple[int, ...]]:
+    return sorted(zip(*(column.tolist() for column in rows), strict=True))
+
+
+@given(hours())
+def test_single_samples_come_out_whole(hour: Hour) -> None:
+    again = unpack_hour(pack_hour(hour), hour.pings)
+    assert [listed(rows) for rows in again] == [listed(rows) for rows in hour]
+
+
+@given(hours())
+def test_boards_get_what_the_rows_say(hour: Hour) -> None:
+    block = unpack_block(pack_hour(hour).hot)
+    pings = {row[0]: row for row in listed(hour.pings)}
+    claims, answers = [], []
+    for row, server_row, one_way_ms, round_trip_ms, delay_ms, lag_ms, _, _ in listed(hour.samples):
+        _, ping_server, pinged_ts, origin_ts, sent_ts, is_ours = pings[row]
+        seen_ts = pinged_ts + delay_ms
+        if 10 <= one_way_ms <= 600_000:
+            claims.append((seen_ts, ping_server, server_row, one_way_ms))
+        if is_ours:
+            offset_ms = origin_ts + one_way_ms - sent_ts - lag_ms
+            offset_ms = NO_OFFSET if sent_ts == NONE else offset_ms
+            answers.append((pinged_ts, seen_ts, server_row, round_trip_ms, offset_ms))
+    losses = [(pings[row][2], server_row) for row, server_row in listed(hour.unanswered)]
+    assert listed(block.claims) == sorted(claims)
+    assert listed(block.answers) == sorted(answers)
+    assert listed(block.losses) == sorted(losses)
+    for rows in block:
+        assert rows.seen_ts.tolist() == sorted(rows.seen_ts.tolist())
+
+
+@given(hours())
+def test_what_is_found_without_unpacking_is_true(hour: Hour) -> None:
+    packed = pack_hour(hour)
+    hashes = hour.samples.event_hash
+    assert sorted(read_event_hashes(packed.cold)) == sorted(hashes[hashes != NONE])
+    assert read_last_seen_ts(packed.hot) == max(find_seen_ts(hour).tolist(), default=None)
+    assert len(find_origin_ts(hour)) == len(hashes)
+
+
+def test_an_hour_without_anything_is_packed_too() -> None:
+    assert listed(unpack_hour(pack_hour(NO_ROWS), NO_ROWS.pings).samples) == []
+
+
+def test_a_usual_sample_takes_few_bytes() -> None:
+    rng = np.random.default_rng(1)
+    pings, servers = 70, 88
+    seen_ts = START_TS + np.sort(rng.integers(0, 3_600_000, pings))
+    ids = np.arange(pings) + 1_000_000
+    ours = (np.arange(pings) % 2).astype(np.int64)
+    sent_ts = np.where(ours == 1, seen_ts - rng.integers(80, 160, pings), NONE)
+    ping, pong_server = np.repeat(ids, servers), np.tile(np.arange(servers) + 1, pings)
+    one_way_ms = np.minimum(rng.lognormal(6, 1.5, pings * servers), 600_000).astype(np.int64)
+    lag_ms = rng.integers(20, 90, pings * servers)
+    delay_ms = one_way_ms + lag_ms
+    round_trip_ms = np.where(
+        np.repeat(ours, servers) == 1, delay_ms + np.repeat(seen_ts - sent_ts, servers), NONE
+    )
+    hashes = rng.integers(0, 2**48, pings * servers)
+    numbers = (one_way_ms, round_trip_ms, delay_ms, lag_ms, np.zeros_like(ping), hashes)
+    samples = Samples(ping, pong_server, *numbers)
+    whose = Pings(ids, rng.integers(1, 200, pings), seen_ts, seen_ts, sent_ts, ours)
+    hot, cold = pack_hour(Hour(whose, samples, NO_ROWS.unanswered))
+    assert len(hot) < 8 * len(ping)
+    assert len(cold) < 6.2 * len(ping)
