@@ -9,12 +9,12 @@ RUN python -m venv /opt/pingboard \
 FROM python:3.13-slim
 RUN useradd --system --home-dir /data pingboard && install -d -o pingboard /data
 COPY --from=build /opt/pingboard /opt/pingboard
-ENV PATH=/opt/pingboard/bin:$PATH PINGBOARD_HOST=0.0.0.0
+ENV PATH=/opt/pingboard/bin:$PATH PINGBOARD_HOST=0.0.0.0 PINGBOARD_RUNTIME_DIR=/tmp/pingboard
 USER pingboard
 WORKDIR /data
 VOLUME /data
 EXPOSE 8080
-HEALTHCHECK --interval=30s --timeout=5s CMD ["python", "-c", \
-  "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/healthz', timeout=4)"]
+# Right for every command and port: each leaves signs of life in PINGBOARD_RUNTIME_DIR.
+HEALTHCHECK --interval=15s --timeout=10s --start-period=30s CMD ["pingboard", "health"]
 ENTRYPOINT ["pingboard"]
 CMD ["run"]

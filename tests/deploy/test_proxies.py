@@ -1,0 +1,106 @@
+"""deploy/nginx.conf and deploy/Caddyfile: the site below its prefix, and events as they come."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.web.site import ROOM, make_answers, open_store, record, serve
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def nginx(folder: Path, port: int, upstream: int) -> Iterator[None]:
+    site = (DEPLOY / "nginx.conf").read_text()
+    site = site.replace("listen 80;", f"listen 127.0.0.1:{port};")
+    site = site.replace("127.0.0.1:8080", f"127.0.0.1:{upstream}")
+    (folder / "site.conf").write_text(site)
+    paths = " ".join(
+        f"{kind}_temp_path {folder};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    main = folder / "nginx.conf"
+    main.write_text(
+        f"daemon off; pid {folder}/pid; error_log stderr; events {{}}\n"
+        f"http {{ access_log off; {paths} include {folder}/site.conf; }}\n"
+    )
+    with _running(["nginx", "-c", str(main), "-p", str(folder), "-e", "stderr"], port):
+        yield
+
+
+@contextmanager
+def caddy(folder: Path, port: int, upstream: int) -> Iterator[None]:
+    site = (DEPLOY / "Caddyfile").read_text()
+    site = site.replace("ping.example.org {", f"http://ping.example.org:{port} {{")
+    site = site.replace("127.0.0.1:8080", f"127.0.0.1:{upstream}")
+    file = folder / "Caddyfile"
+    file.write_text("{\n\tadmin off\n}\n" + site)
+    command = ["caddy", "run", "--adapter", "caddyfile", "--config", str(file)]
+    with _running(command, port):
+        yield
+
+
+@contextmanager
+def _running(command: list[str], port: int) -> Iterator[None]:
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    try:
+        _wait_for(port, process)
+        yield
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    give_up_at = time.monotonic() + 20
+    while process.poll() is None and time.monotonic() < give_up_at:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    process.terminate()
+    raise AssertionError(process.communicate()[1].decode())
+
+
+@pytest.mark.parametrize("proxy", [nginx, caddy], ids=["nginx", "caddy"])
+def test_the_site_is_below_its_prefix_and_events_come_at_once(
+    proxy: Callable[[Path, int, int], AbstractContextManager[None]], tmp_path: Path
+) -> None:
+    store = open_store(tmp_path)
+    record(store, make_answers("one.example", [400]))
+    upstream, port = free_port(), free_port()
+    with (
+        serve(store, port=upstream, root_path="/ping", public_url="https://ping.example.org"),
+        proxy(tmp_path, port, upstream),
+        httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", headers={"Host": "ping.example.org"}, timeout=20
+        ) as client,
+    ):
+        page = client.get("/ping/")
+        assert page.status_code == 200
+        for link in re.findall(r'(?:href|src)="(/[^"]*)"', page.text):
+            assert link.startswith("/ping/")
+        assert client.get("/ping/healthz").status_code == 200
+        with client.stream("GET", "/ping/api/v1/live", params={"room": ROOM}) as stream:
+            lines = stream.iter_lines()
+            next(lines)  # the opening comes before anything happens: it is not held back
+            record(store, make_answers("two.example", [500], first=5))
+            assert any("two.example" in line for line in lines)
+    store.dispose()
