@@ -38,11 +38,11 @@ lint: $(READY) ## ruff, mypy --strict and the import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-format: $(READY) ## let ruff format the code and mend what it can
+format: $(READY) ## let ruff format the code and fix what it can
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-openapi: $(READY) ## write openapi.json anew, after a change of the interface that is meant
+openapi: $(READY) ## rewrite openapi.json, after an intended change of the interface
 	$(BIN)/python -c 'from pingboard.web.app import describe; print(describe(), end="")' > openapi.json
 
 strings: $(READY) ## bring the catalogue of strings in step with the pages; then translate
@@ -50,7 +50,7 @@ strings: $(READY) ## bring the catalogue of strings in step with the pages; then
 	$(BIN)/pybabel -q update -l de -i $(LOCALE)/messages.pot -o $(LOCALE)/de.po -w 100 \
 	  --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
 
-screenshots: $(READY) ## take the pictures of the pages in docs/screenshots anew
+screenshots: $(READY) ## retake the pictures of the pages in docs/screenshots
 	$(BIN)/python -m tests.browser.screenshots
 
 bench: $(READY) ## measure, as pairs within one run

@@ -10,7 +10,7 @@
 
 Exit codes: 0 ended as asked, 2 a setting or an argument is wrong, 3 another worker writes to the
 database, 4 the homeserver turns the account away, 1 anything else. What may pass is waited for.
-What a user can mend is one line on stderr, never a traceback.
+What a user can fix is one line on stderr, never a traceback.
 """
 
 from __future__ import annotations

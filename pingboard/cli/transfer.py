@@ -115,6 +115,10 @@ def _import(form: str, source: str, rejected: Path | None) -> None:
             raise ConfigurationError(f"{source}: {error}{kept}") from error
     say(f"imported {importer.imported:,} samples; {importer.known:,} were there already")
     refusals.report()
+    if importer.imported and form == "pingstat":
+        say("pingstat has one-way times only, so they are on the boards delivery and reception:")
+        say("  pingboard serve                  shows them on a page")
+        say("  pingboard table --window 365d    prints a table")
 
 
 def _add_all(importer: Importer, rows: Iterator[Read], refusals: Refusals) -> None:

@@ -115,7 +115,7 @@ async def _ask(
             "description": "Events: `pong` (a sample, as in /api/v1/samples; its `id` is to resume "
             "from), `rank` (a homeserver moved on a board of the default window; `rank` is null "
             "where it left it, `previous_rank` where it is new), `reset` (the last event seen is "
-            "too long ago: read what you need anew). A comment at least every 15 s.",
+            "too long ago: read what you need again). A comment at least every 15 s.",
             "content": {"text/event-stream": {"example": EXAMPLE}},
         },
         **errors.TOO_BUSY_RESPONSE,

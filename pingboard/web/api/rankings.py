@@ -14,7 +14,7 @@ from pingboard.ranking.boards import get_rule
 from pingboard.render import csv, markdown
 from pingboard.web import errors
 from pingboard.web.api.paging import cut_page
-from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.dependencies import GivenAll, GivenBoards, Now
 from pingboard.web.detail_parameters import RankingsQuery
 from pingboard.web.negotiation import choose_media_type
 from pingboard.web.parameters import BoardQuery, TableQuery
@@ -79,6 +79,7 @@ class RankedHomeserver(BaseModel):
 EXAMPLE: JsonDict = {
     "generated_at": "2026-10-12T00:00:00.000Z",
     "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
+    "vantage": "main",
     "board": "response",
     "number": "round_trip",
     "unit": "ms",
@@ -134,6 +135,7 @@ class Rankings(Answer):
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
+    vantage: str = Field(description="The name of the place that our own pings are sent from.")
     board: BoardName
     number: Literal["round_trip", "one_way"] = Field(
         description="What is ranked: `round_trip`, from our send to the pong's arrival, by our own "
@@ -154,11 +156,13 @@ class Rankings(Answer):
         query: BoardQuery,
         page: Sequence[Standing],
         cursor: str | None,
+        vantage: str,
     ) -> Rankings:
         """A board as the API shows it."""
         return cls(
             generated_at=board.generated_at,
             room=RoomName(id=board.room_id, alias=board.room_alias),
+            vantage=vantage,
             board=board.name,
             number=get_rule(board.name).latency.value,
             window=Interval.of(board.window),
@@ -205,7 +209,7 @@ CSV_CONTENT: dict[str, Any] = {
 def get_rankings(
     request: Request,
     response: Response,
-    boards: GivenBoards,
+    given: GivenAll,
     now: Now,
     query: Annotated[RankingsQuery, Query()],
 ) -> Rankings | Response:
@@ -217,7 +221,7 @@ def get_rankings(
     form = choose_media_type(
         request.headers.get("accept", ""), [JSON, *MARKDOWN_CONTENT, *CSV_CONTENT]
     )
-    board = query.model_copy(update={"limit": None}).ask(boards, now)
+    board = query.model_copy(update={"limit": None}).ask(given.boards, now)
     response.headers["Vary"] = "Accept"
     page, cursor = cut_page(
         board.standings,
@@ -231,7 +235,7 @@ def get_rankings(
         return MarkdownResponse(markdown.table(page), headers=dict(response.headers))
     if form in CSV_CONTENT:
         return CsvResponse(csv.rankings(page), headers=dict(response.headers))
-    return Rankings.of(board, query, page, cursor)
+    return Rankings.of(board, query, page, cursor, given.site.vantage)
 
 
 @router.get(

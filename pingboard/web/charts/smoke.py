@@ -69,7 +69,8 @@ def choose_step(window: Window, samples: int) -> str:
     for name in many:
         if samples >= LEAST_SAMPLES * count_buckets(window, STEPS[name]):
             return name
-    return (many or few or names)[-1]
+    # Of a span that is too short for so many buckets the finest there is.
+    return (many or few[:1] or names)[-1]
 
 
 def find_span(buckets: Sequence[Bucket], window: Window, step: timedelta) -> Window:

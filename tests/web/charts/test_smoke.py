@@ -105,3 +105,8 @@ def test_a_step_has_enough_samples_and_not_too_many_buckets() -> None:
             assert count_buckets(window, STEPS[choose_step(window, samples)]) <= MOST_BUCKETS
     week = Window(START - timedelta(days=7), START)
     assert [choose_step(week, samples) for samples in (10, 300, 2000)] == ["6h", "6h", "1h"]
+
+
+def test_a_span_of_minutes_has_the_finest_step() -> None:
+    minutes = Window(START - timedelta(minutes=2), START)
+    assert choose_step(minutes, 3) == "1m"
