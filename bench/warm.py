@@ -44,7 +44,7 @@ def board_and_matrix(path: Path, samples: Pongs) -> Pair:
 
     def ours() -> int:
         board = boards.board(BoardName.DELIVERY, WEEK, now=END, room=ROOM)
-        rankings = Rankings.of(board, query, board.standings, None).model_dump_json()
+        rankings = Rankings.of(board, query, board.standings, None, "main").model_dump_json()
         matrix = write_pairs(profiles.read_matrix(boards, ROOM, WEEK))
         return len(rankings) + len(matrix)
 
