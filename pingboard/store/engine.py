@@ -179,7 +179,8 @@ def read_snapshot(engine: Engine) -> Iterator[Connection]:
 def migrate(engine: Engine) -> None:
     """Bring the tables to this version's schema, in one transaction; nothing to do is fine.
 
-    Raises StoreError for a database that can't be opened or is newer than this pingboard.
+    Raises StoreError for a database that can't be opened, or that is of another make: of another
+    program, or of a pingboard with other tables.
     """
     with explained(), engine.begin() as connection:
         _wait_for_turn(connection)
@@ -189,8 +190,13 @@ def migrate(engine: Engine) -> None:
             return
         if current is not None and current not in known:
             raise StoreError(
-                f"the database has schema {current}, newer than this pingboard knows; "
-                "upgrade pingboard, or restore the backup made before the upgrade"
+                f"PINGBOARD_DATABASE_URL: the database has schema {current}, which another version "
+                f"of pingboard made (this one has {known[-1]}); use that version, or a new database"
+            )
+        if current is None and set(inspect(connection).get_table_names()) - {"alembic_version"}:
+            raise StoreError(
+                "PINGBOARD_DATABASE_URL: the database has tables of another program; "
+                "give pingboard a database of its own"
             )
         from alembic import command
         from alembic.config import Config

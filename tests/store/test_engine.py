@@ -67,11 +67,20 @@ def test_a_new_database_is_not_current(database_url: str) -> None:
     engine.dispose()
 
 
-def test_a_database_of_a_newer_pingboard_is_refused(engine: Engine) -> None:
+def test_a_database_of_another_pingboard_is_refused_in_one_line(engine: Engine) -> None:
     with engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(StoreError, match=r"schema 9999, newer .* upgrade pingboard"):
+        connection.execute(text("UPDATE alembic_version SET version_num = '0012'"))
+    with pytest.raises(StoreError, match=r"^.*0012, which another version .* 0001\).*$"):
         migrate(engine)
+
+
+def test_a_database_of_another_program_is_refused_in_one_line(database_url: str) -> None:
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE pong (room_id TEXT)"))
+    with pytest.raises(StoreError, match=r"^PINGBOARD_DATABASE_URL: .* of another program; .*$"):
+        migrate(engine)
+    engine.dispose()
 
 
 def test_a_read_only_engine_can_not_write(engine: Engine, database_url: str) -> None:
