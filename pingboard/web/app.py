@@ -40,7 +40,7 @@ from pingboard.web.cache import ByteCache
 from pingboard.web.dependencies import Given, names_of, refuse_repeated
 from pingboard.web.freshness import Freshness
 from pingboard.web.limits import Limits
-from pingboard.web.live_updates import Feed
+from pingboard.web.live_updates import LiveUpdates
 from pingboard.web.metrics import Metrics
 from pingboard.web.middleware import (
     Abandonment,
@@ -142,7 +142,7 @@ def create_app(
     sites that may show the board in a frame; `site` is what its pages say of it.
     """
     app = FastAPI(**_ABOUT, dependencies=[Depends(refuse_repeated)])
-    feed = Feed(boards, clock)
+    feed = LiveUpdates(boards, clock)
     metrics = Metrics(boards, feed, clock)
     given = Given(boards, clock, wording, configured, feed, metrics, embed_origins, site)
     dependencies.provide(app, given)

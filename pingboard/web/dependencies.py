@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
-from pingboard.web.live_updates import Feed
+from pingboard.web.live_updates import LiveUpdates
 from pingboard.web.metrics import Metrics
 from pingboard.web.pages.site import Site
 from pingboard.web.parameters import refusal
@@ -31,7 +31,7 @@ class Given:
     """of the section"""
     rooms: Sequence[str]
     """those configured, aliases or IDs"""
-    feed: Feed
+    feed: LiveUpdates
     """what is new in the database"""
     metrics: Metrics
     embed_origins: Sequence[str]
@@ -62,7 +62,7 @@ async def _given(request: Request) -> Given:
     return given
 
 
-async def _feed(request: Request) -> Feed:
+async def _feed(request: Request) -> LiveUpdates:
     given: Given = request.app.state.given
     return given.feed
 
@@ -96,7 +96,7 @@ async def refuse_repeated(request: Request) -> None:
 
 
 GivenAll = Annotated[Given, Depends(_given)]
-GivenFeed = Annotated[Feed, Depends(_feed)]
+GivenLiveUpdates = Annotated[LiveUpdates, Depends(_feed)]
 GivenBoards = Annotated[Boards, Depends(_boards)]
 Now = Annotated[datetime, Depends(_now)]
 """The time of the request, aware UTC: everything in one answer is as of then."""

@@ -3,7 +3,7 @@
 The poller asks the database, so it does not matter which process the worker is; it runs only while
 somebody listens. A pong's event ID is its number in the store's journal, the same for ever: who
 was cut off names the last one seen, and gets what came since from the database and the rest from
-here, none missed and none twice.
+here, none missed and none twice. A board is ranked once for all who listen to its room.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import contextlib
 import functools
 import itertools
 import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -37,14 +38,17 @@ if TYPE_CHECKING:
     from pingboard.boards import Boards
 
 POLL_S = 0.5
-RANKS_EVERY = 10
-"""Ranks are compared every so many polls: a board costs more than a look at the journal."""
+MIN_RANK_PAUSE_S = 1.0
+"""Changes of rank are told at most once in so long."""
 
-MOST_LISTENERS = 1000
-MOST_WAITING = 5000
+MAX_RANK_SHARE = 0.02
+"""Of a core, for comparing ranks: where boards take long, they are compared less often."""
+
+MAX_LISTENERS = 1000
+MAX_QUEUED = 5000
 """Events that wait for one slow listener; then it is cut off, and may resume."""
 
-MOST_AT_ONCE = 500
+MAX_BATCH = 500
 HEARTBEAT_S = 15.0
 """After so long without an event there is an empty batch."""
 
@@ -98,7 +102,7 @@ class _Listener:
     room_id: str
     since: float = math.inf
     """the version behind which it is told from the queue; nothing before it is set"""
-    queue: asyncio.Queue[Event | None] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
+    queue: asyncio.Queue[Event | None] = field(default_factory=lambda: asyncio.Queue(MAX_QUEUED))
     has_ended: bool = False
 
     def wants(self, event: Event | None) -> bool:
@@ -121,7 +125,7 @@ class _Listener:
                 event = await self.queue.get()
                 while event is not _END:
                     events.append(event)
-                    if self.queue.empty() or len(events) == MOST_AT_ONCE:
+                    if self.queue.empty() or len(events) == MAX_BATCH:
                         return events
                     event = self.queue.get_nowait()
                 self.has_ended = True
@@ -136,7 +140,7 @@ class _Listener:
         self.queue.put_nowait(event)
 
 
-class Feed:
+class LiveUpdates:
     """What is new in one database. Used from one event loop; `stop` from any thread."""
 
     def __init__(self, boards: Boards, clock: Callable[[], datetime]) -> None:
@@ -159,7 +163,7 @@ class Feed:
     @property
     def is_full(self) -> bool:
         """Whether nobody else can listen."""
-        return len(self._listeners) >= MOST_LISTENERS
+        return len(self._listeners) >= MAX_LISTENERS
 
     async def listen(self, room_id: str, after: int | None) -> AsyncIterator[list[Event]]:
         """A `Start`, and what is new in a room and its lineage since then, or since `after`.
@@ -215,8 +219,8 @@ class Feed:
             rows = await asyncio.to_thread(read_new, engine, after, until)
             missed = [NewPong(number, sample) for number, sample in rows]
             wanted = [event for event in missed if listener.wants(event)]
-            for start in range(0, len(wanted), MOST_AT_ONCE):
-                yield list[Event](wanted[start : start + MOST_AT_ONCE])
+            for start in range(0, len(wanted), MAX_BATCH):
+                yield list[Event](wanted[start : start + MAX_BATCH])
             if len(rows) < CHUNK_ROWS:
                 return
             after = rows[-1][0]
@@ -239,21 +243,18 @@ class Feed:
                 await call(watch.close)
 
     async def _poll_until_alone(self, watch: Watch, call: _Call) -> None:
-        ranked, polls = -1, 0
+        ranked_version, rank_at = -1, 0.0
         while self._listeners and not self._stopped:
             try:
                 version = await call(watch.version)
                 await self._tell_pongs(version, call)
-                if polls % RANKS_EVERY == 0 and ranked != version:
-                    rooms = {listener.room_id for listener in self._listeners}
-                    async with self._comparing:
-                        self._tell_all(await call(self._compare_ranks, rooms))
-                    ranked = version
+                if ranked_version != version and time.monotonic() >= rank_at:
+                    spent_s = await self._tell_ranks(call)
+                    ranked_version, rank_at = version, time.monotonic() + choose_pause(spent_s)
             except StoreError as error:  # logged once an outage by freshness
                 log.debug("can't look for new pongs", error=str(error))
             except Exception as error:  # noqa: BLE001 (a bad pass is not fatal: the next looks again)
                 log.warning("can't look for new pongs", error=str(error))
-            polls += 1
             await asyncio.sleep(POLL_S)
 
     async def _tell_pongs(self, version: int, call: _Call) -> None:
@@ -261,6 +262,17 @@ class Feed:
             rows = await call(read_new, self._boards.engine, self._version, version)
             self._tell_all(NewPong(number, one) for number, one in rows)
             self._version = rows[-1][0] if len(rows) == CHUNK_ROWS else version
+
+    async def _tell_ranks(self, call: _Call) -> float:
+        """Tell everybody who moved; return the processor time that it took, in seconds."""
+        async with self._comparing:
+            rooms = {listener.room_id for listener in self._listeners}
+            # Of a room that nobody listens to any more, what was before is forgotten.
+            self._ranks = {key: ranks for key, ranks in self._ranks.items() if key[0] in rooms}
+            begun_s = await call(time.thread_time)
+            self._tell_all(await call(self._compare_ranks, rooms))
+            spent_s: float = await call(time.thread_time) - begun_s
+            return spent_s
 
     def _tell_all(self, events: Iterable[Event | None]) -> None:
         for event in events:
@@ -281,6 +293,11 @@ class Feed:
             if before is not None:
                 changes += compare(room_id, board, before, ranks)
         return changes
+
+
+def choose_pause(spent_s: float) -> float:
+    """Return how long to wait before ranks are compared again, by what the last time took."""
+    return max(MIN_RANK_PAUSE_S, spent_s / MAX_RANK_SHARE)
 
 
 def compare(room_id: str, board: BoardName, before: Ranks, now: Ranks) -> list[NewRank]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from pingboard.boards import Boards
-    from pingboard.web.live_updates import Feed
+    from pingboard.web.live_updates import LiveUpdates
 
 MAX_HOMESERVERS = 100
 OTHER = "other"
@@ -157,7 +157,7 @@ def name_handler(scope: Scope) -> str:
 class Metrics:
     """The metrics of one app; `render` may be called from any thread."""
 
-    def __init__(self, boards: Boards, feed: Feed, clock: Callable[[], datetime]) -> None:
+    def __init__(self, boards: Boards, feed: LiveUpdates, clock: Callable[[], datetime]) -> None:
         self._boards = boards
         self._feed = feed
         self._clock = clock

@@ -22,7 +22,7 @@ from pingboard.store.journal import can_resume, prune, read_version
 from pingboard.store.rooms import read_lineage_ids
 from pingboard.store.samples import read_new
 from pingboard.store.schema import sample
-from pingboard.web import live_updates as feed
+from pingboard.web import live_updates
 from pingboard.web.api import live
 from pingboard.web.live_updates import NewRank, compare
 from tests.samples import ROOM as OTHER_ROOM
@@ -95,7 +95,7 @@ def test_whoever_has_the_headers_misses_nothing_from_then_on(
         time.sleep(1)
         return read_lineage_ids(engine, room_id)
 
-    monkeypatch.setattr(feed, "read_lineage_ids", read_slowly)
+    monkeypatch.setattr(live_updates, "read_lineage_ids", read_slowly)
     with serve(store) as client, client.stream("GET", LIVE, timeout=30) as answer:
         record(store, make_answers("one.example", [400]))
         (told,) = Stream(answer.iter_lines()).take(1)
@@ -186,7 +186,7 @@ def test_who_comes_back_too_late_is_told_so(store: Engine, last: str) -> None:
 
 
 def test_a_change_of_rank_is_told(store: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "RANKS_EVERY", 1)
+    monkeypatch.setattr(live_updates, "MIN_RANK_PAUSE_S", 0)
     record(store, make_answers("one.example", [500]))
     with serve(store) as client, follow(client) as stream:
         record(store, make_answers("two.example", range(400, 401)))  # 400 ms
@@ -207,6 +207,13 @@ def test_a_change_of_rank_is_told(store: Engine, monkeypatch: pytest.MonkeyPatch
             ("one.example", 2, 1, 500),
         ]
     ]
+
+
+@pytest.mark.parametrize(("spent_s", "pause_s"), [(0.0, 1.0), (0.02, 1.0), (0.1, 5.0)])
+def test_ranks_are_compared_at_most_once_a_second_and_seldom_where_that_takes_long(
+    spent_s: float, pause_s: float
+) -> None:
+    assert live_updates.choose_pause(spent_s) == pytest.approx(pause_s)
 
 
 def test_who_left_a_board_has_no_rank_any_more() -> None:
@@ -238,7 +245,7 @@ def test_what_can_be_refused_is_refused_before_the_stream(
         assert client.get(LIVE, params={"room": "#x:y"}).json()["type"] == "/problems/unknown-room"
         assert client.get(LIVE, params={"rom": ROOM}).status_code == 422
         assert client.head(LIVE).status_code == 200
-        monkeypatch.setattr(feed, "MOST_LISTENERS", 0)
+        monkeypatch.setattr(live_updates, "MAX_LISTENERS", 0)
         answer = client.get(LIVE)
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "30"
@@ -248,17 +255,17 @@ def test_what_can_be_refused_is_refused_before_the_stream(
 async def test_a_slow_listener_is_cut_off_and_holds_up_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "MOST_WAITING", 5)
+    monkeypatch.setattr(live_updates, "MAX_QUEUED", 5)
     engine = open_store(tmp_path)
-    news = feed.Feed(Boards(engine), lambda: NOW)
+    news = live_updates.LiveUpdates(Boards(engine), lambda: NOW)
     slow, quick = news.listen(ROOM, None), news.listen(ROOM, None)
     for listener in (slow, quick):
-        assert isinstance((await anext(listener))[0], feed.Start)
+        assert isinstance((await anext(listener))[0], live_updates.Start)
     told = 0
     for number in range(4):
         record(engine, make_answers(f"hs{number}.example", [400, 410]))
         while told < 2 * number + 2:
-            told += sum(isinstance(one, feed.NewPong) for one in await anext(quick))
+            told += sum(isinstance(one, live_updates.NewPong) for one in await anext(quick))
     with pytest.raises(StopAsyncIteration):
         await anext(slow)
     news.stop()
@@ -268,15 +275,17 @@ async def test_a_slow_listener_is_cut_off_and_holds_up_nobody(
 async def test_who_takes_long_to_be_ready_is_told_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "POLL_S", 0)  # many polls pass until the first ranks are known
+    monkeypatch.setattr(
+        live_updates, "POLL_S", 0
+    )  # many polls pass until the first ranks are known
     engine = open_store(tmp_path)
     record(engine, make_answers("old.example", range(300, 320)))
-    news = feed.Feed(Boards(engine), lambda: NOW)
+    news = live_updates.LiveUpdates(Boards(engine), lambda: NOW)
     listener = news.listen(ROOM, None)
-    assert isinstance((await anext(listener))[0], feed.Start)
+    assert isinstance((await anext(listener))[0], live_updates.Start)
     record(engine, make_answers("new.example", [400]))
     async with asyncio.timeout(30):
-        while not any(isinstance(one, feed.NewPong) for one in await anext(listener)):
+        while not any(isinstance(one, live_updates.NewPong) for one in await anext(listener)):
             pass
     news.stop()
     engine.dispose()
@@ -285,7 +294,7 @@ async def test_who_takes_long_to_be_ready_is_told_all_the_same(
 def test_where_nothing_happens_a_comment_comes(
     store: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "HEARTBEAT_S", 0.01)
+    monkeypatch.setattr(live_updates, "HEARTBEAT_S", 0.01)
     with serve(store) as client, client.stream("GET", LIVE, timeout=30) as answer:
         lines = answer.iter_lines()
         assert [next(lines) for _ in range(6)][3:] == [": ping", "", ": ping"]

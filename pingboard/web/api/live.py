@@ -18,8 +18,8 @@ from starlette.types import Message, Send
 
 from pingboard.web import errors
 from pingboard.web.api.samples import describe_sample
-from pingboard.web.dependencies import GivenBoards, GivenFeed
-from pingboard.web.live_updates import MOST_AT_ONCE, Event, NewPong, NewRank, Start
+from pingboard.web.dependencies import GivenBoards, GivenLiveUpdates
+from pingboard.web.live_updates import MAX_BATCH, Event, NewPong, NewRank, Start
 from pingboard.web.middleware import is_head
 from pingboard.web.parameters import RoomQuery
 from pingboard.web.schemas import shorten
@@ -86,7 +86,7 @@ class _Asked:
 
 async def _ask(
     boards: GivenBoards,
-    feed: GivenFeed,
+    feed: GivenLiveUpdates,
     query: Annotated[RoomQuery, Query()],
     last_event_id: Annotated[
         str | None,
@@ -122,7 +122,7 @@ async def _ask(
     },
 )
 async def follow_live(
-    request: Request, feed: GivenFeed, asked: Annotated[_Asked, Depends(_ask)]
+    request: Request, feed: GivenLiveUpdates, asked: Annotated[_Asked, Depends(_ask)]
 ) -> Response:
     """Each new pong of a room within a second, each change of rank within some seconds.
 
@@ -141,7 +141,7 @@ async def _write_all(batches: AsyncIterator[list[Event]]) -> AsyncIterator[bytes
 
 
 # One text for all who listen: FastAPI's own streams would write it anew for each.
-@functools.lru_cache(maxsize=2 * MOST_AT_ONCE)
+@functools.lru_cache(maxsize=2 * MAX_BATCH)
 def _write(event: Event) -> bytes:
     if isinstance(event, NewPong):
         data = json.dumps(describe_sample(event.sample))
