@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 MAX_CACHED_HOURS = 31 * 24 + 2
 """Of a window whose hours are kept in memory; a longer one is read as a stream each time."""
 
+MAX_HOURS = 4 * MAX_CACHED_HOURS
+"""In memory at once; those that were needed longest ago make room for others."""
+
 UNUSED_S = 3600.0
 """How long an hour stays that no window needs."""
 
@@ -55,7 +58,7 @@ class SampleCache:
         self._names: Sequence[str] = []
         self._blocks: dict[_Key, Block] = {}
         self._used_at: dict[_Key, float] = {}
-        self._swept_at = 0.0
+        self._forgot_at = 0.0
 
     @contextmanager
     def open(self, rooms: Sequence[int], start_ts: int, end_ts: int) -> Iterator[Snapshot]:
@@ -74,7 +77,7 @@ class SampleCache:
             self._follow_journal(connection)
             self._load(connection, rooms, first, after)
             keys = [(room, hour) for room in rooms for hour in range(first, after)]
-            self._sweep(keys)
+            self._forget_unused(keys)
             blocks = [block for key in keys if (block := self._blocks[key]) is not EMPTY]
             snapshot = Snapshot(blocks, self._names)
         yield snapshot
@@ -100,14 +103,18 @@ class SampleCache:
                 for hour in range(start, end):
                     self._blocks[room, hour] = blocks.get(hour, EMPTY)
 
-    def _sweep(self, used: Iterable[_Key]) -> None:
-        """Forget what no window has needed for a while."""
+    def _forget_unused(self, used: Sequence[_Key]) -> None:
+        """Forget what no window has needed for a while, and what is too much."""
         now = time.monotonic()
         self._used_at |= dict.fromkeys(used, now)
-        if now - self._swept_at < UNUSED_S / 10:
+        excess = len(self._used_at) - max(MAX_HOURS, len(used))
+        if excess <= 0 and now - self._forgot_at < UNUSED_S / 10:
             return
-        self._swept_at = now
-        for key in [key for key, at in self._used_at.items() if now - at > UNUSED_S]:
+        self._forgot_at = now
+        longest_ago_first = sorted(self._used_at, key=self._used_at.__getitem__)
+        for number, key in enumerate(longest_ago_first):
+            if number >= excess and now - self._used_at[key] <= UNUSED_S:
+                break
             del self._used_at[key]
             self._blocks.pop(key, None)
 
