@@ -24,10 +24,11 @@ Document = dict[str, Any]
 
 
 def summarise(rows: Iterable[PingstatRow]) -> Document:
-    """The document of `stats.json`, ready for `json.dumps`.
+    """Return the document of `stats.json`, ready for `json.dumps`.
 
-    `rows` are in order of first sight; their `receive_diff` is positive. The order of the keys of
-    `pings` is the ranking: by median, ties in order of first sight.
+    `rows` are in the order of (ping event ID, pong server), as bytes, in which pingstat reads them;
+    their `receive_diff` is positive. The order of the keys of `pings` is the ranking: by median,
+    ties in the order of the rows.
     """
     diffs: dict[str, dict[str, dict[str, int]]] = {}
     for row in rows:
