@@ -15,7 +15,6 @@ What a user can fix is one line on stderr, never a traceback.
 
 from __future__ import annotations
 
-import gc
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -40,10 +39,6 @@ from pingboard.model import (
 # What a command needs is imported inside it: the whole stack takes 0.4 s, `--help` needs none,
 # not even asyncio.
 
-COLLECT_AFTER = 200_000
-"""Objects, for each search for garbage among them. Imports make a hundred thousand that stay for
-ever, and the searches after every 700, as is usual, take a tenth of a command's start."""
-
 EXIT_CODES: dict[type[PingboardError], int] = {
     ConfigurationError: 2,
     LeaseError: 3,
@@ -62,7 +57,6 @@ database = typer.Typer(help="The database: upgrade, backup, check, copy.", no_ar
 
 def main() -> NoReturn:
     """Run the command line."""
-    gc.set_threshold(COLLECT_AFTER)
     simd.choose()
     try:
         app()
@@ -72,10 +66,6 @@ def main() -> NoReturn:
         for line in (str(error) if is_ours else without_user_ids(str(error))).splitlines():
             say(f"pingboard: {line}")
         sys.exit(next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)))
-    finally:
-        # All that is left goes with the process; Python would look for garbage in it first, which
-        # takes up to a fifth of a command.
-        gc.freeze()
     sys.exit(0)
 
 

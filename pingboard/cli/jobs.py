@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 from typing import TYPE_CHECKING
 
 from pingboard.cli.api_process import api_process, run_beside
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 STOP_TIMEOUT_S = 9.0
 """How long to wait for an end in order after Ctrl-C or SIGTERM."""
-
-_USUAL = gc.get_threshold()
 
 # What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
 
@@ -118,9 +115,6 @@ def until_stopped(work: Coroutine[None, None, None]) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
-    # What was imported stays; from here on memory counts, not the start.
-    gc.freeze()
-    gc.set_threshold(*_USUAL)
     try:
         asyncio.run(stoppable())
     finally:
