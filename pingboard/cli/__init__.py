@@ -69,8 +69,20 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def run() -> None:
+def _name_setting(_context: typer.Context, parameter: typer.CallbackParam, value: str) -> None:
+    """Say which setting it is that was looked for as an option."""
+    if value is not None:
+        name = f"PINGBOARD_{(parameter.name or '').upper()}"
+        raise ConfigurationError(f"--{parameter.name} is a setting: set {name}={value}")
+
+
+Host = Annotated[str | None, typer.Option(hidden=True, callback=_name_setting)]
+Port = Annotated[str | None, typer.Option(hidden=True, callback=_name_setting)]
+
+
+def run(host: Host = None, port: Port = None) -> None:
     """Run worker and API, a process each. With no account configured, on a lab of its own."""
+    del host, port  # their callback has refused them
     settings = start("run")
     jobs.until_stopped(jobs.run(settings))
 
@@ -83,9 +95,12 @@ def worker() -> None:
 
 
 def serve(
+    host: Host = None,
+    port: Port = None,
     listener_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Serve the boards of a database; needs no account."""
+    del host, port
     settings = start("serve")
     with (
         serving.open_listener(settings, listener_fd) as listener,

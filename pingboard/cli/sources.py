@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import csv
 import io
 import json
@@ -9,6 +11,7 @@ import sys
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from pingboard.model import ConfigurationError
@@ -34,8 +37,19 @@ def open_source(source: str) -> tuple[IO[bytes], int | None]:
             return answer, answer.length
         path = Path(source)
         return path.open("rb"), path.stat().st_size
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"it can't be read: {error}") from error
+    except HTTPError as error:
+        raise ConfigurationError(_describe_refusal(error)) from error
+    except (OSError, ValueError, HTTPException) as error:
+        raise ConfigurationError(f"it can't be read: {_first_line(error)}") from error
+
+
+def _describe_refusal(error: HTTPError) -> str:
+    """Return what a server says that does not have what was asked for, such as a room."""
+    detail = ""
+    with error, contextlib.suppress(OSError, ValueError, HTTPException):
+        said = json.loads(error.read(10_000))
+        detail = f": {said.get('detail') or said.get('error') or ''}" if said else ""
+    return f"it can't be read: the other side answers {error.code} {error.reason}{detail[:300]}"
 
 
 class Counted(io.RawIOBase):
@@ -64,16 +78,26 @@ def read_pingstat_rows(stream: io.BufferedReader) -> Iterator[Read]:
     """The rows of a `stats.raw.json`."""
     import ijson
 
-    if stream.peek(64).lstrip()[:1] != b"[":
+    if _peek_first(stream) != b"[":
         raise ConfigurationError("it is no list of rows; pingstat's stats.raw.json is needed")
+    is_empty = True
     try:
-        yield from map(read_pingstat, ijson.items(stream, "item", use_float=True))
+        for row in ijson.items(stream, "item", use_float=True):
+            is_empty = False
+            yield read_pingstat(row)
     except ijson.JSONError as error:
         raise ConfigurationError(f"it is no JSON: {_first_line(error)}") from error
+    if is_empty:
+        raise ConfigurationError(
+            "it has no rows; does the other side have that room, and is max_age long enough?"
+        )
 
 
 def read_ndjson_rows(stream: io.BufferedReader) -> Iterator[Read]:
     """The rows of an export as NDJSON."""
+    if (first := _peek_first(stream)) != b"{":
+        hint = "; pingstat's is imported by `pingboard import pingstat`" if first == b"[" else ""
+        raise ConfigurationError(f"its lines are no JSON objects{hint}")
     for line in stream:
         if line.strip():
             yield _read_line(line)
@@ -81,11 +105,24 @@ def read_ndjson_rows(stream: io.BufferedReader) -> Iterator[Read]:
 
 def read_csv_rows(stream: io.BufferedReader) -> Iterator[Read]:
     """The rows of an export as CSV."""
+    first = _peek_first(stream)
+    if first in (b"{", b"["):
+        command = "pingstat" if first == b"[" else "ndjson"
+        raise ConfigurationError(f"it is JSON, not CSV; try `pingboard import {command}`")
+    line = stream.peek(4096).partition(b"\n")[0]
+    delimiter = ";" if b";" in line and b"," not in line else ","
     text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
     try:
-        yield from map(read_csv, csv.DictReader(text))
+        yield from map(read_csv, csv.DictReader(text, delimiter=delimiter))
     except (csv.Error, UnicodeDecodeError) as error:
         raise ConfigurationError(f"it is no CSV: {error}") from error
+
+
+def _peek_first(stream: io.BufferedReader) -> bytes:
+    """Return the first byte that says something; a byte order mark is skipped for good."""
+    if stream.peek(3)[:3] == codecs.BOM_UTF8:
+        stream.read(3)
+    return stream.peek(4096).lstrip()[:1]
 
 
 READERS = {

@@ -60,6 +60,12 @@ def table(
         (found,) = _ask(boards, [room], names, window, limit, min_samples)
     if found.name is not names[0]:
         typer.echo(f"No samples for {names[0]}: this is {found.name}.", err=True)
+    if not found.standings:
+        typer.echo(
+            f"No samples in the last {window}: try a longer --window, "
+            "or see what is wrong with `pingboard doctor`.",
+            err=True,
+        )
     if sys.stdout.isatty():
         _draw([found])
     else:

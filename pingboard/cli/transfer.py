@@ -61,9 +61,10 @@ def export(
     ] = "ndjson",
     room: Annotated[str | None, typer.Option(help="Alias or ID; left out, all rooms.")] = None,
     since: Annotated[
-        datetime | None, typer.Option("--from", help="First time of the window, UTC.")
+        str | None,
+        typer.Option("--from", metavar="TIME", help="First time of the window."),
     ] = None,
-    to: Annotated[datetime | None, typer.Option(help="First time after it, UTC.")] = None,
+    to: Annotated[str | None, typer.Option(metavar="TIME", help="First time after it.")] = None,
     output: Annotated[Path | None, typer.Option(help="A file; left out, stdout.")] = None,
 ) -> None:
     """Write every sample as NDJSON, CSV or pingstat's JSON.
@@ -78,8 +79,8 @@ def export(
     if form not in WRITERS:
         raise ConfigurationError(f"--format {form!r} is none of {', '.join(WRITERS)}")
     window = Window(
-        since.replace(tzinfo=UTC) if since else datetime(1970, 1, 1, tzinfo=UTC),
-        to.replace(tzinfo=UTC) if to else datetime(9999, 1, 1, tzinfo=UTC),
+        _read_time("--from", since) or datetime(1970, 1, 1, tzinfo=UTC),
+        _read_time("--to", to) or datetime(9999, 1, 1, tzinfo=UTC),
     )
     with readable(settings) as boards, _written(output) as file:
         rooms = None if room is None else read_lineage(boards.engine, boards.find_room(room)[0])
@@ -87,6 +88,19 @@ def export(
         if kept_from is not None and kept_from > window.start_ts:
             say(f"samples before {from_ts(kept_from):%Y-%m-%dT%H:%MZ} are not kept any more")
         WRITERS[form](read_records(boards.engine, rooms, window), file)
+
+
+def _read_time(option: str, value: str | None) -> datetime | None:
+    """Return the instant that an option names; without an offset it is UTC."""
+    if value is None:
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ConfigurationError(
+            f"{option} {value!r} is no time; for example {option} 2026-11-24T00:00:00+01:00"
+        ) from None
 
 
 def _import(form: str, source: str, rejected: Path | None) -> None:
@@ -97,28 +111,45 @@ def _import(form: str, source: str, rejected: Path | None) -> None:
     from pingboard.store.lease import hold_lease
 
     settings = configured()
+    # Before the database is touched: most mistakes are here.
+    with _named(source):
+        stream, size = open_source(source)
     with (
+        stream,
         writable(settings) as engine,
         hold_lease(engine),
         _progress() as progress,
         Refusals(rejected) as refusals,
     ):
         importer = Importer(engine)
+        task = progress.add_task(source.rpartition("/")[2], total=size)
+        counted = Counted(stream, lambda count: progress.advance(task, count))
         try:
-            stream, size = open_source(source)
-            task = progress.add_task(source.rpartition("/")[2], total=size)
-            counted = Counted(stream, lambda count: progress.advance(task, count))
-            with stream, io.BufferedReader(cast("Any", counted), 1 << 20) as buffered, importer:
+            with (
+                _named(source, importer),
+                io.BufferedReader(cast("Any", counted), 1 << 20) as buffered,
+                importer,
+            ):
                 _add_all(importer, READERS[form](buffered), refusals)
-        except ConfigurationError as error:
-            kept = f" ({importer.imported:,} samples are imported)" if importer.imported else ""
-            raise ConfigurationError(f"{source}: {error}{kept}") from error
+        except KeyboardInterrupt:
+            say(
+                f"stopped: {importer.imported:,} samples are imported and kept; "
+                "the same command again goes on with the rest"
+            )
+            raise typer.Exit(130) from None
     say(f"imported {importer.imported:,} samples; {importer.known:,} were there already")
     refusals.report()
-    if importer.imported and form == "pingstat":
-        say("pingstat has one-way times only, so they are on the boards delivery and reception:")
-        say("  pingboard serve                  shows them on a page")
-        say("  pingboard table --window 365d    prints a table")
+
+
+@contextlib.contextmanager
+def _named(source: str, importer: Importer | None = None) -> Iterator[None]:
+    """Let an error name the source, and what was imported before it."""
+    try:
+        yield
+    except ConfigurationError as error:
+        count = importer.imported if importer is not None else 0
+        kept = f" ({count:,} samples are imported)" if count else ""
+        raise ConfigurationError(f"{source}: {error}{kept}") from error
 
 
 def _add_all(importer: Importer, rows: Iterator[Read], refusals: Refusals) -> None:

@@ -1,0 +1,164 @@
+"""What users type wrong or bring in another form: one line, exit code 2, or simply read."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pingboard.store.engine import migrate, open_engine
+from tests.cli.test_transfer import random_rows, run
+from tests.commands import environment
+from tests.web.site import ROOM, make_answers, open_store, record, serve
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path}/pingboard.db"
+    engine = open_engine(url)
+    migrate(engine)
+    engine.dispose()
+    return url
+
+
+def refuse(url: str, *arguments: str, folder: Path) -> str:
+    """The only line that a refused command says."""
+    code, stdout, stderr = run(url, *arguments, folder=folder)
+    assert (code, stdout) == (2, "")
+    [line] = stderr.splitlines()
+    return line
+
+
+def test_csv_that_is_json_and_json_that_is_csv_are_named(url: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('[{"room_id": 1}]')
+    line = refuse(url, "import", "csv", "a.json", folder=tmp_path)
+    assert line == ("pingboard: a.json: it is JSON, not CSV; try `pingboard import pingstat`")
+    (tmp_path / "a.csv").write_text("room,ping\n")
+    line = refuse(url, "import", "ndjson", "a.csv", folder=tmp_path)
+    assert line == "pingboard: a.csv: its lines are no JSON objects"
+
+
+def test_csv_with_semicolons_and_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    record(store, make_answers("one.example", [400, 500]))
+    url = f"sqlite:///{tmp_path}/pingboard.db"
+    _, exported, _ = run(url, "export", "--format", "csv", folder=tmp_path)
+    store.dispose()
+    (tmp_path / "b.csv").write_bytes("\ufeff".encode() + exported.replace(",", ";").encode())
+    code, _, stderr = run(f"sqlite:///{tmp_path}/b.db", "import", "csv", "b.csv", folder=tmp_path)
+    assert (code, stderr) == (0, "imported 2 samples; 0 were there already\n")
+
+
+def test_pingstats_json_with_a_byte_order_mark_is_read(url: str, tmp_path: Path) -> None:
+    rows = json.dumps(random_rows(1, 20))
+    (tmp_path / "a.json").write_text("\ufeff" + rows, encoding="utf-8")
+    code, _, stderr = run(url, "import", "pingstat", "a.json", folder=tmp_path)
+    assert code == 0
+    assert stderr.startswith("imported ")
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("none.json", "No such file"),
+        ("http://a host.example/x", "URL can't contain control characters"),
+        ("http://127.0.0.1:1/x", "refused"),
+    ],
+)
+def test_a_source_that_can_not_be_read_is_one_line(
+    url: str, tmp_path: Path, source: str, reason: str
+) -> None:
+    line = refuse(url, "import", "pingstat", source, folder=tmp_path)
+    assert line.startswith(f"pingboard: {source}: it can't be read: ")
+    assert reason in line
+
+
+def test_a_port_that_speaks_no_http_is_one_line(url: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"220 mail.example ESMTP\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        source = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+        line = refuse(url, "import", "pingstat", source, folder=tmp_path)
+        thread.join()
+    assert "220 mail.example" in line
+
+
+def test_a_room_that_the_other_side_does_not_have_is_one_line(url: str, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    store = open_store(tmp_path / "other")
+    record(store, make_answers("one.example", [400]))
+    with serve(store) as client:
+        source = f"{client.base_url}_matrix/maubot/plugin/pingstat/!no:x/stats.raw.json"
+        line = refuse(url, "import", "pingstat", source, folder=tmp_path)
+    store.dispose()
+    assert "it has no rows; does the other side have that room" in line
+
+
+def test_a_window_with_an_offset_means_that_instant(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    record(store, make_answers("one.example", [400, 500, 600]))  # at 12:00:00, :01 and :02 UTC
+    store.dispose()
+    url = f"sqlite:///{tmp_path}/pingboard.db"
+    for since, count in (
+        ("2026-10-11T14:00:01+02:00", 2),
+        ("2026-10-11T12:00:01", 2),
+        ("2026-10-11T12:00:01Z", 2),
+        ("2026-10-11T12:00:02+00:00", 1),
+    ):
+        _, exported, _ = run(url, "export", "--from", since, folder=tmp_path)
+        assert len(exported.splitlines()) == count, since
+    line = refuse(url, "export", "--to", "soon", folder=tmp_path)
+    assert line.startswith("pingboard: --to 'soon' is no time; for example --to 2026-")
+
+
+def test_an_option_that_is_a_setting_names_it(url: str, tmp_path: Path) -> None:
+    line = refuse(url, "serve", "--port", "81", folder=tmp_path)
+    assert line == "pingboard: --port is a setting: set PINGBOARD_PORT=81"
+
+
+def test_a_table_without_samples_says_what_to_try(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    record(store, make_answers("one.example", [400]))
+    store.dispose()
+    url = f"sqlite:///{tmp_path}/pingboard.db"
+    code, stdout, stderr = run(url, "table", "--room", ROOM, "--window", "1h", folder=tmp_path)
+    assert code == 0
+    assert stdout.startswith("|Rank|")
+    assert "try a longer --window" in stderr
+
+
+def test_ctrl_c_in_an_import_says_how_far_it_came(url: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pingboard", "import", "pingstat", "-"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment({"DATABASE_URL": url}),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    process.stdin.write(b"[" + json.dumps(random_rows(1, 1)[0]).encode() + b",")
+    process.stdin.flush()
+    give_up_at = time.monotonic() + 30
+    lock = tmp_path / "pingboard.db.lock"
+    while not (lock.exists() and lock.read_text()) and time.monotonic() < give_up_at:
+        time.sleep(0.05)
+    time.sleep(0.5)  # from the lease to the reading
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert b"the same command again goes on with the rest" in stderr
+    assert b"Traceback" not in stderr
