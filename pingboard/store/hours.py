@@ -27,8 +27,8 @@ from pingboard.store.packing import (
     Samples,
     Unanswered,
     find_origin_ts,
+    has_event_hashes,
     pack_hour,
-    read_event_hashes,
     read_last_seen_ts,
     unpack_block,
     unpack_hour,
@@ -229,7 +229,7 @@ def find_event_hashes(
     missing = np.array(hashes)
     with connection.execute(packed.execution_options(yield_per=64)) as rows:
         for room_row, number, cold in rows:
-            is_here = np.isin(missing, read_event_hashes(cold))
+            is_here = has_event_hashes(cold, missing)
             if is_here.any():
                 found.add((room_row, number))
                 missing = missing[~is_here]

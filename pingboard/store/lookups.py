@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from sqlalchemy import select
 
 from pingboard.lineage import RoomRow, Rooms
-from pingboard.store.schema import ping, retention, room
+from pingboard.store.schema import ping, room
 from pingboard.store.sql import execute, insert_rows
 
 if TYPE_CHECKING:
@@ -160,5 +160,5 @@ def find_dropped(
 
 def read_kept_from(connection: Connection) -> dict[int, int]:
     """Return since when single samples are kept, by room (row), of those that dropped any."""
-    rows = connection.execute(select(retention.c.room, retention.c.kept_from_ts))
+    rows = execute(connection, "SELECT room, kept_from_ts FROM retention")
     return {row[0]: row[1] for row in rows}

@@ -34,6 +34,8 @@ from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from pingboard.columns.narrow import Column, Integers
 
 NONE = -1
@@ -188,11 +190,15 @@ def unpack_hour(packed: Packed, stored: Pings) -> Hour:
     return Hour(pings, samples, unanswered)
 
 
-def read_event_hashes(cold: bytes) -> Integers:
-    """Read the hashes of the pongs' events, of those that have one."""
+def has_event_hashes(cold: bytes, hashes: Integers) -> NDArray[np.bool_]:
+    """Tell which of (n,) hashes an event of the hour's pongs has."""
     reader = _Reader(cold)
     reader.skip(3)
-    return reader.integers() | reader.integers() << 32
+    low, high = reader.offsets(), reader.offsets()
+    # First by half of the hash, as it is stored: nearly no event has it.
+    halves = ((hashes & 0xFFFFFFFF) - low.base).astype(low.low.dtype)
+    places = np.flatnonzero(np.isin(low.low, halves))
+    return np.isin(hashes, low[places].wide() | high[places].wide() << 32)
 
 
 def read_last_seen_ts(hot: bytes) -> int | None:
