@@ -11,10 +11,9 @@ from difflib import get_close_matches
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from pingboard.model import Board, BoardName, Standing, UnknownHomeserverError, Window
+from pingboard.model import Board, BoardName, ChangeKind, Standing, UnknownHomeserverError, Window
 from pingboard.ranking import change_points, history, pairs, trends
 from pingboard.ranking.boards import select_pairs, select_server
-from pingboard.ranking.change_points import ChangeKind
 from pingboard.ranking.histogram import Histogram, count_bins
 from pingboard.servername import is_server_name
 from pingboard.store import homeservers

@@ -42,6 +42,14 @@ def upgrade() -> None:
         comment="a week's boards, frozen as they were rendered",
     )
     op.create_table(
+        "watch",
+        sa.Column("room_id", sa.Text(), nullable=False),
+        sa.Column("homeserver", sa.Text(), nullable=False),
+        sa.Column("told_ts", sa.BigInteger(), nullable=False, comment="what is older is no news"),
+        sa.PrimaryKeyConstraint("room_id", "homeserver", name=op.f("pk_watch")),
+        comment="which homeservers a room wants to be told about",
+    )
+    op.create_table(
         "room",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("room_id", sa.Text(), nullable=False),
@@ -349,5 +357,6 @@ def downgrade() -> None:
     op.drop_table("session")
     op.drop_table("server")
     op.drop_table("room")
+    op.drop_table("watch")
     op.drop_table("edition")
     op.drop_table("change")

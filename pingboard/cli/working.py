@@ -113,6 +113,7 @@ def _attendants(settings: Settings, writer: Writer) -> list[Attendant]:
     """What the worker does beside the measuring. It reads through an engine of its own."""
     from pingboard.boards import Boards
     from pingboard.matrix.bot import CommandBot, EditionBot
+    from pingboard.matrix.watches import WatchBot
     from pingboard.store.engine import open_engine
 
     boards = Boards(open_engine(settings.database_url, read_only=True))
@@ -120,7 +121,7 @@ def _attendants(settings: Settings, writer: Writer) -> list[Attendant]:
     if settings.edition is not None:
         attendants.append(EditionBot(boards, writer, settings.edition, announces=settings.announce))
     if settings.commands:
-        attendants.append(CommandBot(boards))
+        attendants += [CommandBot(boards, writer), WatchBot(boards, writer)]
     return attendants
 
 

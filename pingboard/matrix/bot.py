@@ -21,6 +21,7 @@ from pingboard.model import BoardName, HomeserverError, PingboardError, Window, 
 from pingboard.render.markdown import shortest_decimal
 from pingboard.servername import is_server_name
 from pingboard.store.engine import explained
+from pingboard.store.watches import MAX_WATCHES, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,9 +55,12 @@ TOP = 5
 
 HELP = (
     "!pingboard shows the fastest homeservers of the past week, !pingboard one.example where that "
-    "homeserver stands, !pingboard help this. To join the game, run an echo bot on your homeserver."
+    "homeserver stands, !pingboard watch one.example tells this room when it falls silent, comes "
+    "back, or gets much slower or faster (unwatch ends that), !pingboard help this. To add your "
+    "homeserver, run an echo bot on it."
 )
 
+_WATCH = re.compile(r"(?P<verb>watch|unwatch)\s+(?P<homeserver>\S+)", re.IGNORECASE)
 _COMMAND = re.compile(r"!pingboard(?:\s+(?P<argument>\S.*))?", re.DOTALL)
 
 log = structlog.get_logger()
@@ -96,8 +100,11 @@ def read_command(event: Event, room_id: str, now_ts: int) -> Command | None:
 class CommandBot:
     """Answers the commands of all rooms, one after the other. `hear`, while `run` runs."""
 
-    def __init__(self, boards: Boards, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, boards: Boards, writer: Writer, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._boards = boards
+        self._writer = writer
         self._clock = clock
         self._queue: asyncio.Queue[Command] = asyncio.Queue(MAX_QUEUED)
         self._allowance: dict[str, tuple[float, float]] = {}
@@ -115,7 +122,7 @@ class CommandBot:
         while True:
             command = await self._queue.get()
             try:
-                answer = await asyncio.to_thread(self._answer, command)
+                answer = await self._answer(command)
                 tx_id = f"pingboard-answer-{command.event_id[1:]}"
                 await session.send(command.room_id, answer, tx_id)
             except HomeserverError as error:
@@ -133,13 +140,32 @@ class CommandBot:
         self._allowance[room_id] = (max(left - 1, 0.0) if left >= 1 else left, now)
         return left >= 1
 
-    def _answer(self, command: Command) -> dict[str, Any]:
+    async def _answer(self, command: Command) -> dict[str, Any]:
         argument = command.argument
-        if not argument:
-            return describe_top(self._read_boards(command.room_id))
-        if argument.lower() == "help" or not is_server_name(argument):
+        match = _WATCH.fullmatch(argument)
+        if match is not None and is_server_name(match["homeserver"]):
+            return await self._change_watch(
+                command.room_id, match["homeserver"], begins=match["verb"].lower() == "watch"
+            )
+        if argument and (argument.lower() == "help" or not is_server_name(argument)):
             return make_notice(HELP)
-        return describe_homeserver(argument, self._read_boards(command.room_id))
+        boards = await asyncio.to_thread(self._read_boards, command.room_id)
+        return describe_homeserver(argument, boards) if argument else describe_top(boards)
+
+    async def _change_watch(self, room_id: str, homeserver: str, *, begins: bool) -> dict[str, Any]:
+        if not begins:
+            was_watched = await self._writer.remove_watch(room_id, homeserver)
+            words = "is no longer watched" if was_watched else "was not watched"
+            return make_notice(f"{homeserver} {words} in this room.")
+        now_ts = time.time_ns() // 1_000_000
+        if await self._writer.add_watch(Watch(room_id, homeserver, now_ts)):
+            return make_notice(
+                f"This room will be told when {homeserver} falls silent, comes back, or gets much "
+                f"slower or faster, at most once a day. !pingboard unwatch {homeserver} ends that."
+            )
+        return make_notice(
+            f"This room watches {MAX_WATCHES} homeservers already; unwatch one of them first."
+        )
 
     def _read_boards(self, room_id: str) -> list[Board]:
         now = from_ts(time.time_ns() // 1_000_000)
@@ -200,9 +226,9 @@ class EditionBot:
             best: dict[str, Any] = next(iter(room["boards"].values()))
             content = describe_edition(edition.name, best["standings"])
             try:
-                await session.send(room["id"], content, f"pingboard-edition-{edition.name}")
+                await session.send(room["room"]["id"], content, f"pingboard-edition-{edition.name}")
             except HomeserverError as error:
-                log.warning("edition not announced", room_id=room["id"], error=str(error))
+                log.warning("edition not announced", room_id=room["room"]["id"], error=str(error))
 
 
 def make_notice(title: str, lines: Sequence[str] = ()) -> dict[str, Any]:
@@ -225,7 +251,7 @@ def describe_top(boards: Sequence[Board]) -> dict[str, Any]:
                 f"Fastest homeservers of the past week ({board.name}):",
                 [_describe_standing(row) for row in board.standings[:TOP]],
             )
-    return make_notice("No pongs were heard here in the past week.")
+    return make_notice("There were no pongs here in the past week.")
 
 
 def describe_homeserver(homeserver: str, boards: Sequence[Board]) -> dict[str, Any]:
@@ -238,7 +264,7 @@ def describe_homeserver(homeserver: str, boards: Sequence[Board]) -> dict[str, A
         if row.homeserver == homeserver
     ]
     if not lines:
-        return make_notice(f"{homeserver} was not heard here in the past week.")
+        return make_notice(f"{homeserver} has no pings or pongs here in the past week.")
     return make_notice(f"{homeserver} in the past week:", lines)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import stamina
 
-from pingboard.store import editions, gaps, hours, pending, pings, retention, rooms, status
+from pingboard.store import editions, gaps, hours, pending, pings, retention, rooms, status, watches
 from pingboard.store.engine import PassingStoreError, explained
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pingboard.store.engine import Engine
     from pingboard.store.hours import Closing
     from pingboard.store.ingest import Ingest, SavedSession
+    from pingboard.store.watches import Watch
 
 MAX_PAUSE_S = 30.0
 
@@ -60,6 +61,18 @@ class Writer:
     async def record_edition(self, new: Edition) -> None:
         """Keep an edition."""
         await self._do(editions.insert_edition, self._engine, new)
+
+    async def add_watch(self, new: Watch) -> bool:
+        """Keep a room's watch; return False where it has too many."""
+        return await self._do(watches.add_watch, self._engine, new)
+
+    async def remove_watch(self, room_id: str, homeserver: str) -> bool:
+        """Drop a room's watch; return False where there was none."""
+        return await self._do(watches.remove_watch, self._engine, room_id, homeserver)
+
+    async def record_told(self, told: Watch) -> None:
+        """Remember when a room was told about a homeserver."""
+        await self._do(watches.record_told, self._engine, told)
 
     async def record_room(
         self, room_id: str, alias: str | None = None, predecessor: str | None = None

@@ -59,6 +59,15 @@ def describe_board(board: BoardName) -> BoardWords:
             assert_never(board)
 
 
+class ChangeKind(StrEnum):
+    """What happened to a homeserver."""
+
+    SLOWER = "slower"
+    FASTER = "faster"
+    SILENT = "silent"
+    BACK = "back"
+
+
 class Standing(NamedTuple):
     """One row of a board. Latencies in ms; percentiles interpolate linearly between ranks.
 

@@ -16,7 +16,6 @@ https://doi.org/10.2307/2346729 (Pettitt 1979, the rank test for a change-point)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from itertools import pairwise
 from statistics import NormalDist
 from typing import NamedTuple
@@ -24,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pingboard.model import ChangeKind
 from pingboard.ranking.trends import Trend
 
 SIGNIFICANCE = 0.01
@@ -46,15 +46,6 @@ MIN_OTHERS_RATIO = 1.25
 
 Hours = NDArray[np.float64]
 """(h,) a number for each hour, NaN where there is none"""
-
-
-class ChangeKind(StrEnum):
-    """What happened to a homeserver."""
-
-    SLOWER = "slower"
-    FASTER = "faster"
-    SILENT = "silent"
-    BACK = "back"
 
 
 class ChangePoint(NamedTuple):

@@ -246,3 +246,12 @@ edition = Table(
     Column("markdown", Text, nullable=False),
     comment="a week's boards, frozen as they were rendered",
 )
+
+watch = Table(
+    "watch",
+    metadata,
+    Column("room_id", Text, primary_key=True),
+    Column("homeserver", Text, primary_key=True),
+    Column("told_ts", BigInteger, nullable=False, comment="what is older is no news"),
+    comment="which homeservers a room wants to be told about",
+)

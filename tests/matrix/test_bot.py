@@ -98,7 +98,8 @@ class Sessions:
 async def test_answers_are_limited_and_never_go_to_ourselves(tmp_path: Path) -> None:
     now = 0.0
     engine = open_engine(f"sqlite:///{tmp_path}/a.db")
-    commands, session = CommandBot(Boards(engine), clock=lambda: now), Sessions()
+    writer = Writer(engine, Ingest(engine, "test"))
+    commands, session = CommandBot(Boards(engine), writer, clock=lambda: now), Sessions()
     task = asyncio.create_task(commands.run(session))  # type: ignore[arg-type]
 
     async def answers(room_id: str, count: int, sender: str = "@a:one.example") -> int:
@@ -118,6 +119,7 @@ async def test_answers_are_limited_and_never_go_to_ourselves(tmp_path: Path) -> 
     assert await answers("!a", 2) == 1
     assert session.sent[0][1]["msgtype"] == "m.notice"
     task.cancel()
+    writer.close()
     engine.dispose()
 
 
@@ -146,7 +148,7 @@ def test_a_standing_names_each_board_and_html_is_escaped() -> None:
         "response: 2 of 2, 512.5 ms over 7 pongs"
         in describe_homeserver("b.example", boards)["body"]
     )
-    assert "not heard" in describe_homeserver("c.example", boards)["body"]
+    assert "no pings or pongs" in describe_homeserver("c.example", boards)["body"]
     assert "<b>" not in make_notice("<b>", ["<b>"])["formatted_body"]
 
 

@@ -5,12 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pingboard.ranking.change_points import (
-    ChangeKind,
-    ChangePoint,
-    find_change_points,
-    split_at_changes,
-)
+from pingboard.model import ChangeKind
+from pingboard.ranking.change_points import ChangePoint, find_change_points, split_at_changes
 from pingboard.ranking.trends import Trend
 
 HOURS = 168

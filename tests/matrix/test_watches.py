@@ -1,0 +1,97 @@
+"""`!pingboard watch`, and what a room is told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pingboard.boards import Boards
+from pingboard.matrix.bot import CommandBot
+from pingboard.matrix.watches import WatchBot
+from pingboard.matrix.writer import Writer
+from pingboard.model import to_ts
+from pingboard.store.ingest import Ingest
+from pingboard.store.watches import MAX_WATCHES, Watch, add_watch, read_watches
+from tests.web.site import NOW, ROOM, make_answers, open_store, record
+
+
+class Sessions:
+    """Takes what is sent."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    async def send(self, room_id: str, content: dict[str, Any], tx_id: str) -> str:
+        assert content["msgtype"] == "m.notice"
+        self.said.append(content["body"])
+        return "$sent"
+
+
+async def test_a_room_watches_and_unwatches(tmp_path: Path) -> None:
+    engine = open_store(tmp_path)
+    writer, session = Writer(engine, Ingest(engine, "test")), Sessions()
+    now = 0.0
+    bot = CommandBot(Boards(engine), writer, clock=lambda: now)
+    task = asyncio.create_task(bot.run(session))  # type: ignore[arg-type]
+
+    async def say(body: str) -> str:
+        nonlocal now
+        now += 60
+        event = {
+            "type": "m.room.message",
+            "event_id": f"${now}",
+            "sender": "@a:one.example",
+            "origin_server_ts": time.time_ns() // 1_000_000,
+            "content": {"msgtype": "m.text", "body": body},
+        }
+        bot.hear(event, ROOM, "@pingboard:one.example")
+        await bot._queue.join()
+        return session.said[-1]
+
+    assert "will be told when two.example falls silent" in await say("!pingboard watch two.example")
+    assert [watch.homeserver for watch in read_watches(engine)] == ["two.example"]
+    assert "no longer watched" in await say("!pingboard UNWATCH two.example")
+    assert "was not watched" in await say("!pingboard unwatch two.example")
+    assert "!pingboard watch one.example tells" in await say("!pingboard watch <b>")
+    for number in range(MAX_WATCHES):
+        add_watch(engine, Watch(ROOM, f"hs{number}.example", 1))
+    assert "watches 20 homeservers already" in await say("!pingboard watch more.example")
+    task.cancel()
+    writer.close()
+    engine.dispose()
+
+
+async def test_a_room_is_told_once_a_day_what_is_new(tmp_path: Path) -> None:
+    engine = open_store(tmp_path)
+    for number in range(4):
+        record_hourly(engine, f"hs{number}.example", doubles=False)
+    record_hourly(engine, "slow.example", doubles=True)
+    writer, session = Writer(engine, Ingest(engine, "test")), Sessions()
+    bot = WatchBot(Boards(engine), writer)
+    asked_ts = to_ts(NOW - timedelta(days=6))
+    for name in ("hs1.example", "slow.example", "nobody.example"):
+        add_watch(engine, Watch(ROOM, name, asked_ts))
+    for _ in range(2):
+        await bot.tell_due(session, NOW)  # type: ignore[arg-type]
+    await bot.tell_due(session, NOW + timedelta(days=1, minutes=1))  # type: ignore[arg-type]
+    assert session.said == ["slow.example: twice as slow since 10 Oct, 00:00 UTC."]
+    writer.close()
+    engine.dispose()
+
+
+def record_hourly(engine: Any, server: str, *, doubles: bool) -> None:
+    """A pong an hour for a week; from two days before its end it may take twice as long."""
+    start_ts = to_ts(NOW - timedelta(days=7))
+    samples = []
+    for hour in range(7 * 24):
+        ms = (800 if doubles and hour >= 5 * 24 else 400) + hour % 7
+        ts = start_ts + hour * 3_600_000
+        (sample,) = make_answers(server, [ms], first=hour)
+        ping = replace(sample.ping, origin_server_ts=ts, seen_ts=ts)
+        pong = replace(sample.pong, origin_server_ts=ts + ms, seen_ts=ts + ms)
+        samples.append(replace(sample, ping=ping, pong=pong))
+    record(engine, samples)
