@@ -26,7 +26,7 @@ import numpy as np
 from bench import peer
 from bench.pairs import Pair, Size
 from bench.pongs import END, ROOM, WEEK, Pongs, synthesize
-from pingboard import profiles
+from pingboard import homeservers
 from pingboard.boards import Boards
 from pingboard.model import BoardName, Standing, Window, from_ts, to_ts
 from pingboard.store.engine import open_engine
@@ -153,7 +153,7 @@ def _board(path: Path, window: Window, *, with_matrix: bool) -> Sequence[Standin
     boards = Boards(engine)
     board = boards.board(BoardName.DELIVERY, window, now=END, room=ROOM)
     if with_matrix:
-        profiles.read_matrix(boards, ROOM, window)
+        homeservers.read_matrix(boards, ROOM, window)
     engine.dispose()
     return board.standings
 

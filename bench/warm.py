@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bench.pairs import Pair
 from bench.pongs import END, ROOM, WEEK, Pongs, synthesize
 from bench.store import write_ours
-from pingboard import profiles
+from pingboard import homeservers
 from pingboard.boards import Boards
 from pingboard.model import BoardName
 from pingboard.store.engine import open_engine
@@ -45,7 +45,7 @@ def board_and_matrix(path: Path, samples: Pongs) -> Pair:
     def ours() -> int:
         board = boards.board(BoardName.DELIVERY, WEEK, now=END, room=ROOM)
         rankings = Rankings.of(board, query, board.standings, None, "main").model_dump_json()
-        matrix = write_pairs(profiles.read_matrix(boards, ROOM, WEEK))
+        matrix = write_pairs(homeservers.read_matrix(boards, ROOM, WEEK))
         return len(rankings) + len(matrix)
 
     board_keys, pair_keys = _keys(samples)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from pingboard import profiles
+from pingboard import homeservers
 from pingboard.boards import Boards
 from pingboard.model import (
     ONE_WAY_MIN_MS,
@@ -158,7 +158,7 @@ class Store:
         return answer
 
     def pairs(self, room_id: str, span: Span) -> list[Any]:
-        pairs = profiles.read_pairs(self._boards, room_id, _window(span))
+        pairs = homeservers.read_pairs(self._boards, room_id, _window(span))
         return sorted(
             (one.ping_server, one.pong_server, one.median_ms, one.samples) for one in pairs
         )
@@ -166,7 +166,7 @@ class Store:
     def history(
         self, room_id: str, span: Span, now_ts: int, homeserver: str, board: str, step_ms: int
     ) -> list[Any]:
-        buckets = profiles.read_history(
+        buckets = homeservers.read_history(
             self._boards,
             room_id,
             _window(span),

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import func, select
 
 from pingboard.boards import Boards
+from pingboard.homeservers import read_history, read_profile
 from pingboard.model import Batch, BoardName, Sample, Window, to_ts
-from pingboard.profiles import read_history, read_profile
 from pingboard.records import Record, read_pingstat
 from pingboard.store import schema
 from pingboard.store.engine import Engine

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
-from pingboard import profiles
+from pingboard import homeservers
 from pingboard.model import BoardName, from_ts
 from pingboard.ranking.history import STEPS, Bucket, choose_step, count_buckets
 from pingboard.web import errors
@@ -124,7 +124,7 @@ def get_homeserver_history(
             f"should be longer: a window of {window.end - window.start} has more than "
             f"{MOST_BUCKETS} buckets of {step_name}; left out, it is {choose_step(window)}",
         )
-    buckets = profiles.read_history(
+    buckets = homeservers.read_history(
         boards, answer.room.id, window, name, query.board, step, now=now
     )
     return History(

@@ -16,7 +16,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from pingboard import profiles
+from pingboard import homeservers
 from pingboard.boards import Boards
 from pingboard.model import UnknownHomeserverError, UnknownRoomError, Window, describe_board
 from pingboard.ranking.history import STEPS
@@ -84,7 +84,7 @@ def _draw(boards: Boards, now: Now, name: str, query: ImageQuery) -> tuple[smoke
         row = next((row for row in board.standings if row.homeserver == name), None)
         window = board.window
         step = STEPS[smoke.choose_step(window, row.samples if row else 0)]
-        buckets = profiles.read_history(
+        buckets = homeservers.read_history(
             boards, board.room_id, window, name, query.board, step, now=now
         )
     except (UnknownRoomError, UnknownHomeserverError):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
-from pingboard import profiles
+from pingboard import homeservers
 from pingboard.model import BoardName, Window
 from pingboard.web import errors
 from pingboard.web.dependencies import GivenBoards, Now
@@ -50,9 +50,9 @@ def get_homeserver_feed(
     """
     room_id, alias = boards.find_room(query.room)
     window = Window(now - LENGTH, now)
-    profile = profiles.read_profile(boards, room_id, window, name, now=now)
+    profile = homeservers.read_profile(boards, room_id, window, name, now=now)
     board = next((board for board in BoardName if profile.places[board]), BoardName.RESPONSE)
-    changes = profiles.read_changes(boards, room_id, window, name, board)
+    changes = homeservers.read_changes(boards, room_id, window, name, board)
     entries: list[dict[str, Any]] = [
         {
             # An hour may be dated differently once more is known, a day hardly ever.

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 from pydantic.config import JsonDict
 
-from pingboard import profiles
+from pingboard import homeservers
+from pingboard.homeservers import Place, Profile
 from pingboard.model import BoardName, Rejection
-from pingboard.profiles import Place, Profile
 from pingboard.ranking.pairs import Pair
 from pingboard.web import errors
 from pingboard.web.api.paging import cut_page
@@ -249,7 +249,7 @@ def list_homeservers(
     """Every homeserver that pinged or answered in a room and window, by name."""
     answer, window = describe(boards, query, now), query.window_at(now)
     page, cursor = cut_page(
-        profiles.list_homeservers(boards, answer.room.id, window),
+        homeservers.list_homeservers(boards, answer.room.id, window),
         query,
         response,
         lambda homeserver: homeserver.name,
@@ -274,7 +274,7 @@ def get_homeserver(
 ) -> HomeserverProfile:
     """A homeserver's place on each board, its loss, its rejected pongs, and its partners."""
     answer = describe(boards, query, now)
-    profile = profiles.read_profile(boards, answer.room.id, query.window_at(now), name, now=now)
+    profile = homeservers.read_profile(boards, answer.room.id, query.window_at(now), name, now=now)
     return HomeserverProfile.of(profile, answer, query)
 
 

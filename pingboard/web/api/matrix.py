@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from pingboard import profiles
+from pingboard import homeservers
 from pingboard.ranking.pairs import Pairs
 from pingboard.web import errors
 from pingboard.web.api.paging import link_next, read_cursor, write_cursor
@@ -82,7 +82,7 @@ class Matrix(Answer):
 def get_matrix(boards: GivenBoards, now: Now, query: Annotated[MatrixQuery, Query()]) -> Response:
     """Median one-way latency and count of each pair; pairs without samples are left out."""
     answer, window = describe(boards, query, now), query.window_at(now)
-    found = profiles.read_matrix(boards, answer.room.id, window).select(
+    found = homeservers.read_matrix(boards, answer.room.id, window).select(
         ping_server=query.ping_server,
         pong_server=query.pong_server,
         min_samples=query.min_samples,

@@ -14,8 +14,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field
 
 from pingboard.boards import Boards
+from pingboard.homeservers import read_trends
 from pingboard.model import Board, Standing
-from pingboard.profiles import read_trends
 from pingboard.render.markdown import shortest_decimal, table
 from pingboard.web.charts.scale import Mark
 from pingboard.web.pages import bars

@@ -12,8 +12,9 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from pingboard import profiles
+from pingboard import homeservers
 from pingboard.boards import Boards
+from pingboard.homeservers import Place, Profile, read_changes
 from pingboard.model import (
     DEFAULT_BOARD,
     BoardName,
@@ -24,7 +25,6 @@ from pingboard.model import (
     Window,
     from_ts,
 )
-from pingboard.profiles import Place, Profile, read_changes
 from pingboard.ranking.boards import Ranked, get_rule
 from pingboard.ranking.clocks import Clock
 from pingboard.ranking.comparison import Comparison, compare, diagnose
@@ -132,9 +132,9 @@ def show_homeserver(
         return render_waiting(request)
     window = query.window_at(now)
     try:
-        profile = profiles.read_profile(boards, room_id, window, name, now=now)
+        profile = homeservers.read_profile(boards, room_id, window, name, now=now)
     except UnknownHomeserverError:
-        similar = profiles.find_similar(boards, name[:255], SIMILAR)
+        similar = homeservers.find_similar(boards, name[:255], SIMILAR)
         unknown = {"name": name, "similar": similar}
         return render(request, "homeserver_unknown.html", unknown, status=404)
     path, language = request.url.path, language_of(request)
@@ -236,12 +236,14 @@ def _draw_over_time(
     place = profile.places[board]
     samples = place.standing.samples if place else 0
     shown, step = window, smoke.choose_step(window, samples)
-    buckets = profiles.read_history(boards, room_id, shown, name, board, STEPS[step], now=now)
+    buckets = homeservers.read_history(boards, room_id, shown, name, board, STEPS[step], now=now)
     span = smoke.find_span(buckets, window, STEPS[step])
     if span != window:
         shown, step = span, smoke.choose_step(span, samples)
-        buckets = profiles.read_history(boards, room_id, shown, name, board, STEPS[step], now=now)
-    histogram = profiles.read_histogram(boards, room_id, window, name, board)
+        buckets = homeservers.read_history(
+            boards, room_id, shown, name, board, STEPS[step], now=now
+        )
+    histogram = homeservers.read_histogram(boards, room_id, window, name, board)
     return {
         "step": step,
         "buckets": [(one, from_ts(one.start_ts)) for one in buckets],
@@ -270,11 +272,11 @@ def _compare_with(
     step = smoke.choose_step(window, samples)
     try:
         histories = [
-            profiles.read_history(boards, room_id, window, name, board, STEPS[step], now=now)
+            homeservers.read_history(boards, room_id, window, name, board, STEPS[step], now=now)
             for name in names
         ]
     except UnknownHomeserverError:
-        similar = profiles.find_similar(boards, names[1], SIMILAR)
+        similar = homeservers.find_similar(boards, names[1], SIMILAR)
         return HomeserverComparison(names[1], [], similar)
     scale = smoke.find_scale([one.band for history in histories for one in history if one.band])
     return HomeserverComparison(

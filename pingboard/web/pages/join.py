@@ -9,8 +9,9 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from pingboard import profiles
+from pingboard import homeservers
 from pingboard.boards import Boards
+from pingboard.homeservers import Profile
 from pingboard.model import (
     DEFAULT_WINDOW,
     BoardName,
@@ -18,7 +19,6 @@ from pingboard.model import (
     UnknownRoomError,
     Window,
 )
-from pingboard.profiles import Profile
 from pingboard.servername import is_server_name, server_of
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages.layout import TAG, PageQuery, describe_room, render
@@ -107,9 +107,9 @@ def check(boards: Boards, room_id: str, window: Window, asked: str) -> Check:
     if not is_server_name(name):
         return Check(asked, Verdict.INVALID, None, [])
     try:
-        profile = profiles.read_profile(boards, room_id, window, name, now=window.end)
+        profile = homeservers.read_profile(boards, room_id, window, name, now=window.end)
     except UnknownHomeserverError:
-        return Check(name, Verdict.UNKNOWN, None, profiles.find_similar(boards, name, SIMILAR))
+        return Check(name, Verdict.UNKNOWN, None, homeservers.find_similar(boards, name, SIMILAR))
     return Check(name, _judge(profile), profile, [])
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from pingboard import profiles
+from pingboard import homeservers
 from pingboard.model import BoardName, UnknownRoomError
 from pingboard.web.charts import heat
 from pingboard.web.dependencies import GivenBoards, Now
@@ -44,7 +44,7 @@ def show_matrix(
         [row.homeserver for row in boards.board(name, window, now=now, room=room_id).standings]
         for name in (BoardName.DELIVERY, BoardName.RECEPTION)
     )
-    pairs = profiles.read_pairs(boards, room_id, window)
+    pairs = homeservers.read_pairs(boards, room_id, window)
     shown = heat.draw(pairs, _cut(ping_servers, query.pings), _cut(pong_servers, query.pongs))
     path, language = request.url.path, language_of(request)
     context = {
