@@ -25,15 +25,19 @@ if TYPE_CHECKING:
     Read = Record | str
 
 
+MAX_VALUE_BYTES = 1 << 20
+"""Of a row, or a text in it; what is longer is no export, and must not fill the memory."""
+
+
 def open_source(source: str) -> tuple[IO[bytes], int | None]:
     """A file, an http(s) address or `-` for stdin; and its size in bytes, where that is known."""
-    import urllib.request
-
     try:
         if source == "-":
             return sys.stdin.buffer, None
         if urlsplit(source).scheme in ("http", "https"):
-            answer = urllib.request.urlopen(source, timeout=60)  # noqa: S310 (no other scheme)
+            from pingboard.cli.download import open_url
+
+            answer = open_url(source)
             return answer, answer.length
         path = Path(source)
         return path.open("rb"), path.stat().st_size
@@ -82,7 +86,7 @@ def read_pingstat_rows(stream: io.BufferedReader) -> Iterator[Read]:
         raise ConfigurationError("it is no list of rows; pingstat's stats.raw.json is needed")
     is_empty = True
     try:
-        for row in ijson.items(stream, "item", use_float=True):
+        for row in _read_flat_objects(stream):
             is_empty = False
             yield read_pingstat(row)
     except ijson.JSONError as error:
@@ -93,12 +97,59 @@ def read_pingstat_rows(stream: io.BufferedReader) -> Iterator[Read]:
         )
 
 
+class _Watched:
+    """A stream of JSON that has an event now and then."""
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self._stream = stream
+        self.bytes_without_event = 0
+
+    def read(self, size: int) -> bytes:
+        """Read on; ConfigurationError where one value has no end."""
+        data = self._stream.read(size)
+        self.bytes_without_event += len(data)
+        if self.bytes_without_event > MAX_VALUE_BYTES:
+            raise ConfigurationError(f"it has a value of more than {MAX_VALUE_BYTES} bytes")
+        return data
+
+
+def _read_flat_objects(stream: io.BufferedReader) -> Iterator[dict[str, Any]]:
+    """The objects of a list, in constant memory: none has a list or an object in it."""
+    import ijson
+
+    watched, row, key, depth = _Watched(stream), dict[str, Any](), "", 0
+    for event, value in ijson.basic_parse(watched, use_float=True):
+        watched.bytes_without_event = 0
+        if event in ("start_map", "start_array"):
+            depth += 1
+            if depth > 2 or (depth == 2 and event == "start_array"):
+                raise ConfigurationError("it has a list or an object inside of a row")
+            row = {}
+        elif event in ("end_map", "end_array"):
+            depth -= 1
+            if event == "end_map":
+                yield row
+        elif event == "map_key":
+            key = value
+        elif depth == 2:
+            row[key] = value
+        else:
+            yield value  # no object, which is said of it as of any other wrong row
+
+
+def _read_lines(stream: io.BufferedReader) -> Iterator[bytes]:
+    while line := stream.readline(MAX_VALUE_BYTES):
+        if len(line) == MAX_VALUE_BYTES:
+            raise ConfigurationError(f"it has a line of {MAX_VALUE_BYTES} bytes or more")
+        yield line
+
+
 def read_ndjson_rows(stream: io.BufferedReader) -> Iterator[Read]:
     """The rows of an export as NDJSON."""
     if (first := _peek_first(stream)) != b"{":
         hint = "; pingstat's is imported by `pingboard import pingstat`" if first == b"[" else ""
         raise ConfigurationError(f"its lines are no JSON objects{hint}")
-    for line in stream:
+    for line in _read_lines(stream):
         if line.strip():
             yield _read_line(line)
 
@@ -111,9 +162,9 @@ def read_csv_rows(stream: io.BufferedReader) -> Iterator[Read]:
         raise ConfigurationError(f"it is JSON, not CSV; try `pingboard import {command}`")
     line = stream.peek(4096).partition(b"\n")[0]
     delimiter = ";" if b";" in line and b"," not in line else ","
-    text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+    lines = (line.decode() for line in _read_lines(stream))
     try:
-        yield from map(read_csv, csv.DictReader(text, delimiter=delimiter))
+        yield from map(read_csv, csv.DictReader(lines, delimiter=delimiter))
     except (csv.Error, UnicodeDecodeError) as error:
         raise ConfigurationError(f"it is no CSV: {error}") from error
 

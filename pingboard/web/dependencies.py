@@ -38,6 +38,8 @@ class Given:
     """sites that may show the board in a frame"""
     site: Site
     """what the pages say of the site itself"""
+    listeners: Counter[str | None] = field(default_factory=Counter)
+    """how many streams each client follows"""
     is_stopping: threading.Event = field(default_factory=threading.Event)
 
 

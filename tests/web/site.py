@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -75,11 +75,12 @@ def serve(
     root_path: str = "",
     public_url: str = "",
     port: int = 0,
+    clock: Callable[[], datetime] = lambda: NOW,
     **options: Any,
 ) -> Iterator[httpx.Client]:
-    """A client of a running server, for which it is always `NOW`."""
+    """A client of a running server, for which it is always `NOW` unless its clock moves."""
     boards = SharedBoards(engine, default_room)
-    app = create_app(boards, clock=lambda: NOW, **options)
+    app = create_app(boards, clock=clock, **options)
     server = Server(
         create_site(app, root_path=root_path, public_url=public_url),
         listen("127.0.0.1", port),

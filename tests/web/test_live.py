@@ -252,6 +252,16 @@ def test_what_can_be_refused_is_refused_before_the_stream(
     assert answer.json()["type"] == "/problems/too-busy"
 
 
+def test_one_client_can_not_take_all_places(store: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MAX_LISTENERS_PER_CLIENT", 1)
+    elsewhere = {"X-Forwarded-For": "192.0.2.1"}
+    with serve(store) as client, client.stream("GET", LIVE, headers=elsewhere) as first:
+        assert first.status_code == 200
+        assert client.get(LIVE, headers=elsewhere).status_code == 503
+        with client.stream("GET", LIVE, headers={"X-Forwarded-For": "192.0.2.2"}) as other:
+            assert other.status_code == 200
+
+
 async def test_a_slow_listener_is_cut_off_and_holds_up_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -14,7 +14,16 @@ from pingboard.store.engine import Engine
 from pingboard.web.api.rankings import EXAMPLE
 from tests.samples import make_ping, make_pong
 from tests.twim import TABLE_2020_04_09
-from tests.web.site import ALIAS, NOW, ROOM, make_answers, open_store, record, serve
+from tests.web.site import (
+    ALIAS,
+    EXAMPLE_SAMPLES,
+    NOW,
+    ROOM,
+    make_answers,
+    open_store,
+    record,
+    serve,
+)
 
 RANKINGS = "/api/v1/rankings"
 
@@ -249,3 +258,32 @@ def test_given_the_pongs_behind_it_the_printed_table_comes_out_again(store: Engi
     with serve(store) as client:
         answer = client.get("/rankings.md", params={"board": "delivery"})
     assert answer.text == TABLE_2020_04_09
+
+
+def test_the_tag_stays_the_same_as_long_as_the_data_does(store: Engine) -> None:
+    """Whenever it is asked, although the window moves; of a past window for ever."""
+    record(store, EXAMPLE_SAMPLES)
+    now = [NOW]
+    past = {"from": "2026-10-11T00:00:00Z", "to": "2026-10-11T13:00:00Z"}
+    asked = [(RANKINGS, {}), (RANKINGS, past), ("/api/v1/samples", past), ("/api/v1/matrix", past)]
+    with serve(store, clock=lambda: now[0]) as client:
+        first = [client.get(path, params=query) for path, query in asked]
+        now[0] += timedelta(minutes=3)
+        for answer, (path, query) in zip(first, asked, strict=True):
+            known = {"If-None-Match": answer.headers["etag"]}
+            again = client.get(path, params=query, headers=known)
+            assert (path, again.status_code) == (path, 304)
+            assert "cache-control" in again.headers
+        record(store, make_answers("three.example", [100], first=20))
+        known = {"If-None-Match": first[0].headers["etag"]}
+        assert client.get(RANKINGS, headers=known).status_code == 200
+
+
+def test_a_board_comes_in_pages(site: httpx.Client) -> None:
+    page = site.get(RANKINGS, params={"limit": 1})
+    rows = page.json()["standings"]
+    while "next" in page.links:
+        page = site.get(page.url.join(page.links["next"]["url"]))
+        rows += page.json()["standings"]
+    assert rows == site.get(RANKINGS).json()["standings"]
+    assert len(rows) == 2

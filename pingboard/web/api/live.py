@@ -18,13 +18,16 @@ from starlette.types import Message, Send
 
 from pingboard.web import errors
 from pingboard.web.api.samples import describe_sample
-from pingboard.web.dependencies import GivenBoards, GivenLiveUpdates
+from pingboard.web.dependencies import Given, GivenAll, GivenBoards, GivenLiveUpdates
+from pingboard.web.limits import name_client
 from pingboard.web.live_updates import MAX_BATCH, Event, NewPong, NewRank, Start
 from pingboard.web.middleware import is_head
 from pingboard.web.parameters import RoomQuery
 from pingboard.web.schemas import shorten
 
 router = APIRouter(tags=["live"], responses=errors.UNKNOWN_ROOM_RESPONSE)
+
+MAX_LISTENERS_PER_CLIENT = 20
 
 PATIENCE_S = 30.0
 """How long a client may take for a part of the stream."""
@@ -82,9 +85,13 @@ class EventStream(StreamingResponse):
 class _Asked:
     room_id: str
     after: int | None
+    client: str | None
+    """None for this machine, which stands for all behind a proxy that does not name them"""
 
 
 async def _ask(
+    request: Request,
+    given: GivenAll,
     boards: GivenBoards,
     feed: GivenLiveUpdates,
     query: Annotated[RoomQuery, Query()],
@@ -98,11 +105,12 @@ async def _ask(
     ] = None,
 ) -> _Asked:
     """Everything that can be refused, before the stream begins."""
-    if feed.is_full:
+    client = name_client(request.scope)
+    if feed.is_full or given.listeners[client] >= MAX_LISTENERS_PER_CLIENT:
         raise errors.problem("too-busy", "Too many listeners; please come back later.")
     # In the pool, as any path that asks the database.
     room_id, _ = await run_in_threadpool(boards.find_room, query.room)
-    return _Asked(room_id, None if last_event_id is None else int(last_event_id))
+    return _Asked(room_id, None if last_event_id is None else int(last_event_id), client)
 
 
 @router.get(
@@ -122,7 +130,7 @@ async def _ask(
     },
 )
 async def follow_live(
-    request: Request, feed: GivenLiveUpdates, asked: Annotated[_Asked, Depends(_ask)]
+    request: Request, given: GivenAll, asked: Annotated[_Asked, Depends(_ask)]
 ) -> Response:
     """Each new pong of a room within a second, each change of rank within some seconds.
 
@@ -132,12 +140,20 @@ async def follow_live(
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     if is_head(request.scope):
         return EventStream([], headers=headers)
-    return EventStream(_write_all(feed.listen(asked.room_id, asked.after)), headers=headers)
+    return EventStream(_follow(given, asked), headers=headers)
 
 
-async def _write_all(batches: AsyncIterator[list[Event]]) -> AsyncIterator[bytes]:
-    async for batch in batches:
-        yield b"".join(map(_write, batch)) or KEEPALIVE_COMMENT
+async def _follow(given: Given, asked: _Asked) -> AsyncIterator[bytes]:
+    if asked.client is not None:
+        given.listeners[asked.client] += 1
+    try:
+        async for batch in given.feed.listen(asked.room_id, asked.after):
+            yield b"".join(map(_write, batch)) or KEEPALIVE_COMMENT
+    finally:
+        if asked.client is not None:
+            given.listeners[asked.client] -= 1
+            if not given.listeners[asked.client]:
+                del given.listeners[asked.client]
 
 
 # One text for all who listen: FastAPI's own streams would write it anew for each.

@@ -7,22 +7,29 @@ so an unknown parameter is ignored here, a wrong one is its default, and an unkn
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import tempfile
+import threading
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, PingstatRow, UnknownRoomError, to_ts
+from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.ranking import pingstat
 from pingboard.store.exporter import read_pingstat_rows
 from pingboard.store.rooms import read_lineage
 from pingboard.web import errors
+from pingboard.web.api.streaming import stream_text
+from pingboard.web.cache import MAX_BODY_BYTES
 from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.middleware import is_head
 from pingboard.web.pages.layout import render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     from pingboard.boards import Boards
@@ -69,14 +76,31 @@ _PAGE: dict[str, Any] = {"text/html": {"schema": {"type": "string"}}}
 router = APIRouter(prefix=PREFIX, tags=["pingstat"])
 
 
-class JsonText(Response):
-    """JSON as the standard library writes it, which is how pingstat does."""
+CHUNK_ROWS = 500
+CHUNK_BYTES = 1 << 16
+_VARY = {"Vary": "Accept-Encoding"}
 
-    media_type = "application/json"
+_SUMMARISING = threading.Lock()
+"""The document of a week has each ping in it: one at a time is made, so that many fit."""
 
-    def render(self, content: Any) -> bytes:
-        """As text; it is ASCII."""
-        return json.dumps(content).encode()
+
+def write_list(rows: Iterable[PingstatRow]) -> Iterator[str]:
+    """The list as `json.dumps` writes it, in parts."""
+    yield "["
+    separator = ""
+    remaining = iter(rows)
+    while chunk := [row._asdict() for row in islice(remaining, CHUNK_ROWS)]:
+        yield separator + json.dumps(chunk)[1:-1]
+        separator = ", "
+    yield "]"
+
+
+def read_file(file: IO[bytes]) -> Iterator[str]:
+    """What was written into a file, in parts."""
+    with file:
+        file.seek(0)
+        while part := file.read(CHUNK_BYTES):
+            yield part.decode()
 
 
 def _redirect_to(target: str) -> Callable[[Request], Response]:
@@ -107,26 +131,37 @@ for _target, _operation_id, _what in (
     "/{room:anything}/stats.json",
     operation_id="get_pingstat",
     summary="Statistics as pingstat gives them",
-    response_class=JsonText,
+    response_class=Response,
     openapi_extra=_AGES,
     responses={200: {"content": _STATISTICS}},
 )
 def get_stats_json(request: Request, room: str, boards: GivenBoards, now: Now) -> Response:
     """Ping servers by the median of their pongs; the order of the keys is the ranking."""
-    return JsonText(pingstat.summarise(_rows(request, room, boards, now, longest_ms=WEEK_MS)))
+    with _SUMMARISING:
+        raise_if_abandoned()
+        document = pingstat.summarise(_rows(request, room, boards, now, longest_ms=WEEK_MS))
+        body = json.dumps(document).encode()
+        del document
+        if len(body) <= MAX_BODY_BYTES:
+            return Response(body, media_type="application/json")
+        # Who takes it slowly must not keep it in memory.
+        file = tempfile.TemporaryFile()  # noqa: SIM115 (the stream closes it)
+        file.write(body)
+    return stream_text(request, read_file(file), "application/json", _VARY)
 
 
 @router.get(
     "/{room:anything}/stats.raw.json",
     operation_id="get_pingstat_raw",
     summary="Single pongs as pingstat gives them",
-    response_class=JsonText,
+    response_class=Response,
     openapi_extra=_AGES,
     responses={200: {"content": _PONGS}},
 )
 def get_stats_raw_json(request: Request, room: str, boards: GivenBoards, now: Now) -> Response:
     """Each pong, in the order of ping and pong server; here a window may be longer than a week."""
-    return JsonText([row._asdict() for row in _rows(request, room, boards, now)])
+    rows = () if is_head(request.scope) else _rows(request, room, boards, now)
+    return stream_text(request, write_list(rows), "application/json", _VARY)
 
 
 @router.get(

@@ -1,6 +1,6 @@
 """/api/v1/samples: the samples themselves, in pages or whole, as JSON, NDJSON or CSV.
 
-All three are streamed: the store reads a chunk when the client has taken the one before.
+Long ones are streamed: the store reads a chunk when the client has taken the one before.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from pingboard.boards import Boards
 from pingboard.model import Provenance, from_ts, write_instant
@@ -25,11 +25,12 @@ from pingboard.store.samples import Key, RawSample, Selection, find_page_end, st
 from pingboard.web import errors
 from pingboard.web.api.paging import link_next, read_cursor, write_cursor
 from pingboard.web.api.samples_schema import RESPONSES, SAMPLE_EXAMPLE
+from pingboard.web.api.streaming import stream_text
 from pingboard.web.conditional import is_matched
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.detail_parameters import SampleFormat, SamplesQuery
 from pingboard.web.middleware import is_head
-from pingboard.web.negotiation import choose_encoding, choose_media_type, encode_stream
+from pingboard.web.negotiation import choose_media_type
 from pingboard.web.parameters import refusal
 from pingboard.web.schemas import Answer, describe
 
@@ -37,6 +38,9 @@ router = APIRouter(tags=["samples"], responses=errors.UNKNOWN_ROOM_RESPONSE)
 
 JSON_PAGE = 1000
 """How many samples a JSON page has where `limit` is left out; a stream has all."""
+
+MAX_KEPT = 1000
+"""Samples of a JSON page that is not streamed."""
 
 MEDIA_TYPES = {
     SampleFormat.JSON: "application/json",
@@ -63,29 +67,35 @@ def list_samples(
     of these too. A page that is not the last has a `Link` with `rel="next"`.
     """
     chosen = query.format or _choose_format(request.headers.get("accept", ""))
-    headers = {"Vary": "Accept, Accept-Encoding", "ETag": _make_tag(boards, query, chosen, now)}
-    if is_matched(request.headers.get("if-none-match", "").encode(), headers["ETag"].encode()):
-        return Response(status_code=304, headers=headers)
+    limit = query.limit or (JSON_PAGE if chosen is SampleFormat.JSON else None)
+    headers = {"Vary": "Accept, Accept-Encoding"}
+    # A page is kept, with a tag of its content, which stays the same as long as the samples do.
+    is_page = chosen is SampleFormat.JSON and limit is not None and limit <= MAX_KEPT
+    if not is_page:
+        headers["ETag"] = _make_tag(boards, query, chosen, now)
+        if is_matched(request.headers.get("if-none-match", "").encode(), headers["ETag"].encode()):
+            return Response(status_code=304, headers=headers)
     answer, window = describe(boards, query, now), query.window_at(now)
     rooms = read_lineage(boards.engine, answer.room.id)
     selection = Selection(rooms, window, query.ping_server, query.pong_server)
     binding = f"samples {answer.room.id} {query.ping_server} {query.pong_server}"
     after = _read_key(query.cursor, binding)
-    limit = query.limit or (JSON_PAGE if chosen is SampleFormat.JSON else None)
     last, cursor = None, None
     if limit is not None:
         last, has_more = find_page_end(boards.engine, selection, after, limit)
         cursor = write_cursor(list(last), binding) if last and has_more else None
-    chunks = iter(()) if is_head(request.scope) else stream(boards.engine, selection, after, last)
+    is_left_out = is_head(request.scope) and not is_page
+    chunks = iter(()) if is_left_out else stream(boards.engine, selection, after, last)
     described = ([describe_sample(one) for one in chunk] for chunk in chunks)
     if chosen is SampleFormat.JSON:
         body = _write_json(described, answer, find_kept_from(boards.engine, rooms), cursor)
     else:
         body = _write_ndjson(described) if chosen is SampleFormat.NDJSON else _write_csv(described)
-    coding = choose_encoding(request.headers.get("accept-encoding", "").encode()) or b""
-    response = StreamingResponse(encode_stream(coding, body), 200, headers, MEDIA_TYPES[chosen])
-    if coding:
-        response.headers["Content-Encoding"] = coding.decode()
+    response: Response
+    if is_page:
+        response = Response("".join(body), 200, headers, MEDIA_TYPES[chosen])
+    else:
+        response = stream_text(request, body, MEDIA_TYPES[chosen], headers)
     if cursor is not None:
         link_next(response, {**query.keep(window), "cursor": cursor})
     return response
