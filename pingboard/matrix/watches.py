@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from pingboard import profiles
+from pingboard import homeservers
 from pingboard.matrix.bot import make_notice
 from pingboard.model import (
     BoardName,
@@ -31,10 +31,10 @@ from pingboard.store.watches import Watch, read_watches
 
 if TYPE_CHECKING:
     from pingboard.boards import Boards
+    from pingboard.homeservers import Change
     from pingboard.matrix.protocol import Event
     from pingboard.matrix.session import Session
     from pingboard.matrix.writer import Writer
-    from pingboard.profiles import Change
 
 CHECK_S = 600.0
 """Change-points are hours: to look more often would find no more."""
@@ -92,13 +92,13 @@ class WatchBot:
         window = Window.named("7d", now)
         try:
             with explained():
-                profile = profiles.read_profile(
+                profile = homeservers.read_profile(
                     self._boards, watch.room_id, window, watch.homeserver, now=now
                 )
                 board = next((name for name in BoardName if profile.places[name]), None)
                 if board is None:
                     return None
-                changes = profiles.read_changes(
+                changes = homeservers.read_changes(
                     self._boards, watch.room_id, window, watch.homeserver, board
                 )
         except (UnknownHomeserverError, UnknownRoomError):

@@ -1,0 +1,212 @@
+"""Homeserver and network: what must not lengthen a round trip, nor keep the worker from ending.
+
+What our homeserver's own echo bot answers is dated by that homeserver as it takes it, so the true
+round trip is known: from our send to that moment, by the clock of one machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+import statistics
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+from faults.case import case, expect, until
+from faults.scene import Scene
+from pingboard.lab.faultproxy import Answer, Forward, changed_json
+
+MAX_ERROR_MS = 1_100
+"""A stall of less than a second is measured through; a tenth of it is for two clocks' reading."""
+
+
+@case(59, "Syncs 1 to 4 s late, at every phase of a round", "no kept round trip 1 s over the truth")
+async def late_syncs(scene: Scene) -> str:
+    chance = random.Random(59)
+
+    async def late(forward: Forward) -> Answer:
+        seconds = chance.uniform(1, 4) if chance.random() < 0.25 else 0.0
+        is_request_late = chance.random() < 0.5
+        await asyncio.sleep(seconds if is_request_late else 0)
+        answer = await forward()
+        await asyncio.sleep(0 if is_request_late else seconds)
+        return answer
+
+    await scene.start()
+    await scene.has_more(2, scene.within(20))
+    scene.proxy.inject("/sync", late)
+    errors = await _measure(scene, scene.long(20, 300))
+    return _describe(errors, scene.database.void_rounds())
+
+
+@case(60, "Slow commits, and ten invented pings after each ping", "round trips unchanged")
+async def slow_commits(scene: Scene) -> str:
+    await scene.start()
+    await scene.has_more(2, scene.within(20))
+    async with _in_background(_lock_often(scene)), _in_background(_invent_pings(scene)):
+        errors = await _measure(scene, scene.long(15, 300))
+    median_ms = statistics.median(errors)
+    expect(median_ms <= scene.within(100), f"{median_ms:g} ms over the truth, at the median")
+    return _describe(errors, scene.database.void_rounds())
+
+
+@case(62, "An own ping told twice more, 1.7 and 3 s after", "one ping, with its round trips")
+async def told_again(scene: Scene) -> str:
+    clock = asyncio.get_running_loop().time
+    first_told: dict[str, tuple[float, dict[str, Any]]] = {}
+    told: dict[str, int] = {}
+
+    def tell_again(body: dict[str, Any]) -> None:
+        rooms = body.setdefault("rooms", {}).setdefault("join", {})
+        empty = {"timeline": {"events": [], "limited": False, "prev_batch": "x"}}
+        events = rooms.setdefault(scene.room_id, empty)["timeline"]["events"]
+        for event in list(events):
+            if event["sender"] == scene.account.user_id and event["type"] == "m.room.message":
+                first_told.setdefault(event["event_id"], (clock(), event))
+        for event_id, (at, event) in first_told.items():
+            again = told.get(event_id, 0)
+            if again < 2 and clock() - at >= (1.7, 3.0)[again]:
+                told[event_id] = again + 1
+                events.append(event)
+
+    scene.proxy.inject("/sync", changed_json(tell_again))
+    await scene.start()
+
+    async def all_told() -> bool:
+        return sum(times == 2 for times in told.values()) >= 4
+
+    await until(all_told, scene.within(30), "not told again")
+    twice = [event_id for event_id, times in told.items() if times == 2]
+    trips = {one.ping for one in scene.samples() if one.round_trip_ms is not None}
+    kept = [event_id for event_id in twice if event_id in trips]
+    expect(2 * len(kept) >= len(twice), f"only {len(kept)} of {len(twice)} have round trips")
+    return f"{len(twice)} told again, {len(kept)} with round trips"
+
+
+@case(
+    66, "Account and address changed on an old database", "no more history than PINGBOARD_BACKFILL"
+)
+async def changed_account(scene: Scene) -> str:
+    await scene.exchange(5)
+    await scene.start()
+    await scene.has_more(1, scene.within(20))
+    other = await scene.stage.register(scene.homeservers[0], "other")
+    address = scene.proxy.url.replace("127.0.0.1", "localhost")
+    changes = ({"USER": other.user_id, "ACCESS_TOKEN": other.account.access_token},)
+    scene.complete = False  # what is said between the starts is not asked for
+    for change in (*changes, {"HOMESERVER": address}):
+        await scene.worker.terminate()
+        await scene.exchange(2)
+        latest = _latest_gap(scene)
+        await scene.start(BACKFILL="0", **change)
+        await scene.has_more(2, scene.within(30))
+        query = "SELECT oldest_ts, opened_ts FROM gap WHERE id > :latest AND until IS NULL"
+        for oldest_ts, opened_ts in scene.database.query(query, latest=latest):
+            expect(oldest_ts is not None, "history without a bound")
+            expect(opened_ts - oldest_ts <= 1_000, f"{opened_ts - oldest_ts} ms of history")
+    return "no history, twice"
+
+
+@case(67, "SIGTERM while the database is locked", "ends in 10 s")
+async def ended_while_locked(scene: Scene) -> str:
+    async def opens_database() -> bool:
+        files = Path(f"/proc/{scene.worker.pid}/fd").iterdir()  # noqa: ASYNC240 (no disk)
+        return any(file.resolve().name == "pingboard.db" for file in files)
+
+    await scene.start()
+    await scene.has_more(1, scene.within(20))
+    seconds = []
+    with _locked(scene):
+        # Once while it writes, once while it waits for the database at its start.
+        for is_starting in (False, True):
+            if is_starting:
+                await scene.worker.launch()
+                await until(opens_database, scene.within(20), "it does not open the database")
+            await asyncio.sleep(1)
+            code, ended_s = await scene.worker.terminate()
+            expect(code == 0, f"ended with code {code}")
+            seconds.append(ended_s)
+    expect(max(seconds) <= scene.within(10), f"ended after {max(seconds):.1f} s")
+    return f"ended after {max(seconds):.1f} s at most"
+
+
+async def _measure(scene: Scene, seconds: float) -> list[int]:
+    """How far the round trips of a while are over the truth, in ms; none may be a second."""
+    earlier = set(scene.stored())
+    await asyncio.sleep(seconds)
+
+    async def has_measured() -> bool:
+        return len(await _errors(scene, earlier)) >= 3
+
+    await until(has_measured, scene.within(30), "hardly a round trip was kept")
+    errors = await _errors(scene, earlier)
+    expect(max(errors) <= MAX_ERROR_MS, f"a round trip {max(errors)} ms over the truth was kept")
+    return errors
+
+
+async def _errors(scene: Scene, earlier: set[tuple[str, str]]) -> list[int]:
+    arrivals = {
+        (event["content"]["pong"]["ping"], event["sender"].partition(":")[2]): event
+        for event in await scene.stage.owner.events(scene.room_id)
+        if isinstance(event["content"].get("pong"), dict)
+    }
+    errors = []
+    for sample in scene.samples():
+        key = (sample.ping, sample.pong_server)
+        pong = arrivals.get(key)
+        if pong is None or key in earlier or sample.pong_server != scene.homeservers[0].server_name:
+            continue
+        if sample.round_trip_ms is not None and sample.sent_ts is not None:
+            errors.append(sample.round_trip_ms - (pong["origin_server_ts"] - sample.sent_ts))
+    return errors
+
+
+def _describe(errors: list[int], void: dict[str, int]) -> str:
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(void.items())) or "none"
+    return (
+        f"{len(errors)} round trips, over the truth by {statistics.median(errors):g} ms "
+        f"(median) and {max(errors)} ms (worst); rounds void: {reasons}"
+    )
+
+
+async def _lock_often(scene: Scene) -> None:
+    """Let every commit take long, as a slow disk does."""
+    chance = random.Random(60)
+    while True:
+        with _locked(scene):
+            await asyncio.sleep(chance.uniform(0.1, scene.long(1.5, 5)))
+        await asyncio.sleep(0.2)
+
+
+def _locked(scene: Scene) -> closing[sqlite3.Connection]:
+    """A lock on the database while the connection is open."""
+    file = scene.database.url.removeprefix("sqlite:///")
+    connection = sqlite3.connect(file, isolation_level=None, timeout=20)
+    connection.execute("BEGIN IMMEDIATE")
+    return closing(connection)
+
+
+async def _invent_pings(scene: Scene) -> None:
+    """Answer pings that do not exist, ten a second."""
+    number = 0
+    while True:
+        number += 1
+        await scene.here.pong(scene.room_id, f"$invented{number}", scene.here.server, 50)
+        await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def _in_background(work: Any) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _latest_gap(scene: Scene) -> int:
+    return int(scene.database.query("SELECT coalesce(max(id), 0) FROM gap")[0][0])
