@@ -16,15 +16,13 @@ What a user can fix is one line on stderr, never a traceback.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from pingboard import simd
-from pingboard.cli import doctor, jobs, labs, serving, tables, transfer
+from pingboard.cli import databases, doctor, jobs, labs, serving, tables, transfer
 from pingboard.cli.start import (
-    configured,
     say,
     start,
     without_user_ids,
@@ -52,7 +50,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich would take longer to load than all of `--help`
 )
-database = typer.Typer(help="The database: upgrade, backup, check, copy.", no_args_is_help=True)
 
 
 def main() -> NoReturn:
@@ -130,27 +127,6 @@ def lab(
     jobs.until_stopped(labs.run_lab(servers, dict(labs.parse_delay(text) for text in delay or [])))
 
 
-@database.command()
-def upgrade() -> None:
-    """Bring the database's tables up to date, as every start does unless PINGBOARD_MIGRATE=0."""
-    settings = configured()
-    from pingboard.store.engine import migrate, open_engine
-
-    migrate(open_engine(settings.database_url))
-
-
-@database.command()
-def backup(
-    file: Annotated[Path, typer.Argument(help="The copy to make; it must not exist yet.")],
-) -> None:
-    """Copy the database to a file, also while pingboard runs (SQLite)."""
-    settings = configured()
-    from pingboard.store.engine import back_up, open_engine
-
-    back_up(open_engine(settings.database_url, read_only=True), file)
-    say(f"copied to {file}")
-
-
 def _print_version(is_wanted: bool) -> None:
     if is_wanted:
         from importlib.metadata import version
@@ -176,5 +152,5 @@ for command in (run, echo, tables.table, tables.section, worker, serve, doctor.d
     app.command()(command)
 app.add_typer(transfer.import_app, name="import")
 app.command()(transfer.export)
-app.add_typer(database, name="db")
+app.add_typer(databases.app, name="db")
 app.command()(doctor.health)

@@ -1,0 +1,127 @@
+"""Whether what is stored can be true: a database -> findings, with what to do. Reads only."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sqlalchemy import func, select, text
+
+from pingboard.columns.blocks import HOUR_MS
+from pingboard.model.findings import Finding, Verdict
+from pingboard.store.engine import read_snapshot
+from pingboard.store.hours import read_hour
+from pingboard.store.packing import unpack_block
+from pingboard.store.schema import change, hour, metadata, ping, room, sample, server, unanswered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
+
+_RESTORE = "restore the last backup; what happened since is filled in from the rooms' history"
+_REPORT = "restore the last backup, and report it: this is a fault of pingboard"
+
+
+def check_database(engine: Engine) -> Iterator[Finding]:
+    """Yield a finding for each thing looked at: integrity, references, journal, closed hours."""
+    with read_snapshot(engine) as connection:
+        if engine.dialect.name == "sqlite":
+            yield from _check_file(connection)
+        else:
+            yield from _check_tables(connection)
+        yield from _check_journal(connection)
+        yield from _check_hours(connection)
+
+
+def _check_file(connection: Connection) -> Iterator[Finding]:
+    faults = [str(row[0]) for row in connection.execute(text("PRAGMA integrity_check(20)"))]
+    yield _judge("integrity", "the file is whole", [line for line in faults if line != "ok"])
+    broken = connection.execute(text("PRAGMA foreign_key_check")).fetchmany(20)
+    yield _judge(
+        "references",
+        "every row refers to one that is there",
+        [f"{table}, row {row} refers to no {parent}" for table, row, parent, _ in broken],
+    )
+
+
+def _check_tables(connection: Connection) -> Iterator[Finding]:
+    """PostgreSQL keeps its references itself; that each row can be read is what is looked at."""
+    rows = sum(
+        connection.execute(select(func.count()).select_from(table)).scalar_one()
+        for table in metadata.sorted_tables
+    )
+    yield Finding("integrity", Verdict.OK, f"{rows:,} rows can be read")
+
+
+def _check_journal(connection: Connection) -> Iterator[Finding]:
+    known = select(room.c.id)
+    unknown = select(func.count()).where(change.c.room.is_not(None), change.c.room.not_in(known))
+    count = connection.execute(unknown).scalar_one()
+    faults = [f"{count} entries are of rooms that are not there"] if count else []
+    newest = connection.execute(select(func.max(change.c.version))).scalar_one() or 0
+    later = select(func.count()).where(sample.c.version > newest)
+    if above := connection.execute(later).scalar_one():
+        faults.append(f"{above} samples are newer than its last entry")
+    yield _judge("journal", f"version {newest}", faults, _REPORT)
+
+
+def _check_hours(connection: Connection) -> Iterator[Finding]:
+    """Compare what each closed hour says of itself with what is in it, and with the rows."""
+    faults: list[str] = []
+    servers = set(connection.scalars(select(server.c.id)))
+    listed = connection.execute(
+        select(hour.c.room, hour.c.hour, hour.c.samples, hour.c.cold.is_not(None)).order_by(
+            hour.c.room, hour.c.hour
+        )
+    ).all()
+    total = 0
+    for room_row, number, samples, is_whole in listed:
+        fault = _find_fault(connection, room_row, number, samples, servers, is_whole=is_whole)
+        if fault is not None:
+            faults.append(f"hour {number} of room {room_row}: {fault}")
+        total += samples
+    for table in (sample, unanswered):
+        double = (
+            select(ping.c.room, hour.c.hour)
+            .select_from(table.join(ping, ping.c.id == table.c.ping))
+            .join(hour, (hour.c.room == ping.c.room) & (hour.c.hour == ping.c.seen_ts // HOUR_MS))
+            .distinct()
+        )
+        faults += [
+            f"hour {number} of room {room_row} is closed, and has rows in {table.name}"
+            for room_row, number in connection.execute(double)
+        ]
+    yield _judge("hours", f"{len(listed):,} closed, {total:,} samples in them", faults, _REPORT)
+
+
+def _find_fault(
+    connection: Connection,
+    room_row: int,
+    number: int,
+    samples: int,
+    servers: set[int],
+    *,
+    is_whole: bool,
+) -> str | None:
+    at = (hour.c.room == room_row) & (hour.c.hour == number)
+    try:
+        unpack_block(connection.execute(select(hour.c.hot).where(at)).scalar_one())
+        stored = read_hour(connection, room_row, number) if is_whole else None
+    except (ValueError, IndexError, struct.error) as error:
+        return f"it can't be read ({error})"
+    if stored is None:
+        return None
+    if len(stored.samples.ping) != samples:
+        return f"it has {len(stored.samples.ping)} samples, and says {samples}"
+    if not set(np.unique(stored.samples.pong_server).tolist()) <= servers:
+        return "it names homeservers that are not there"
+    return None
+
+
+def _judge(topic: str, text: str, faults: list[str], remedy: str = _RESTORE) -> Finding:
+    if not faults:
+        return Finding(topic, Verdict.OK, text)
+    more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
+    return Finding(topic, Verdict.FAULT, "; ".join(faults[:5]) + more, remedy)

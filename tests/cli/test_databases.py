@@ -1,0 +1,145 @@
+"""`pingboard db`: check, copy, backup and restore, as an operator does them."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from pingboard.store.editions import Edition, insert_edition
+from pingboard.store.engine import Engine, open_engine
+from pingboard.store.hours import close_hours
+from pingboard.store.schema import metadata, sample
+from tests.cli.test_transfer import run
+from tests.web.site import make_answers, open_store, record
+
+BOARDS = ("response", "delivery", "reception")
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A SQLite database with closed and open hours and an edition."""
+    store = open_store(tmp_path)
+    record(store, make_answers("one.example", [380, 395, 403]))
+    assert close_hours(store, time.time_ns() // 1_000_000) > 0
+    record(store, make_answers("two.example", [460, 512, 600], first=4000))
+    insert_edition(store, Edition("2026-W41", 1, "{}", "| |"))
+    with store.connect() as connection:
+        assert count(store, "hour") > 0
+        assert connection.execute(select(func.count()).select_from(sample)).scalar_one() > 0
+    store.dispose()
+    return f"sqlite:///{tmp_path}/pingboard.db"
+
+
+def count(engine: Engine, table: str) -> int:
+    with engine.connect() as connection:
+        rows = select(func.count()).select_from(metadata.tables[table])
+        return int(connection.execute(rows).scalar_one())
+
+
+def read_tables(url: str, folder: Path) -> list[str]:
+    return [
+        run(url, "table", "--board", board, "--window", "365d", folder=folder)[1]
+        for board in BOARDS
+    ]
+
+
+def test_a_healthy_database_is_whole(url: str, tmp_path: Path) -> None:
+    code, stdout, stderr = run(url, "db", "check", folder=tmp_path)
+    assert (code, stderr) == (0, "")
+    assert [line.split(":")[0] for line in stdout.splitlines()] == [
+        f"ok      {topic}" for topic in ("integrity", "references", "journal", "hours")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        ("UPDATE hour SET samples = samples + 1", "fault   hours: hour "),
+        ("UPDATE hour SET hot = x'00'", "fault   hours: hour "),
+        ("DELETE FROM server WHERE name = 'two.example'", "fault   references: "),
+        ("INSERT INTO change VALUES (999999, 77, 1)", "fault   journal: 1 entries are of rooms"),
+    ],
+)
+def test_each_damage_has_its_line_and_what_to_do(
+    url: str, tmp_path: Path, damage: str, line: str
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "pingboard.db")) as connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute(damage)
+        connection.commit()
+    code, stdout, _ = run(url, "db", "check", folder=tmp_path)
+    assert code == 1
+    assert any(
+        found.startswith(line) and "restore the last backup" in found
+        for found in stdout.splitlines()
+    ), stdout
+
+
+def test_a_copy_in_postgresql_has_everything_and_goes_on(
+    url: str, postgresql_database: str, tmp_path: Path
+) -> None:
+    code, _, stderr = run(url, "db", "copy", postgresql_database, folder=tmp_path)
+    assert code == 0, stderr
+    assert "boards of both are equal" in stderr
+    source, target = open_engine(url), open_engine(postgresql_database)
+    for table in metadata.tables:
+        assert count(target, table) == count(source, table), table
+    assert read_tables(postgresql_database, tmp_path) == read_tables(url, tmp_path)
+    code, stdout, _ = run(postgresql_database, "db", "check", folder=tmp_path)
+    assert code == 0, stdout
+    # What comes next gets row IDs of its own, and changes the closed hour.
+    record(target, make_answers("three.example", [100], first=2))
+    source.dispose()
+    target.dispose()
+    assert "three.example" in "".join(read_tables(postgresql_database, tmp_path))
+
+
+def test_a_copy_into_a_database_with_rooms_is_refused(
+    url: str, postgresql_database: str, tmp_path: Path
+) -> None:
+    assert run(url, "db", "copy", postgresql_database, folder=tmp_path)[0] == 0
+    code, _, stderr = run(url, "db", "copy", postgresql_database, folder=tmp_path)
+    assert code == 2
+    assert "the target has rooms already" in stderr
+
+
+def test_a_copy_that_is_cut_off_leaves_nothing_and_can_be_repeated(
+    url: str, postgresql_database: str, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "pingboard.db")) as connection:
+        connection.execute("ALTER TABLE edition RENAME TO hidden")
+        connection.commit()
+    assert run(url, "db", "copy", postgresql_database, folder=tmp_path)[0] == 1
+    target = open_engine(postgresql_database)
+    assert count(target, "room") == 0
+    target.dispose()
+    with closing(sqlite3.connect(tmp_path / "pingboard.db")) as connection:
+        connection.execute("ALTER TABLE hidden RENAME TO edition")
+        connection.commit()
+    code, _, stderr = run(url, "db", "copy", postgresql_database, folder=tmp_path)
+    assert code == 0, stderr
+
+
+def test_the_drill_backup_loss_restore_gives_the_same_boards(url: str, tmp_path: Path) -> None:
+    """As docs/operations.md has it, "Backups"."""
+    before = read_tables(url, tmp_path)
+    assert run(url, "db", "backup", "copy.db", folder=tmp_path)[0] == 0
+    (tmp_path / "pingboard.db").write_bytes(b"not any more")
+    assert run(url, "db", "check", folder=tmp_path)[0] == 1
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / f"pingboard.db{suffix}").unlink(missing_ok=True)
+    (tmp_path / "copy.db").rename(tmp_path / "pingboard.db")
+    assert run(url, "db", "check", folder=tmp_path)[0] == 0
+    assert read_tables(url, tmp_path) == before
+
+
+def test_a_backup_of_no_database_is_one_line(tmp_path: Path) -> None:
+    code, _, stderr = run(f"sqlite:///{tmp_path}/none.db", "db", "backup", "b.db", folder=tmp_path)
+    assert code == 2
+    assert stderr.startswith("pingboard: PINGBOARD_DATABASE_URL: there is no database")
+    assert len(stderr.splitlines()) == 1
