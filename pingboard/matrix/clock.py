@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 # Linux's monotonic clock stands still in a suspend: a pong from before would seem to come at once.
@@ -22,3 +23,26 @@ def now_ts() -> int:
     For what must not be dated too far ahead of us: our own clock alone would make it so.
     """
     return max(time.time_ns() // 1_000_000, _START_TS + now_ns() // 1_000_000)
+
+
+TICK_S = 0.1
+"""Between two looks at how late the event loop is."""
+
+
+class LoopLateness:
+    """How late the event loop does what is due: by so much the stamp of an arrival can be late."""
+
+    def __init__(self) -> None:
+        self._worst_ns = 0
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        while True:
+            due_ns = now_ns() + round(TICK_S * 1e9)
+            await asyncio.sleep(TICK_S)
+            self._worst_ns = max(self._worst_ns, now_ns() - due_ns)
+
+    def take_ms(self) -> int:
+        """Return the longest lateness since this was last asked."""
+        worst_ns, self._worst_ns = self._worst_ns, 0
+        return round(worst_ns / 1e6)

@@ -75,7 +75,7 @@ class PingLookup:
         """
         return await self._look_up(room_id, self._pongs.pending.pings(room_id), MAX_LAST_LOOKUPS)
 
-    async def _look_up(self, room_id: str, event_ids: Sequence[str], most: int) -> bool:
+    async def _look_up(self, room_id: str, event_ids: Sequence[str], limit: int) -> bool:
         """Find out what these events are, and judge the pongs that name them.
 
         Our homeserver is asked for at most so many; False where it can't be.
@@ -85,7 +85,7 @@ class PingLookup:
         pings = await self._writer.find_pings(room_id, event_ids[:MAX_FOUND])
         events: dict[str, Event] = {}
         is_answered = True
-        for event_id in [name for name in event_ids if name not in pings][:most]:
+        for event_id in [name for name in event_ids if name not in pings][:limit]:
             try:
                 event = await self._session.event(room_id, event_id)
             except HomeserverError as error:
@@ -96,16 +96,15 @@ class PingLookup:
             if event is not None:
                 events[event_id] = event
         if pings or events:
-            found = list(pings.values())
-            await self._record(functools.partial(self._judge, room_id, found, events))
+            stored = list(pings.values())
+            await self._record(functools.partial(self._judge, room_id, stored, events))
         return is_answered
 
     async def _judge(self, room_id: str, pings: list[Ping], events: dict[str, Event]) -> Batch:
         self._pongs.learn(pings)
         now_ts = clock.now_ts()
-        known = {
-            one.event_id for one in self._pongs.read_history(events.values(), room_id, now_ts).pings
-        }
+        history = self._pongs.read_history(events.values(), room_id, now_ts)
+        known = {ping.event_id for ping in history.pings}
         for event_id, event in events.items():
             redacted = read_redacted_ping(event, room_id, now_ts)
             if redacted is not None:

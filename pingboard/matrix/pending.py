@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pingboard.model import Pending
 
 MAX_PENDING = 1_000
-"""Pongs of one server that wait for their ping; a server that invents pings can't take more."""
+"""Pending pongs of one server; a server that invents pings can't take more."""
 
 Key = tuple[str, str]
 """A ping: room ID and event ID."""
@@ -24,13 +24,13 @@ class PendingPongs:
         self._count_of: dict[str, int] = {}
         self._resolved: dict[Key, None] = {}
 
-    def add(self, one: Pending) -> bool:
-        """Keep a pong until its ping is known; False where its server has too many waiting."""
-        server = one.pong.server
-        if self._count_of.get(server, 0) >= MAX_PENDING:
+    def add(self, candidate: Pending) -> bool:
+        """Keep a pong until its ping is known; False where its server has too many pending."""
+        pong = candidate.pong
+        if self._count_of.get(pong.server, 0) >= MAX_PENDING:
             return False
-        self._count_of[server] = self._count_of.get(server, 0) + 1
-        self._pongs.setdefault((one.pong.room_id, one.pong.ping_event_id), []).append(one)
+        self._count_of[pong.server] = self._count_of.get(pong.server, 0) + 1
+        self._pongs.setdefault((pong.room_id, pong.ping_event_id), []).append(candidate)
         return True
 
     def resolve(self, ping: Key) -> None:
@@ -40,33 +40,29 @@ class PendingPongs:
 
     def take_resolved(self) -> list[Pending]:
         """Take the pongs of the pings resolved since the last time."""
-        taken = [pong for ping in self._resolved for pong in self._take(ping)]
+        candidates = [candidate for ping in self._resolved for candidate in self._take(ping)]
         self._resolved.clear()
-        return taken
+        return candidates
 
     def take_older(self, seen_ts: int, rooms: Iterable[str]) -> list[Pending]:
         """Take the pongs of these rooms that were seen before a time."""
-        rooms = set(rooms)
         old = [
-            one
-            for (room_id, _), waiting in self._pongs.items()
-            if room_id in rooms
-            for one in waiting
-            if one.pong.seen_ts < seen_ts
+            candidate
+            for room_id in set(rooms)
+            for candidate in self._of_room(room_id)
+            if candidate.pong.seen_ts < seen_ts
         ]
         self._drop(old)
         return old
 
     def redact(self, room_id: str, event_ids: Iterable[str]) -> None:
         """Forget pongs that were redacted while they were pending."""
-        gone = set(event_ids)
+        redacted = set(event_ids)
         self._drop(
             [
-                one
-                for (of_room, _), waiting in self._pongs.items()
-                if of_room == room_id
-                for one in waiting
-                if one.pong.event_id in gone
+                candidate
+                for candidate in self._of_room(room_id)
+                if candidate.pong.event_id in redacted
             ]
         )
 
@@ -79,22 +75,29 @@ class PendingPongs:
 
         Those that most servers name come first: a liar is alone with what it invents.
         """
-        servers = {
-            event_id: {one.pong.server for one in waiting}
-            for (of_room, event_id), waiting in self._pongs.items()
-            if of_room == room_id
-        }
+        servers: dict[str, set[str]] = {}
+        for candidate in self._of_room(room_id):
+            servers.setdefault(candidate.pong.ping_event_id, set()).add(candidate.pong.server)
         return sorted(servers, key=lambda event_id: -len(servers[event_id]))
 
-    def _take(self, ping: Key) -> list[Pending]:
-        waiting = self._pongs.pop(ping, [])
-        for one in waiting:
-            self._count_of[one.pong.server] -= 1
-        return waiting
+    def _of_room(self, room_id: str) -> list[Pending]:
+        return [
+            candidate
+            for (of_room, _), candidates in self._pongs.items()
+            if of_room == room_id
+            for candidate in candidates
+        ]
 
-    def _drop(self, pongs: Iterable[Pending]) -> None:
-        gone = set(map(id, pongs))
-        for ping in {(one.pong.room_id, one.pong.ping_event_id) for one in pongs}:
-            for one in self._take(ping):
-                if id(one) not in gone:
-                    self.add(one)
+    def _take(self, ping: Key) -> list[Pending]:
+        candidates = self._pongs.pop(ping, [])
+        for candidate in candidates:
+            self._count_of[candidate.pong.server] -= 1
+        return candidates
+
+    def _drop(self, candidates: list[Pending]) -> None:
+        dropped = set(map(id, candidates))
+        pongs = [candidate.pong for candidate in candidates]
+        for ping in {(pong.room_id, pong.ping_event_id) for pong in pongs}:
+            for candidate in self._take(ping):
+                if id(candidate) not in dropped:
+                    self.add(candidate)

@@ -235,10 +235,11 @@ class SentPings:
 
     def take_unexpected(self) -> list[Ping]:
         """Return the pings that turned out void after pongs were expected of them."""
-        void = [one for one in self._pings.values() if one.is_expected and one.void is not None]
+        pings = self._pings.values()
+        void = [ping for ping in pings if ping.is_expected and ping.void is not None]
         for ping in void:
             ping.is_expected = False
-        return [one.ping for one in void if one.ping is not None]
+        return [ping.ping for ping in void if ping.ping is not None]
 
     def _under_way(self, now_ns: int) -> list[SentPing]:
         return [
@@ -254,7 +255,9 @@ class SentPings:
             if ping.void is not None and not ping.is_counted:
                 self._uncounted[ping.void] += 1
         kept = set(map(id, self._pings.values()))
-        self._by_event = {key: one for key, one in self._by_event.items() if id(one) in kept}
+        self._by_event = {
+            event_id: ping for event_id, ping in self._by_event.items() if id(ping) in kept
+        }
 
 
 class Pinger:

@@ -163,7 +163,7 @@ class PongMatcher:
         """Give up on pongs whose ping did not come: after 10 min, or once history is filled."""
         rooms = [room_id for room_id in self.pending.rooms() if not is_filling(room_id)]
         old = self.pending.take_older(now_ts - PONG_TIMEOUT_MS, rooms)
-        given_up = [one.pong for one in old]
+        given_up = [candidate.pong for candidate in old]
         rejected = [_reject(pong, Rejection.UNKNOWN_PING) for pong in given_up]
         return Batch(rejected=rejected, settled=given_up)
 
