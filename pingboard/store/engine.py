@@ -139,8 +139,10 @@ def make_private(path: Path) -> None:
 
     It may hold a login's token. What belongs to another user stays as it is.
     """
+    # Never open one that is there: closing it again would drop all locks of this process on it
+    # (POSIX), and another process would then delete the log that this one still writes to.
     with suppress(OSError):  # what is wrong with the folder SQLite says better
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE))
     for suffix in ("", "-wal", "-shm", "-journal", ".lock"):
         file = path.with_name(path.name + suffix)
         with suppress(OSError):

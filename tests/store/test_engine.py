@@ -144,6 +144,21 @@ def test_database_and_copy_are_private_also_where_they_were_not(tmp_path: Path) 
     engine.dispose()
 
 
+def test_a_second_connection_drops_no_lock_of_the_first(tmp_path: Path) -> None:
+    file = tmp_path / "pingboard.db"
+    engine = open_engine(f"sqlite:///{file}")
+    migrate(engine)
+    look = (
+        f"import sqlite3; sqlite3.connect({str(file)!r}).execute('SELECT * FROM room').fetchall()"
+    )
+    with engine.connect() as first, engine.connect() as second:
+        first.rollback()
+        second.rollback()
+        # Another process that takes itself for the last one deletes the log as it closes.
+        subprocess.run([sys.executable, "-c", look], check=True)
+        assert file.with_name("pingboard.db-wal").exists()
+
+
 def test_a_copy_of_no_database_is_refused(tmp_path: Path) -> None:
     engine = open_engine(f"sqlite:///{tmp_path}/none.db", read_only=True)
     with pytest.raises(ConfigurationError, match=r"there is no database .*none\.db to copy"):
