@@ -1,4 +1,7 @@
-"""Columns of integers in as few bytes as hold them: ten million samples have to fit in memory.
+"""Columns of integers in as few bytes as hold them.
+
+Without it, the board and matrix of ten million samples take more than a sixth of the peer's memory
+(docs/performance.md): 24 bytes a sample in memory instead of 12.
 
 Of a column that is ranked, the values themselves. Of one whose values are large but close to each
 other, such as times, how far each is from the least.
@@ -87,7 +90,7 @@ class Offsets:
         return np.flatnonzero(self.low == value - self.base)
 
 
-_LEAST = 1 << 15
+_MIN_GATHERED = 1 << 15
 
 
 def gather(parts: Iterable[tuple[Column, ...]]) -> Iterator[tuple[Column, ...]]:
@@ -97,7 +100,7 @@ def gather(parts: Iterable[tuple[Column, ...]]) -> Iterator[tuple[Column, ...]]:
     for one in parts:
         gathered.append(one)
         length += len(one[0])
-        if length >= _LEAST:
+        if length >= _MIN_GATHERED:
             yield _put_together(gathered)
             gathered, length = [], 0
     if gathered:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pingboard.model import Standing
 
-LEAST_OTHERS = 3
+MIN_OTHERS = 3
 """Fewer have no middle that one could be beside of."""
 
 
@@ -55,7 +55,7 @@ class Comparison(NamedTuple):
     others_median_ms: float | None
     """None where there are no others"""
     middle_ms: tuple[float, float] | None
-    """the middle half of the others' medians; None below `LEAST_OTHERS`"""
+    """the middle half of the others' medians; None below `MIN_OTHERS`"""
     clock_ms: float
     """by how much a clock that is known to be wrong makes this number larger; 0 without one"""
     verdict: Verdict
@@ -159,7 +159,7 @@ def _place(difference_ms: float, low_ms: float, high_ms: float) -> Verdict:
 
 
 def _find_middle(others_ms: Sequence[float]) -> tuple[float, float] | None:
-    if len(others_ms) < LEAST_OTHERS:
+    if len(others_ms) < MIN_OTHERS:
         return None
     low, _, high = quantiles(others_ms, n=4, method="inclusive")
     return low, high

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pingboard.columns.narrow import Column
 
-MOST_BINS = 40
+MAX_BINS = 40
 """Besides the two at the ends."""
 
 LINEAR_RATIO = 4
@@ -66,7 +66,7 @@ def count_bins(ms: Column) -> Histogram | None:
 def _cut_linear(low: int, high: int) -> NDArray[np.int64]:
     """Multiples of 1, 2 or 5 times a power of ten, from at most `low` to more than `high`."""
     width = 1
-    while high // width - low // width >= MOST_BINS:
+    while high // width - low // width >= MAX_BINS:
         # 1, 2, 5, 10, 20, ...
         width = width * 5 // 2 if str(width).startswith("2") else width * 2
     return np.arange(low // width, high // width + 2) * width
@@ -77,7 +77,7 @@ def _cut_log(low: int, high: int) -> NDArray[np.int64]:
     for per_decade in _PER_DECADE:
         first = math.floor(math.log10(max(low, 1)) * per_decade)
         last = math.floor(math.log10(high) * per_decade) + 1
-        if last - first <= MOST_BINS:
+        if last - first <= MAX_BINS:
             break
     edges = np.round(10.0 ** (np.arange(first, last + 1) / per_decade)).astype(np.int64)
     return np.unique(edges)

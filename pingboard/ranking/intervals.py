@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-LEAST_SAMPLES = 6
+MIN_SAMPLES = 6
 """Of five, even the smallest and the largest hold the median between them with 93.75 % only."""
 
 # Summing the binomial for each server would take longer than sorting the samples. But P(B < k) is
@@ -27,10 +27,10 @@ def find_low_positions(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """(s,) positions, from 0, of the interval's low end among each count's sorted samples.
 
     The high end is as far from the other end: at `count - 1 - position`. -1 where there are fewer
-    than `LEAST_SAMPLES`. Exact for counts up to 10**8.
+    than `MIN_SAMPLES`. Exact for counts up to 10**8.
     """
-    k = expand(np.maximum(counts, LEAST_SAMPLES)).astype(np.int64)
-    return np.where(counts < LEAST_SAMPLES, -1, k - 1)
+    k = expand(np.maximum(counts, MIN_SAMPLES)).astype(np.int64)
+    return np.where(counts < MIN_SAMPLES, -1, k - 1)
 
 
 def expand(counts: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ Keys = NDArray[np.unsignedinteger[Any]]
 _BIAS = 1 << 31
 """Added to a latency in eight bytes, so that a negative one sorts before a positive one."""
 
-_LEAST_BITS = 12
+_MIN_MS_BITS = 12
 """For a latency in four bytes: with fewer, most would not fit."""
 
 
@@ -157,12 +157,12 @@ def pair_parts(parts: Sequence[Part], names: Sequence[str]) -> Pairs:
         return Pairs(names, nothing, nothing, nothing.astype(np.float64), nothing)
     present: Integers | None = None
     width, pair_bits = _count_bits(parts)
-    if pair_bits > 32 - _LEAST_BITS:
+    if pair_bits > 32 - _MIN_MS_BITS:
         # Row IDs may have gaps; renumbered, any two servers fit.
         parts, present = _compact(parts, len(names))
         width, pair_bits = _count_bits(parts)
     bits = 32 - pair_bits
-    if bits >= _LEAST_BITS and all(ms.dtype.kind == "u" or ms.min() >= 0 for _, _, ms in parts):
+    if bits >= _MIN_MS_BITS and all(ms.dtype.kind == "u" or ms.min() >= 0 for _, _, ms in parts):
         runs = _sort_narrow(parts, width, bits)
     else:
         runs = _sort_wide(parts, width)

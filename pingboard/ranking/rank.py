@@ -39,7 +39,7 @@ class _Layout:
 # latencies up to 17 minutes, 8,192 with up to 8, and so on.
 _WIDE = _Layout(np.uint64, 32, 1 << 31)
 _NARROW_BITS = 32
-_MOST_MS_BITS = 22
+_MAX_MS_BITS = 22
 """In four bytes; the more bits, the shorter the stretches that are added up at once."""
 
 _PERCENTS = np.array([50, 5, 25, 75, 95])
@@ -53,7 +53,7 @@ def rank(
     min_samples: int = 1,
     limit: int | None = None,
 ) -> list[Standing]:
-    """The standings of the samples, best first; [] without samples.
+    """Return the standings of the samples, best first; [] without samples.
 
     `servers` (n,) are indices into `names`; `ms` (n,) are the latencies in ms, which may be
     negative; both are unsigned, or int32. Neither is changed. Order: by median, then more samples,
@@ -75,8 +75,8 @@ def rank_parts(
     min_samples: int = 1,
     limit: int | None = None,
 ) -> list[Standing]:
-    """`rank` of samples that lie in several pairs of columns, without joining these."""
-    parts = [one for one in parts if len(one[0])]
+    """Return what `rank` does, of samples in several pairs of columns, without joining these."""
+    parts = [part for part in parts if len(part[0])]
     if not parts:
         return []
     layout = _choose_layout(parts)
@@ -103,13 +103,13 @@ def _choose_layout(parts: Sequence[Part]) -> _Layout:
     for unseen_bytes in (2, 0):
         server_bits = max(_count_bits(servers, unseen_bytes) for servers, _ in parts)
         ms_bits = max(_count_bits(ms, unseen_bytes) for _, ms in parts)
-        if ms_bits <= _MOST_MS_BITS and ms_bits + server_bits <= _NARROW_BITS:
+        if ms_bits <= _MAX_MS_BITS and ms_bits + server_bits <= _NARROW_BITS:
             return _Layout(np.uint32, ms_bits, 0)
     return _WIDE
 
 
 def _count_bits(column: Column, unseen_bytes: int) -> int:
-    """The bits that its values take; a column of so few bytes is not looked at."""
+    """Return how many bits its values take; one of so few bytes may take all of them."""
     if column.itemsize <= unseen_bytes:
         return 8 * column.itemsize
     # The OR of a column has every bit that one of its values has, the sign bit among them.
@@ -131,7 +131,7 @@ def _build_keys(parts: Sequence[Part], layout: _Layout) -> Keys:
 
 
 def _find_runs(keys: Keys, layout: _Layout, names: int) -> tuple[Integers, Integers, Integers]:
-    """Server, first position and length of each run in the sorted keys, by server."""
+    """Find server, first position and length of each run in the sorted keys, by server."""
     last = int(keys[-1]) >> layout.ms_bits
     if last >= names:
         raise IndexError(f"a sample's server is {np.uint32(last).view(np.int32)} of {names} names")
@@ -146,7 +146,7 @@ def _find_runs(keys: Keys, layout: _Layout, names: int) -> tuple[Integers, Integ
 def _read_percentiles(
     keys: Keys, starts: Integers, counts: Integers, layout: _Layout
 ) -> NDArray[np.float64]:
-    """A row for each of `_PERCENTS`, a column for each run, in ms."""
+    """Return a row for each of `_PERCENTS`, a column for each run, in ms."""
     below, weight = np.divmod((counts - 1) * _PERCENTS[:, None], 100)
     low = _read_ms(keys, starts + below, layout)
     high = _read_ms(keys, starts + below + (weight > 0), layout)
@@ -157,18 +157,18 @@ def _read_percentiles(
 def _read_intervals(
     keys: Keys, starts: Integers, counts: Integers, layout: _Layout
 ) -> tuple[list[tuple[float, float] | None], list[bool]]:
-    """The interval of each ranked run's median, and whether it overlaps that of the run before."""
+    """Return each median's interval, and whether it overlaps that of the run before."""
     positions = find_low_positions(counts)
-    known = positions >= 0
+    is_known = positions >= 0
     low = _read_ms(keys, starts + positions.clip(0), layout)
     high = _read_ms(keys, starts + counts - 1 - positions.clip(0), layout)
     overlaps = np.zeros(len(counts), bool)
-    overlaps[1:] = (low[1:] <= high[:-1]) & (low[:-1] <= high[1:]) & known[1:] & known[:-1]
+    overlaps[1:] = (low[1:] <= high[:-1]) & (low[:-1] <= high[1:]) & is_known[1:] & is_known[:-1]
     both = zip(low.astype(float).tolist(), high.astype(float).tolist(), strict=True)
-    if known.all():
+    if is_known.all():
         return list(both), overlaps.tolist()
-    intervals = (one if is_known else None for one, is_known in zip(both, known, strict=True))
-    return list(intervals), overlaps.tolist()
+    intervals = [ends if known else None for ends, known in zip(both, is_known, strict=True)]
+    return intervals, overlaps.tolist()
 
 
 def _read_ms(keys: Keys, positions: Integers, layout: _Layout) -> Integers:
@@ -177,7 +177,7 @@ def _read_ms(keys: Keys, positions: Integers, layout: _Layout) -> Integers:
 
 
 def _sum_runs(keys: Keys, starts: Integers, counts: Integers, layout: _Layout) -> Integers:
-    """The sum of each run's latencies, exact.
+    """Return the exact sum of each run's latencies.
 
     Adding without a conversion to 64 bits is six times as fast, but wraps around. So runs are cut
     into chunks whose latencies can't add up to what wraps: modulo that, the sum of a chunk's keys

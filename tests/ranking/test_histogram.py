@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pingboard.ranking.histogram import MOST_BINS, Histogram, count_bins
+from pingboard.ranking.histogram import MAX_BINS, Histogram, count_bins
 
 LATENCIES = st.lists(st.integers(0, 600_000), min_size=1, max_size=300)
 
@@ -32,7 +32,7 @@ def test_bins_follow_each_other_and_are_few(ms: list[int]) -> None:
     bins = count(ms).bins
     assert all(one.low_ms < one.high_ms for one in bins)
     assert [one.high_ms for one in bins[:-1]] == [one.low_ms for one in bins[1:]]
-    assert len(bins) <= MOST_BINS + 2
+    assert len(bins) <= MAX_BINS + 2
     assert not any(one.is_rest for one in bins[1:-1])
 
 

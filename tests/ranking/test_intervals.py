@@ -8,7 +8,7 @@ from math import comb
 import numpy as np
 
 from pingboard.ranking.intervals import (
-    LEAST_SAMPLES,
+    MIN_SAMPLES,
     expand,
     find_low_positions,
 )
@@ -31,7 +31,7 @@ def test_every_count_up_to_3000_has_the_position_of_the_exact_binomial() -> None
 
 
 def test_of_fewer_than_six_nothing_is_said() -> None:
-    assert find_low_positions(np.arange(LEAST_SAMPLES + 1)).tolist() == [-1] * 6 + [0]
+    assert find_low_positions(np.arange(MIN_SAMPLES + 1)).tolist() == [-1] * 6 + [0]
     assert find_low_positions(np.array([], np.int64)).tolist() == []
 
 

@@ -134,6 +134,20 @@ def test_many_names_without_samples_do_no_harm() -> None:
     ]
 
 
+def test_more_servers_than_two_bytes_can_count_are_paired_right() -> None:
+    count = 70_000
+    names = [f"hs{number:05}.example" for number in range(count)]
+    servers = np.arange(count)
+    ping = np.concatenate([servers, servers]).astype(np.int32)
+    pong = np.concatenate([servers[::-1], servers[::-1]]).astype(np.int32)
+    ms = np.concatenate([servers, servers + 2]).astype(np.int32)
+    pairs = pair(ping, pong, ms, names)
+    assert pairs.ping.tolist() == servers.tolist()
+    assert pairs.pong.tolist() == servers[::-1].tolist()
+    assert pairs.median_ms.tolist() == (servers + 1.0).tolist()
+    assert set(pairs.samples.tolist()) == {2}
+
+
 def test_the_columns_are_not_changed() -> None:
     columns = np.array([[1, 2, 500], [1, 2, 400]], np.int32)
     before = columns.copy()
