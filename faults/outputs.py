@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from markdown_it import MarkdownIt
 from faults.case import CaseError
 from pingboard.boards import Boards
 from pingboard.editions import make
+from pingboard.schedule import Week
 from pingboard.store.editions import insert_edition
 from pingboard.store.engine import open_engine
 from pingboard.web.app import create_app
@@ -36,7 +37,8 @@ async def names_by_output(file: Path, names: list[str]) -> dict[str, set[str]]:
     engine = open_engine(f"sqlite:///{file}")
     try:
         boards = Boards(engine, None)
-        edition = make(boards, WEEK, datetime.now(UTC))
+        now = datetime.now(UTC)
+        edition = make(boards, Week(WEEK, now - timedelta(days=7), now))
         if edition is None:
             raise CaseError("nothing to make an edition of")
         insert_edition(engine, edition)

@@ -30,10 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pingboard.boards import Boards
-    from pingboard.schedule import Schedule
+    from pingboard.schedule import Schedule, Week
     from pingboard.store.engine import Engine
 
-WEEK = timedelta(days=7)
 GRACE = timedelta(milliseconds=PONG_TIMEOUT_MS) + timedelta(minutes=1)
 """After the close the last pings of the week may still be answered, or become lost."""
 
@@ -41,30 +40,30 @@ PATIENCE = timedelta(hours=6)
 """How long a close waits for a gap in the room's history to be filled."""
 
 
-def due(engine: Engine, schedule: Schedule, now: datetime) -> list[tuple[str, datetime]]:
-    """Name and close of each edition that should be there and is not, the oldest first."""
+def due(engine: Engine, schedule: Schedule, now: datetime) -> list[Week]:
+    """Return the week of each edition that should be there and is not, the oldest first."""
     oldest_ts = store.find_oldest_ping(engine)
     if oldest_ts is None or has_open_gap(engine, to_ts(now - PATIENCE)):
         return []
     made = store.read_edition_names(engine)
-    closes = schedule.closes(from_ts(oldest_ts), now - GRACE)
-    return [(name, close) for name, close in closes if name not in made]
+    weeks = schedule.weeks(from_ts(oldest_ts), now - GRACE)
+    return [week for week in weeks if week.name not in made]
 
 
-def make(boards: Boards, name: str, close: datetime) -> Edition | None:
-    """The edition of the seven days up to a close; None where nothing was heard in them."""
-    window = Window(close - WEEK, close)
+def make(boards: Boards, week: Week) -> Edition | None:
+    """Return the edition of a week; None where nothing was heard in it."""
+    name, window = week.name, Window(week.start, week.end)
     ranked = [
         with_movement(boards.engine, board)
         for room_id in _rooms(boards)
         for board_name in BoardName
-        if (board := boards.board(board_name, window, now=close + GRACE, room=room_id)).standings
+        if (board := boards.board(board_name, window, now=week.end + GRACE, room=room_id)).standings
     ]
     if not ranked:
         return None
     return Edition(
         name,
-        to_ts(close),
+        to_ts(week.end),
         render.to_json(name, window, ranked),
         render.to_markdown(name, window, ranked),
     )

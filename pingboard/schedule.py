@@ -13,6 +13,16 @@ _WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
+class Week:
+    """What an edition covers: half-open, UTC."""
+
+    name: str
+    """`2026-W41`"""
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """Once an ISO week, at a local time."""
 
@@ -21,14 +31,18 @@ class Schedule:
     at: time = time(12)
     zone: tzinfo = UTC
 
-    def closes(self, after: datetime, until: datetime) -> Iterator[tuple[str, datetime]]:
-        """The name (`2026-W41`) and the close, UTC, of each with `after < close <= until`."""
+    def weeks(self, after: datetime, until: datetime) -> Iterator[Week]:
+        """Yield each week that ends with `after < end <= until`.
+
+        A week begins where the one before ends, also over a change of the clocks: then it has an
+        hour more or less than seven days.
+        """
         day = after.astimezone(self.zone).date()
         monday = day - timedelta(days=day.weekday())
-        while (close := self._close(monday)) <= until:
-            if close > after:
-                year, week, _ = monday.isocalendar()
-                yield f"{year}-W{week:02}", close
+        while (end := self._close(monday)) <= until:
+            if end > after:
+                year, number, _ = monday.isocalendar()
+                yield Week(f"{year}-W{number:02}", self._close(monday - _WEEK), end)
             monday += _WEEK
 
     def _close(self, monday: date) -> datetime:

@@ -11,7 +11,6 @@ from xml.etree import ElementTree as ET
 import pytest
 from sqlalchemy import delete
 
-from pingboard import editions
 from pingboard.boards import Boards
 from pingboard.matrix.bot import EditionBot
 from pingboard.matrix.writer import Writer
@@ -78,7 +77,7 @@ def test_the_boards_of_the_past_week_are_frozen(engine: Engine, ingest: Ingest) 
     assert make_due(engine, LATER) == ["2026-W41", "2026-W40"]
     made = read(engine, "2026-W41")
     board = Boards(engine).board(
-        BoardName.RESPONSE, Window(CLOSE - editions.WEEK, CLOSE), now=LATER
+        BoardName.RESPONSE, Window(CLOSE - timedelta(days=7), CLOSE), now=LATER
     )
     assert [row["homeserver"] for row in rows(made)] == ["a.example:8448", "b.example"]
     assert made.markdown.startswith("# 2026-W41\n\n2026-10-02 12:00 to 2026-10-09 12:00 UTC\n")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pingboard.matrix.session import Session
     from pingboard.matrix.writer import Writer
     from pingboard.model import Board, Standing
-    from pingboard.schedule import Schedule
+    from pingboard.schedule import Schedule, Week
     from pingboard.store.editions import Edition
 
 BURST = 3
@@ -201,25 +201,25 @@ class EditionBot:
 
     async def make_due(self, session: Session | None, now: datetime) -> None:
         """Make each edition that is due, the oldest first."""
-        for name, close in await asyncio.to_thread(self._find_due, now):
-            if name in self._empty:
+        for week in await asyncio.to_thread(self._find_due, now):
+            if week.name in self._empty:
                 continue
-            edition = await asyncio.to_thread(self._make, name, close)
+            edition = await asyncio.to_thread(self._make, week)
             if edition is None:
-                self._empty.add(name)
+                self._empty.add(week.name)
                 continue
             await self._writer.record_edition(edition)
-            log.info("edition closed", edition=name)
-            if self._announces and session is not None and now - close < MAX_ANNOUNCEMENT_AGE:
+            log.info("edition closed", edition=week.name)
+            if self._announces and session is not None and now - week.end < MAX_ANNOUNCEMENT_AGE:
                 await self._announce(session, edition)
 
-    def _find_due(self, now: datetime) -> list[tuple[str, datetime]]:
+    def _find_due(self, now: datetime) -> list[Week]:
         with explained():
             return editions.due(self._boards.engine, self._schedule, now)
 
-    def _make(self, name: str, close: datetime) -> Edition | None:
+    def _make(self, week: Week) -> Edition | None:
         with explained():
-            return editions.make(self._boards, name, close)
+            return editions.make(self._boards, week)
 
     async def _announce(self, session: Session, edition: Edition) -> None:
         for room in json.loads(edition.json)["rooms"]:

@@ -73,8 +73,8 @@ def make_site(folder: Path) -> Engine:
     now_ts = to_ts(NOW)
     ingest.record_worker("main", WorkerState.RUNNING, now_ts - 3_600_000, now_ts)
     boards = Boards(engine)
-    for name, close in editions.due(engine, Schedule(), NOW):
-        made = editions.make(boards, name, close)
+    for week in editions.due(engine, Schedule(), NOW):
+        made = editions.make(boards, week)
         assert made is not None
         insert_edition(engine, made)
     boards.close()

@@ -49,8 +49,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 
 def make_due(engine: Engine) -> None:
     boards = Boards(engine)
-    for name, close in editions.due(engine, Schedule(), NOW):
-        made = editions.make(boards, name, close)
+    for week in editions.due(engine, Schedule(), NOW):
+        made = editions.make(boards, week)
         assert made is not None
         insert_edition(engine, made)
     boards.close()
