@@ -106,13 +106,14 @@ class SampleCache:
     def _forget_unused(self, used: Sequence[_Key]) -> None:
         """Forget what no window has needed for a while, and what is too much."""
         now = time.monotonic()
-        self._used_at |= dict.fromkeys(used, now)
+        for key in used:  # last, so that what was needed longest ago stands first
+            self._used_at.pop(key, None)
+            self._used_at[key] = now
         excess = len(self._used_at) - max(MAX_HOURS, len(used))
         if excess <= 0 and now - self._forgot_at < UNUSED_S / 10:
             return
         self._forgot_at = now
-        longest_ago_first = sorted(self._used_at, key=self._used_at.__getitem__)
-        for number, key in enumerate(longest_ago_first):
+        for number, key in enumerate([*self._used_at]):
             if number >= excess and now - self._used_at[key] <= UNUSED_S:
                 break
             del self._used_at[key]

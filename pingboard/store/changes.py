@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pingboard.columns.blocks import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.store import journal
+from pingboard.store.estimates import learn_event
 from pingboard.store.hours import open_hours
 from pingboard.store.lookups import chunks, mark
 from pingboard.store.schema import sample, unanswered
@@ -50,7 +51,8 @@ class Changes:
         hours = self._open(one.ping for one in new)
         rows = [self._make_row(one, is_news=is_news) for one in new]
         inserted = insert_rows(self._connection, sample, _SAMPLE_COLUMNS, rows)
-        if inserted:
+        has_learned = inserted < len(new) and self._learn_events(new)
+        if inserted or has_learned:
             self._changed |= hours
         return inserted
 
@@ -104,6 +106,21 @@ class Changes:
     def _open_hours(self, keys: set[journal.Hour]) -> None:
         open_hours(self._connection, keys - self._opened)
         self._opened |= keys
+
+    def _learn_events(self, heard: Sequence[NewSample]) -> bool:
+        learned = [
+            learn_event(
+                self._connection,
+                one.ping,
+                one.pong_server,
+                one.one_way_ms,
+                one.origin_server_ts,
+                one.event_hash,
+            )
+            for one in heard
+            if one.event_hash is not None
+        ]
+        return any(learned)
 
     def _make_row(self, one: NewSample, *, is_news: bool) -> tuple[int | None, ...]:
         pinged_ts = one.ping.seen_ts

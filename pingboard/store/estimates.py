@@ -1,6 +1,7 @@
-"""Pings whose times are estimated: pingstat keeps a pong's time and latency, not its ping's time.
+"""What pingstat does not keep: when a ping was sent, and which event a pong is.
 
-Once such a ping is seen, live or in the room's history, its own times take the estimate's place.
+Once such a ping is seen, live or in the room's history, its own times take the place of what was
+estimated. Once such a pong is heard, its event is known, so that a redaction finds it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 _UPDATE_PING = """
 UPDATE ping SET server = ?, origin_server_ts = ?, seen_ts = ?, vantage = ?, sent_ts = ?,
 is_estimated = ? WHERE id = ?
+"""
+_LEARN_EVENT = """
+UPDATE sample SET event_hash = ? WHERE ping = ? AND pong_server = ? AND one_way_ms = ?
+AND ? + delay_ms - lag_ms = ? AND event_hash IS NULL
 """
 _COLUMNS = tuple(column for column in sample.c.keys() if column != "ping")  # noqa: SIM118
 
@@ -77,5 +82,22 @@ def move_samples(connection: Connection, source: StoredPing, target: StoredPing)
             seen_ts = estimate_pong_seen_ts(target.seen_ts, origin_ts)
         delay_ms = max(-PONG_TIMEOUT_MS, min(seen_ts - target.seen_ts, PONG_TIMEOUT_MS))
         row |= {"delay_ms": delay_ms, "lag_ms": target.seen_ts + delay_ms - origin_ts}
+        if row["event_hash"] is not None:
+            of_pong = (row["pong_server"], row["one_way_ms"], origin_ts)
+            learn_event(connection, target, *of_pong, row["event_hash"])
     moved = [(target.id, *row.values()) for row in rows]
     insert_rows(connection, sample, ("ping", *_COLUMNS), moved)
+
+
+def learn_event(
+    connection: Connection,
+    stored: StoredPing,
+    pong_server: int,
+    one_way_ms: int,
+    origin_server_ts: int,
+    event_hash: int,
+) -> bool:
+    """Remember which event an imported pong is; tell whether there is such a pong."""
+    key = (stored.id, pong_server, one_way_ms)
+    times = (stored.seen_ts, origin_server_ts)
+    return bool(execute(connection, _LEARN_EVENT, event_hash, *key, *times).rowcount)

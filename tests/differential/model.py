@@ -17,6 +17,15 @@ from tests.differential.store import hash_event_id
 HOUR_MS = 3_600_000
 FIRST_TS = 1_409_529_600_000
 """2014-09-01: there was no Matrix before"""
+UNSEEN_TS = -1
+"""Of a pong that nobody saw arrive."""
+_TIMES = (
+    "ping_seen_ts",
+    "pong_seen_ts",
+    "ping_origin_server_ts",
+    "pong_origin_server_ts",
+    "ping_sent_ts",
+)
 BOARDS = ("response", "delivery", "reception")
 
 
@@ -28,11 +37,10 @@ class PongRecord:
     one_way_ms: int
     round_trip_ms: int | None
     seen_ts: int
+    """or UNSEEN_TS, until its ping says where that can have been"""
     origin_server_ts: int
     provenance: str
     event_hash: int | None
-    was_seen: bool
-    """False where nobody saw it arrive: its time is made of its ping's and its own"""
 
 
 @dataclass
@@ -46,7 +54,7 @@ class PingRecord:
     seen_ts: int
     vantage: str | None
     sent_ts: int | None
-    is_estimate: bool
+    is_estimated: bool
     """its times are concluded from a pong's"""
     is_retired: bool = False
     """single events of its hour are not kept any more; boards stay as they are"""
@@ -65,8 +73,8 @@ class Model:
     aliases: dict[str, str | None] = field(default_factory=dict)
     redacted: set[tuple[str, int]] = field(default_factory=set)
     """room and hash of a pong"""
-    retired_until_ts: dict[str, int] = field(default_factory=dict)
-    """by room: single events of pings before then are not kept"""
+    kept_from_ts: dict[str, int] = field(default_factory=dict)
+    """by room: single samples of pings before then are not kept"""
 
     # What happens
 
@@ -81,13 +89,15 @@ class Model:
         self._unite()
 
     def hear(self, batch: Batch, *, looks_up: bool) -> None:
+        for ping in batch.voided:
+            self.predecessors.setdefault(ping.room_id, None)
         samples = list(batch.samples)
         if looks_up:
             known = [(one, self.find(one.ping.room_id, one.ping.event_id)) for one in samples]
             samples = [
                 Sample(_as_ping(ping), one.pong, one.round_trip_ms, one.provenance)
                 for one, ping in known
-                if ping is not None
+                if ping is not None and is_in_time(one.pong.seen_ts, ping.seen_ts)
             ]
         for ping in batch.pings:
             self._learn(ping)
@@ -112,57 +122,66 @@ class Model:
             ping_ts = pong_ts - one_way_ms
             ping = PingRecord(
                 row["room_id"], row["ping_id"], row["ping_server"], ping_ts, ping_ts,
-                None, None, is_estimate=True,
+                None, None, is_estimated=True,
             )  # fmt: skip
             pong = PongRecord(
-                row["pong_server"], one_way_ms, None, pong_ts, pong_ts, "import", None,
-                was_seen=False,
+                row["pong_server"], one_way_ms, None, UNSEEN_TS, pong_ts, "import", None,
             )  # fmt: skip
-            is_plausible = all(
-                FIRST_TS <= ts <= now_ts + PONG_TIMEOUT_MS for ts in (ping_ts, pong_ts)
-            )
+            is_plausible = all(_is_possible_time(ts, now_ts) for ts in (ping_ts, pong_ts))
             rejected += not (is_plausible and self._import(ping, pong, None))
         return rejected
 
     def import_export(self, rows: list[Row], now_ts: int) -> int:
         """Return how many rows were rejected."""
-        rejected = 0
-        for row in rows:
-            self.predecessors.setdefault(row["room_id"], None)
-            if row["room_predecessor"] is not None:
-                self.predecessors.setdefault(row["room_predecessor"], None)
-                if self.predecessors[row["room_id"]] is None:
-                    self.predecessors[row["room_id"]] = row["room_predecessor"]
-                    self._unite()
-        for row in rows:
+        plausible = [
+            row
+            for row in rows
+            if all(_is_possible_time(row[name], now_ts) for name in _TIMES if row[name] is not None)
+        ]
+        for row in plausible:
+            self._describe_room(row["room_id"], row["room_predecessor"])
+        stored = 0
+        for row in plausible:
             ping = PingRecord(
                 row["room_id"], row["ping_event_id"], row["ping_server"],
                 row["ping_origin_server_ts"], row["ping_seen_ts"], row["vantage"],
-                row["ping_sent_ts"], is_estimate=False,
+                row["ping_sent_ts"], row["ping_time"] == "estimated",
             )  # fmt: skip
             pong = None
             if row["one_way_ms"] is not None:
                 pong = PongRecord(
                     row["pong_server"], row["one_way_ms"], row["round_trip_ms"],
                     row["pong_seen_ts"], row["pong_origin_server_ts"], row["provenance"],
-                    row["pong_event_hash"], was_seen=True,
+                    row["pong_event_hash"],
                 )  # fmt: skip
-            times = [ping.seen_ts, ping.origin_server_ts, ping.sent_ts]
-            if pong is not None:
-                times += [pong.seen_ts, pong.origin_server_ts]
-            is_plausible = all(
-                FIRST_TS <= ts <= now_ts + PONG_TIMEOUT_MS for ts in times if ts is not None
-            )
-            rejected += not (is_plausible and self._import(ping, pong, row["pong_server"]))
-        return rejected
+            stored += self._import(ping, pong, row["pong_server"])
+        return len(rows) - stored
 
-    def retain(self, before_ts: int) -> None:
+    def _describe_room(self, room_id: str, predecessor: str | None) -> None:
+        self.predecessors.setdefault(room_id, None)
+        if predecessor is not None:
+            self.predecessors.setdefault(predecessor, None)
+            if self.predecessors[room_id] is None:
+                self.predecessors[room_id] = predecessor
+                self._unite()
+
+    def retain(self, before_ts: int, kept_from_ts: dict[str, int]) -> list[object]:
+        """Keep single samples from these times on, by room; return what is wrong with them.
+
+        All hours that have pongs and ended before a time should be dropped, and no others.
+        """
+        wrong: list[object] = [
+            (room_id, ts)
+            for room_id, ts in kept_from_ts.items()
+            if ts > max(before_ts, self.kept_from_ts.get(room_id, 0))
+        ]
+        self.kept_from_ts = kept_from_ts
         for ping in self.pings:
+            ping.is_retired |= self._is_too_old(ping.room_id, ping.seen_ts)
             hour_end_ts = (ping.seen_ts // HOUR_MS + 1) * HOUR_MS
-            if not ping.is_retired and hour_end_ts <= before_ts:
-                ping.is_retired = True
-                until_ts = self.retired_until_ts.get(ping.room_id, 0)
-                self.retired_until_ts[ping.room_id] = max(until_ts, hour_end_ts)
+            if ping.pongs and hour_end_ts <= before_ts and not ping.is_retired:
+                wrong.append(ping)
+        return wrong
 
     # What is asked
 
@@ -304,17 +323,14 @@ class Model:
 
     def answered_since(self, room_id: str, since_ts: int) -> dict[str, int]:
         """Return when each server last answered a ping of ours."""
-        lineage = self.lineage(room_id)
         last: dict[str, int] = {}
-        for ping in self.pings:
+        for ping in self._pings_of(room_id):
             for pong in ping.pongs.values():
-                is_ours = ping.room_id in lineage and ping.vantage is not None
-                if is_ours and pong.seen_ts >= since_ts:
+                if ping.vantage is not None and pong.seen_ts >= since_ts:
                     last[pong.server] = max(pong.seen_ts, last.get(pong.server, 0))
         return last
 
     def known_pings(self, room_id: str, event_ids: tuple[str, ...]) -> dict[str, Ping]:
-        """Return pings as of the room that is asked for, where the worker met them."""
         pings = [self.find(room_id, event_id) for event_id in event_ids]
         return {
             ping.event_id: replace(_as_ping(ping), room_id=room_id)
@@ -339,19 +355,30 @@ class Model:
         """Return the record of a ping that was heard; None where it is too old to be kept."""
         record = self.find(ping.room_id, ping.event_id)
         if record is None:
-            if self._is_dropped(ping):
+            if self._is_retired(ping.room_id, ping.event_id) or self._is_too_old(
+                ping.room_id, ping.seen_ts
+            ):
                 return None
             record = PingRecord(
                 ping.room_id, ping.event_id, ping.server, ping.origin_server_ts, ping.seen_ts,
-                ping.vantage, ping.sent_ts, is_estimate=False,
+                ping.vantage, ping.sent_ts, is_estimated=False,
             )  # fmt: skip
             self.pings.append(record)
             self.predecessors.setdefault(ping.room_id, None)
-        elif record.is_estimate and was_seen:
-            record.origin_server_ts, record.seen_ts = ping.origin_server_ts, ping.seen_ts
-            record.vantage, record.sent_ts, record.is_estimate = ping.vantage, ping.sent_ts, False
-            _place_pongs(record)
+        elif record.is_estimated and was_seen:
+            self._take_times(record, ping)
         return record
+
+    def _take_times(self, record: PingRecord, seen: Ping | PingRecord) -> None:
+        """Let the times with which a ping was seen take the place of estimated ones."""
+        if self._is_too_old(record.room_id, seen.seen_ts):
+            return
+        record.origin_server_ts, record.seen_ts = seen.origin_server_ts, seen.seen_ts
+        record.vantage, record.sent_ts, record.is_estimated = seen.vantage, seen.sent_ts, False
+        for pong in record.pongs.values():
+            if pong.provenance == "import":
+                pong.seen_ts = UNSEEN_TS
+            _place_pong(record, pong)
 
     def _add_sample(self, sample: Sample) -> None:
         ping, pong = sample.ping, sample.pong
@@ -362,7 +389,7 @@ class Model:
         if not self._is_redacted(ping.room_id, event_hash):
             heard = PongRecord(
                 pong.server, pong.one_way_ms, sample.round_trip_ms, pong.seen_ts,
-                pong.origin_server_ts, sample.provenance.name.lower(), event_hash, was_seen=True,
+                pong.origin_server_ts, sample.provenance.name.lower(), event_hash,
             )  # fmt: skip
             _add_pong(record, heard)
 
@@ -383,16 +410,16 @@ class Model:
         self.predecessors.setdefault(ping.room_id, None)
         record = self.find(ping.room_id, ping.event_id)
         if record is None:
-            if self._is_dropped(ping):
+            if self._is_retired(ping.room_id, ping.event_id) or self._is_too_old(
+                ping.room_id, ping.seen_ts
+            ):
                 return False
             record = ping
             self.pings.append(record)
         elif record.server != ping.server:
             return False
-        elif record.is_estimate and not ping.is_estimate:
-            record.origin_server_ts, record.seen_ts = ping.origin_server_ts, ping.seen_ts
-            record.vantage, record.sent_ts, record.is_estimate = ping.vantage, ping.sent_ts, False
-            _place_pongs(record)
+        elif record.is_estimated and not ping.is_estimated:
+            self._take_times(record, ping)
         server = pong.server if pong is not None else pong_server
         assert server is not None
         if server in record.withdrawn:
@@ -409,11 +436,13 @@ class Model:
     def _is_redacted(self, room_id: str, event_hash: int) -> bool:
         return any((room, event_hash) in self.redacted for room in self.lineage(room_id))
 
-    def _is_dropped(self, ping: Ping | PingRecord) -> bool:
-        """Return whether its hour is not kept, or it is known from one that is not any more."""
-        return ping.seen_ts < self.retired_until_ts.get(ping.room_id, 0) or any(
-            known.is_retired and known.event_id == ping.event_id
-            for known in self._pings_of(ping.room_id)
+    def _is_too_old(self, room_id: str, ping_seen_ts: int) -> bool:
+        lineage = self.lineage(room_id)
+        return any(ping_seen_ts < self.kept_from_ts.get(room, 0) for room in lineage)
+
+    def _is_retired(self, room_id: str, event_id: str) -> bool:
+        return any(
+            ping.is_retired and ping.event_id == event_id for ping in self._pings_of(room_id)
         )
 
     def _move_alias(self, room_id: str, alias: str | None) -> None:
@@ -431,13 +460,15 @@ class Model:
             if ping.is_retired or first is ping or first is None:
                 continue
             self.pings.remove(ping)
-            if first.is_estimate and not ping.is_estimate:
+            if first.is_estimated and not ping.is_estimated:
                 first.room_id = ping.room_id
-                first.origin_server_ts, first.seen_ts = ping.origin_server_ts, ping.seen_ts
-                first.vantage, first.sent_ts, first.is_estimate = ping.vantage, ping.sent_ts, False
-                _place_pongs(first)
+                self._take_times(first, ping)
             first.withdrawn |= ping.withdrawn
+            for server in first.withdrawn:
+                first.pongs.pop(server, None)
             for pong in ping.pongs.values():
+                if pong.provenance == "import":
+                    pong.seen_ts = UNSEEN_TS
                 _add_pong(first, pong)
             first.expected = (first.expected | ping.expected) - set(first.pongs) - first.withdrawn
         for room_id, event_hash in self.redacted:
@@ -522,11 +553,20 @@ class Model:
             "ping_origin_server_ts": ping.origin_server_ts,
             "pong_origin_server_ts": pong and pong.origin_server_ts,
             "ping_sent_ts": ping.sent_ts,
-            "ping_time": "estimated" if ping.is_estimate else "seen",
+            "ping_time": "estimated" if ping.is_estimated else "seen",
             "vantage": ping.vantage,
             "provenance": pong and pong.provenance,
             "pong_event_hash": pong and pong.event_hash,
         }
+
+
+def _is_possible_time(ts: int, now_ts: int) -> bool:
+    return FIRST_TS <= ts <= now_ts + PONG_TIMEOUT_MS
+
+
+def is_in_time(pong_seen_ts: int, ping_seen_ts: int) -> bool:
+    """Return whether a pong counts, by when it and its ping were seen."""
+    return pong_seen_ts - ping_seen_ts <= PONG_TIMEOUT_MS
 
 
 def is_claim(one_way_ms: int) -> bool:
@@ -539,21 +579,28 @@ def _numbers_of(pong: PongRecord) -> tuple[object, ...]:
 
 
 def _add_pong(ping: PingRecord, pong: PongRecord) -> None:
-    if pong.server in ping.pongs or pong.server in ping.withdrawn:
+    known = ping.pongs.get(pong.server)
+    if known is not None and known.event_hash is None and _is_same(known, pong):
+        known.event_hash = pong.event_hash
+    if known is not None or pong.server in ping.withdrawn:
         return
     ping.pongs[pong.server] = pong
     ping.expected.discard(pong.server)
-    _place_pongs(ping)
+    _place_pong(ping, pong)
 
 
-def _place_pongs(ping: PingRecord) -> None:
-    """Put pongs within ten minutes of their ping; those that nobody saw arrive, after it."""
-    latest_ts = ping.seen_ts + PONG_TIMEOUT_MS
-    for pong in ping.pongs.values():
-        if pong.was_seen:
-            pong.seen_ts = min(max(pong.seen_ts, ping.seen_ts - PONG_TIMEOUT_MS), latest_ts)
-        else:
-            pong.seen_ts = min(max(pong.origin_server_ts, ping.seen_ts), latest_ts)
+def _is_same(known: PongRecord, pong: PongRecord) -> bool:
+    """Return whether an imported pong, whose event is not known, is one that now is heard."""
+    return (known.one_way_ms, known.origin_server_ts) == (pong.one_way_ms, pong.origin_server_ts)
+
+
+def _place_pong(ping: PingRecord, pong: PongRecord) -> None:
+    """Put a pong near its ping: where nobody saw it arrive, behind it as its own time says."""
+    earliest_ts, latest_ts = ping.seen_ts - PONG_TIMEOUT_MS, ping.seen_ts + PONG_TIMEOUT_MS
+    ts = pong.seen_ts
+    if ts == UNSEEN_TS:
+        earliest_ts, ts = ping.seen_ts, pong.origin_server_ts
+    pong.seen_ts = min(max(ts, earliest_ts), latest_ts)
 
 
 def _as_ping(record: PingRecord) -> Ping:

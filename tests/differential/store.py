@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import select
+
 from pingboard import homeservers
 from pingboard.boards import Boards
 from pingboard.model import (
@@ -19,21 +21,18 @@ from pingboard.model import (
     from_ts,
 )
 from pingboard.records import read_pingstat, read_record
-from pingboard.store import pings, retention, samples
+from pingboard.store import hours, pings, retention, samples
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.exporter import read_pingstat_rows, read_records
 from pingboard.store.homeservers import has_homeserver
-from pingboard.store.hours import close_hours
 from pingboard.store.importer import Importer
 from pingboard.store.ingest import Ingest
 from pingboard.store.lookups import hash_event_id
 from pingboard.store.rooms import read_lineage
+from pingboard.store.schema import room
 from tests.differential.operations import Row, Span
 
 __all__ = ["STANDING_FIELDS", "Store", "hash_event_id"]
-
-KNOWN_FAULTS = frozenset[str]()
-"""Of the store as it is today: what leads to them is not tried. Empty once they are mended."""
 
 STANDING_FIELDS = (
     "rank", "homeserver", "median_ms", "mean_ms", "p5_ms", "p25_ms", "p75_ms", "p95_ms",
@@ -89,6 +88,7 @@ class Store:
             )
             for sample, pings in known
             if sample.ping.event_id in pings
+            and sample.pong.seen_ts - pings[sample.ping.event_id].seen_ts <= PONG_TIMEOUT_MS
         ]
         return Batch(batch.pings, found, expected=batch.expected)
 
@@ -99,12 +99,22 @@ class Store:
         return pings.find_answered_since(self._engine, room_id, since_ts)
 
     def close_hours(self, now_ts: int) -> None:
-        close_hours(self._engine, now_ts)
+        hours.close_hours(self._engine, now_ts)
 
-    def retain(self, before_ts: int, now_ts: int) -> None:
-        self.close_hours(now_ts)
+    def retain(self, before_ts: int, now_ts: int) -> dict[str, int]:
+        """Return since when each room keeps single samples, of those that dropped any."""
+        hours.close_hours(self._engine, now_ts)
         while retention.drop_samples(self._engine, before_ts):
             pass
+        kept_from = {
+            room_id: retention.find_kept_from(self._engine, [row])
+            for row, room_id in self._room_rows().items()
+        }
+        return {room_id: ts for room_id, ts in kept_from.items() if ts is not None}
+
+    def _room_rows(self) -> dict[int, str]:
+        with self._engine.connect() as connection:
+            return dict(connection.execute(select(room.c.id, room.c.room_id)).tuples().all())
 
     # Who imports and exports
 

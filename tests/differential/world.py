@@ -34,7 +34,7 @@ from tests.differential.operations import (
     Step,
     Upgrade,
 )
-from tests.differential.store import KNOWN_FAULTS, hash_event_id
+from tests.differential.store import hash_event_id
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 START_TS = 1_780_000_000_000 // HOUR_MS * HOUR_MS
@@ -79,7 +79,7 @@ class World:
         random = self._random
         server = random.choice(PING_SERVERS)
         is_ours = server == OURS
-        room_id = OLD if ts < self.upgraded_ts or "l" in KNOWN_FAULTS else NEW
+        room_id = OLD if ts < self.upgraded_ts else NEW
         if random.random() < 0.2:
             room_id = OTHER
         return Ping(
@@ -96,8 +96,6 @@ class World:
         random = self._random
         one_way_ms = self._choose(random.randrange(50, 900), [0, 9, 10, -50, 600_000, 600_001])
         delay_ms = self._choose(random.randrange(20, 3000), [0, -1, -400, 600_000, -600_000])
-        if "i" in KNOWN_FAULTS:
-            delay_ms = abs(delay_ms)
         seen_ts = ping.seen_ts + delay_ms
         behind_ms = self._choose(random.randrange(90), [0, -600_000, 3 * DAY_MS, HOUR_MS])
         pong = Pong(
@@ -125,6 +123,7 @@ class Plan:
         self._world = World(random, pings=random.randrange(10, 40))
         first_ts, last_ts = self._world.pings[0].seen_ts, self._world.end_ts
         self._now_ts = random.randrange(first_ts, last_ts + DAY_MS) + HOUR_MS
+        self._retains = random.random() < 0.5
         self._spans = [self._choose_span() for _ in range(3)]
         """Windows that are asked for again and again."""
         self._numbers = count()
@@ -132,7 +131,7 @@ class Plan:
     def steps(self) -> Iterator[Step]:
         yield self._step(Join(OLD, ALIAS))
         yield self._step(Join(OTHER))
-        if "l" not in KNOWN_FAULTS and self._random.random() < 0.5:
+        if self._retains or self._random.random() < 0.3:
             yield self._step(Upgrade(OLD, NEW, ALIAS))
         for _ in range(self._steps):
             self._now_ts += self._random.choice([0, 1, MINUTE_MS, 2 * HOUR_MS, DAY_MS])
@@ -154,19 +153,11 @@ class Plan:
             self._import_export: 3,
             ImportOwnExport: 1,
             CloseHours: 6,
-            self._retain: 1,
+            self._retain: self._retains,
             self._upgrade: 1,
             Restart: 1,
             RestartReader: 1,
         }
-        for fault, maker in (
-            ("k", self._hear_again),
-            ("k", self._import_pingstat),
-            ("b", self._retain),
-            ("l", self._upgrade),
-        ):
-            if fault in KNOWN_FAULTS:
-                makers.pop(maker, None)
         maker = self._random.choices(list(makers), list(makers.values()))[0]
         return maker()
 
@@ -188,19 +179,13 @@ class Plan:
         extra = [ping for ping in self._world.pings if ping.seen_ts <= self._now_ts]
         pings += self._random.sample(extra, min(len(extra), self._random.randrange(3)))
         ours = [ping for ping in _unique(pings) if ping.vantage is not None]
-        expected = [
-            (ping, self._choose_expected(ping)) for ping in ours if self._random.random() < 0.7
-        ]
+        expected = [(ping, self._choose_expected()) for ping in ours if self._random.random() < 0.7]
         if self._random.random() < 0.2:
             samples.append(self._second_pong(samples[0]))
         return Hear(Batch(pings=_unique(pings), samples=samples, expected=expected))
 
-    def _choose_expected(self, ping: Ping) -> list[str]:
-        servers = self._random.sample(PONG_SERVERS, self._random.randrange(1, 4))
-        if "e" in KNOWN_FAULTS:
-            answered = {one.pong.server for one in self._world.samples if one.ping is ping}
-            servers = [server for server in servers if server not in answered]
-        return servers
+    def _choose_expected(self) -> list[str]:
+        return self._random.sample(PONG_SERVERS, self._random.randrange(1, 4))
 
     def _hear_late(self) -> Operation:
         """Further pongs, of pings that the worker has to look up."""
@@ -235,9 +220,9 @@ class Plan:
         if self._random.random() < 0.3 and rows:
             forged = {**self._random.choice(rows), "ping_server": "liar.example"}
             rows.append({**forged, "pong_server": "e.example"})
-        if not {"c", "d"} & KNOWN_FAULTS and self._random.random() < 0.3 and rows:
+        if self._random.random() < 0.3 and rows:
             rows.append({**rows[0], "ping_id": self._new_id(), "pong_timestamp": self._odd_ts()})
-        if "l" not in KNOWN_FAULTS and self._random.random() < 0.3:
+        if self._random.random() < 0.3:
             rows = [row | {"room_id": NEW} if row["room_id"] == OLD else row for row in rows]
         return ImportPingstat(rows or [self._pingstat_row(self._past()[0])])
 
@@ -255,10 +240,10 @@ class Plan:
         samples = self._some(10)
         rows = [self._export_row(one.ping, one.pong.server, one) for one in samples]
         for ping in _pings_of(samples):
-            if ping.vantage is not None and "e" not in KNOWN_FAULTS:
+            if ping.vantage is not None:
                 server = self._random.choice(PONG_SERVERS)
                 rows.append(self._export_row(ping, server, None))
-        if not {"c", "d"} & KNOWN_FAULTS and self._random.random() < 0.3:
+        if self._random.random() < 0.3:
             name = self._random.choice(["ping_seen_ts", "ping_origin_server_ts", "pong_seen_ts"])
             rows.append({**rows[0], "ping_event_id": self._new_id(), name: self._odd_ts()})
         return ImportExport(rows)
@@ -315,30 +300,24 @@ class Plan:
         random = self._random
         room_id = random.choice([OLD, OLD, NEW, OTHER])
         span = random.choice(self._spans) if random.random() < 0.4 else self._choose_span()
-        if "a" in KNOWN_FAULTS:
-            span = Span(max(span.start_ts, span.end_ts - 30 * DAY_MS), span.end_ts)
-        if "l" in KNOWN_FAULTS and room_id == NEW:
-            room_id = OLD
-        return random.choice(
-            [
-                *[AskBoards(room_id, span)] * 3,
-                AskBoards(room_id, span, random.choice([1, 2, 5]), random.choice([None, 1, 3])),
-                AskPairs(room_id, span),
-                AskHistory(
-                    room_id, _cut(span), random.choice([OURS, *PONG_SERVERS]),
-                    random.choice([3600, 86_400]),
-                ),
-                AskExport(random.choice([None, room_id]), span),
-                AskSamples(
-                    room_id, span, random.choice([None, None, OURS]),
-                    random.choice([None, None, "a.example"]), random.choice([1, 3, 7, 1000]),
-                ),
-                AskPingstat(room_id, span.start_ts, span.end_ts),
-                AskRooms() if "j" not in KNOWN_FAULTS else AskPairs(room_id, span),
-                AskAnswered(room_id, self._now_ts - random.choice(LENGTHS_MS)),
-                AskPings(room_id, tuple(ping.event_id for ping in self._world.pings)),
-            ]
-        )  # fmt: skip
+        homeserver = random.choice([OURS, *PONG_SERVERS])
+        step_s = random.choice([3600, 86_400])
+        ping_server = random.choice([None, None, OURS])
+        pong_server = random.choice([None, None, "a.example"])
+        event_ids = tuple(ping.event_id for ping in self._world.pings)
+        questions: list[Question] = [
+            *[AskBoards(room_id, span)] * 3,
+            AskBoards(room_id, span, random.choice([1, 2, 5]), random.choice([None, 1, 3])),
+            AskPairs(room_id, span),
+            AskHistory(room_id, _cut(span), homeserver, step_s),
+            AskExport(random.choice([None, room_id]), span),
+            AskSamples(room_id, span, ping_server, pong_server, random.choice([1, 3, 7, 1000])),
+            AskPingstat(room_id, span.start_ts, span.end_ts),
+            AskRooms(),
+            AskAnswered(room_id, self._now_ts - random.choice(LENGTHS_MS)),
+            AskPings(room_id, event_ids),
+        ]
+        return random.choice(questions)
 
     def _choose_span(self) -> Span:
         random = self._random
@@ -364,8 +343,6 @@ class Plan:
 
     def _ask_everything(self) -> tuple[Question, ...]:
         span = Span(START_TS - 10 * DAY_MS, self._world.end_ts + DAY_MS)
-        if "a" in KNOWN_FAULTS:
-            return ()
         questions: list[Question] = [AskRooms(), AskExport(None, span)]
         for room_id in (OLD, NEW, OTHER):
             questions += [
