@@ -81,19 +81,13 @@ class Block(NamedTuple):
 Rows = TypeVar("Rows", Claims, Answers, Losses)
 
 
-def _nothing(column: np.dtype[Any], offset: np.dtype[Any]) -> Block:
-    key = Offsets(0, np.empty(0, np.uint8))
-    one = np.empty(0, column)
-    return Block(
-        Claims(key, one, one, one),
-        Answers(key, key, one, one, np.empty(0, offset)),
-        Losses(key, one),
-    )
-
-
-EMPTY = _nothing(np.dtype(np.uint8), np.dtype(np.uint8))
-WIDE = _nothing(np.dtype(np.int32), np.dtype(np.int64))
-"""As empty; but columns that are joined to its own are wide, and fit for arithmetic."""
+_NO_TIMES = Offsets(0, np.empty(0, np.uint8))
+_NO_NUMBERS = np.empty(0, np.uint8)
+EMPTY = Block(
+    Claims(_NO_TIMES, _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS),
+    Answers(_NO_TIMES, _NO_TIMES, _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS),
+    Losses(_NO_TIMES, _NO_NUMBERS),
+)
 
 
 def build(samples: NDArray[np.void], losses: NDArray[np.void]) -> Block:
@@ -117,16 +111,6 @@ def build(samples: NDArray[np.void], losses: NDArray[np.void]) -> Block:
         ),
         sort(Losses(_times(losses), narrow(losses["pong_server"]))),
     )
-
-
-def answers_inside(blocks: Sequence[Block], start_ts: int, end_ts: int) -> Answers:
-    """The answers that were seen in [start, end); wide."""
-    return join_rows([WIDE.answers, *(cut(one.answers, start_ts, end_ts) for one in blocks)])
-
-
-def losses_inside(blocks: Sequence[Block], start_ts: int, end_ts: int) -> Losses:
-    """The pongs that have not come to pings seen in [start, end); wide."""
-    return join_rows([WIDE.losses, *(cut(one.losses, start_ts, end_ts) for one in blocks)])
 
 
 def sort(rows: Rows) -> Rows:

@@ -85,10 +85,6 @@ class Offsets:
         first, after = np.searchsorted(self.low, (start - self.base, end - self.base))
         return slice(first, after)
 
-    def find(self, value: int) -> NDArray[np.intp]:
-        """The positions of a value."""
-        return np.flatnonzero(self.low == value - self.base)
-
 
 _MIN_GATHERED = 1 << 15
 

@@ -67,7 +67,6 @@ def test_offsets_in_order_know_what_lies_between(numbers: list[int], low: int, h
     inside = [number for number in numbers if start <= number < end]
     assert column[column.slice(start, max(start, end))].tolist() == inside
     assert column.is_within(start, end) == (inside == numbers)
-    assert column.find(start).tolist() == [n for n, one in enumerate(numbers) if one == start]
 
 
 def test_a_usual_sample_takes_few_bytes() -> None:
