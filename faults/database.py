@@ -9,26 +9,22 @@ import stamina
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from pingboard.store.engine import open_engine
+from pingboard.model import Provenance, Window, from_ts
+from pingboard.store.engine import PassingStoreError, open_engine
+from pingboard.store.exporter import read_records
+from pingboard.store.rooms import read_rooms
 
-_SAMPLES = """
-    SELECT ping.event, server.name, sample.one_way_ms, sample.round_trip_ms, sample.provenance,
-           ping.vantage IS NOT NULL, ping.sent_ts
-    FROM sample
-    JOIN ping ON ping.id = sample.ping
-    JOIN room ON room.id = ping.room
-    JOIN server ON server.id = sample.pong_server
-    WHERE room.room_id = :room
-"""
+_ALWAYS = Window(from_ts(0), from_ts(2**47))
 
 
 def _is_recovering(error: Exception) -> bool:
-    return isinstance(error, OperationalError) and "sqlite" not in str(error)
+    passing = isinstance(error, OperationalError | PassingStoreError)
+    return passing and "sqlite" not in str(error)
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A row of `sample`, its integers resolved."""
+    """A sample."""
 
     ping: str
     pong_server: str
@@ -61,8 +57,31 @@ class Database:
             engine.dispose()
 
     def samples(self, room_id: str) -> list[Stored]:
-        """Every sample of a room."""
-        return [Stored(*row) for row in self.query(_SAMPLES, room=room_id)]
+        """Every sample of a room, of open hours and of closed ones."""
+        for attempt in stamina.retry_context(on=_is_recovering, timeout=30, wait_max=1.0):
+            with attempt:
+                return self._read_samples(room_id)
+        raise AssertionError("the last attempt raises")
+
+    def _read_samples(self, room_id: str) -> list[Stored]:
+        engine = open_engine(self.url, read_only=True)
+        try:
+            rooms = read_rooms(engine).lineage(room_id)
+            return [
+                Stored(
+                    one.ping_event_id,
+                    one.pong_server,
+                    one.one_way_ms,
+                    one.round_trip_ms,
+                    Provenance[(one.provenance or "").upper()],
+                    one.vantage is not None,
+                    one.ping_sent_ts,
+                )
+                for one in read_records(engine, rooms, _ALWAYS)
+                if one.room_id == room_id and one.one_way_ms is not None
+            ]
+        finally:
+            engine.dispose()
 
     def rejections(self) -> dict[tuple[str, str], int]:
         """(pong server, reason) -> how many pongs."""
