@@ -109,6 +109,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False, comment="model.WorkerState"),
         sa.Column("since_ts", sa.BigInteger(), nullable=False, comment="of the state"),
         sa.Column("synced_ts", sa.BigInteger(), nullable=True, comment="the last answered sync"),
+        sa.Column("late_ms", sa.Integer(), nullable=True, comment="its event loop's worst lately"),
         sa.PrimaryKeyConstraint("vantage", name=op.f("pk_worker")),
         comment="how the worker is, for readiness and for stale pages",
     )

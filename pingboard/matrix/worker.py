@@ -104,6 +104,7 @@ class Worker:
         self._attendants = attendants
         self._sent = SentPings()
         self._pinging: dict[str, asyncio.Task[None]] = {}
+        self._lateness = clock.LoopLateness()
         self._synced_ts: int | None = None
         self._synced_ns = 0
         self._is_changed = asyncio.Event()
@@ -123,6 +124,7 @@ class Worker:
                 self._tasks = tasks
                 tasks.create_task(self._measure())
                 tasks.create_task(self._report())
+                tasks.create_task(self._lateness.run())
                 tasks.create_task(self._guard())
                 tasks.create_task(self._close_hours())
         except* AccountError as errors:
@@ -312,7 +314,10 @@ class Worker:
     async def _tell(self, state: WorkerState) -> None:
         if state is not self._state:
             self._state, self._state_ts = state, _now_ts()
-        await self._writer.record_worker(self._vantage, state, self._state_ts, self._synced_ts)
+        late_ms = self._lateness.take_ms()
+        await self._writer.record_worker(
+            self._vantage, state, self._state_ts, self._synced_ts, late_ms
+        )
         await self._writer.record_void_rounds(self._vantage, self._sent.take_void())
 
 

@@ -85,10 +85,15 @@ class Writer:
         await self._do(self._ingest.record_room_state, room_id, state)
 
     async def record_worker(
-        self, vantage: str, state: WorkerState, since_ts: int, synced_ts: int | None
+        self,
+        vantage: str,
+        state: WorkerState,
+        since_ts: int,
+        synced_ts: int | None,
+        late_ms: int,
     ) -> None:
         """Remember how the worker is."""
-        await self._do(self._ingest.record_worker, vantage, state, since_ts, synced_ts)
+        await self._do(self._ingest.record_worker, vantage, state, since_ts, synced_ts, late_ms)
 
     async def record_void_rounds(self, vantage: str, counts: Mapping[VoidReason, int]) -> None:
         """Count rounds of ours that measure nothing."""

@@ -139,10 +139,19 @@ class Ingest:
             journal.write_room_change(connection)
 
     def record_worker(
-        self, vantage_name: str, state: WorkerState, since_ts: int, synced_ts: int | None
+        self,
+        vantage_name: str,
+        state: WorkerState,
+        since_ts: int,
+        synced_ts: int | None,
+        late_ms: int | None = None,
     ) -> None:
         """Remember how the worker is; `synced_ts` None leaves what was there."""
-        values: dict[str, object] = {"state": str(state), "since_ts": since_ts}
+        values: dict[str, object] = {
+            "state": str(state),
+            "since_ts": since_ts,
+            "late_ms": late_ms,
+        }
         if synced_ts is not None:
             values["synced_ts"] = synced_ts
         with self._engine.begin() as connection:

@@ -171,6 +171,7 @@ worker = Table(
     Column("state", Text, nullable=False, comment="model.WorkerState"),
     Column("since_ts", BigInteger, nullable=False, comment="of the state"),
     Column("synced_ts", BigInteger, comment="the last answered sync"),
+    Column("late_ms", Integer, comment="its event loop's worst lately"),
     comment="how the worker is, for readiness and for stale pages",
 )
 

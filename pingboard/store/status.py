@@ -25,6 +25,8 @@ class WorkerStatus(NamedTuple):
     since_ts: int
     synced_ts: int | None
     """the last answered sync"""
+    late_ms: int | None
+    """how late its event loop was at worst, of the seconds before it last said how it is"""
 
 
 class Status(NamedTuple):

@@ -94,6 +94,12 @@ class _Families:
             "When the homeserver last answered a sync",
             ["vantage"],
         )
+        self.loop_late = gauge(
+            "pingboard_worker_loop_late_seconds",
+            "How late the worker's event loop was at worst in the last seconds: arrivals can be "
+            "stamped so late",
+            ["vantage"],
+        )
         self.running = gauge(
             "pingboard_worker_running",
             "Whether the worker last said that it is well; if not, /readyz says why",
@@ -192,6 +198,7 @@ class Metrics:
         self._families.last_pong.set((health.last_pong_ts or 0) / 1000)
         for worker in health.workers:
             self._families.last_sync.labels(worker.vantage).set((worker.synced_ts or 0) / 1000)
+            self._families.loop_late.labels(worker.vantage).set((worker.late_ms or 0) / 1000)
             # One that was killed could not say so, but it does not sync any more.
             synced_ago_s = self._clock().timestamp() - (worker.synced_ts or 0) / 1000
             is_well = worker.state == WorkerState.RUNNING and synced_ago_s < MAX_SILENCE_S

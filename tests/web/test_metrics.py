@@ -37,6 +37,13 @@ def say(store: Engine, state: WorkerState, *, synced_before: timedelta) -> None:
     Ingest(store, "test").record_worker("main", state, synced, synced)
 
 
+def test_the_lateness_of_the_workers_event_loop_is_shown(store: Engine) -> None:
+    Ingest(store, "test").record_worker("main", WorkerState.RUNNING, 0, to_ts(NOW), 250)
+    with serve(store) as client:
+        scrape = read(client.get("/metrics").text)
+    assert scrape['pingboard_worker_loop_late_seconds{vantage="main"}'] == 0.25
+
+
 def test_pongs_are_counted_from_scrape_to_scrape(store: Engine) -> None:
     record(store, make_answers("old.example", [300]))
     with serve(store) as client:
