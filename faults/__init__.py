@@ -4,7 +4,8 @@ Each case of a chapter is one function; the rest is its stage:
 
     __main__.py     runs the cases asked for, prints a row for each; exit code 1 where one failed
     case.py         what a case is, and the table of all of them
-      homeserver.py, network.py, tokens.py, starts.py, history.py    "Homeserver and network"
+      homeserver.py, network.py, tokens.py, starts.py, measuring.py, history.py
+                                              "Homeserver and network"
       storage.py, upkeep.py, clocks.py        "Worker and storage"
       abuse.py, strings.py                    "Abuse from the room"
       unreal.py       the worker against a model, in thousands of steps

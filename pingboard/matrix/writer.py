@@ -13,6 +13,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import stamina
+import structlog
 
 from pingboard.store import editions, gaps, hours, pending, pings, retention, rooms, status, watches
 from pingboard.store.engine import PassingStoreError, explained
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from pingboard.store.watches import Watch
 
 MAX_PAUSE_S = 30.0
+
+log = structlog.get_logger()
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -168,6 +171,7 @@ class Writer:
 
 async def _until_done(thread: Executor | None, work: Callable[[], T]) -> T:
     call = functools.partial(_explained, work)
+    fault = ""
     async for attempt in stamina.retry_context(
         on=PassingStoreError,
         attempts=None,
@@ -176,7 +180,16 @@ async def _until_done(thread: Executor | None, work: Callable[[], T]) -> T:
         wait_max=MAX_PAUSE_S,
     ):
         with attempt:
-            return await asyncio.get_running_loop().run_in_executor(thread, call)
+            try:
+                answer = await asyncio.get_running_loop().run_in_executor(thread, call)
+            except PassingStoreError as error:
+                if str(error) != fault:
+                    fault = str(error)
+                    log.warning("waiting", waiting_for="the database", error=fault)
+                raise
+            if fault:
+                log.info("no longer waiting", waiting_for="the database")
+            return answer
     raise AssertionError("attempts are unlimited")
 
 
