@@ -241,11 +241,18 @@ class BoardQuery(WindowQuery):
 class ImageQuery(WindowQuery):
     """What an image shows: which board, in which room and when."""
 
-    board: BoardName = Field(DEFAULT_BOARD, description="On which board (see rankings).")
+    board: BoardName | None = Field(
+        None,
+        description="On which board (see rankings). Left out: `response`, or where that has no "
+        "samples the first that has.",
+        json_schema_extra=forget_null,
+    )
 
     def ask(self, boards: Boards, now: datetime) -> Board:
         """The board that is asked for, as of now; raises UnknownRoomError."""
-        return boards.board(self.board, self.window_at(now), now=now, room=self.room)
+        names = [self.board] if self.board else order_boards(DEFAULT_BOARD)
+        question = Question(names[0], self.window_at(now), now, self.room)
+        return boards.ask_first(question, names)
 
 
 class BadgeQuery(ImageQuery):

@@ -26,7 +26,7 @@ PAGES = {
     "join-counts": PageOfOurs("/join?homeserver=@bot:aria.example", "its pongs count"),
     "join-unknown": PageOfOurs("/join?homeserver=matrix.envs.example", "was never seen here"),
     "method": PageOfOurs("/method", "Latency is mostly geography"),
-    "homeserver": PageOfOurs("/homeservers/asra.example", "Is it my server, or theirs?"),
+    "homeserver": PageOfOurs("/homeservers/asra.example", "only it became slower"),
     "homeserver-clock": PageOfOurs("/homeservers/aria.example?board=reception", "Fix it with NTP"),
     "homeserver-german": PageOfOurs("/homeservers/tor.example?lang=de", "an meinem Server"),
     "homeserver-compared": PageOfOurs(

@@ -327,3 +327,13 @@ def test_every_page_of_an_empty_database_waits_kindly(tmp_path: Path, path: str)
     engine.dispose()
     assert page.status_code == 200
     assert "No room yet" in page.text
+
+
+def test_an_empty_window_leads_to_the_last_pong(store: Engine) -> None:
+    record(store, make_answers("one.example", [400] * 3))
+    with serve(store) as client:
+        page = client.get("/?to=2026-11-30T00:00:00Z").text
+        found = re.search(r'The last pong here was on (.*?)\.\s*<a href="([^"]*)"', page)
+        assert found is not None
+        assert found[1] == "11 Oct 2026, 12:00 UTC"
+        assert names(client.get(unescape(found[2])).text) == ["one.example"]

@@ -18,7 +18,14 @@ from starlette.responses import Response
 
 from pingboard import homeservers
 from pingboard.boards import Boards
-from pingboard.model import UnknownHomeserverError, UnknownRoomError, Window, describe_board
+from pingboard.model import (
+    DEFAULT_BOARD,
+    BoardName,
+    UnknownHomeserverError,
+    UnknownRoomError,
+    Window,
+    describe_board,
+)
 from pingboard.ranking.history import STEPS
 from pingboard.render.markdown import shortest_decimal
 from pingboard.web import errors
@@ -59,13 +66,13 @@ def get_history_image(
     query: Annotated[ImageQuery, Query()],
 ) -> Response:
     """Median, percentile bands and loss over time, 720 x 240, light or dark as its viewer is."""
-    drawing, standing = _draw(boards, now, name, query)
+    drawing, standing, board = _draw(boards, now, name, query)
     shown = clean_xml(name)
     shown = shown if len(shown) <= LONGEST_TITLE else f"{shown[:LONGEST_TITLE]}…"
     svg = render_text(
         "charts/history.svg",
         {
-            "title": f"{shown} · {describe_board(query.board).number}",
+            "title": f"{shown} · {describe_board(board).number}",
             "text": _tell(drawing),
             "standing": standing,
             "smoke": drawing,
@@ -77,20 +84,23 @@ def get_history_image(
     return SvgResponse(svg, headers=headers)
 
 
-def _draw(boards: Boards, now: Now, name: str, query: ImageQuery) -> tuple[smoke.Smoke | None, str]:
-    """The drawing, and rank and median in words; (None, "") of what is not known."""
+def _draw(
+    boards: Boards, now: Now, name: str, query: ImageQuery
+) -> tuple[smoke.Smoke | None, str, BoardName]:
+    """The drawing, rank and median in words, and of which board; None and "" of what is unknown."""
     try:
         board = query.ask(boards, now)
         row = next((row for row in board.standings if row.homeserver == name), None)
         window = board.window
         step = STEPS[smoke.choose_step(window, row.samples if row else 0)]
         buckets = homeservers.read_history(
-            boards, board.room_id, window, name, query.board, step, now=now
+            boards, board.room_id, window, name, board.name, step, now=now
         )
     except (UnknownRoomError, UnknownHomeserverError):
-        return None, ""
+        return None, "", query.board or DEFAULT_BOARD
     standing = f"#{row.rank} · {shortest_decimal(row.median_ms)} ms" if row else ""
-    return smoke.draw(buckets, window, step), f"{standing} · {_name(query, window)}".strip(" ·")
+    text = f"{standing} · {_name(query, window)}".strip(" ·")
+    return smoke.draw(buckets, window, step), text, board.name
 
 
 def _name(query: ImageQuery, window: Window) -> str:

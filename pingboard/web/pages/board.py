@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Query, Request
@@ -31,6 +31,13 @@ class Age(NamedTuple):
     is_stale: bool
 
 
+class LastPong(NamedTuple):
+    """When a room was heard last, and the page that shows it."""
+
+    at: datetime
+    href: str
+
+
 @router.get("/")
 def show_board(
     request: Request, given: GivenAll, now: Now, query: Annotated[BoardPageQuery, Query()]
@@ -52,9 +59,21 @@ def show_board(
         "is_live": not age.is_stale and query.to is None and not (query.from_ and query.window),
         **describe_board(request, boards, query, board),
     }
+    context["last_pong"] = None if board.samples else find_last_pong(request, boards, query, board)
     if given.embed_origins:
         context["embed"] = str(request.base_url) + "embed"
     return render(request, "board.html", context, room_id=board.room_id)
+
+
+def find_last_pong(
+    request: Request, boards: Boards, query: BoardPageQuery, board: Board
+) -> LastPong | None:
+    """The last pong of an empty board's room from before its window; None where there is none."""
+    at = next((room.last_pong_at for room in boards.rooms() if room.room_id == board.room_id), None)
+    if at is None or at >= board.window.start:
+        return None
+    href = choices.encode(query, window=None, from_=None, to=at + timedelta(seconds=1))
+    return LastPong(at, request.url.path + href)
 
 
 def render_waiting(request: Request) -> Response:
