@@ -23,9 +23,9 @@ from pingboard.store.lookups import (
     Names,
     StoredPing,
     find_dropped,
+    find_kept_from,
     find_stored_pings,
     insert_pings,
-    read_kept_from,
     read_rooms,
 )
 from pingboard.store.redactions import find_redacted, find_withdrawn
@@ -187,8 +187,6 @@ class _Chunk:
         by_room: dict[str, dict[str, list[int]]] = {}
         for index, one in records.items():
             by_room.setdefault(one.room_id, {}).setdefault(one.ping_event_id, []).append(index)
-        kept_from = read_kept_from(self._connection)
-        rooms = self._rooms.find(self._connection, ())
         pings: dict[tuple[str, str], tuple[StoredPing, int]] = {}
         makers: dict[tuple[str, str], int] = {}
         for room_id, of_room in by_room.items():
@@ -196,8 +194,8 @@ class _Chunk:
             stored = find_stored_pings(self._connection, lineage, of_room)
             pings |= {(room_id, event_id): (ping, 0) for event_id, ping in stored.items()}
             unknown = [event_id for event_id in of_room if event_id not in stored]
-            dropped = find_dropped(self._connection, lineage, unknown) if kept_from else set()
-            kept_from_ts = kept_from.get(rooms[room_id], 0)
+            kept_from_ts = find_kept_from(self._connection, lineage)
+            dropped = find_dropped(self._connection, lineage, unknown) if kept_from_ts else set()
             for event_id in unknown:
                 for index in of_room[event_id] if event_id not in dropped else ():
                     if records[index].ping_seen_ts >= kept_from_ts:
@@ -249,7 +247,11 @@ class _Chunk:
         server_row = self._servers.find(self._connection, ())[one.ping_server]
         if stored is None or stored.server != server_row:
             return
-        if stored.is_estimated and one.ping_time != ESTIMATED:
+        if not stored.is_estimated or one.ping_time == ESTIMATED:
+            return
+        lineage = self._lineages.lineage(one.room_id)
+        # It can't move to an hour that stays as it is.
+        if one.ping_seen_ts >= find_kept_from(self._connection, lineage):
             seen = Ping(
                 one.ping_event_id,
                 one.room_id,

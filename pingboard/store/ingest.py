@@ -24,6 +24,7 @@ from pingboard.store.lookups import (
     Names,
     StoredPing,
     find_dropped,
+    find_kept_from,
     find_stored_pings,
     hash_event_id,
     insert_pings,
@@ -194,23 +195,26 @@ class Ingest:
         kept_from = read_kept_from(connection) if pings else {}
         if not kept_from:
             return [*pings]
-        rooms = self._rooms.find(connection, {one.room_id for one in pings})
-        gone = {
-            (room_id, event_id)
-            for room_id, event_ids in _group_by_room(pings).items()
-            for event_id in find_dropped(
-                connection, self._find_lineage(connection, room_id), event_ids
+        kept: list[Ping] = []
+        for room_id, event_ids in _group_by_room(pings).items():
+            lineage = self._find_lineage(connection, room_id)
+            gone = find_dropped(connection, lineage, event_ids)
+            kept_from_ts = max(kept_from.get(row, 0) for row in lineage)
+            kept += (
+                one
+                for one in pings
+                if one.room_id == room_id
+                and one.seen_ts >= kept_from_ts
+                and one.event_id not in gone
             )
-        }
-        return [
-            one
-            for one in pings
-            if one.seen_ts >= kept_from.get(rooms[one.room_id], 0) and _key(one) not in gone
-        ]
+        return kept
 
     def _replace_estimate(
         self, connection: Connection, changes: Changes, stored: StoredPing, seen: Ping
     ) -> StoredPing:
+        lineage = self._find_lineage(connection, seen.room_id)
+        if seen.seen_ts < find_kept_from(connection, lineage):
+            return stored  # It can't move to an hour that stays as it is.
         server_row = self._servers.find(connection, [seen.server])[seen.server]
         vantage_row = self._find_vantage(connection, seen)
         return replace_estimate(connection, changes, stored, seen, server_row, vantage_row)

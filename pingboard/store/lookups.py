@@ -162,3 +162,9 @@ def read_kept_from(connection: Connection) -> dict[int, int]:
     """Return since when single samples are kept, by room (row), of those that dropped any."""
     rows = execute(connection, "SELECT room, kept_from_ts FROM retention")
     return {row[0]: row[1] for row in rows}
+
+
+def find_kept_from(connection: Connection, lineage: Collection[int]) -> int:
+    """Return since when all single samples of a lineage are kept; 0 for always."""
+    kept_from = read_kept_from(connection)
+    return max((kept_from.get(row, 0) for row in lineage), default=0)

@@ -17,6 +17,7 @@ from pingboard.store.lookups import (
     PING_FIELDS,
     StoredPing,
     find_dropped,
+    find_kept_from,
     mark,
     read_kept_from,
     read_rooms,
@@ -63,16 +64,20 @@ def merge_lineage(connection: Connection, room_id: str) -> None:
         changes.touch((one.room, one.seen_ts // HOUR_MS) for one in pings)
         kept = pings[0]
         for other in pings[1:]:
-            kept = _merge(connection, changes, kept, other)
+            kept = _merge(connection, changes, kept, other, find_kept_from(connection, lineage))
     _redact_again(connection, changes, lineage)
     changes.finish()
 
 
 def _merge(
-    connection: Connection, changes: Changes, kept: StoredPing, other: StoredPing
+    connection: Connection,
+    changes: Changes,
+    kept: StoredPing,
+    other: StoredPing,
+    kept_from_ts: int,
 ) -> StoredPing:
     """Give all that belongs to a ping to the one that was stored first, and its times if better."""
-    if kept.is_estimated and not other.is_estimated:
+    if kept.is_estimated and not other.is_estimated and other.seen_ts >= kept_from_ts:
         execute(connection, _TAKE_TIMES, other.id, kept.id)
         seen = other._replace(id=kept.id, room=kept.room)
         move_samples(connection, kept, seen)
