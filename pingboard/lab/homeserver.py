@@ -11,14 +11,18 @@ from pingboard.lab.config import Limits, SynapseConfig
 from pingboard.lab.errors import LabError
 from pingboard.lab.process import LeashedProcess, OnProgress
 from pingboard.lab.proxy import LOOPBACK
+from pingboard.model import ConfigurationError
 
 SYNAPSE = "synapse.app.homeserver"
 
 
 def require_synapse() -> None:
-    """Raise a `LabError` that says how to install Synapse, unless it is."""
+    """Raise ConfigurationError that says how to install Synapse, unless it is."""
     if importlib.util.find_spec("synapse") is None:
-        raise LabError("the lab needs Synapse, a homeserver: pip install 'pingboard[lab]'")
+        raise ConfigurationError(
+            "no account is set (PINGBOARD_HOMESERVER, PINGBOARD_ACCESS_TOKEN, PINGBOARD_ROOMS), "
+            "and a lab instead needs Synapse: pip install 'pingboard[lab]'"
+        )
 
 
 class Homeserver(LeashedProcess):

@@ -7,11 +7,13 @@ first hundred are counted together as `other`, and a path by the template of its
 
 from __future__ import annotations
 
+import platform
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
@@ -65,6 +67,8 @@ class _Families:
     def __init__(self, registry: CollectorRegistry) -> None:
         gauge = partial(Gauge, registry=registry)
         counter = partial(Counter, registry=registry)
+        build = gauge("pingboard_build_info", "1, with what runs", ["version", "python"])
+        build.labels(version("pingboard"), platform.python_version()).set(1)
         self.up = gauge("pingboard_database_up", "Whether the database answers")
         self.pongs = counter(
             "pingboard_pongs",
