@@ -90,7 +90,7 @@ async def told_again(scene: Scene) -> str:
     66, "Account and address changed on an old database", "no more history than PINGBOARD_BACKFILL"
 )
 async def changed_account(scene: Scene) -> str:
-    await scene.exchange(5)
+    await scene.exchange(5, scene.here)
     await scene.start()
     await scene.has_more(1, scene.within(20))
     other = await scene.stage.register(scene.homeservers[0], "other")
@@ -99,7 +99,7 @@ async def changed_account(scene: Scene) -> str:
     scene.complete = False  # what is said between the starts is not asked for
     for change in (*changes, {"HOMESERVER": address}):
         await scene.worker.terminate()
-        await scene.exchange(2)
+        await scene.exchange(2, scene.here)
         latest = _latest_gap(scene)
         await scene.start(BACKFILL="0", **change)
         await scene.has_more(2, scene.within(30))
