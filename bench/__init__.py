@@ -1,22 +1,22 @@
-"""pingboard's benchmarks: `python -m bench`, or `make bench`.
+"""pingboard's benchmarks: `python -m bench`, or `make bench`; each proves what is promised.
 
-    pongs.py     synthetic samples
+    kernel.py    ranking, against the sort that it can't do without
+    store.py     from the database to a board, and whole processes; heard and imported
+    scale.py     ten million samples: time, memory, a redaction
+    disk.py      bytes a sample on SQLite and PostgreSQL
+    year.py      a board of 52 million samples
+    live.py      a new pong into fresh bytes, and following pongs
+    answers.py   cached answers over HTTP
+    ingest.py    pongs into the database
+
+    pongs.py     synthetic samples, and how they get into a store
     peer.py      pingstat's algorithm, what pingboard is measured against
-    ranking.py   a group of figures: each names its pair and its target
-    warm.py      another: board, matrix and JSON from memory
-    store.py     another: from the database to a board, and whole processes
-    year.py      another: the board of a year, exact, once raw rows are dropped
-    scale.py     another: ten million samples, and the memory they take (peak.py)
-    live.py      another: a new pong, answers over HTTP
-    ingest.py    another: pongs into the database, one by one and in batches
-    latency.py   another: answers while a board is ranked each second
     pairs.py     measures the two sides of a pair in turn
-    machine.py   what it ran on
-    report.py    the results, kept in results.json, as Markdown; bounds.md is what is to say of them
-    plot.py      the results as a picture
+    serving.py, peak.py, machine.py    a server, a process's memory, what it ran on
+    report.py    the results, kept in results.json, as report.md, which ends with bounds.md
 
-A new group is a module whose docstring explains its figures and whose `pairs(quick)` yields them;
-`__main__` lists the groups.
+A section is a module whose docstring explains its figures and whose `pairs()` yields them;
+`__main__` lists the sections.
 """
 
 from pingboard import simd

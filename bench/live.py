@@ -1,43 +1,41 @@
 """A new pong
 
-A new pong to a known ping: committed to the database, then `/rankings.md` asked again and its
-fresh bytes had, of a window with a million samples, against one recomputation by pingstat's
-algorithm (both do it once a pong); the mean of 500. The same for all 88 pongs of a ping in one
-commit, for each of them. The same update at 1M against 10k. The bytes have to be those of a board
-that is ranked anew.
+A million samples in the window. A new pong is committed, then `/rankings.md` asked again and its
+fresh bytes had, against one `np.sort` of all keys; the bytes have to be those of a board that is
+ranked by a process that has just begun. Then a server whose live updates are listened to while ten
+pongs a second are committed: how much of one core it takes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import math
+import os
+import socket
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import peer
-from bench.pairs import Pair
-from bench.pongs import END, ROOM, WEEK, synthesize
-from bench.store import _write
+import numpy as np
+
+from bench.pairs import Pair, Size
+from bench.pongs import END, ROOM, WEEK, make_pong, synthesize
+from bench.serving import serve
+from bench.store import write_heard
 from pingboard.boards import Boards
-from pingboard.model import Batch, BoardName, Ping, Pong, Sample, to_ts
+from pingboard.model import Batch, BoardName
 from pingboard.render.markdown import table
 from pingboard.store.engine import open_engine
 from pingboard.store.ingest import Ingest
-from pingboard.web.app import create_app
-from pingboard.web.cache import ByteCache
-from pingboard.web.freshness import Freshness
+from pingboard.web.app import create_app, create_site
 
-PONGS = 88
-"""To each ping."""
-
-UPDATES = 500
-"""Of which the mean is taken: one takes less than the clock's noise."""
-
-MADE_AT_ONCE = 20_000
-"""Pongs, before they are needed: whoever measures makes them, not the one who is measured."""
+SAMPLES = 1_000_000
+PONGS_A_SECOND = 10
+FOLLOWED_S = 30.0
+MAX_SHARE = 0.05
 
 SCOPE = {
     "type": "http",
@@ -49,112 +47,112 @@ SCOPE = {
     "raw_path": b"/rankings.md",
     "query_string": b"board=delivery",
     "root_path": "",
-    "headers": [],
-    "server": ("test", 80),
-    "client": ("test", 1),
+    "headers": [(b"host", b"bench")],
+    "server": ("bench", 80),
+    "client": ("bench", 1),
 }
 """A request for the table."""
 
 
-def pairs(quick: bool) -> Iterator[Pair]:
-    """From a commit to the bytes that have it; `quick` with 100,000 samples."""
-    many = 100_000 if quick else 1_000_000
+def pairs() -> Iterator[Pair | Size]:
+    """The figures."""
     with tempfile.TemporaryDirectory() as folder:
-        large, theirs = _write(Path(folder), synthesize(many))
-        small, _ = _write(Path(folder), synthesize(10_000))
-        update, update_small = Update(large), Update(small)
-
-        def recompute() -> object:
-            return peer.read_and_rank(theirs, WEEK.start_ts, WEEK.end_ts)
-
+        path = Path(folder) / "ours.db"
+        pongs = synthesize(SAMPLES)
+        write_heard(path, pongs)
+        update = Update(path)
+        keys = pongs.ping_server.astype(np.uint32) << 20 | pongs.one_way_ms.astype(np.uint32)
         yield Pair(
-            f"a new pong into fresh bytes, {many:,} samples / a recomputation by pingstat",
-            lambda: update(UPDATES),
-            recompute,
-            1 / 50_000,
-            update.count_differences,
-            ours_count=UPDATES,
+            f"a new pong into fresh bytes, {SAMPLES:,} samples / np.sort of their keys",
+            update,
+            lambda: np.sort(keys),
+            3,
+            lambda ours, _: update.count_differences(ours),
+            turns=31,
         )
-        yield Pair(
-            f"each of {PONGS} new pongs in one commit, {many:,} samples / the same",
-            lambda: update(1, PONGS),
-            recompute,
-            1 / 50_000,
-            update.count_differences,
-            ours_count=PONGS,
-        )
-        yield Pair(
-            f"a new pong at {many:,} samples / at 10,000",
-            lambda: update(UPDATES),
-            lambda: update_small(UPDATES),
-            2,
-            update_small.count_differences,
-            ours_count=UPDATES,
-            theirs_count=UPDATES,
+        update.close()
+        yield Size(
+            f"share of a core that follows {PONGS_A_SECOND} pongs a second, {SAMPLES:,} samples / "
+            "an allowance",
+            measure_share(path),
+            MAX_SHARE,
+            1,
         )
 
 
 class Update:
-    """Commits pongs to a ping that is known, and gets the table; each time others."""
+    """Commits a pong, and gets the table; each time another."""
 
     def __init__(self, path: Path) -> None:
-        self._ingest = Ingest(open_engine(f"sqlite:///{path}"), "bench")
-        self._boards = Boards(open_engine(f"sqlite:///{path}", read_only=True))
-        app = create_app(self._boards, clock=lambda: END)
-        # What took long to make is given for a while whatever has changed; here never.
-        self._cached = ByteCache(app, Freshness(self._boards, lambda: END), slow_s=math.inf)
+        self._engine = open_engine(f"sqlite:///{path}")
+        self._reader = open_engine(f"sqlite:///{path}", read_only=True)
+        self._ingest = Ingest(self._engine, "bench")
+        self._boards = Boards(self._reader)
+        self._site = create_site(create_app(self._boards, clock=lambda: END))
         self._loop = asyncio.new_event_loop()
-        self._samples = self._make_samples()
-        self(3)  # who asks again is one who may ask again and again
+        self._numbers = itertools.count()
 
-    def __call__(self, commits: int, pongs: int = 1) -> bytes:
-        """The table after so many commits of so many pongs, and got after each of them."""
-        batches = [Batch([], [next(self._samples) for _ in range(pongs)]) for _ in range(commits)]
-        return self._loop.run_until_complete(self._update(batches))
+    def __call__(self) -> bytes:
+        self._ingest.record(Batch(samples=[make_pong(next(self._numbers))]))
+        return self._loop.run_until_complete(fetch(self._site))
 
-    async def _update(self, batches: list[Batch]) -> bytes:
-        shown = b""
-        for batch in batches:
-            self._ingest.record(batch)
-            shown = await fetch(self._cached)
-        return shown
+    def count_differences(self, shown: bytes) -> int:
+        """Tell whether the bytes are not those of a board that is ranked anew."""
+        board = Boards(self._reader).board(BoardName.DELIVERY, WEEK, now=END, room=ROOM, limit=10)
+        return int(shown.decode() != table(board.standings))
 
-    def count_differences(self) -> int:
-        """Bytes after a pong that are not those of a board that was ranked anew."""
-        wrong = 0
-        for pongs in (1, 1, PONGS):
-            shown = self(1, pongs).decode()
-            board = Boards(self._boards.engine).board(BoardName.DELIVERY, WEEK, now=END, limit=10)
-            wrong += shown != table(board.standings)
-        return wrong
-
-    def _make_samples(self) -> Iterator[Sample]:
-        """Pongs of the last second before the end of the window, fast ones: the top ten change."""
-        for first in itertools.count(0, MADE_AT_ONCE):
-            numbers = range(first, first + MADE_AT_ONCE)
-            yield from [make_sample(*divmod(number, PONGS)) for number in numbers]
-
-
-def make_sample(number: int, pong_server: int = 0) -> Sample:
-    """A pong to one of our bench's own pings."""
-    ts = to_ts(END) - 2000
-    ping = Ping(f"$new{number}", ROOM, f"server{number % 100}.example", ts, ts)
-    server, ms = f"server{pong_server}.example", 100 + (number * 37 + pong_server) % 400
-    pong = Pong(f"$p{number}-{pong_server}", ROOM, server, ping.event_id, None, ms, ts, ts + ms)
-    return Sample(ping, pong, None)
+    def close(self) -> None:
+        """Let the database go."""
+        self._loop.close()
+        self._boards.close()
+        self._reader.dispose()
+        self._engine.dispose()
 
 
 async def fetch(app: Any) -> bytes:
-    """The body of the table, by ASGI alone."""
+    """Return the body of the table, by ASGI alone."""
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
     async def receive() -> Any:
-        return {"type": "http.request"}
+        await asyncio.Event().wait()  # a client that stays
 
     await app({**SCOPE}, receive, send)
     if sent[0]["status"] != 200:
         raise RuntimeError(sent)
-    return bytes(sent[-1]["body"])
+    return b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def measure_share(path: Path) -> float:
+    """Return the processor time of a server for each second of pongs that a client listens to."""
+    engine = open_engine(f"sqlite:///{path}")
+    ingest = Ingest(engine, "bench")
+    with serve(path) as (port, process_id), socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"GET /api/v1/live HTTP/1.1\r\nHost: bench\r\n\r\n")
+        threading.Thread(target=_read_all, args=(client,), daemon=True).start()
+        spent_s = _read_processor_s(process_id)
+        begun = time.perf_counter()
+        for number in range(round(FOLLOWED_S * PONGS_A_SECOND)):
+            ingest.record(Batch(samples=[make_pong(10**6 + number)]))
+            time.sleep(1 / PONGS_A_SECOND)
+        elapsed_s = time.perf_counter() - begun
+        spent_s = _read_processor_s(process_id) - spent_s
+    engine.dispose()
+    return spent_s / elapsed_s
+
+
+def _read_processor_s(process_id: int) -> float:
+    """Return the processor time that a process has taken so far, in user and kernel mode."""
+    stat = Path(f"/proc/{process_id}/stat").read_text(encoding="ascii")
+    fields = stat.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _read_all(client: socket.socket) -> None:
+    try:
+        while client.recv(1 << 16):
+            pass
+    except OSError:
+        return

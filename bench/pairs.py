@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 TURNS = 7
 
@@ -16,19 +17,17 @@ class Pair:
     """Two ways to a result, and how they should compare."""
 
     name: str
-    ours: Callable[[], object]
-    theirs: Callable[[], object]
+    ours: Callable[[], Any]
+    theirs: Callable[[], Any]
     target: float
     """the largest ratio, ours to theirs, that is good enough"""
-    count_differences: Callable[[], int] | None = None
-    """how many of their results ours don't equal; None where the two don't have the same result"""
+    count_differences: Callable[[Any, Any], int] | None = None
+    """how many parts of a result of ours don't equal theirs; None where results differ in kind"""
     ours_count: int = 1
     """how many of what is measured one run of ours does; times are those of one"""
     theirs_count: int = 1
-    gives_seconds: bool = False
-    """whether both sides give the time in question themselves"""
     turns: int = TURNS
-    """how often each side runs; more where the machine's noise is as large as the difference"""
+    """how often each side runs; the first run of each does not count where there are several"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,37 +56,37 @@ class Result:
 
     @property
     def verdict(self) -> str:
+        """Whether it is right, and fast enough."""
         if self.differences:
             return "WRONG"
         return "met" if median(self.ratios) <= self.pair.target else "missed"
 
 
 def measure(pair: Pair) -> Result:
-    """Run both sides in turn, after a comparison or one run that don't count."""
-    differences = None
-    if pair.count_differences:
-        differences = pair.count_differences()
-    else:
-        pair.ours()
-        pair.theirs()
+    """Run both sides in turn, and compare what the first turn gave."""
     ours_s: list[float] = []
     theirs_s: list[float] = []
-    sides = [(pair.ours, pair.ours_count, ours_s), (pair.theirs, pair.theirs_count, theirs_s)]
-    for _ in range(pair.turns):
-        for run, count, times in sides:
-            times.append(_time(run, gives_seconds=pair.gives_seconds) / count)
+    differences = None
+    for turn in range(pair.turns):
+        sides = [(pair.ours, pair.ours_count, ours_s), (pair.theirs, pair.theirs_count, theirs_s)]
         # Whoever goes first may find the caches colder; so they take turns.
-        sides.reverse()
-    return Result(pair, ours_s, theirs_s, differences)
+        results = {
+            number: _time(*sides[number]) for number in ((0, 1) if turn % 2 == 0 else (1, 0))
+        }
+        if turn == 0 and pair.count_differences is not None:
+            differences = pair.count_differences(results[0], results[1])
+    first = 1 if pair.turns > 1 else 0
+    return Result(pair, ours_s[first:], theirs_s[first:], differences)
 
 
-def _time(run: Callable[[], object], *, gives_seconds: bool) -> float:
+def _time(run: Callable[[], Any], count: int, times: list[float]) -> Any:
     # As timeit does: a collection that happens to start inside would count against one side.
     gc.collect()
     gc.disable()
     try:
         started = perf_counter()
-        given = run()
-        return float(str(given)) if gives_seconds else perf_counter() - started
+        result = run()
+        times.append((perf_counter() - started) / count)
     finally:
         gc.enable()
+    return result

@@ -9,5 +9,5 @@ from pathlib import Path
 
 runpy.run_module(sys.argv.pop(1), run_name="__main__")
 # Not getrusage: its peak includes that of the process that started this one.
-found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-print(int(found[1]) / 1024 if found else "unknown: this system has no /proc")
+peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+print(int(peak[1]) / 1024 if peak else "unknown: this system has no /proc")

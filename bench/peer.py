@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from statistics import fmean, geometric_mean, median
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from bench.pongs import Pongs
 
 ROOM = "!bench:server0.example"
-Row = tuple[str, int]
-"""ping server and receive_diff (ms)"""
-
 pong = Table(
     "pong",
     MetaData(),
@@ -36,45 +32,30 @@ pong = Table(
 )
 
 
-def rank(rows: Iterable[Row]) -> dict[str, tuple[float, float]]:
-    """Median and mean of each ping server in ms, by median, from rows in memory."""
-    diffs: dict[str, list[int]] = {}
-    for ping_server, receive_diff in rows:
-        if 10 <= receive_diff <= 600_000:
-            diffs.setdefault(ping_server, []).append(receive_diff)
-    numbers = {server: (median(each), sum(each) / len(each)) for server, each in diffs.items()}
-    return dict(sorted(numbers.items(), key=lambda item: item[1][0]))
-
-
 def write(pongs: Pongs, path: Path) -> None:
-    """A database as pingstat keeps it."""
+    """Write a database as pingstat keeps it."""
     create(path)
     names = pongs.names
+    columns = (
+        pongs.ping,
+        pongs.pong_server,
+        pongs.ping_server,
+        pongs.one_way_ms,
+        pongs.pong_seen_ts,
+    )
     rows = (
-        (ROOM, f"$ping-{ping + 1:016}-of-a-usual-event-id", names[to], names[by], ms, seen)
-        for ping, by, to, ms, seen in zip(
-            pongs.ping.tolist(),
-            pongs.ping_server.tolist(),
-            pongs.pong_server.tolist(),
-            pongs.one_way_ms.tolist(),
-            (pongs.ping_seen_ts[pongs.ping] + pongs.one_way_ms).tolist(),
-            strict=True,
-        )
+        (ROOM, f"$ping-{ping:016}-of-a-usual-event-id", names[by], names[to], ms, ts)
+        for ping, by, to, ms, ts in zip(*(column.tolist() for column in columns), strict=True)
     )
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany("INSERT INTO pong VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
 def create(path: Path) -> None:
-    """The empty database."""
+    """Create the empty database."""
     engine = create_engine(f"sqlite:///{path}")
     pong.metadata.create_all(engine)
     engine.dispose()
-
-
-def insert_one(path: Path) -> Inserter:
-    """What it does with each pong that it hears."""
-    return Inserter(path)
 
 
 class Inserter:
@@ -96,7 +77,7 @@ class Inserter:
 
 
 def read_and_rank(path: Path, oldest_ts: int, newest_ts: int) -> dict[str, tuple[float, float]]:
-    """Median and mean of each ping server in ms, by median, from the database."""
+    """Return median and mean of each ping server in ms, by median."""
     diffs: dict[str, dict[str, dict[str, int]]] = {}
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
@@ -107,9 +88,10 @@ def read_and_rank(path: Path, oldest_ts: int, newest_ts: int) -> dict[str, tuple
     engine.dispose()
     numbers = {}
     for server, by_pong in diffs.items():
-        for one in by_pong.values():
-            _summarise(list(one.values()))
-        middle, mean, _ = _summarise([ms for one in by_pong.values() for ms in one.values()])
+        for of_pong_server in by_pong.values():
+            _summarise([*of_pong_server.values()])
+        pooled = [ms for of_pong_server in by_pong.values() for ms in of_pong_server.values()]
+        middle, mean, _ = _summarise(pooled)
         numbers[server] = (middle, mean)
     return dict(sorted(numbers.items(), key=lambda item: item[1][0]))
 

@@ -1,152 +1,99 @@
-"""Synthetic samples: as many as asked for, the same for the same arguments."""
+"""Synthetic samples, the same for the same arguments, and how they get into a store.
+
+A worker hears them, somebody imports them, or their hours were closed long ago.
+"""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import insert
 
-from pingboard.columns.blocks import HOUR_MS, LOSS, SAMPLE, Block, build
-from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, Window, to_ts
-from pingboard.store.engine import migrate, open_engine
-from pingboard.store.packing import NO_ROWS, NONE, Hour, Pings, Samples
+from pingboard.model import (
+    ONE_WAY_MIN_MS,
+    PONG_TIMEOUT_MS,
+    Batch,
+    Ping,
+    Pong,
+    Provenance,
+    Sample,
+    Window,
+    to_ts,
+)
+from pingboard.records import Record, read_pingstat
+from pingboard.store import schema
+from pingboard.store.hours import close_hours
+from pingboard.store.importer import Importer
+from pingboard.store.ingest import Ingest
+from pingboard.store.packing import (
+    NONE,
+    Hour,
+    Pings,
+    Samples,
+    Unanswered,
+    find_origin_ts,
+    pack_hour,
+)
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+HOUR_MS = 3_600_000
 PONG_SERVERS = 100
 ANSWERED = 0.88
 """The share of pong servers that answer a ping: about 88 pongs each."""
 
 ROOM = "!bench:server0.example"
+OURS = 0
+"""Our homeserver: its pings have round trips."""
+
 END = datetime.now(UTC).replace(microsecond=0)
 """Now, because the command line's windows end there."""
 
 WEEK = Window(END - timedelta(days=7), END)
 
+_PINGS_A_COMMIT = 10
+_IMPORTED_AT_ONCE = 20_000
+
+Integers = NDArray[np.int64]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pongs:
-    """Samples of pings that were seen at even distances in a window."""
+    """Samples of pings that were seen at even distances in a window, in the order of the pings."""
 
-    ping_seen_ts: NDArray[np.int64]
+    ping_seen_ts: Integers
     """(p,) by ping"""
-    ping_servers: NDArray[np.int32]
-    """(p,) by ping; server 0 is ours, and its pings have round trips"""
-    ping: NDArray[np.int64]
+    ping_servers: Integers
+    """(p,) by ping"""
+    ping: Integers
     """(n,) which ping, and so on for each sample"""
-    pong_server: NDArray[np.int32]
-    one_way_ms: NDArray[np.int32]
+    pong_server: Integers
+    one_way_ms: Integers
+    lag_ms: Integers
+    """from the pong's own time until we saw it"""
+    event_hash: Integers
     names: list[str]
 
     @property
-    def ping_server(self) -> NDArray[np.int32]:
+    def ping_server(self) -> Integers:
         return self.ping_servers[self.ping]
 
-    def hours(self) -> Iterator[tuple[int, Hour]]:
-        """The rows of each hour of pings; pings and servers are counted from 1."""
-        hours = self.ping_seen_ts // HOUR_MS
-        rows = np.nan_to_num(np.array([*self._sample_rows()], np.float64), nan=NONE)
-        columns = rows.astype(np.int64).T
-        ping, pong_server, one_way_ms, round_trip_ms, delay_ms, lag_ms, event_hash = columns
-        for hour in np.unique(hours).tolist():
-            pings = np.flatnonzero(hours == hour)
-            first, after = np.searchsorted(ping, (pings[0] + 1, pings[-1] + 2))
-            inside = slice(first, after)
-            seen_ts, is_ours = self.ping_seen_ts[pings], self.ping_servers[pings] == 0
-            sent_ts = np.where(is_ours, seen_ts, NONE)
-            servers = self.ping_servers[pings].astype(np.int64) + 1
-            numbers = (one_way_ms, round_trip_ms, delay_ms, lag_ms, np.zeros_like(ping), event_hash)
-            yield (
-                hour,
-                Hour(
-                    Pings(pings + 1, servers, seen_ts, seen_ts, sent_ts, is_ours.astype(np.int64)),
-                    Samples._make([column[inside] for column in (ping, pong_server, *numbers)]),
-                    NO_ROWS.unanswered,
-                ),
-            )
-
-    def blocks(self) -> list[Block]:
-        """All of them as one block."""
-        rows = np.zeros(len(self.ping), SAMPLE)
-        rows["ping_seen_ts"] = self.ping_seen_ts[self.ping]
-        rows["seen_ts"] = self.ping_seen_ts[self.ping] + self.one_way_ms
-        rows["ping_server"] = self.ping_server
-        rows["pong_server"] = self.pong_server
-        rows["one_way_ms"] = self.one_way_ms
-        return [build(rows, np.zeros(0, LOSS))]
-
-    def write(self, path: Path) -> None:
-        """Into a new SQLite file, as the worker's rows would be; nothing is packed yet."""
-        for _ in self.write_in_parts(path, 1):
-            pass
-
-    def write_in_parts(self, path: Path, parts: int) -> Iterator[int]:
-        """The same in parts, one after the other; gives the time up to which each goes."""
-        engine = open_engine(f"sqlite:///{path}")
-        migrate(engine)
-        engine.dispose()
-        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            connection.execute("PRAGMA synchronous = OFF")
-            connection.execute("INSERT INTO room (id, room_id) VALUES (1, ?)", (ROOM,))
-            named = enumerate(self.names, 1)
-            connection.executemany("INSERT INTO server (id, name) VALUES (?, ?)", named)
-            connection.execute("INSERT INTO vantage (id, name, server) VALUES (1, 'main', 1)")
-            rows = self._sample_rows()
-            for pings in np.array_split(np.arange(len(self.ping_seen_ts)), parts):
-                connection.execute("BEGIN")
-                self._write_pings(connection, pings)
-                samples = int(np.searchsorted(self.ping, pings[-1], "right"))
-                samples -= int(np.searchsorted(self.ping, pings[0]))
-                self._write_samples(connection, islice(rows, samples))
-                connection.execute("COMMIT")
-                yield int(self.ping_seen_ts[pings[-1]])
-
-    def _write_pings(self, connection: sqlite3.Connection, pings: NDArray[np.int64]) -> None:
-        seen, servers = self.ping_seen_ts[pings].tolist(), self.ping_servers[pings].tolist()
-        rows = (
-            (ping, server + 1, f"$ping-{ping:016}-of-a-usual-event-id", ts, ts, *own)
-            for ping, ts, server in zip((pings + 1).tolist(), seen, servers, strict=True)
-            for own in [(1, ts) if server == 0 else (None, None)]
-        )
-        connection.executemany(
-            "INSERT INTO ping (id, room, server, event, origin_server_ts, seen_ts, vantage, "
-            "sent_ts) VALUES (?, 1, ?, ?, ?, ?, ?, ?)",
-            rows,
-        )
-
-    def _sample_rows(self) -> Iterator[tuple[int | None, ...]]:
-        ours = self.ping_server == 0
-        rng = np.random.default_rng(2)
-        hashes = rng.integers(0, 2**48, len(self.ping))
-        # How long after it was sent we saw it: by how far its server is away.
-        away_ms = rng.integers(10, 400, int(self.pong_server.max()) + 1)
-        lag_ms = away_ms[self.pong_server] + rng.integers(0, 40, len(self.ping))
-        columns = (self.ping + 1, self.pong_server + 1, self.one_way_ms, ours, lag_ms, hashes)
-        for ping, pong, ms, own, lag, event_hash in zip(
-            *(column.tolist() for column in columns), strict=True
-        ):
-            yield ping, pong, ms, ms + lag if own else None, ms + lag, lag, event_hash
-
-    def _write_samples(
-        self, connection: sqlite3.Connection, rows: Iterator[tuple[int | None, ...]]
-    ) -> None:
-        while chunk := list(islice(rows, 20_000)):
-            connection.executemany(
-                "INSERT INTO sample (ping, pong_server, one_way_ms, round_trip_ms, delay_ms, "
-                "lag_ms, provenance, event_hash) VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
-                chunk,
-            )
+    @property
+    def pong_seen_ts(self) -> Integers:
+        return self.ping_seen_ts[self.ping] + self.one_way_ms + self.lag_ms
 
 
 def synthesize(
     samples: int, ping_servers: int = 200, window: Window = WEEK, seed: int = 1
 ) -> Pongs:
-    """`samples` pongs to pings of `ping_servers` servers, all seen inside the window.
+    """`samples` pongs to pings of `ping_servers` homeservers, all seen inside the window.
 
     One-way is log-normal around a median of each ping server's own, cut to what a board takes.
     """
@@ -158,12 +105,180 @@ def synthesize(
     of_ping = rng.integers(0, ping_servers, pings)
     log_median = rng.normal(6.5, 0.5, ping_servers)
     one_way = rng.lognormal(log_median[of_ping[ping]], 0.7)
-    last_ts = to_ts(window.end) - PONG_TIMEOUT_MS - 100
+    # By how far its server is away.
+    away_ms = rng.integers(10, 400, PONG_SERVERS)
+    lag_ms = away_ms[pong_server] + rng.integers(0, 40, len(ping))
+    last_ts = to_ts(window.end) - PONG_TIMEOUT_MS - 500
     return Pongs(
         np.linspace(window.start_ts, last_ts, pings).astype(np.int64),
-        of_ping.astype(np.int32),
+        of_ping,
         ping,
-        pong_server.astype(np.int32),
-        one_way.clip(ONE_WAY_MIN_MS, PONG_TIMEOUT_MS).astype(np.int32),
+        pong_server,
+        one_way.clip(ONE_WAY_MIN_MS, PONG_TIMEOUT_MS - 500).astype(np.int64),
+        lag_ms,
+        rng.integers(0, 2**48, len(ping)),
         [f"server{number}.example" for number in range(max(ping_servers, PONG_SERVERS))],
     )
+
+
+def hear(engine: Engine, pongs: Pongs) -> None:
+    """Commit them as a worker does, which closes each hour when it is over."""
+    ingest = Ingest(engine, "bench")
+    ingest.record_room(ROOM)
+    samples = _make_samples(pongs)
+    closed_ts = 0
+    for first in range(0, len(pongs.ping_seen_ts), _PINGS_A_COMMIT):
+        after = np.searchsorted(pongs.ping, first + _PINGS_A_COMMIT)
+        count = int(after - np.searchsorted(pongs.ping, first))
+        ingest.record(Batch(samples=[*islice(samples, count)]))
+        now_ts = int(pongs.ping_seen_ts[first])
+        if now_ts - closed_ts > HOUR_MS:
+            close_hours(engine, now_ts)
+            closed_ts = now_ts
+    close_hours(engine, to_ts(END + timedelta(days=1)))
+
+
+def _make_samples(pongs: Pongs) -> Iterator[Sample]:
+    columns = (
+        pongs.ping,
+        pongs.ping_seen_ts[pongs.ping],
+        pongs.ping_server,
+        pongs.pong_server,
+        pongs.one_way_ms,
+        pongs.pong_seen_ts,
+        pongs.lag_ms,
+    )
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    for number, (ping, ping_ts, ping_server, pong_server, ms, ts, lag_ms) in enumerate(rows):
+        is_ours = ping_server == OURS
+        name = pongs.names[ping_server]
+        sent = ("main", ping_ts) if is_ours else (None, None)
+        of = Ping(make_event_id(ping), ROOM, name, ping_ts, ping_ts, *sent)
+        by = pongs.names[pong_server]
+        pong = Pong(f"$pong-{number}", ROOM, by, of.event_id, name, ms, ts - lag_ms, ts)
+        yield Sample(of, pong, ts - ping_ts if is_ours else None, Provenance.LIVE)
+
+
+def make_event_id(number: int) -> str:
+    """An event ID as long as they are."""
+    return f"$ping-{number:016}-of-a-usual-event-id"
+
+
+def import_pingstat(engine: Engine, pongs: Pongs) -> None:
+    """Import them as `pingboard import pingstat` does; no worker ever runs."""
+    columns = (
+        pongs.ping,
+        pongs.ping_server,
+        pongs.pong_server,
+        pongs.one_way_ms,
+        pongs.pong_seen_ts - pongs.lag_ms,
+    )
+    names = pongs.names
+    rows = (
+        {
+            "room_id": ROOM,
+            "ping_id": make_event_id(ping),
+            "pong_server": names[pong_server],
+            "ping_server": names[ping_server],
+            "receive_diff": ms,
+            "pong_timestamp": ts,
+        }
+        for ping, ping_server, pong_server, ms, ts in zip(
+            *(column.tolist() for column in columns), strict=True
+        )
+    )
+    records = map(read_pingstat, rows)
+    with Importer(engine) as importer:
+        while chunk := [*islice(records, _IMPORTED_AT_ONCE)]:
+            if faults := [*importer.add([one for one in chunk if isinstance(one, Record)])]:
+                raise ValueError(faults[0])
+
+
+def write_closed_hours(engine: Engine, weeks: Iterator[Pongs]) -> None:
+    """Store the hours of samples as they are once they are closed: of many, in minutes.
+
+    Where two weeks share an hour, it has the samples of the first that is given.
+    """
+    seen: set[int] = set()
+    pings = 0
+    with engine.begin() as connection:
+        connection.execute(insert(schema.room).values(id=1, room_id=ROOM))
+        for pongs in weeks:
+            if not pings:
+                names = [{"id": row, "name": name} for row, name in enumerate(pongs.names, 1)]
+                connection.execute(insert(schema.server), names)
+                connection.execute(
+                    insert(schema.vantage).values(id=1, name="main", server=OURS + 1)
+                )
+            _write_week(connection, pongs, pings, seen)
+            pings += len(pongs.ping_seen_ts)
+
+
+def _write_week(connection: Connection, pongs: Pongs, before: int, seen: set[int]) -> None:
+    numbers = pongs.ping_seen_ts // HOUR_MS
+    edges = np.flatnonzero(np.diff(numbers, prepend=-1, append=-1))
+    for first, after in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        number = int(numbers[first])
+        if number not in seen:
+            seen.add(number)
+            _write_hour(connection, pongs, before, first, after)
+
+
+def _write_hour(connection: Connection, pongs: Pongs, before: int, first: int, after: int) -> None:
+    start, end = np.searchsorted(pongs.ping, [first, after]).tolist()
+    rows = slice(start, end)
+    ids = np.arange(first, after) + before + 1
+    seen_ts, servers = pongs.ping_seen_ts[first:after], pongs.ping_servers[first:after]
+    is_ours = (servers == OURS).astype(np.int64)
+    sent_ts = np.where(is_ours == 1, seen_ts, NONE)
+    delay_ms = pongs.one_way_ms[rows] + pongs.lag_ms[rows]
+    packed = Hour(
+        Pings(ids, servers + 1, seen_ts, seen_ts, sent_ts, is_ours),
+        Samples(
+            pongs.ping[rows] + before + 1,
+            pongs.pong_server[rows] + 1,
+            pongs.one_way_ms[rows],
+            np.where(pongs.ping_server[rows] == OURS, delay_ms, NONE),
+            delay_ms,
+            pongs.lag_ms[rows],
+            np.full(end - start, int(Provenance.LIVE)),
+            pongs.event_hash[rows],
+        ),
+        Unanswered(np.empty(0, np.int64), np.empty(0, np.int64)),
+    )
+    origin_ts = find_origin_ts(packed)
+    hot, cold = pack_hour(packed)
+    values = {
+        "room": 1,
+        "hour": int(seen_ts[0]) // HOUR_MS,
+        "samples": end - start,
+        "first_origin_ts": int(origin_ts.min()),
+        "last_origin_ts": int(origin_ts.max()),
+        "hot": hot,
+        "cold": cold,
+    }
+    connection.execute(insert(schema.hour).values(values))
+    of_pings = [
+        {
+            "id": row,
+            "room": 1,
+            "server": of + 1,
+            "event": make_event_id(row),
+            "origin_server_ts": ts,
+            "seen_ts": ts,
+            "vantage": 1 if of == OURS else None,
+            "sent_ts": ts if of == OURS else None,
+            "is_estimated": False,
+        }
+        for row, of, ts in zip(ids.tolist(), servers.tolist(), seen_ts.tolist(), strict=True)
+    ]
+    connection.execute(insert(schema.ping), of_pings)
+
+
+def make_pong(number: int, pong_server: int = 0) -> Sample:
+    """A pong of the last seconds before the end, a fast one, to a ping of the bench's own."""
+    ts = to_ts(END) - 2000
+    of = Ping(f"$new{number}", ROOM, f"server{number % 100}.example", ts, ts)
+    by, ms = f"server{pong_server}.example", 100 + (number * 37 + pong_server) % 400
+    pong = Pong(f"$p{number}-{pong_server}", ROOM, by, of.event_id, None, ms, ts, ts + ms)
+    return Sample(of, pong, None)

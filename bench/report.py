@@ -11,7 +11,8 @@ from types import ModuleType
 
 from bench.pairs import TURNS, Result, Size
 
-KEPT = Path(__file__).with_name("results.json")
+REPORT = Path(__file__).with_name("report.md")
+RESULTS = Path(__file__).with_name("results.json")
 BOUNDS = Path(__file__).with_name("bounds.md")
 
 HEAD = """\
@@ -78,7 +79,7 @@ def to_row(result: Result | Size) -> Row:
     )
 
 
-def keep(sections: Mapping[str, Section], path: Path = KEPT) -> dict[str, Section]:
+def keep(sections: Mapping[str, Section], path: Path = RESULTS) -> dict[str, Section]:
     """Put these sections in the place of their older ones; all that there are."""
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for name, section in sections.items():
@@ -96,18 +97,15 @@ def render_machine(conditions: Mapping[str, str]) -> str:
     return "".join(f"- {name}: {value}\n" for name, value in conditions.items())
 
 
-def render_document(groups: Iterable[ModuleType], sections: Mapping[str, Section]) -> str:
-    """docs/performance.md, a section a group."""
+def render_report(groups: Iterable[ModuleType], sections: Mapping[str, Section]) -> str:
+    """Return the whole report, a section a group."""
     parts = [
         f"""\
-# Performance
+# What was measured
 
-Measured by `make bench`; `python -m bench --write` writes this page and the picture, and with
-`--only` measures some sections anew. Each figure is a pair measured in turn within one run,
-at least {TURNS} times each, and its ratio is that of neighbours in time: trust the ratios, the
-times depend on the machine.
-
-![Each figure against its target](performance.svg)
+`make bench ARGS=--write` writes this page; with `--only` it measures some sections anew. Each
+figure is a pair measured in turn within one run, mostly {TURNS} times each, and its ratio is that
+of neighbours in time: trust the ratios, the times depend on the machine.
 """
     ]
     before = None
@@ -116,13 +114,13 @@ times depend on the machine.
         if section is None:
             continue
         parts.append(f"## {(group.__doc__ or '').strip()}\n")
-        same = {name: value for name, value in section.conditions.items() if "load" not in name}
-        if same != before:
+        lasting = {name: value for name, value in section.conditions.items() if "load" not in name}
+        if lasting != before:
             parts.append(render_machine(section.conditions))
         else:
             parts.append(f"- load average: {section.conditions['load average']}\n")
         parts.append(HEAD + "".join(map(str, section.rows)))
-        before = same
+        before = lasting
     return "\n".join([*parts, BOUNDS.read_text(encoding="utf-8")])
 
 

@@ -1,7 +1,8 @@
 """Ten million samples
 
-As from the database to a board, with the matrix; then the peak of memory of a whole process that
-does it, by its own account to the operating system.
+From the database to a board with its matrix; the peak of memory of a whole process that does it, by
+its own account to the operating system; and how long a worker's write takes that takes back a pong
+of the first hour.
 """
 
 from __future__ import annotations
@@ -9,35 +10,69 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 from bench import peer
 from bench.pairs import Pair, Size
-from bench.pongs import WEEK, synthesize
-from bench.store import against_peer, write_ours
+from bench.pongs import END, ROOM, WEEK, synthesize, write_closed_hours
+from bench.store import against_peer
+from pingboard.model import Batch, to_ts
+from pingboard.store.engine import migrate, open_engine
+from pingboard.store.hours import close_hours
+from pingboard.store.ingest import Ingest
+from pingboard.store.lookups import hash_event_id
+
+SAMPLES = 10_000_000
+MAX_REDACTION_MS = 50
+REDACTIONS = 5
 
 
-def pairs(quick: bool) -> Iterator[Pair | Size]:
-    """The figures; `quick` with a hundred thousand."""
-    many = 100_000 if quick else 10_000_000
+def pairs() -> Iterator[Pair | Size]:
+    """The figures."""
     with tempfile.TemporaryDirectory() as folder:
-        ours, theirs = Path(folder) / "ours.db", Path(folder) / "theirs.db"
-        pongs = synthesize(many)
-        write_ours(ours, pongs)
+        ours, theirs = Path(folder) / "ours", Path(folder) / "theirs"
+        pongs = synthesize(SAMPLES)
+        events = [f"$redacted-{number}" for number in range(REDACTIONS)]
+        pongs.event_hash[:REDACTIONS] = [hash_event_id(event) for event in events]
+        engine = open_engine(f"sqlite:///{ours}")
+        migrate(engine)
+        write_closed_hours(engine, iter([pongs]))
+        engine.dispose()
         peer.write(pongs, theirs)
-        del pongs
         yield Size(
-            f"peak memory in MiB, board and matrix of {many:,} samples / pingstat's algorithm",
-            peak(ours, "bench.store"),
-            peak(theirs, "bench.peer"),
+            f"peak memory in MiB, board and matrix of {SAMPLES:,} samples / pingstat's algorithm",
+            measure_peak(ours, "bench.store"),
+            measure_peak(theirs, "bench.peer"),
             1 / 6,
         )
-        yield against_peer(ours, theirs, many, 1 / 150, with_matrix=True)
+        yield against_peer(ours, theirs, SAMPLES, 1 / 200, "", with_matrix=True)
+        yield Size(
+            f"a redaction of an old pong, {SAMPLES:,} samples, ms / an allowance",
+            measure_redaction(ours, events),
+            MAX_REDACTION_MS,
+            1,
+        )
 
 
-def peak(path: Path, module: str) -> float:
-    """What `python -m module` takes at most for the last week of a database, in MiB."""
+def measure_peak(path: Path, module: str) -> float:
+    """Return what `python -m module` takes at most for the last week of a database, in MiB."""
     window = [str(WEEK.start_ts), str(WEEK.end_ts)]
     command = [sys.executable, "-m", "bench.peak", module, str(path), *window]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def measure_redaction(path: Path, events: list[str]) -> float:
+    """Return what a worker's writer needs for one of these pongs, in ms; the median."""
+    engine = open_engine(f"sqlite:///{path}")
+    ingest = Ingest(engine, "bench")
+    times_ms = []
+    for event in events:
+        begun = time.perf_counter()
+        ingest.record(Batch(redacted=[(ROOM, event)]))
+        times_ms.append((time.perf_counter() - begun) * 1000)
+        close_hours(engine, to_ts(END))
+    engine.dispose()
+    return median(times_ms)

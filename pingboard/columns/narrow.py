@@ -1,7 +1,7 @@
 """Columns of integers in as few bytes as hold them.
 
 Without it, the board and matrix of ten million samples take more than a sixth of the peer's memory
-(docs/performance.md): 24 bytes a sample in memory instead of 12.
+(bench/scale.py): 24 bytes a sample in memory instead of 12.
 
 Of a column that is ranked, the values themselves. Of one whose values are large but close to each
 other, such as times, how far each is from the least.

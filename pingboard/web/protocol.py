@@ -1,7 +1,7 @@
 """HTTP/1.1 on one connection: uvicorn's protocol on httptools, with bounds on what a client may do.
 
 uvicorn bounds neither the size of a request's head nor the time that it takes. Its other protocol,
-on h11, bounds the size alone, and takes half as long again for each request (docs/performance.md).
+on h11, bounds the size alone, and takes half as long again for each request.
 """
 
 from __future__ import annotations

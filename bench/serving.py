@@ -1,0 +1,42 @@
+"""`pingboard serve` in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.error import URLError
+
+
+@contextmanager
+def serve(path: Path) -> Iterator[tuple[int, int]]:
+    """Serve a SQLite file; gives port and process ID."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        port: int = probe.getsockname()[1]
+    environment = {"PINGBOARD_DATABASE_URL": f"sqlite:///{path}", "PINGBOARD_PORT": str(port)}
+    command = [sys.executable, "-m", "pingboard", "serve"]
+    with subprocess.Popen(
+        command, env={**os.environ, **environment}, stderr=subprocess.DEVNULL
+    ) as server:
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/rankings.md?board=delivery")
+            yield port, server.pid
+        finally:
+            server.terminate()
+
+
+def _wait_for(url: str) -> None:
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(url) as answer:
+                answer.read()
+                return
+        except URLError:
+            time.sleep(0.1)
+    raise RuntimeError("the server does not answer")
