@@ -25,7 +25,7 @@ def read(answer: httpx.Response) -> ElementTree.Element:
     assert answer.headers["content-type"] == "image/svg+xml"
     root = ElementTree.fromstring(answer.text)
     names = {element.tag.removeprefix(SVG) for element in root.iter()}
-    assert names <= {"svg", "title", "desc", "style", "rect", "path", "g", "text", "line"}
+    assert names <= {"svg", "title", "desc", "style", "rect", "path", "g", "text", "line", "circle"}
     attributes = {name for element in root.iter() for name in element.attrib}
     assert not [name for name in attributes if name.startswith("on") or "href" in name]
     return root
