@@ -27,6 +27,7 @@ from pingboard.web.api import (
     history_image,
     homeserver_feed,
     homeservers,
+    index,
     live,
     matrix,
     operations,
@@ -77,12 +78,14 @@ _ABOUT: dict[str, Any] = {
     "description": _DESCRIPTION,
     "version": version("pingboard"),
     "license_info": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    "openapi_tags": description.TAGS,
     "docs_url": None,
     "redoc_url": None,
     "responses": errors.LIMITED_RESPONSE,
 }
 
 _ROUTERS = (
+    index.router,
     rankings.router,
     section.router,
     editions.router,

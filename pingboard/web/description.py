@@ -1,7 +1,8 @@
-"""The OpenAPI description: FastAPI's, with its examples whole.
+"""The OpenAPI description: FastAPI's, with what all paths have in common, and its examples whole.
 
 FastAPI leaves out everything that is null from the description, in examples too; an example is then
-no answer that the API gives.
+no answer that the API gives. It knows nothing of what stands around the paths: the cache, which
+answers conditional requests, HEAD, and the limits.
 """
 
 from __future__ import annotations
@@ -12,6 +13,41 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+_VALIDATORS: dict[str, Any] = {
+    "ETag": {
+        "description": "Stays the same as long as the data does; send it as `If-None-Match`.",
+        "schema": {"type": "string"},
+    },
+    "Cache-Control": {
+        "description": "How long the answer is fresh.",
+        "schema": {"type": "string"},
+    },
+}
+_RETRY_AFTER: dict[str, Any] = {
+    "description": "In how many seconds to come back.",
+    "schema": {"type": "integer", "minimum": 0},
+}
+_IF_NONE_MATCH: dict[str, Any] = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The `ETag` of an answer that the client has.",
+    "schema": {"type": "string"},
+}
+
+TAGS = [
+    {"name": "rankings", "description": "The boards: as JSON, as a table to paste, as CSV."},
+    {"name": "editions", "description": "The boards of past weeks, frozen."},
+    {"name": "rooms", "description": "The rooms that can be asked for."},
+    {"name": "homeservers", "description": "One homeserver in detail: is it me or them?"},
+    {"name": "matrix", "description": "How fast each ping server's pings reach each pong server."},
+    {"name": "samples", "description": "The samples themselves, in pages or in one stream."},
+    {"name": "live", "description": "Server-sent events, as they come."},
+    {"name": "badges", "description": "Images for a web page or a README."},
+    {"name": "pingstat", "description": "maubot/pingstat's own interface, for its clients."},
+    {"name": "operations", "description": "Whether it runs, and how well."},
+]
+
 
 def install(app: FastAPI) -> None:
     """Let the app describe itself so; call it when all paths are there."""
@@ -19,14 +55,45 @@ def install(app: FastAPI) -> None:
 
     def describe_whole() -> dict[str, Any]:
         if app.openapi_schema is None:
-            schemas = describe()["components"]["schemas"]
+            description = describe()
+            description.setdefault("servers", [{"url": "/", "description": "This server"}])
+            for operations in description["paths"].values():
+                _complete(operations)
+            schemas = description["components"]["schemas"]
             for model in _models(BaseModel):
                 extra = model.model_config.get("json_schema_extra")
                 if isinstance(extra, dict) and "examples" in extra and model.__name__ in schemas:
                     schemas[model.__name__]["examples"] = extra["examples"]
-        return describe()
+            app.openapi_schema = description
+        return app.openapi_schema
 
     app.openapi = describe_whole  # type: ignore[method-assign]
+
+
+def _complete(operations: dict[str, Any]) -> None:
+    """Add to the operations of a path what the layers around it do."""
+    get = operations["get"]
+    for status, response in get["responses"].items():
+        if status in ("429", "503"):
+            response.setdefault("headers", {})["Retry-After"] = _RETRY_AFTER
+    found = get["responses"].get("200")
+    if found is None or get["tags"][0] in ("live", "operations"):
+        return
+    found.setdefault("headers", {}).update(_VALIDATORS)
+    get["responses"]["304"] = {
+        "description": "The client has this answer already",
+        "headers": {"ETag": _VALIDATORS["ETag"]},
+    }
+    get.setdefault("parameters", []).append(_IF_NONE_MATCH)
+    operations["head"] = {
+        **{name: get[name] for name in ("tags", "parameters")},
+        "summary": f"{get['summary']}: its headers",
+        "operationId": f"head_{get['operationId']}",
+        "responses": {
+            status: {name: text for name, text in response.items() if name != "content"}
+            for status, response in get["responses"].items()
+        },
+    }
 
 
 def _models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:

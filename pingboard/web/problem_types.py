@@ -44,7 +44,7 @@ TYPES = {
         mark("Unknown room"),
         mark(
             "No room of that alias or ID was joined or has samples; `detail` lists the known ones. "
-            "In an address, write the `#` of an alias as `%23` and the `!` of an ID as `%21`."
+            "In an address, percent-encode the `#` of an alias and the `!` of an ID."
         ),
     ),
     "unknown-homeserver": ProblemType(

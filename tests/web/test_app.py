@@ -98,10 +98,10 @@ def test_an_unexpected_error_is_a_problem_that_tells_nothing_of_its_cause(tmp_pa
         page = client.get("/")
         assert client.get("/healthz").status_code == 200
     without_tables.dispose()
-    assert answer.status_code == page.status_code == 500
+    assert answer.status_code == page.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["access-control-allow-origin"] == "*"
-    assert answer.json()["type"] == "/problems/unexpected-error"
+    assert answer.json()["type"] == "/problems/database-away"
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     for text in (answer.text, page.text):
         assert not re.search(r"(?i)sql|no such table|traceback|sample", text)
@@ -120,6 +120,27 @@ def test_the_description_is_openapi_3_1_and_names_every_operation(site: httpx.Cl
         if "pingstat" in operation["tags"]:
             continue  # there a wrong parameter is its default, as in pingstat
         assert "application/problem+json" in operation["responses"]["422"]["content"]
+
+
+def test_the_index_lists_every_operation_of_the_description(site: httpx.Client) -> None:
+    index = site.get("/api/v1").json()
+    paths = site.get(index["description_path"]).json()["paths"]
+    assert [operation["path"] for operation in index["operations"]] == list(paths)
+    assert site.get(index["documentation_path"]).status_code == 200
+
+
+def test_the_description_says_what_stands_around_the_paths(site: httpx.Client) -> None:
+    description = site.get("/openapi.json").json()
+    assert description["servers"]
+    tags = {tag["name"] for tag in description["tags"]}
+    for path, operations in description["paths"].items():
+        assert {*operations["get"]["tags"]} <= tags
+        responses = operations["get"]["responses"]
+        assert "Retry-After" in responses["429"]["headers"]
+        if path.startswith("/api/v1/") and path != "/api/v1/live":
+            assert "ETag" in responses["200"]["headers"]
+            assert "304" in responses
+            assert "content" not in operations["head"]["responses"]["200"]
 
 
 def test_the_description_refers_to_nothing_that_it_lacks(site: httpx.Client) -> None:

@@ -123,7 +123,7 @@ def test_everything_works_below_a_prefix(store: Engine, prefix_kept: bool) -> No
         page = client.get(f"{path}/").text
         assert client.get(f"{path}/api/v1/rankings").json()["sample_count"] == 1
         assert client.get(f"{path}/nowhere").status_code == 404
-        assert client.get(f"{path}/openapi.json").json()["servers"] == [{"url": "/ping"}]
+        assert client.get(f"{path}/openapi.json").json()["servers"][0] == {"url": "/ping"}
         links = re.findall(r'(?:src|href)="([^"#][^"]*)"', page + client.get(f"{path}/docs").text)
         for link in links:
             if link.startswith("https://matrix.to/#/"):
