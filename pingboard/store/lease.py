@@ -155,16 +155,17 @@ class _AdvisoryLease:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._confirmed_s = _now_s()
-        self._connection = self._lock()
+        self._connection: Connection | None = self._lock()
 
     def confirm(self) -> None:
         asked_s = _now_s()
-        try:
-            self._connection.execute(text("SELECT 1"))
-        except StoreError:
-            # The database has restarted, or somebody ended our connection, and the lock with it.
-            self._connection.invalidate()
-            self._connection.close()
+        if self._connection is not None:
+            try:
+                self._connection.execute(text("SELECT 1"))
+            except StoreError:
+                # The database restarts, or somebody ended our connection, and the lock with it.
+                self._let_go()
+        if self._connection is None:
             try:
                 self._connection = self._lock()
             except PassingStoreError:
@@ -175,10 +176,17 @@ class _AdvisoryLease:
         return _now_s() - self._confirmed_s < MAX_UNCONFIRMED_S
 
     def release(self) -> None:
-        with suppress(StoreError):  # then it is gone already
-            self._connection.execute(text("SELECT pg_advisory_unlock_all()"))
-        self._connection.invalidate()
-        self._connection.close()
+        if self._connection is not None:
+            with suppress(StoreError):  # then it is gone already
+                self._connection.execute(text("SELECT pg_advisory_unlock_all()"))
+            self._let_go()
+
+    def _let_go(self) -> None:
+        # Not back into the pool: the lock lives as long as the connection.
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
 
     def _lock(self) -> Connection:
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")

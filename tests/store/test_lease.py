@@ -13,6 +13,7 @@ from sqlalchemy import text
 from pingboard.model import LeaseError
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.lease import Lease, hold_lease, take_lease
+from tests.databases import PostgreSQL
 
 HOLDER = """
 import sys, time
@@ -94,6 +95,22 @@ def test_a_lease_outlives_a_lost_connection_to_postgresql(postgresql_database: s
     with pytest.raises(LeaseError):
         take_lease(engine)
     lease.release()
+    engine.dispose()
+
+
+def test_a_lease_outlives_a_database_that_is_away(postgresql: PostgreSQL) -> None:
+    url = postgresql.create()
+    engine = open_engine(url)
+    lease = take_lease(engine)
+    with postgresql.refusing_connections(url):
+        for _ in range(3):
+            lease.confirm()
+    lease.confirm()
+    with pytest.raises(LeaseError):
+        take_lease(engine)
+    with postgresql.refusing_connections(url):
+        lease.confirm()
+        lease.release()
     engine.dispose()
 
 
