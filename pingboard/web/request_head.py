@@ -15,6 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pingboard.web import errors
 from pingboard.web.negotiation import choose_encoding
 
+MAX_PARAMETERS = 100
+"""Of a query; those behind are not looked at."""
+
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
 
 
@@ -103,7 +106,11 @@ class KnownParameters:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
-        if scope["query_string"]:
+        query = scope["query_string"]
+        if query.count(b"&") >= MAX_PARAMETERS:
+            # No path takes so many: of a strict one, what is left is refused as well.
+            scope["query_string"] = b"&".join(query.split(b"&", MAX_PARAMETERS)[:MAX_PARAMETERS])
+        if query:
             for route, names in self._routes:
                 if route.matches(scope)[0] is Match.FULL:
                     scope["query_string"] = _select(scope["query_string"], names)
