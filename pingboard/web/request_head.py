@@ -61,7 +61,8 @@ class RequestHead:
         if self._host:
             fields[b"host"] = self._host
             scope["headers"], scope["scheme"] = list(fields.items()), self._scheme
-        if choose_encoding(fields.get(b"accept-encoding", b"")) is None:
+        codings = fields.get(b"accept-encoding")
+        if codings and choose_encoding(codings) is None:
             detail = "Accept-Encoding allows none of zstd, br, gzip and identity."
             await _refuse(errors.problem("not-acceptable", detail), scope, receive, send)
             return
@@ -107,14 +108,16 @@ class KnownParameters:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         query = scope["query_string"]
+        if not query:
+            await self._app(scope, receive, send)
+            return
         if query.count(b"&") >= MAX_PARAMETERS:
             # No path takes so many: of a strict one, what is left is refused as well.
             scope["query_string"] = b"&".join(query.split(b"&", MAX_PARAMETERS)[:MAX_PARAMETERS])
-        if query:
-            for route, names in self._routes:
-                if route.matches(scope)[0] is Match.FULL:
-                    scope["query_string"] = _select(scope["query_string"], names)
-                    break
+        for route, names in self._routes:
+            if route.matches(scope)[0] is not Match.NONE:
+                scope["query_string"] = _select(scope["query_string"], names)
+                break
         await self._app(scope, receive, send)
 
 
