@@ -315,7 +315,9 @@ def test_errors_are_sentences_in_the_language_of_the_reader(site: httpx.Client) 
     assert "window : Should be one of 1h, 6h, 24h, 7d, 30d, 90d, 365d." in english
     assert "window : Dieser Wert passt nicht. 1h, 6h, 24h, 7d, 30d, 90d oder 365d;" in german
     for kind in TYPES:
-        meaning = text_of(site.get(f"/problems/{kind}"))
+        page = site.get(f"/problems/{kind}")
+        assert page.status_code == 200
+        meaning = text_of(page)
         assert "`" not in meaning
 
 

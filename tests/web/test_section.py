@@ -42,7 +42,8 @@ def test_configured_rooms_and_words_are_taken(store: Engine) -> None:
     wording = Wording("Pings", "Fast ones.", "See {room}.")
     with serve(store, configured=(ALIAS, "#not-yet:one.example"), wording=wording) as client:
         text = client.get(SECTION).text
-    assert text.startswith(f"## Pings\n\nFast ones.\n\nSee [{ALIAS}](https://matrix.to/#/{ALIAS}).")
+    assert text.startswith("## Pings\n\nFast ones. Ranked by *delivery*: ")
+    assert f"\n\nSee [{ALIAS}](https://matrix.to/#/{ALIAS})." in text
     assert text.count("|Rank|") == 1
 
 

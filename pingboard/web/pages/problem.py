@@ -27,7 +27,7 @@ VALUES = {
     "limit": mark("A whole number from 1 to 10,000."),
     "min_samples": mark("A whole number from 1."),
     "lang": mark("One of en and de."),
-    "room": mark("An alias or room ID; in an address the # of an alias is written %23."),
+    "room": mark("An alias or room ID; in an address the # of an alias is written %%23."),
 }
 """What a parameter of a page may be, of the catalogue."""
 
