@@ -10,7 +10,7 @@ Each case of a chapter is one function; the rest is its stage:
       abuse.py, strings.py                    "Abuse from the room"
       unreal.py       the worker against a model, in thousands of steps
         machine.py, model_homeserver.py
-    report.py       a row for each, docs/faults.md
+    report.py       a row for each, REPORT.md
     stage.py        what all cases share: two homeservers, an echo bot on each
     scene.py        what a case has for itself: a room, a worker behind a fault proxy, a database
     invariants.py   what has to hold after every case, whatever happened in it

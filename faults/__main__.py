@@ -56,7 +56,9 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--asleep", type=_parse_duration, default="10m", help="how long case 34 sleeps, such as 6h"
     )
-    parser.add_argument("--write", action="store_true", help="the rows to docs/faults.md too")
+    parser.add_argument(
+        "--write", action="store_true", help="write the rows to faults/REPORT.md too"
+    )
     parser.add_argument("numbers", nargs="*", type=int, help="of the cases; all without")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""docs/faults.md: the table of cases with the figures last had. A run replaces the rows it has."""
+"""REPORT.md: the table of cases with the figures of their last run. A run replaces its own rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from faults.case import Case
 from faults.run import Outcome
 
-FILE = Path(__file__).parents[1] / "docs" / "faults.md"
+FILE = Path(__file__).with_name("REPORT.md")
 HEAD = "| case | wanted | had | form | s | verdict |\n|:---|:---|:---|:---|---:|:---|"
 
 _ROW = re.compile(r"\| (?P<name>\d+\. [^|]+) \|.*")

@@ -1,4 +1,4 @@
-"""The table of docs/faults.md."""
+"""The table of faults/REPORT.md."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_fault_is_one_line_without_bars() -> None:
     assert had(Outcome(FIRST, "", fault, 1)).endswith("| 1 | FAIL: first / line ... last |")
 
 
-def test_every_row_of_the_documentation_is_of_a_case_that_passed() -> None:
+def test_every_row_of_the_report_is_of_a_case_that_passed() -> None:
     rows = FILE.read_text().partition(HEAD)[2].splitlines()[1:]
     assert {line.split(" | ")[0].removeprefix("| ") for line in rows} <= set(map(name_of, cases()))
     assert [line for line in rows if not line.endswith("| pass |")] == []
