@@ -114,7 +114,7 @@ class Store:
 
     def _room_rows(self) -> dict[int, str]:
         with self._engine.connect() as connection:
-            return dict(connection.execute(select(room.c.id, room.c.room_id)).tuples().all())
+            return dict(connection.execute(select(room.c.id, room.c.room_id)).all())
 
     # Who imports and exports
 
