@@ -4,10 +4,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 LOCALE := pingboard/web/locale
+# What is quick: no real homeserver, browser or PostgreSQL, and no second type check.
+QUICK := tests/columns tests/ranking tests/render tests/store tests/test_schedule.py \
+  tests/test_servername.py tests/test_settings.py tests/test_times.py \
+  tests/matrix/test_pongs.py tests/matrix/test_protocol.py tests/matrix/test_verify.py
 EXTRACT := -F pyproject.toml -k mark -w 100 --no-location --omit-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak lint format openapi strings screenshots bench faults clean
+.PHONY: help setup run check test soak lint format openapi strings screenshots bench faults clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,17 +30,22 @@ $(READY): pyproject.toml constraints.txt
 run: $(READY) ## run pingboard; with nothing configured on a local network of its own
 	@$(BIN)/pingboard run
 
-test: $(READY) ## run the tests, end to end against real homeservers included
+check: lint ## lint and the quick tests, in under a minute
+	$(BIN)/python -m pytest -q --numprocesses 2 --ignore tests/ranking/test_new_board.py -k 'not postgresql' \
+	  $(QUICK)
+
+test: $(READY) ## run all tests, end to end against real homeservers included
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(READY) ## compare the store with a plain model of events for long: --seeds 200
 	$(BIN)/python -m tests.differential $(ARGS)
 
-lint: $(READY) ## ruff, mypy --strict and the import directions
+lint: $(READY) ## ruff, mypy --strict, the import directions and the spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell
 
 format: $(READY) ## let ruff format the code and fix what it can
 	$(BIN)/ruff format

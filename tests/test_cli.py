@@ -164,7 +164,7 @@ async def test_systemd_is_told_that_the_worker_is_ready_and_alive(
 
 
 async def test_no_token_and_no_user_id_is_logged(lab: Lab, tmp_path: Path) -> None:
-    account = await lab.register(lab.homeservers[0], "discreet")
+    account = await lab.register(lab.homeservers[0], "quiet")
     settings = account_settings(account, lab.room_alias) | {"INTERVAL": "1s", "LOG_LEVEL": "DEBUG"}
     process = await start("worker", settings, tmp_path)
     assert process.stderr is not None
