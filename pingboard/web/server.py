@@ -1,4 +1,4 @@
-"""uvicorn, in a thread beside the worker or alone: an app -> answers on a port."""
+"""uvicorn, in a thread of the API's process: an app -> answers on a port."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ class Server:
     def start(self) -> None:
         """Serve in a thread of its own, with an event loop of its own; returns at once.
 
-        The worker stamps arrivals in its event loop: rendering an answer must not delay that.
-        Requests that come before the thread is ready wait in the socket's queue.
+        The process's main event loop stays free for signals and for its supervisor. Requests that
+        come before the thread is ready wait in the socket's queue.
         """
         _raise_file_limit()
         self._thread = threading.Thread(
