@@ -56,8 +56,10 @@ openapi: $(READY) ## rewrite openapi.json, after an intended change of the inter
 
 strings: $(READY) ## bring the catalogue of strings in step with the pages; then translate
 	$(BIN)/pybabel -q extract $(EXTRACT) -o $(LOCALE)/messages.pot pingboard/web
-	$(BIN)/pybabel -q update -l de -i $(LOCALE)/messages.pot -o $(LOCALE)/de.po -w 100 \
-	  --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
+	@for catalogue in $(LOCALE)/*.po; do \
+	  $(BIN)/pybabel -q update -l $$(basename $$catalogue .po) -i $(LOCALE)/messages.pot -o $$catalogue \
+	    -w 100 --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date || exit; \
+	done
 
 screenshots: $(READY) ## retake the pictures of the pages in docs/screenshots
 	$(BIN)/python -m tests.browser.screenshots
