@@ -1,5 +1,6 @@
 """pingboard's benchmarks: `python -m bench`, or `make bench`; each proves what is promised.
 
+    accuracy.py  round trips, against a homeserver that knows the truth
     kernel.py    ranking, against the sort that it can't do without
     store.py     from the database to a board, and whole processes; heard and imported
     scale.py     ten million samples: time, memory, a redaction
@@ -12,6 +13,7 @@
     pongs.py     synthetic samples, and how they get into a store
     peer.py      pingstat's algorithm, what pingboard is measured against
     pairs.py     measures the two sides of a pair in turn
+    true_homeserver.py, api_clients.py    what accuracy.py measures at, and under
     serving.py, peak.py, machine.py    a server, a process's memory, what it ran on
     report.py    the results, kept in results.json, as report.md, which ends with bounds.md
 

@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from bench import answers, disk, ingest, kernel, live, machine, scale, store, year
+from bench import accuracy, answers, disk, ingest, kernel, live, machine, scale, store, year
 from bench.pairs import Pair, Size, measure
 from bench.report import (
     HEAD,
@@ -23,7 +23,7 @@ from bench.report import (
     to_row,
 )
 
-GROUPS = [kernel, store, scale, disk, year, live, answers, ingest]
+GROUPS = [accuracy, kernel, store, scale, disk, year, live, answers, ingest]
 NAMES = [name_of(group) for group in GROUPS]
 
 
@@ -35,7 +35,9 @@ def main() -> int:
         if name_of(group) in options.only:
             conditions = machine.describe()
             print(render_machine(conditions), HEAD, sep="\n", end="", flush=True)
-            rows = [*_measure(group.pairs())]
+            is_beside = group is accuracy and options.busy
+            figures = accuracy.pairs(is_busy=True) if is_beside else group.pairs()
+            rows = [*_measure(figures)]
             sections[name_of(group)] = Section(conditions, rows)
             if options.write:
                 kept = keep(sections)
@@ -61,7 +63,13 @@ def _parse_arguments() -> argparse.Namespace:
         help=f"some of: {', '.join(NAMES)}",
     )
     parser.add_argument("--write", action="store_true", help="keep the results")
-    return parser.parse_args()
+    parser.add_argument(
+        "--busy", action="store_true", help="measure accuracy beside two processes that burn CPU"
+    )
+    options = parser.parse_args()
+    if options.busy and options.write:
+        parser.error("what is measured with --busy is not kept")
+    return options
 
 
 if __name__ == "__main__":

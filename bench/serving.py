@@ -17,21 +17,28 @@ from urllib.error import URLError
 @contextmanager
 def serve(path: Path) -> Iterator[tuple[int, int]]:
     """Serve a SQLite file; gives port and process ID."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        port: int = probe.getsockname()[1]
+    port = find_free_port()
     environment = {"PINGBOARD_DATABASE_URL": f"sqlite:///{path}", "PINGBOARD_PORT": str(port)}
     command = [sys.executable, "-m", "pingboard", "serve"]
     with subprocess.Popen(
         command, env={**os.environ, **environment}, stderr=subprocess.DEVNULL
     ) as server:
         try:
-            _wait_for(f"http://127.0.0.1:{port}/rankings.md?board=delivery")
+            wait_for(f"http://127.0.0.1:{port}/rankings.md?board=delivery")
             yield port, server.pid
         finally:
             server.terminate()
 
 
-def _wait_for(url: str) -> None:
+def find_free_port() -> int:
+    """Return a port of the loopback interface that nobody listens at."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def wait_for(url: str) -> None:
+    """Ask until there is an answer."""
     for _ in range(600):
         try:
             with urllib.request.urlopen(url) as answer:
