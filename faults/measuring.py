@@ -7,17 +7,21 @@ round trip is known: from our send to that moment, by the clock of one machine.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import sqlite3
 import statistics
+from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+from faults.bot import Manner
 from faults.case import case, expect, until
 from faults.scene import Scene
-from pingboard.lab.faultproxy import Answer, Forward, changed_json
+from faults.site import Site
+from pingboard.lab.faultproxy import Answer, Forward, Injection, answer, changed_json
 
 MAX_ERROR_MS = 1_100
 """A stall of less than a second is measured through; a tenth of it is for two clocks' reading."""
@@ -31,9 +35,9 @@ async def late_syncs(scene: Scene) -> str:
         seconds = chance.uniform(1, 4) if chance.random() < 0.25 else 0.0
         is_request_late = chance.random() < 0.5
         await asyncio.sleep(seconds if is_request_late else 0)
-        answer = await forward()
+        real = await forward()
         await asyncio.sleep(0 if is_request_late else seconds)
-        return answer
+        return real
 
     await scene.start()
     await scene.has_more(2, scene.within(20))
@@ -48,9 +52,30 @@ async def slow_commits(scene: Scene) -> str:
     await scene.has_more(2, scene.within(20))
     async with _in_background(_lock_often(scene)), _in_background(_invent_pings(scene)):
         errors = await _measure(scene, scene.long(15, 300))
-    median_ms = statistics.median(errors)
-    expect(median_ms <= scene.within(100), f"{median_ms:g} ms over the truth, at the median")
+    _expect_unchanged(scene, errors)
     return _describe(errors, scene.database.void_rounds())
+
+
+@case(
+    61,
+    "Four clients that ask the API without pause, under `pingboard run`",
+    "round trips unchanged",
+)
+async def api_load(scene: Scene) -> str:
+    site = Site(scene)  # for its port: the API is the one that `run` has
+    changes = {"PORT": str(site.port), "RATE_LIMIT": "0"}
+    scene.worker = scene.make_worker(("pingboard", "run"), "run", changes)
+    await scene.start()
+    await scene.has_more(2, scene.within(20))
+    answers: list[int] = []
+    async with AsyncExitStack() as clients:
+        for number in range(4):
+            work = _ask_often(site, number, answers)
+            await clients.enter_async_context(_in_background(work))
+        errors = await _measure(scene, scene.long(15, 300))
+    expect(len(answers) >= 20 and set(answers) == {200}, f"answers: {Counter(answers)}")
+    _expect_unchanged(scene, errors)
+    return f"{len(answers)} answers; {_describe(errors, scene.database.void_rounds())}"
 
 
 @case(62, "An own ping told twice more, 1.7 and 3 s after", "one ping, with its round trips")
@@ -84,6 +109,30 @@ async def told_again(scene: Scene) -> str:
     kept = [event_id for event_id in twice if event_id in trips]
     expect(2 * len(kept) >= len(twice), f"only {len(kept)} of {len(twice)} have round trips")
     return f"{len(twice)} told again, {len(kept)} with round trips"
+
+
+@case(63, "The members of the room can't be asked for, at starts and later", "losses counted")
+async def unknown_members(scene: Scene) -> str:
+    broken = changed_json(lambda body: body.update(joined=None))
+    refused = answer(403, {"errcode": "M_FORBIDDEN", "error": "no"})
+    silent = scene.stage.bots[1]
+    losses = []
+    for fault in (answer(500), refused, broken):
+        asked = scene.proxy.inject("/joined_members", fault)
+        await scene.start()
+        await _has_pong(scene, silent.user.server)
+        times = int(scene.long(1, 2))  # asked again after a minute
+
+        async def was_asked(asked: Injection = asked, times: int = times) -> bool:
+            return asked.hits >= times
+
+        await until(was_asked, scene.within(70), "the members are not asked for")
+        silent.manners[scene.room_id] = Manner(is_silent=True)
+        losses.append(await _has_losses(scene, silent.user.server, 3))
+        del silent.manners[scene.room_id]
+        scene.proxy.clear()
+        await scene.worker.terminate()
+    return f"{', '.join(map(str, losses))} losses, a start each"
 
 
 @case(
@@ -164,6 +213,11 @@ async def _errors(scene: Scene, earlier: set[tuple[str, str]]) -> list[int]:
     return errors
 
 
+def _expect_unchanged(scene: Scene, errors: list[int]) -> None:
+    median_ms = statistics.median(errors)
+    expect(median_ms <= scene.within(100), f"{median_ms:g} ms over the truth, at the median")
+
+
 def _describe(errors: list[int], void: dict[str, int]) -> str:
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(void.items())) or "none"
     return (
@@ -187,6 +241,42 @@ def _locked(scene: Scene) -> closing[sqlite3.Connection]:
     connection = sqlite3.connect(file, isolation_level=None, timeout=20)
     connection.execute("BEGIN IMMEDIATE")
     return closing(connection)
+
+
+async def _ask_often(site: Site, first: int, answers: list[int]) -> None:
+    """Ask for a board of another length each time, so that no answer is one that was kept."""
+    for number in itertools.count(first, 4):
+        reply = await site.get(f"/api/v1/rankings?board=response&limit={1 + number % 500}")
+        answers.append(reply.status)
+
+
+async def _has_pong(scene: Scene, server: str) -> None:
+    """Wait for a round trip of a server, measured from now on."""
+    earlier = scene.stored()
+
+    async def has_pong() -> bool:
+        return any(
+            one.pong_server == server and one.round_trip_ms is not None
+            for one in scene.samples()
+            if (one.ping, server) not in earlier
+        )
+
+    await until(has_pong, scene.within(20), f"nothing of {server}")
+
+
+async def _has_losses(scene: Scene, server: str, count: int) -> int:
+    """Wait until so many pings, sent from now on, lack a pong of a server; how many they are."""
+    latest = scene.database.query("SELECT max(id) FROM ping")[0][0]
+    lost = (
+        "SELECT count(*) FROM unanswered JOIN server ON server.id = pong_server "
+        "WHERE ping > :latest AND server.name = :server"
+    )
+
+    async def losses() -> int:
+        had = int(scene.database.query(lost, latest=latest, server=server)[0][0])
+        return had if had >= count else 0
+
+    return await until(losses, scene.within(20), f"not {count} losses of {server}")
 
 
 async def _invent_pings(scene: Scene) -> None:
