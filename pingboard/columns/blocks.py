@@ -7,6 +7,7 @@ pongs arrive. Its columns are narrow (see `narrow`): some 12 bytes a sample inst
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -70,12 +71,24 @@ class Losses(NamedTuple):
     pong_server: Column
 
 
-class Block(NamedTuple):
-    """What one hour of pings led to."""
+class Block:
+    """What one hour of pings led to; what is of our own, once it is asked for."""
 
-    claims: Claims
-    answers: Answers
-    losses: Losses
+    def __init__(self, claims: Claims, read_own: Callable[[], tuple[Answers, Losses]]) -> None:
+        self.claims = claims
+        self._read_own = read_own
+
+    @cached_property
+    def _own(self) -> tuple[Answers, Losses]:
+        return self._read_own()
+
+    @property
+    def answers(self) -> Answers:
+        return self._own[0]
+
+    @property
+    def losses(self) -> Losses:
+        return self._own[1]
 
 
 Rows = TypeVar("Rows", Claims, Answers, Losses)
@@ -85,8 +98,10 @@ _NO_TIMES = Offsets(0, np.empty(0, np.uint8))
 _NO_NUMBERS = np.empty(0, np.uint8)
 EMPTY = Block(
     Claims(_NO_TIMES, _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS),
-    Answers(_NO_TIMES, _NO_TIMES, _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS),
-    Losses(_NO_TIMES, _NO_NUMBERS),
+    lambda: (
+        Answers(_NO_TIMES, _NO_TIMES, _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS),
+        Losses(_NO_TIMES, _NO_NUMBERS),
+    ),
 )
 
 
@@ -100,16 +115,17 @@ def build(samples: NDArray[np.void], losses: NDArray[np.void]) -> Block:
     answered = samples[samples["is_ours"]]
     names = ("ping_server", "pong_server", "one_way_ms")
     own_names = ("pong_server", "round_trip_ms", "offset_x2_ms")
+    answers = sort(
+        Answers(
+            Offsets.of(answered["ping_seen_ts"]),
+            _times(answered),
+            *(narrow(answered[name]) for name in own_names),
+        )
+    )
+    lost = sort(Losses(_times(losses), narrow(losses["pong_server"])))
     return Block(
         sort(Claims(_times(claimed), *(narrow(claimed[name]) for name in names))),
-        sort(
-            Answers(
-                Offsets.of(answered["ping_seen_ts"]),
-                _times(answered),
-                *(narrow(answered[name]) for name in own_names),
-            )
-        ),
-        sort(Losses(_times(losses), narrow(losses["pong_server"]))),
+        lambda: (answers, lost),
     )
 
 

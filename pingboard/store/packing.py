@@ -14,6 +14,7 @@ a board takes and then the others, then the pongs that have not come.
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -157,16 +158,34 @@ def pack_hour(hour: Hour) -> Packed:
 
 
 def unpack_block(hot: bytes) -> Block:
-    """Read what boards need."""
+    """Read what boards need; what is of our own pings, once it is asked for."""
+    _, first_ts, _ = _HEAD.unpack_from(hot)
+    reader = _Reader(hot, _HEAD.size)
+    reader.skip()
+    ping_server = reader.column()
+    reader.skip()
+    if not first_ts:
+        return Block(EMPTY.claims, partial(_read_own, hot))
+    place, seen_ts = reader.column(), _read_times(reader, first_ts)
+    # To take is twice as fast as to index.
+    claims = Claims(seen_ts, ping_server.take(place), reader.column(), reader.column())
+    return Block(claims, partial(_read_own, hot))
+
+
+def _read_own(hot: bytes) -> tuple[Answers, Losses]:
     ours, *firsts = _HEAD.unpack_from(hot)
     reader = _Reader(hot, _HEAD.size)
-    ping_seen_ts, ping_server, clock_ms = reader.offsets(), reader.column(), reader.column()
-    claims, others = (_read_samples(reader, first) for first in firsts)
+    ping_seen_ts = reader.offsets()
+    reader.skip()
+    clock_ms = reader.column()
+    parts = [_read_samples(reader, first) for first in firsts]
     losses = reader.column()
-    parts = [part for part in (claims, others) if len(part.place)] if ours else []
-    answers = [_read_answers(part, ours, ping_seen_ts, clock_ms) for part in parts]
-    return Block(
-        Claims(claims.seen_ts, ping_server[claims.place], claims.pong_server, claims.one_way_ms),
+    answers = [
+        _read_answers(part, ours, ping_seen_ts, clock_ms)
+        for part in parts
+        if ours and len(part.place)
+    ]
+    return (
         sort(join_rows(answers)) if len(answers) > 1 else (answers or [EMPTY.answers])[0],
         Losses(ping_seen_ts[losses], reader.column()) if len(losses) else EMPTY.losses,
     )
@@ -218,8 +237,8 @@ class _Part(NamedTuple):
     seen_ts: Offsets
     pong_server: Column
     one_way_ms: Column
-    held_ms: _Later
-    echo_ms: _Later
+    held_ms: Offsets
+    echo_ms: Offsets
     """(o,), of those whose ping is ours"""
 
 
@@ -242,14 +261,17 @@ def _pack_samples(
 def _read_samples(reader: _Reader, first_ts: int) -> _Part:
     if not first_ts:
         return _NO_SAMPLES
-    place, steps = reader.column(), reader.column()
-    low = np.empty(len(place), np.int32)
-    low[0] = 0
-    np.add.accumulate(steps, dtype=np.int32, out=low[1:])
-    seen_ts = Offsets(first_ts, low)
+    place, seen_ts = reader.column(), _read_times(reader, first_ts)
     return _Part(
-        place, seen_ts, reader.column(), reader.column(), reader.postpone(), reader.postpone()
+        place, seen_ts, reader.column(), reader.column(), reader.offsets(), reader.offsets()
     )
+
+
+def _read_times(reader: _Reader, first_ts: int) -> Offsets:
+    steps = reader.column()
+    low = np.zeros(len(steps) + 1, np.int32)
+    np.add.accumulate(steps, dtype=np.int32, out=low[1:])
+    return Offsets(first_ts, low)
 
 
 def _read_answers(part: _Part, ours: int, ping_seen_ts: Offsets, clock_ms: Column) -> Answers:
@@ -257,10 +279,10 @@ def _read_answers(part: _Part, ours: int, ping_seen_ts: Offsets, clock_ms: Colum
     place, seen_ts = part.place[is_ours], part.seen_ts[is_ours]
     pinged_ts = ping_seen_ts[place]
     delay_ms = seen_ts.wide() - pinged_ts.wide()
-    echo_ms, clock_ms = part.echo_ms().wide(), clock_ms[place].astype(np.int64)
+    echo_ms, clock_ms = part.echo_ms.wide(), clock_ms[place].astype(np.int64)
     round_trip_ms = np.where(echo_ms == _MISSING, NONE, delay_ms + echo_ms)
     # (b1 - s) + (b2 - r), with these as in ranking.clocks.
-    offset_ms = clock_ms - delay_ms + _unzigzag(part.held_ms()[is_ours].wide())
+    offset_ms = clock_ms - delay_ms + _unzigzag(part.held_ms[is_ours].wide())
     offset_ms += 2 * part.one_way_ms[is_ours].astype(np.int64)
     offset_ms[clock_ms == _MISSING] = NO_OFFSET
     return Answers(
@@ -272,9 +294,9 @@ def _unpack_samples(part: _Part, ours: int, pings: Pings) -> list[Integers]:
     place = part.place
     one_way_ms, seen_ts = part.one_way_ms.astype(np.int64), part.seen_ts.wide()
     delay_ms = seen_ts - pings.seen_ts[place]
-    sent_ts = pings.origin_server_ts[place] + one_way_ms + _unzigzag(part.held_ms().wide())
+    sent_ts = pings.origin_server_ts[place] + one_way_ms + _unzigzag(part.held_ms.wide())
     round_trip_ms = np.full(len(place), NONE)
-    echo_ms = part.echo_ms().wide()
+    echo_ms = part.echo_ms.wide()
     is_ours = place < ours
     round_trip_ms[is_ours] = np.where(echo_ms == _MISSING, NONE, delay_ms[is_ours] + echo_ms)
     ping, pong_server = pings.id[place], part.pong_server.astype(np.int64)
@@ -383,22 +405,6 @@ class _Reader:
             _, length, exceptions, size = _COLUMN.unpack_from(self._packed, self._position)
             self._position += _COLUMN.size + -(-length * size // 8) * 8 + 8 * exceptions
 
-    def postpone(self) -> _Later:
-        """Leave the next one out until it is asked for."""
-        later = _Later(self._packed, self._position)
-        self.skip()
-        return later
-
-
-class _Later(NamedTuple):
-    """A column that few readers want."""
-
-    packed: bytes
-    position: int
-
-    def __call__(self) -> Offsets:
-        return _Reader(self.packed, self.position).offsets()
-
 
 def _find_type(lowest: int, highest: int) -> np.dtype[Any]:
     """The smallest type of a column that holds values between these."""
@@ -407,9 +413,6 @@ def _find_type(lowest: int, highest: int) -> np.dtype[Any]:
     return np.dtype(np.int32 if lowest >= -(1 << 31) and highest < 1 << 31 else np.int64)
 
 
-_NOTHING = _Later(_pack_column(_EMPTY), 0)
-_NO_SAMPLES = _Part(
-    *(np.empty(0, np.uint8), Offsets(0, np.empty(0, np.uint8))),
-    *(np.empty(0, np.uint8), np.empty(0, np.uint8)),
-    *(_NOTHING, _NOTHING),
-)
+_NO_NUMBERS = np.empty(0, np.uint8)
+_NO_TIMES = Offsets(0, _NO_NUMBERS)
+_NO_SAMPLES = _Part(_NO_NUMBERS, _NO_TIMES, _NO_NUMBERS, _NO_NUMBERS, _NO_TIMES, _NO_TIMES)

@@ -50,7 +50,10 @@ def read(engine: Engine) -> Any:
     with read_snapshot(engine) as connection:
         blocks = read_hours(connection, 1, START_TS // HOUR_MS - 1, NOW_TS // HOUR_MS + 1)
         listed = {
-            hour: [[column.tolist() for column in rows] for rows in block]
+            hour: [
+                [column.tolist() for column in rows]
+                for rows in (block.claims, block.answers, block.losses)
+            ]
             for hour, block in blocks.items()
         }
         return listed, count_samples(connection), find_last_pong(connection, 1)

@@ -91,7 +91,7 @@ def test_boards_get_what_the_rows_say(hour: Hour) -> None:
     assert listed(block.claims) == sorted(claims)
     assert listed(block.answers) == sorted(answers)
     assert listed(block.losses) == sorted(losses)
-    for rows in block:
+    for rows in (block.claims, block.answers, block.losses):
         assert rows.seen_ts.tolist() == sorted(rows.seen_ts.tolist())
 
 
