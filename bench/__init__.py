@@ -14,6 +14,7 @@
     peer.py      pingstat's algorithm, what pingboard is measured against
     pairs.py     measures the two sides of a pair in turn
     true_homeserver.py, api_clients.py    what accuracy.py measures at, and under
+    lateness.py  how late a worker's event loop runs while it ranks
     serving.py, peak.py, machine.py    a server, a process's memory, what it ran on
     report.py    the results, kept in results.json, as report.md, which ends with bounds.md
 
