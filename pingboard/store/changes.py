@@ -10,8 +10,9 @@ from pingboard.columns.blocks import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.store import journal
 from pingboard.store.estimates import learn_event
-from pingboard.store.hours import open_hours
+from pingboard.store.hours import open_hours, read_closed_hour
 from pingboard.store.lookups import chunks, mark
+from pingboard.store.packing import NONE
 from pingboard.store.schema import sample, unanswered
 from pingboard.store.sql import execute, insert_rows
 
@@ -48,6 +49,14 @@ class Changes:
 
         News gets numbers in the journal, by which `samples.read_new` tells it.
         """
+        known, _ = self._read_closed([one.ping for one in new])
+        # An hour is not opened for what it has; but an imported pong may learn its event.
+        new = [
+            one
+            for one in new
+            if (event_hash := known.get((one.ping.id, one.pong_server))) is None
+            or (event_hash == NONE and one.event_hash is not None)
+        ]
         hours = self._open(one.ping for one in new)
         rows = [self._make_row(one, is_news=is_news) for one in new]
         inserted = insert_rows(self._connection, sample, _SAMPLE_COLUMNS, rows)
@@ -58,6 +67,9 @@ class Changes:
 
     def expect(self, keys: Sequence[tuple[StoredPing, int]]) -> None:
         """Expect pongs, each of a ping and a server (row)."""
+        came, expected = self._read_closed([stored for stored, _ in keys])
+        known = came.keys() | expected
+        keys = [(stored, server) for stored, server in keys if (stored.id, server) not in known]
         hours = self._open(stored for stored, _ in keys)
         rows = [(stored.id, server) for stored, server in keys]
         if insert_rows(self._connection, unanswered, ("ping", "pong_server"), rows):
@@ -98,8 +110,30 @@ class Changes:
             self._connection, self._version, sorted(self._changed), has_room=has_new_room
         )
 
+    def _read_closed(
+        self, pings: Sequence[StoredPing]
+    ) -> tuple[dict[tuple[int, int], int], set[tuple[int, int]]]:
+        """Return what the closed hours of pings have: event hashes, and what has not come.
+
+        Both by ping and pong server.
+        """
+        came: dict[tuple[int, int], int] = {}
+        expected: set[tuple[int, int]] = set()
+        for key in {_find_hour(stored) for stored in pings} - self._opened:
+            rows = read_closed_hour(self._connection, *key)
+            if rows is None:
+                self._opened.add(key)
+                continue
+            samples = rows.samples
+            columns = (samples.ping, samples.pong_server, samples.event_hash)
+            listed = zip(*(column.tolist() for column in columns), strict=True)
+            came |= {(ping, server): event_hash for ping, server, event_hash in listed}
+            missing = (column.tolist() for column in rows.unanswered)
+            expected |= set(zip(*missing, strict=True))
+        return came, expected
+
     def _open(self, pings: Iterable[StoredPing]) -> set[journal.Hour]:
-        keys = {(stored.room, stored.seen_ts // HOUR_MS) for stored in pings}
+        keys = {_find_hour(stored) for stored in pings}
         self._open_hours(keys)
         return keys
 
@@ -142,6 +176,10 @@ class Changes:
             one.event_hash,
             version,
         )
+
+
+def _find_hour(stored: StoredPing) -> journal.Hour:
+    return stored.room, stored.seen_ts // HOUR_MS
 
 
 _SAMPLE_COLUMNS = tuple(sample.c.keys())

@@ -147,14 +147,15 @@ def _list_open_hours(connection: Connection) -> list[journal.Hour]:
 
 def read_hour(connection: Connection, room_row: int, number: int) -> Hour:
     """Return all that is kept of one hour whose single samples are kept."""
-    closed = _read_closed_hour(connection, room_row, number)
+    closed = read_closed_hour(connection, room_row, number)
     if closed is not None:
         return closed
     opened = _read_open_hours(connection, room_row, number, number + 1)
     return opened.get(number, NO_ROWS)
 
 
-def _read_closed_hour(connection: Connection, room_row: int, number: int) -> Hour | None:
+def read_closed_hour(connection: Connection, room_row: int, number: int) -> Hour | None:
+    """Return all of one hour; None if it is open, or if its single samples are dropped."""
     packed = execute(connection, _PACKED, room_row, number).first()
     if packed is None:
         return None
@@ -200,7 +201,7 @@ def open_hours(connection: Connection, hours: Iterable[journal.Hour]) -> None:
     Not of those whose single samples are dropped (see `retention`): these stay as they are.
     """
     for room_row, number in hours:
-        rows = _read_closed_hour(connection, room_row, number)
+        rows = read_closed_hour(connection, room_row, number)
         if rows is not None:
             _insert_rows(connection, rows)
             execute(connection, "DELETE FROM hour WHERE room = ? AND hour = ?", room_row, number)

@@ -204,7 +204,8 @@ class _Chunk:
         inserted = self._insert_pings([records[index] for index in makers.values()])
         pings |= {key: (inserted[key], index) for key, index in makers.items()}
         for one in records.values():
-            self._replace_estimate(changes, pings, one)
+            if one.ping_time != ESTIMATED:
+                self._replace_estimate(changes, pings, one)
         return pings
 
     def _insert_pings(self, records: Sequence[Record]) -> dict[tuple[str, str], StoredPing]:
@@ -245,9 +246,7 @@ class _Chunk:
     ) -> None:
         stored, first = pings.get((one.room_id, one.ping_event_id), (None, 0))
         server_row = self._servers.find(self._connection, ())[one.ping_server]
-        if stored is None or stored.server != server_row:
-            return
-        if not stored.is_estimated or one.ping_time == ESTIMATED:
+        if stored is None or stored.server != server_row or not stored.is_estimated:
             return
         lineage = self._lineages.lineage(one.room_id)
         # It can't move to an hour that stays as it is.

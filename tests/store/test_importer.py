@@ -8,6 +8,7 @@ from pingboard.model import Batch, Window, from_ts
 from pingboard.records import Record, read_pingstat
 from pingboard.store.engine import Engine
 from pingboard.store.exporter import read_pingstat_rows, read_records
+from pingboard.store.hours import close_hours
 from pingboard.store.importer import Importer
 from pingboard.store.ingest import Ingest
 from tests.samples import ROOM, START_TS, make_sample
@@ -37,3 +38,17 @@ def test_a_pong_that_was_redacted_before_it_came_is_not_imported(engine: Engine)
     moved = [record._replace(ping_event_id="$elsewhere") for record in exported]
     ingest.record(Batch(redacted=[(ROOM, sample.pong.event_id)]))
     assert list(Importer(engine).add(moved)) == [(0, "its pong was redacted")]
+
+
+def test_what_is_known_opens_no_closed_hour(engine: Engine) -> None:
+    ingest, lost = Ingest(engine, "test"), make_sample(2, round_trip_ms=100)
+    ingest.record(Batch(samples=[make_sample(1)], expected=[(lost.ping, ["two.example"])]))
+    exported = list(read_records(engine, None, WINDOW))
+    assert [row.one_way_ms for row in exported] == [100, None]
+    closing_ts = START_TS + 2 * 86_400_000
+    assert close_hours(engine, closing_ts) == 1
+    importer = Importer(engine)
+    assert list(importer.add(exported)) == []
+    assert (importer.imported, importer.known) == (0, 1)
+    assert close_hours(engine, closing_ts) == 0
+    assert list(read_records(engine, None, WINDOW)) == exported
