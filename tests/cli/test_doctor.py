@@ -57,7 +57,7 @@ async def test_a_wrong_setting_is_a_fault_and_an_open_file_a_warning(tmp_path: P
 
 
 async def test_it_sees_all_of_a_live_site_beside_its_worker(lab: Lab, tmp_path: Path) -> None:
-    account = await lab.register(lab.homeservers[0], "patient")
+    account = await lab.register(lab.homeservers[0], "examined")
     settings = account_settings(account, lab.room_alias) | {
         "INTERVAL": "1s",
         "LOG_FORMAT": "json",
