@@ -18,7 +18,12 @@ TIMEOUT_S = 60
 
 
 def open_url(url: str) -> HTTPResponse:
-    """Open it; raises OSError where it, or what it redirects to, can't be had or is not for us."""
+    """Open it; raises OSError where it, or what it redirects to, can't be had or is not for us.
+
+    ValueError where it is no address.
+    """
+    if " " in url or not url.isprintable():
+        raise ValueError("an address has no spaces; write %20 for one in its path")
     opener = urllib.request.build_opener(_Redirects(is_private=_is_private(url)))
     return cast("HTTPResponse", opener.open(url, timeout=TIMEOUT_S))
 

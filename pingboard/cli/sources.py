@@ -37,8 +37,6 @@ def open_source(source: str) -> tuple[IO[bytes], int | None]:
         if urlsplit(source).scheme in ("http", "https"):
             from pingboard.cli.download import open_url
 
-            if not source.isprintable() or " " in source:
-                raise ValueError("an address has no spaces; write %20 for one in its path")
             answer = open_url(source)
             return answer, answer.length
         path = Path(source)
