@@ -10,7 +10,7 @@ from pingboard.columns.blocks import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.store import journal
 from pingboard.store.estimates import learn_event
-from pingboard.store.hours import open_hours, read_closed_hour
+from pingboard.store.hours import delete_event_hashes, open_hours, read_closed_hour
 from pingboard.store.lookups import chunks, mark
 from pingboard.store.packing import NONE
 from pingboard.store.schema import sample, unanswered
@@ -93,6 +93,18 @@ class Changes:
         self._changed |= self._open(stored for stored, _ in keys)
         for stored, server in keys:
             execute(self._connection, _DELETE, stored.id, server)
+
+    def delete_closed(
+        self, hours: Iterable[journal.Hour], event_hashes: Sequence[int]
+    ) -> list[tuple[int, int]]:
+        """Delete the samples of these pongs from closed hours; return their keys (rows)."""
+        keys: list[tuple[int, int]] = []
+        for key in hours:
+            deleted = delete_event_hashes(self._connection, *key, event_hashes)
+            if deleted:
+                self._changed.add(key)
+                keys += deleted
+        return keys
 
     def open(self, hours: Iterable[journal.Hour]) -> None:
         """Make rows of hours that may change."""

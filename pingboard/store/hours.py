@@ -208,7 +208,9 @@ def open_hours(connection: Connection, hours: Iterable[journal.Hour]) -> None:
 
 
 def _insert_rows(connection: Connection, rows: Hour) -> None:
-    columns = [column.tolist() for column in rows.samples]
+    # In the order of the table's key: each row is then added at the end.
+    order = np.lexsort((rows.samples.pong_server, rows.samples.ping))
+    columns = [column[order].tolist() for column in rows.samples]
     for name in ("round_trip_ms", "event_hash"):
         place = Samples._fields.index(name)
         columns[place] = [None if value == NONE else value for value in columns[place]]
@@ -239,6 +241,28 @@ def find_event_hashes(
     return found
 
 
+def delete_event_hashes(
+    connection: Connection, room_row: int, number: int, hashes: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Delete the pongs of these event hashes from a closed hour, which stays closed.
+
+    Return their pings and pong servers (rows). Packing again takes a tenth of opening.
+    """
+    rows = read_closed_hour(connection, room_row, number)
+    if rows is None:
+        return []
+    is_deleted = np.isin(rows.samples.event_hash, hashes)
+    kept = Samples(*(column[~is_deleted] for column in rows.samples))
+    is_used = np.isin(rows.pings.id, np.concatenate([kept.ping, rows.unanswered.ping]))
+    pings = Pings(*(column[is_used] for column in rows.pings))
+    execute(connection, "DELETE FROM hour WHERE room = ? AND hour = ?", room_row, number)
+    if len(pings.id):
+        packed = _pack(room_row, number, Hour(pings, kept, rows.unanswered))
+        connection.execute(insert(hour).values(packed._asdict()))
+    columns = (rows.samples.ping[is_deleted], rows.samples.pong_server[is_deleted])
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
 def close_hours(engine: Engine, now_ts: int) -> int:
     """Close all hours that can be closed; return how many."""
     closed = 0
@@ -258,6 +282,10 @@ def prepare_closing(engine: Engine, now_ts: int, limit: int = CLOSED_AT_ONCE) ->
 
 def _pack_open_hour(connection: Connection, room_row: int, number: int) -> ClosingHour:
     rows = _read_open_hours(connection, room_row, number, number + 1)[number]
+    return _pack(room_row, number, rows)
+
+
+def _pack(room_row: int, number: int, rows: Hour) -> ClosingHour:
     packed = pack_hour(rows)
     origin_ts = find_origin_ts(rows)
     first_ts, last_ts = (

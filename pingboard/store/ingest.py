@@ -97,11 +97,10 @@ class Ingest:
             servers = self._servers.find(connection, {one.pong.server for one in batch.pending})
             insert_pending(connection, batch.pending, rooms, servers)
         delete_pending(connection, batch.settled, rooms)
-        changes.open(redacted_hours)
         for room_id in dict.fromkeys(room_id for room_id, _ in batch.redacted):
             event_ids = [event for of_room, event in batch.redacted if of_room == room_id]
             lineage = self._find_lineage(connection, room_id)
-            redact(connection, changes, rooms[room_id], lineage, event_ids)
+            redact(connection, changes, rooms[room_id], lineage, event_ids, redacted_hours)
         record_gaps(connection, batch.gaps, rooms)
         changes.finish(has_new_room=self._rooms.has_new)
         self._rooms.has_new = False

@@ -40,8 +40,9 @@ def redact(
     room_row: int,
     lineage: Collection[int],
     event_ids: Sequence[str],
+    hours: Iterable[Hour],
 ) -> None:
-    """Take pongs of a room back. The closed hours that have one of them are open already."""
+    """Take pongs of a room back; `hours` are the closed ones that have any (see `find_hours`)."""
     hashes = [hash_event_id(event_id) for event_id in event_ids]
     rows = [(room_row, event_hash) for event_hash in hashes]
     insert_rows(connection, redacted, ("room", "event_hash"), rows)
@@ -49,6 +50,9 @@ def redact(
     for some in chunks(event_ids):
         sql = f"DELETE FROM pending WHERE room IN {rooms} AND event IN {mark(len(some))}"  # noqa: S608
         execute(connection, sql, *lineage, *some)
+    in_lineage = [key for key in hours if key[0] in lineage]
+    closed = changes.delete_closed(in_lineage, hashes)
+    insert_rows(connection, withdrawn, ("ping", "pong_server"), closed)
     withdraw(connection, changes, lineage, hashes)
 
 
