@@ -106,10 +106,6 @@ class Changes:
                 keys += deleted
         return keys
 
-    def open(self, hours: Iterable[journal.Hour]) -> None:
-        """Make rows of hours that may change."""
-        self._open_hours(set(hours))
-
     def touch(self, hours: Iterable[journal.Hour]) -> None:
         """Open hours in which something else changes, and name them."""
         keys = set(hours)

@@ -50,16 +50,23 @@ def redact(
     for some in chunks(event_ids):
         sql = f"DELETE FROM pending WHERE room IN {rooms} AND event IN {mark(len(some))}"  # noqa: S608
         execute(connection, sql, *lineage, *some)
-    in_lineage = [key for key in hours if key[0] in lineage]
-    closed = changes.delete_closed(in_lineage, hashes)
-    insert_rows(connection, withdrawn, ("ping", "pong_server"), closed)
-    withdraw(connection, changes, lineage, hashes)
+    withdraw(connection, changes, lineage, hashes, hours)
 
 
 def withdraw(
-    connection: Connection, changes: Changes, lineage: Collection[int], hashes: Sequence[int]
+    connection: Connection,
+    changes: Changes,
+    lineage: Collection[int],
+    hashes: Sequence[int],
+    hours: Iterable[Hour],
 ) -> None:
-    """Delete the samples of open hours whose pongs have these event hashes, and keep them away."""
+    """Delete the samples whose pongs have these event hashes, and keep them away.
+
+    `hours` are the closed ones that have any.
+    """
+    in_lineage = [key for key in hours if key[0] in lineage]
+    closed = changes.delete_closed(in_lineage, hashes)
+    insert_rows(connection, withdrawn, ("ping", "pong_server"), closed)
     sql = f"""
     SELECT pong_server, {PING_FIELDS} FROM sample JOIN ping ON ping.id = sample.ping
     WHERE ping.room IN {mark(len(lineage))} AND event_hash IN """  # noqa: S608

@@ -113,5 +113,5 @@ def _redact_again(connection: Connection, changes: Changes, lineage: Sequence[in
     sql = f"SELECT event_hash FROM redacted WHERE room IN {mark(len(lineage))}"  # noqa: S608
     hashes = [row[0] for row in execute(connection, sql, *lineage)]
     if hashes:
-        changes.open(find_event_hashes(connection, lineage, hashes))
-        withdraw(connection, changes, lineage, hashes)
+        hours = find_event_hashes(connection, lineage, hashes)
+        withdraw(connection, changes, lineage, hashes, hours)
