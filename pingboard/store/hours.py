@@ -3,7 +3,8 @@
 An hour is that of a ping's receipt, and all pongs of the ping belong to it. It is closed once no
 pong to its pings can count any more: what is packed is prepared read-only, and stored by a short
 write, which deletes the rows. Whoever changes anything of an hour opens it first, in the same
-transaction. Readers get the packed hours of a range, and all rows in it.
+transaction; only a redacted pong is taken out of a closed one. Readers get the packed hours of a
+range, and all rows in it.
 """
 
 from __future__ import annotations
