@@ -51,7 +51,7 @@ async def start(
     )
 
 
-async def end_of(process: asyncio.subprocess.Process, within_s: float = 30) -> Ended:
+async def end_of(process: asyncio.subprocess.Process, within_s: float = 120) -> Ended:
     """Wait for the end of a command."""
     try:
         async with asyncio.timeout(within_s):

@@ -42,7 +42,7 @@ async def test_a_missing_account_is_one_line(command: str, tmp_path: Path) -> No
 async def first_lines(process: asyncio.subprocess.Process, count: int) -> list[str]:
     """The first lines of a command that goes on."""
     assert process.stderr is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         return [(await process.stderr.readline()).decode() for _ in range(count)]
 
 

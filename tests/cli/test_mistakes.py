@@ -158,7 +158,7 @@ def test_ctrl_c_in_an_import_says_how_far_it_came(url: str, tmp_path: Path) -> N
         time.sleep(0.05)
     time.sleep(0.5)  # from the lease to the reading
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130
     assert b"the same command again goes on with the rest" in stderr
     assert b"Traceback" not in stderr

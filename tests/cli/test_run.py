@@ -73,7 +73,7 @@ async def run(tmp_path: Path, port: int) -> AsyncIterator[asyncio.subprocess.Pro
             await process.communicate()
 
 
-async def _until_it_serves(port: int, within_s: float = 60) -> None:
+async def _until_it_serves(port: int, within_s: float = 240) -> None:
     async with asyncio.timeout(within_s), httpx.AsyncClient() as client:
         while True:
             try:

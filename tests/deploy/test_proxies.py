@@ -90,7 +90,7 @@ def test_the_site_is_below_its_prefix_and_events_come_at_once(
         serve(store, port=upstream, root_path="/ping", public_url="https://ping.example.org"),
         proxy(tmp_path, port, upstream),
         httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", headers={"Host": "ping.example.org"}, timeout=20
+            base_url=f"http://127.0.0.1:{port}", headers={"Host": "ping.example.org"}, timeout=120
         ) as client,
     ):
         page = client.get("/ping/")

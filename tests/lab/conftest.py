@@ -48,7 +48,7 @@ class Client:
             seconds |= dict.fromkeys(answered - seconds.keys(), clock() - sent_at)
         return seconds
 
-    async def answers(self, ping: str, count: int, within_s: float = 20) -> set[str]:
+    async def answers(self, ping: str, count: int, within_s: float = 120) -> set[str]:
         """Who has answered this ping, once it is so many or the time is over."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):

@@ -26,7 +26,7 @@ async def read_until(process: asyncio.subprocess.Process, words: str) -> str:
     """What a command says up to a line with these words."""
     assert process.stderr is not None
     said = ""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while words not in said:
             line = (await process.stderr.readline()).decode()
             assert line, f"it has ended: {said}"
@@ -45,7 +45,7 @@ async def messages(member: Member, room_id: str, sender: Account) -> list[dict[s
 
 async def until_answered(member: Member, room_id: str, bot: Account, ping: str) -> dict[str, Any]:
     """The pong to a ping."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             for event in await messages(member, room_id, bot):
                 if event["content"]["pong"]["ping"] == ping:

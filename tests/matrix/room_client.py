@@ -65,7 +65,7 @@ async def new_member(
     return Member(http, await lab.register(homeserver or lab.homeservers[0], name))
 
 
-async def until(check: Any, within_s: float = 40) -> Any:
+async def until(check: Any, within_s: float = 160) -> Any:
     """Ask again until the answer is true; the last answer in the error."""
     answer = None
     try:

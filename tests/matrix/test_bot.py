@@ -168,7 +168,7 @@ async def test_a_real_room_gets_an_answer(lab: Lab, tmp_path: Path) -> None:
         await call("POST", f"join/{lab.room_id}", {})
         room = f"rooms/{lab.room_id}"
         said: list[str] = []
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while not any(text.startswith(f"{name} in the past week") for text in said):
                 path = f"{room}/send/m.room.message/{uuid.uuid4()}"
                 await call("PUT", path, {"msgtype": "m.text", "body": f"!pingboard {name}"})

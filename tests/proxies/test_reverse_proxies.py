@@ -102,7 +102,7 @@ def test_a_site_behind_a_proxy_is_whole(
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:
             wait_for(base)
-            with httpx.Client(base_url=base, timeout=30) as client:
+            with httpx.Client(base_url=base, timeout=120) as client:
                 pages = crawl(client)
                 assert {"/ping/", "/ping/matrix", "/ping/join", "/ping/editions"} <= pages
                 check_validators(client)

@@ -59,7 +59,7 @@ async def line_with(process: asyncio.subprocess.Process, text: str) -> str:
     """The first line on stderr that has a text in it."""
     assert process.stderr is not None
     lines = ""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while line := (await process.stderr.readline()).decode():
             if text in line:
                 return line

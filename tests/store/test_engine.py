@@ -236,7 +236,7 @@ def test_four_processes_that_start_at_once_make_the_tables_once(database_url: st
         assert starter.stdin is not None
         starter.stdin.write("\n")
         starter.stdin.flush()
-    errors = [starter.communicate(timeout=60)[1] for starter in starters]
+    errors = [starter.communicate(timeout=240)[1] for starter in starters]
     assert [starter.returncode for starter in starters] == [0, 0, 0, 0], errors
 
 

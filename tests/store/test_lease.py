@@ -168,7 +168,7 @@ def test_a_hung_worker_is_replaced_and_learns_of_it(
         with pytest.raises(LeaseError):
             take_lease(engine)
         active.send_signal(signal.SIGSTOP)
-        lease = take_lease_within(engine, 10)
+        lease = take_lease_within(engine, 60)
         active.send_signal(signal.SIGCONT)
         assert active.stdout.readline() == "lost\n"
     lease.confirm()

@@ -30,7 +30,7 @@ def environment(site: httpx.Client) -> dict[str, str]:
 
 def run(command: list[str], environment: dict[str, str]) -> str:
     ended = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, env=environment, capture_output=True, text=True, timeout=240, check=False
     )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
