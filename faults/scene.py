@@ -155,7 +155,7 @@ class Scene(Lasting):
     async def readiness(self) -> str:
         """What `/readyz` says of the worker: `ready`, or the reason why not."""
         answer = await self._readyz()
-        return str(answer.get("reason", answer["status"]))
+        return str(answer.get("reason") or answer["state"])
 
     async def readiness_detail(self) -> str:
         """The same in words."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 
 from tests.browser.conftest import origin_of
 from tests.browser.data import make_crowd
@@ -64,7 +64,7 @@ async def test_the_head_stays_while_one_scrolls_and_all_can_be_shown(
         assert head is not None
         assert head["y"] == 0
         await tab.get_by_role("link", name="Show all 150").click()
-        assert await tab.locator("#board tbody tr").count() == HOMESERVERS
+        await expect(tab.locator("#board tbody tr")).to_have_count(HOMESERVERS)
 
 
 @pytest.mark.parametrize("width", [700, 800, 900])

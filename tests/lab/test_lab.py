@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from pingboard.lab import Lab, LabError
+from pingboard.model import ConfigurationError
 from tests.lab.conftest import Client
 
 
@@ -194,7 +195,7 @@ async def test_a_missing_synapse_is_told_with_the_way_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "synapse", None)  # Python's way to say: not installed
-    with pytest.raises(LabError, match=r"pip install 'pingboard\[lab\]'$"):
+    with pytest.raises(ConfigurationError, match=r"pip install 'pingboard\[lab\]'$"):
         async with Lab():
             pass
 
