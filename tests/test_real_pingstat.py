@@ -68,11 +68,11 @@ async def test_real_pongs_give_pingstats_numbers(lab: Lab, tmp_path: Path) -> No
         page = await client.get(url, params={"dir": "b", "limit": "1000"}, headers=headers)
 
     kept = {(row["ping_id"], row["pong_server"]) for row in raw}
-    rows = [
-        row
-        for row in as_pingstat_hears(page.json()["chunk"][::-1], lab.room_id)
-        if (row["ping_id"], row["pong_server"]) in kept
-    ]
+    # Of two bots of one homeserver, the first answer counts.
+    first: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in as_pingstat_hears(page.json()["chunk"][::-1], lab.room_id):
+        first.setdefault((row["ping_id"], row["pong_server"]), row)
+    rows = [row for key, row in first.items() if key in kept]
     assert len(rows) == len(raw) >= 12
     expected = pingstat.stats(rows, time.time_ns() // 1_000_000)
     document.pop("disclaimer")
