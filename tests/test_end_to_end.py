@@ -28,7 +28,7 @@ async def until(check: Callable[[], Awaitable[Any]], within_s: float = 240) -> A
 
 @pytest.fixture
 async def client(free_port: int) -> Any:
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{free_port}") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{free_port}", timeout=60) as client:
         yield client
 
 

@@ -74,7 +74,7 @@ async def run(tmp_path: Path, port: int) -> AsyncIterator[asyncio.subprocess.Pro
 
 
 async def _until_it_serves(port: int, within_s: float = 240) -> None:
-    async with asyncio.timeout(within_s), httpx.AsyncClient() as client:
+    async with asyncio.timeout(within_s), httpx.AsyncClient(timeout=60) as client:
         while True:
             try:
                 await client.get(f"http://127.0.0.1:{port}/healthz")

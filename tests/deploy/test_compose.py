@@ -107,7 +107,7 @@ async def test_each_command_runs_as_it_is_written(
             assert api.stderr is not None
             url = (await api.stderr.readline()).decode().split()[-1]
             port = url.rstrip("/").rpartition(":")[2]
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 assert (await client.get("/api/v1/rooms")).status_code == 200
             assert (await run_to_end("health", settings, tmp_path)).code == 0
 

@@ -140,9 +140,11 @@ async def test_default_limits_stop_a_flood(other_lab: Lab, http: aiohttp.ClientS
     client = Client(http, other_lab.owner, other_lab.room_id)
     path = f"rooms/{quote(other_lab.room_id)}/send/m.room.message"
     content = {"msgtype": "m.text", "body": "flood"}
-    statuses = [
-        (await client.request("PUT", f"{path}/{number}", json=content))[0] for number in range(12)
-    ]
+    statuses: list[int] = []
+    # Ten at once and one in five seconds may pass: how soon it ends depends on the machine.
+    while 429 not in statuses and len(statuses) < 50:
+        number = len(statuses)
+        statuses.append((await client.request("PUT", f"{path}/{number}", json=content))[0])
     assert statuses[0] == 200
     assert statuses[-1] == 429
 

@@ -95,7 +95,7 @@ async def test_every_command_runs(program: Path, lab: Lab, tmp_path: Path) -> No
     await line_with(echo, lab.room_alias)
     run = await start(program, "run", settings, tmp_path)
     url = (await line_with(run, "pingboard is at")).split()[-1]
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=120) as client:
         assert (await client.get("/")).status_code == 200
         assert "pingboard_build_info{" in (await client.get("/metrics")).text
     await end(run)

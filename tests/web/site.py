@@ -88,7 +88,7 @@ def serve(
     )
     server.start()
     try:
-        with httpx.Client(base_url=server.url) as client:
+        with httpx.Client(base_url=server.url, timeout=60) as client:
             yield client
     finally:
         server.stop()

@@ -147,7 +147,7 @@ def test_who_was_cut_off_before_the_first_event_misses_nothing_either(store: Eng
 
 
 def test_a_stop_ends_the_streams_in_order(store: Engine) -> None:
-    with httpx.Client() as outlives:
+    with httpx.Client(timeout=60) as outlives:
         with serve(store) as client:
             request = client.build_request("GET", LIVE)
             answer = outlives.send(request, stream=True)

@@ -29,7 +29,7 @@ def test_it_serves_at_its_url_until_it_is_stopped() -> None:
 def test_stopping_closes_connections_that_are_kept_alive() -> None:
     server = Server(APP, listen("127.0.0.1", 0))
     server.start()
-    with httpx.Client() as client:
+    with httpx.Client(timeout=60) as client:
         client.get(server.url)
         server.stop()
         server.stop()
