@@ -148,6 +148,23 @@ class Scene(Lasting):
         """The samples that there are, of all rooms."""
         return [one for room_id in self.rooms for one in self.database.samples(room_id)]
 
+    def trips(self, server: str = "") -> list[Stored]:
+        """The samples with a round trip, of all homeservers or of one."""
+        return [
+            one
+            for one in self.samples()
+            if one.round_trip_ms is not None and server in ("", one.pong_server)
+        ]
+
+    async def has_trips(self, count: int, server: str = "") -> list[Stored]:
+        """Wait for so many round trips, as pings go on: on a busy machine many are void."""
+
+        async def enough() -> list[Stored]:
+            trips = self.trips(server)
+            return trips if len(trips) >= count else []
+
+        return await until(enough, self.within(20), f"not {count} round trips of {server or 'all'}")
+
     def stored(self) -> Samples:
         """The same, as `truth` tells them."""
         return {(one.ping, one.pong_server): one.one_way_ms for one in self.samples()}
