@@ -49,7 +49,7 @@ def caddy(folder: Path, port: int, upstream: int) -> Iterator[None]:
     site = site.replace("ping.example.org {", f"http://ping.example.org:{port} {{")
     site = site.replace("127.0.0.1:8080", f"127.0.0.1:{upstream}")
     file = folder / "Caddyfile"
-    file.write_text("{\n\tadmin off\n}\n" + site)
+    file.write_text("{\n\tadmin off\n\tgrace_period 1s\n}\n" + site)
     command = ["caddy", "run", "--adapter", "caddyfile", "--config", str(file)]
     with _running(command, port):
         yield
