@@ -7,9 +7,9 @@ from typing import Any
 
 from faults.bot import Manner
 from faults.case import case, expect, until
+from faults.faultproxy import changed_json
 from faults.scene import Scene
 from faults.user import Event, User, pong
-from pingboard.lab.faultproxy import changed_json
 
 FLOODER = "@flood:flooder.example"
 FLOOD_RATE = 10_000

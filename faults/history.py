@@ -7,9 +7,9 @@ from collections.abc import Awaitable
 from urllib.parse import quote
 
 from faults.case import case, expect, until
+from faults.faultproxy import Fault, answer, changed_json
 from faults.scene import Scene
 from faults.user import User
-from pingboard.lab.faultproxy import Fault, answer, changed_json
 
 NO_LONGER = {"errcode": "M_FORBIDDEN", "error": "You aren't in the room"}
 

@@ -8,8 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from faults.case import case, expect, now_ts, until
-from faults.scene import Scene
-from pingboard.lab.faultproxy import (
+from faults.faultproxy import (
     Fault,
     Seen,
     answer,
@@ -20,6 +19,7 @@ from pingboard.lab.faultproxy import (
     lost_answer,
     never,
 )
+from faults.scene import Scene
 
 LIMITED = {"errcode": "M_LIMIT_EXCEEDED", "error": "Too Many Requests"}
 

@@ -19,9 +19,9 @@ from typing import Any
 
 from faults.bot import Manner
 from faults.case import case, expect, until
+from faults.faultproxy import Answer, Forward, Injection, answer, changed_json
 from faults.scene import Scene
 from faults.site import Site
-from pingboard.lab.faultproxy import Answer, Forward, Injection, answer, changed_json
 
 MAX_ERROR_MS = 1_100
 """A stall of less than a second is measured through; a tenth of it is for two clocks' reading."""

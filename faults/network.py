@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from faults.case import case, expect, until
+from faults.faultproxy import delayed, reset
 from faults.scene import Scene
-from pingboard.lab.faultproxy import delayed, reset
 
 
 @case(

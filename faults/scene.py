@@ -16,6 +16,7 @@ from httpx import ASGITransport, AsyncClient
 from faults.bot import Manner
 from faults.case import expect, until
 from faults.database import Database, Stored
+from faults.faultproxy import FaultProxy
 from faults.lasting import Lasting
 from faults.seed import Seed
 from faults.stage import Stage
@@ -24,7 +25,6 @@ from faults.user import User, pong
 from faults.worker import COMMAND, WorkerProcess
 from pingboard.boards import Boards
 from pingboard.lab import Homeserver
-from pingboard.lab.faultproxy import FaultProxy
 from pingboard.store.engine import open_engine
 from pingboard.web.app import create_app
 

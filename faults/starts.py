@@ -7,9 +7,9 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from faults.case import case, expect, until
+from faults.faultproxy import answer, delayed, reset
 from faults.scene import Scene
 from faults.storage import postgresql, settle
-from pingboard.lab.faultproxy import answer, delayed, reset
 
 NOT_IN_TIME = b"<html>504 Gateway Time-out</html>"
 ENCRYPTION = {"algorithm": "m.megolm.v1.aes-sha2"}

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from faults.case import case, expect, until
+from faults.faultproxy import changed_json
 from faults.outputs import names_by_output
 from faults.scene import Scene
 from faults.storage import postgresql, settle
 from faults.user import Event, pong
-from pingboard.lab.faultproxy import changed_json
 
 TEXTS = [
     "\u0000",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from faults.case import case, expect, until
+from faults.faultproxy import Seen, answer
 from faults.scene import Scene
-from pingboard.lab.faultproxy import Seen, answer
 
 UNKNOWN_TOKEN = {"errcode": "M_UNKNOWN_TOKEN", "error": "Unknown token", "soft_logout": False}
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from faults.case import CaseError
+from faults.faultproxy import FaultProxy
 from pingboard.lab import LabError
-from pingboard.lab.faultproxy import FaultProxy
 from pingboard.lab.process import LeashedProcess
 
 COMMAND = ("pingboard", "worker")

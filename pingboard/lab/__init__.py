@@ -1,4 +1,4 @@
-"""A real Matrix network on this machine: homeservers, echo bots, a delay and fault proxy.
+"""A real Matrix network on this machine: homeservers, echo bots, proxies that delay or cut what they say.
 
     lab.py          starts all of it in order, and ends it
       homeserver.py   a Synapse (config.py writes its configuration)
@@ -8,7 +8,6 @@
       network.py      the links between the homeservers: delay, hold, cut
         proxy.py        a CONNECT proxy for each homeserver; all its federation goes through it
         link.py         one direction of a link
-      faultproxy.py   an HTTP proxy between one client and its homeserver, to misbehave as told
       accounts.py, rooms.py   the few client-server calls that setting up takes
 
 In comes how many homeservers and how slow their links; out comes a ping room with an echo bot on

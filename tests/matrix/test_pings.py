@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from faults.faultproxy import FaultProxy, answer, lost_answer
 from pingboard.lab import Lab
-from pingboard.lab.faultproxy import FaultProxy, answer, lost_answer
 from pingboard.matrix import clock, pings, sync
 from pingboard.matrix.pings import HOLD_MS, WATCH_HOLD_MS, WATCH_S, SentPing, SentPings
 from pingboard.matrix.sync import SyncBatch

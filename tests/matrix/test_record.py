@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from faults.faultproxy import FaultProxy, changed_json, never
 from pingboard.lab import Lab
-from pingboard.lab.faultproxy import FaultProxy, changed_json, never
 from pingboard.matrix import backfill
 from pingboard.matrix.record import HOLE_MS
 from pingboard.matrix.session import Account, Session

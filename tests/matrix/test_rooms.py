@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from faults.faultproxy import FaultProxy, answer, delayed
 from pingboard.lab import Lab
-from pingboard.lab.faultproxy import FaultProxy, answer, delayed
 from pingboard.matrix import rooms
 from pingboard.store.engine import Engine
 from pingboard.store.schema import (

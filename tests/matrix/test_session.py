@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from faults.faultproxy import Fault, FaultProxy, answer, changed_json
 from pingboard.lab import Lab
-from pingboard.lab.faultproxy import Fault, FaultProxy, answer, changed_json
 from pingboard.matrix import session as session_module
 from pingboard.matrix.protocol import ping_content
 from pingboard.matrix.session import Account, Login, Session

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 import pytest
 
+from faults.faultproxy import FaultProxy, delayed
 from pingboard.lab import Lab
-from pingboard.lab.faultproxy import FaultProxy, delayed
 from pingboard.matrix import clock
 from pingboard.matrix.session import Account, Session
 from pingboard.matrix.sync import MAX_STALL_S, SyncBatch, sync_batches

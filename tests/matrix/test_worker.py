@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
+from faults.faultproxy import FaultProxy, never
 from pingboard.lab import Lab
-from pingboard.lab.faultproxy import FaultProxy, never
 from pingboard.matrix import worker as worker_module
 from pingboard.model import WorkerState
 from pingboard.store.engine import Engine

@@ -10,8 +10,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from pingboard.lab import Lab
-from pingboard.lab.faultproxy import (
+from faults.faultproxy import (
     FaultProxy,
     answer,
     changed,
@@ -22,6 +21,7 @@ from pingboard.lab.faultproxy import (
     never,
     reset,
 )
+from pingboard.lab import Lab
 
 WHOAMI = "/_matrix/client/v3/account/whoami"
 
@@ -38,6 +38,12 @@ class Caller:
         url = f"{self._proxy.url}{path}"
         async with self._http.request(method, url, headers=headers, **options) as response:
             return response.status, await response.json()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as http:
+        yield http
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def reset(probability: float = 1.0, then: Fault | None = None) -> Fault:
     """
 
     async def fault(forward: Forward) -> Answer | None:
-        if random.random() < probability:  # noqa: S311 (chance, no secret)
+        if random.random() < probability:
             return None
         return await (then(forward) if then else forward())
 
@@ -239,7 +239,7 @@ class FaultProxy:
             return await _deliver(request, None)
 
     async def _ask(self, request: web.Request, body: bytes) -> Answer:
-        assert self._http is not None  # noqa: S101 (only while entered is anything served)
+        assert self._http is not None
         headers = {
             name: value
             for name, value in request.headers.items()
