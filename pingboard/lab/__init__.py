@@ -1,4 +1,4 @@
-"""A real Matrix network on this machine: homeservers, echo bots, proxies that delay or cut what they say.
+"""A real Matrix network on this machine: homeservers, echo bots, links that delay or are cut.
 
     lab.py          starts all of it in order, and ends it
       homeserver.py   a Synapse (config.py writes its configuration)
