@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pingboard.columns.blocks import EMPTY, HOUR_MS, Block
+from pingboard.columns import EMPTY, HOUR_MS, Block
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.store.engine import read_snapshot

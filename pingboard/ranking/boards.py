@@ -14,8 +14,7 @@ from typing import NamedTuple, assert_never
 
 import numpy as np
 
-from pingboard.columns.blocks import Block, cut
-from pingboard.columns.narrow import Column, Integers, Offsets, narrow
+from pingboard.columns import Block, Column, Integers, Offsets, cut, narrow
 from pingboard.model import BoardName, Window
 from pingboard.ranking.pairs import Part as PairPart
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.columns.narrow import Column
+from pingboard.columns import Column
 from pingboard.model import Window
 from pingboard.ranking.rank import rank
 

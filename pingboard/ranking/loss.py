@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from pingboard.columns.blocks import Block, cut
-from pingboard.columns.narrow import Column
+from pingboard.columns import Block, Column, cut
 from pingboard.model import PONG_TIMEOUT_MS, Standing, Window
 from pingboard.ranking.clocks import Clock, estimate_clocks, keep_fastest
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.columns.narrow import Column, Integers, gather, unsigned
+from pingboard.columns import Column, Integers, unsigned
 
 Keys = NDArray[np.unsignedinteger[Any]]
 
@@ -202,7 +202,7 @@ def _sort_narrow(parts: Sequence[Part], width: int, bits: int) -> _Runs:
     top = (1 << bits) - 1
     keys = np.empty(sum(len(ms) for _, _, ms in parts), np.uint32)
     first = 0
-    for ping_servers, pong_servers, ms in gather(parts):
+    for ping_servers, pong_servers, ms in parts:
         part = keys[first : first + len(ms)]
         np.multiply(unsigned(ping_servers), np.uint32(width), out=part)
         part += unsigned(pong_servers)

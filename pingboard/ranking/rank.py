@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.columns.narrow import Column, Integers, gather, unsigned
+from pingboard.columns import Column, Integers, unsigned
 from pingboard.model import Standing
 from pingboard.ranking.intervals import find_low_positions
 
@@ -119,7 +119,7 @@ def _count_bits(column: Column, unseen_bytes: int) -> int:
 def _build_keys(parts: Sequence[Part], layout: _Layout) -> Keys:
     keys: Keys = np.empty(sum(len(ms) for _, ms in parts), layout.dtype)
     first = 0
-    for servers, ms in gather(parts):
+    for servers, ms in parts:
         part = keys[first : first + len(ms)]
         low = unsigned(ms)
         if layout.bias:

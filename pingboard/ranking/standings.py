@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pingboard.columns.blocks import Block
+from pingboard.columns import Block
 from pingboard.model import BoardName, Standing, Window
 from pingboard.ranking.boards import get_rule, select_samples
 from pingboard.ranking.loss import AnswerTally

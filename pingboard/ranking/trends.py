@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.columns.blocks import Block
-from pingboard.columns.narrow import Column
+from pingboard.columns import Block, Column
 from pingboard.model import BoardName, Window
 from pingboard.ranking.boards import select_samples
 

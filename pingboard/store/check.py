@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sqlalchemy import func, select, text
 
-from pingboard.columns.blocks import HOUR_MS
+from pingboard.columns import HOUR_MS
 from pingboard.model.findings import Finding, Verdict
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import read_hour

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pingboard.columns.blocks import HOUR_MS
+from pingboard.columns import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS, Ping, Provenance
 from pingboard.store.schema import sample
 from pingboard.store.sql import execute, insert_rows

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sqlalchemy import select
 
-from pingboard.columns.blocks import HOUR_MS
+from pingboard.columns import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS, PingstatRow, Provenance, Window
 from pingboard.records import ESTIMATED, SEEN, Record
 from pingboard.store.engine import read_snapshot
@@ -21,7 +21,7 @@ from pingboard.store.schema import room
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from pingboard.columns.narrow import Integers
+    from pingboard.columns import Integers
 
 _MAX_TS = 2**62
 _PROVENANCES = {int(one): one.name.lower() for one in Provenance}

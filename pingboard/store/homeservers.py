@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sqlalchemy import func, select
 
-from pingboard.columns.blocks import HOUR_MS
+from pingboard.columns import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS, Window, to_ts
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import iterate_hours
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Select
 
-    from pingboard.columns.narrow import Integers
+    from pingboard.columns import Integers
 
 _DAY_MS = 86_400_000
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sqlalchemy import func, insert, select
 
-from pingboard.columns.blocks import HOUR_MS, Block
+from pingboard.columns import HOUR_MS, Block
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.store import journal
 from pingboard.store.engine import read_snapshot
@@ -40,7 +40,7 @@ from pingboard.store.sql import execute, fetch_integers, insert_rows
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from pingboard.columns.narrow import Integers
+    from pingboard.columns import Integers
 
 CLOSED_AT_ONCE = 24
 """Hours that one pass of the worker closes: what it has packed stays in memory meanwhile."""

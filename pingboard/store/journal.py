@@ -54,14 +54,6 @@ def read_changed_hours(connection: Connection, version: int) -> set[Hour] | None
     return {(room, hour) for room, hour in connection.execute(changed.distinct())}
 
 
-def have_rooms_changed(connection: Connection, version: int) -> bool:
-    """Tell whether a room, an alias or an edition changed after a version, or may have."""
-    if version < _read_oldest(connection):
-        return True
-    changed = select(change.c.version).where(change.c.version > version, change.c.room.is_(None))
-    return connection.execute(changed.limit(1)).first() is not None
-
-
 def can_resume(engine: Engine, version: int) -> bool:
     """Tell whether all that came after a version is still known; not so for a future version."""
     with engine.connect() as connection:

@@ -19,17 +19,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pingboard.columns.blocks import (
+from pingboard.columns import (
     EMPTY,
+    NO_INTEGERS,
     NO_OFFSET,
+    NO_TIMES,
     Answers,
     Block,
     Claims,
     Losses,
-    join_rows,
+    Offsets,
+    find_width,
+    join,
+    narrow,
     sort,
 )
-from pingboard.columns.narrow import Offsets, narrow
 from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS
 
 if TYPE_CHECKING:
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pingboard.columns.narrow import Column, Integers
+    from pingboard.columns import Column, Integers
 
 NONE = -1
 """Stands for a round trip, a send or an event hash that there is not."""
@@ -186,7 +190,7 @@ def _read_own(hot: bytes) -> tuple[Answers, Losses]:
         if ours and len(part.place)
     ]
     return (
-        sort(join_rows(answers)) if len(answers) > 1 else (answers or [EMPTY.answers])[0],
+        sort(join(answers)) if len(answers) > 1 else (answers or [EMPTY.answers])[0],
         Losses(ping_seen_ts[losses], reader.column()) if len(losses) else EMPTY.losses,
     )
 
@@ -226,7 +230,9 @@ def read_last_seen_ts(hot: bytes) -> int | None:
     reader = _Reader(hot, _HEAD.size)
     reader.skip(3)
     parts = [_read_samples(reader, first) for first in firsts]
-    return max((part.seen_ts.tolist()[-1] for part in parts if len(part.seen_ts)), default=None)
+    return max(
+        (int(part.seen_ts[-1:].wide()[0]) for part in parts if len(part.place)), default=None
+    )
 
 
 class _Part(NamedTuple):
@@ -366,13 +372,13 @@ class _Reader:
         """Read the next one, in few bytes; a view of where it lies, if it is stored as it is."""
         base, stored, large = self._next()
         if len(large):
-            values = stored.astype(_find_type(base, int(large.max())))
+            values = stored.astype(find_width(base, int(large.max())))
             values += base
             values[stored == np.iinfo(stored.dtype).max] = large
             return values
         if base:
             highest = base + int(np.iinfo(stored.dtype).max)
-            return np.add(stored, base, dtype=_find_type(base, highest), casting="unsafe")
+            return np.add(stored, base, dtype=find_width(base, highest), casting="unsafe")
         return stored.view(np.int32) if stored.itemsize == 4 else stored
 
     def offsets(self) -> Offsets:
@@ -406,13 +412,4 @@ class _Reader:
             self._position += _COLUMN.size + -(-length * size // 8) * 8 + 8 * exceptions
 
 
-def _find_type(lowest: int, highest: int) -> np.dtype[Any]:
-    """The smallest type of a column that holds values between these."""
-    if lowest >= 0 and highest < 1 << 16:
-        return np.dtype(np.uint8 if highest < 1 << 8 else np.uint16)
-    return np.dtype(np.int32 if lowest >= -(1 << 31) and highest < 1 << 31 else np.int64)
-
-
-_NO_NUMBERS = np.empty(0, np.uint8)
-_NO_TIMES = Offsets(0, _NO_NUMBERS)
-_NO_SAMPLES = _Part(_NO_NUMBERS, _NO_TIMES, _NO_NUMBERS, _NO_NUMBERS, _NO_TIMES, _NO_TIMES)
+_NO_SAMPLES = _Part(NO_INTEGERS, NO_TIMES, NO_INTEGERS, NO_INTEGERS, NO_TIMES, NO_TIMES)

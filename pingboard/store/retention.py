@@ -8,12 +8,11 @@ each ping stays: an import may name it again, with another estimate of its time.
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select, update
 
-from pingboard.columns.blocks import HOUR_MS
+from pingboard.columns import HOUR_MS
 from pingboard.store.hours import find_first_open_hour
 from pingboard.store.lookups import hash_event_id, read_kept_from
 from pingboard.store.schema import dropped, hour, ping, retention, room, withdrawn
@@ -21,9 +20,6 @@ from pingboard.store.sql import insert_rows
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
-
-MIN_RETENTION = timedelta(days=14)
-"""Twice the longest window that pingstat's clients can ask for."""
 
 
 def find_kept_from(engine: Engine, rooms: Collection[int] | None = None) -> int | None:

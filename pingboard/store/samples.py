@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sqlalchemy import select
 
-from pingboard.columns.blocks import HOUR_MS
+from pingboard.columns import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS, Window
 from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names

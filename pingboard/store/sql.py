@@ -6,20 +6,19 @@ Parameters are marked by `?` on both databases.
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from sqlalchemy import ARRAY, Text, any_, bindparam, func, select
+from sqlalchemy import Text
 from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Column, ColumnElement, Connection, CursorResult, Table
+    from sqlalchemy import Column, Connection, CursorResult, Table
 
-    from pingboard.columns.narrow import Integers
+    from pingboard.columns import Integers
 
 
 def execute(
@@ -80,14 +79,3 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, An
     if rows:
         insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
         connection.execute(insert(table).on_conflict_do_nothing(), rows)
-
-
-def is_one_of(
-    connection: Connection, column: Column[Any], values: Sequence[Any]
-) -> ColumnElement[bool]:
-    """Whether a column has one of any number of texts or integers: one parameter holds them all."""
-    if connection.dialect.name == "sqlite":
-        listed = func.json_each(json.dumps(values)).table_valued("value")
-        return column.in_(select(listed.c.value))
-    array = bindparam(None, list(values), ARRAY(column.type), unique=True)
-    return column == any_(array)

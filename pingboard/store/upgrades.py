@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pingboard.columns.blocks import HOUR_MS
+from pingboard.columns import HOUR_MS
 from pingboard.store.changes import Changes
 from pingboard.store.estimates import move_samples
 from pingboard.store.hours import find_event_hashes

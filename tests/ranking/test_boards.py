@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pingboard.columns.blocks import HOUR_MS, LOSS, SAMPLE, Block, build
+from pingboard.columns import HOUR_MS, Block
 from pingboard.model import BoardName, Window, from_ts
 from pingboard.ranking.boards import select_pairs, select_samples, select_server
 from pingboard.ranking.standings import rank_board
+from tests.blocks import SAMPLE, build_block
 
 NAMES = ["one.example", "two.example", "three.example"]
 HOUR = Window(from_ts(0), from_ts(HOUR_MS))
@@ -22,7 +23,7 @@ def collect(*rows: tuple[int, int, int, int], seen_ts: int = 0) -> list[Block]:
         samples[field] = column
     samples["is_ours"] = samples["round_trip_ms"] >= 0
     samples["seen_ts"] = seen_ts
-    return [build(samples, np.zeros(0, LOSS))]
+    return [build_block(samples)]
 
 
 def taken(blocks: list[Block], board: BoardName, window: Window = HOUR) -> list[tuple[int, int]]:

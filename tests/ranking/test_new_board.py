@@ -22,16 +22,17 @@ MEANING = """        case BoardName.RECEPTION:
             return Meaning("""
 ASKING = """
 import numpy as np
-from pingboard.columns.blocks import HOUR_MS, LOSS, SAMPLE, build
+from pingboard.columns import EMPTY, HOUR_MS, Answers, Block, Offsets
 from pingboard.model import BoardName, Window, from_ts
 from pingboard.ranking.standings import rank_board
 from pingboard.web.app import describe
 from pingboard.web.pages.choices import MEANINGS
 
-samples = np.zeros(1, SAMPLE)
-samples["round_trip_ms"], samples["is_ours"] = 250, True
+zero = np.zeros(1, np.int64)
+answers = Answers(Offsets.of(zero), Offsets.of(zero), zero, zero + 250, zero)
+block = Block(EMPTY.claims, lambda: (answers, EMPTY.losses))
 board, hour = BoardName("calling"), Window(from_ts(0), from_ts(HOUR_MS))
-[row], _ = rank_board([build(samples, np.zeros(0, LOSS))], ["a"], board, hour, now_ts=HOUR_MS)
+[row], _ = rank_board([block], ["a"], board, hour, now_ts=HOUR_MS)
 assert (row.median_ms, row.sent) == (250, 1), row
 assert MEANINGS[board].title == "Fastest callers"
 assert '"calling"' in describe()

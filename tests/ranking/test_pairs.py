@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pingboard.columns.narrow import narrow
+from pingboard.columns import narrow
 from pingboard.ranking.pairs import Pair, pair
 
 NAMES = ["delta.example", "alpha.example", "charlie.example:8448", "bravo.example", "[::1]"]
@@ -47,7 +47,7 @@ def test_it_equals_the_plain_computation(rows: Rows) -> None:
 @given(rows, st.sampled_from([0, 252, 65_533]))
 def test_columns_of_any_width_are_paired_alike(rows: Rows, unused: int) -> None:
     columns = np.array(rows, np.int64).reshape(-1, 3).T
-    ping, pong = (narrow(column, unused) for column in columns[:2])
+    ping, pong = (narrow(column + unused) for column in columns[:2])
     names = ["unused.example"] * unused + NAMES
     assert list(pair(ping, pong, narrow(columns[2]), names)) == pair_plainly(rows)
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pingboard.columns.narrow import narrow
+from pingboard.columns import narrow
 from pingboard.model import Standing
 from pingboard.ranking.rank import rank
 
@@ -116,7 +116,7 @@ def test_wide_keys_rank_as_plain_python_does(rows: Rows) -> None:
 def test_columns_of_any_width_rank_as_plain_python_does(rows: Rows, unused: int) -> None:
     servers, ms = np.array(rows, np.int64).reshape(-1, 2).T
     names = ["unused.example"] * unused + NAMES
-    assert rank(narrow(servers, unused), narrow(ms), names) == rank_plainly(rows)
+    assert rank(narrow(servers + unused), narrow(ms), names) == rank_plainly(rows)
 
 
 @given(usual_rows)

@@ -9,9 +9,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pingboard.columns.blocks import LOSS, SAMPLE, build
 from pingboard.model import BoardName, Window, to_ts
 from pingboard.ranking.trends import find_trends
+from tests.blocks import SAMPLE, build_block
 
 END = datetime(2026, 10, 12, tzinfo=UTC)
 WINDOW = Window(END - timedelta(hours=1), END)
@@ -36,7 +36,7 @@ def test_each_part_has_the_median_of_its_samples(
         ],
         SAMPLE,
     )
-    blocks = [build(samples, np.empty(0, LOSS))]
+    blocks = [build_block(samples)]
     expected = {}
     for number, name in NAMES.items():
         parts = [

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, func, select
 
-from pingboard.columns.blocks import HOUR_MS
+from pingboard.columns import HOUR_MS
 from pingboard.model import Batch, Sample
 from pingboard.store import schema
 from pingboard.store.engine import Engine, read_snapshot

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pingboard.columns.blocks import NO_OFFSET
+from pingboard.columns import NO_OFFSET
 from pingboard.store.packing import (
     NO_ROWS,
     NONE,
