@@ -36,7 +36,7 @@ class Case:
     short: bool
     """whether it takes seconds, so that it runs with the tests"""
     alone: bool
-    """whether it does something to what other cases use too"""
+    """whether others beside it suffer from it, or its figure from them"""
 
     @property
     def name(self) -> str:

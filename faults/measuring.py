@@ -27,7 +27,12 @@ MAX_ERROR_MS = 1_100
 """A stall of less than a second is measured through; a tenth of it is for two clocks' reading."""
 
 
-@case(59, "Syncs 1 to 4 s late, at every phase of a round", "no kept round trip 1 s over the truth")
+@case(
+    59,
+    "Syncs 1 to 4 s late, at every phase of a round",
+    "no kept round trip 1 s over the truth",
+    alone=True,
+)
 async def late_syncs(scene: Scene) -> str:
     chance = random.Random(59)
 
@@ -48,7 +53,12 @@ async def late_syncs(scene: Scene) -> str:
     return _describe(errors, scene.database.void_rounds())
 
 
-@case(60, "Slow commits, and ten invented pings after each ping", "round trips unchanged")
+@case(
+    60,
+    "Slow commits, and ten invented pings after each ping",
+    "round trips unchanged",
+    alone=True,
+)
 async def slow_commits(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(2, scene.within(20))
@@ -62,6 +72,7 @@ async def slow_commits(scene: Scene) -> str:
     61,
     "Four clients that ask the API without pause, under `pingboard run`",
     "round trips unchanged",
+    alone=True,
 )
 async def api_load(scene: Scene) -> str:
     site = Site(scene)  # for its port: the API is the one that `run` has
@@ -80,7 +91,12 @@ async def api_load(scene: Scene) -> str:
     return f"{len(answers)} answers; {_describe(errors, scene.database.void_rounds())}"
 
 
-@case(62, "An own ping told twice more, 1.7 and 3 s after", "one ping, with its round trips")
+@case(
+    62,
+    "An own ping told twice more, 1.7 and 3 s after",
+    "one ping, with its round trips",
+    alone=True,
+)
 async def told_again(scene: Scene) -> str:
     clock = asyncio.get_running_loop().time
     first_told: dict[str, tuple[float, dict[str, Any]]] = {}
