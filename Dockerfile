@@ -14,7 +14,7 @@ USER pingboard
 WORKDIR /data
 VOLUME /data
 EXPOSE 8080
-# Right for every command and port: each leaves signs of life in PINGBOARD_RUNTIME_DIR.
+# Right for every command and port: each keeps its heartbeat in PINGBOARD_RUNTIME_DIR.
 HEALTHCHECK --interval=15s --timeout=10s --start-period=30s CMD ["pingboard", "health"]
 ENTRYPOINT ["pingboard"]
 CMD ["run"]

@@ -203,7 +203,7 @@ class Settings(BaseSettings):
     )
     runtime_dir: Path | None = Field(
         None,
-        description="a folder for signs of life, at which `pingboard health` looks",
+        description="a folder for heartbeats, at which `pingboard health` looks",
         examples=["/run/pingboard"],
     )
     log_format: Literal["text", "json"] = Field(

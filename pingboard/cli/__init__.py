@@ -21,12 +21,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from pingboard import simd
-from pingboard.cli import databases, doctor, jobs, labs, serving, tables, transfer
-from pingboard.cli.start import (
-    say,
-    start,
-    without_user_ids,
-)
+from pingboard.cli import db, doctor, lab, services, tables, transfer
+from pingboard.cli.start import say, without_user_ids
 from pingboard.model import (
     AccountError,
     ConfigurationError,
@@ -66,67 +62,6 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _name_setting(_context: typer.Context, parameter: typer.CallbackParam, value: str) -> None:
-    """Say which setting it is that was looked for as an option."""
-    if value is not None:
-        name = f"PINGBOARD_{(parameter.name or '').upper()}"
-        raise ConfigurationError(f"--{parameter.name} is a setting: set {name}={value}")
-
-
-Host = Annotated[str | None, typer.Option(hidden=True, callback=_name_setting)]
-Port = Annotated[str | None, typer.Option(hidden=True, callback=_name_setting)]
-
-
-def run(host: Host = None, port: Port = None) -> None:
-    """Run worker and API, a process each. With no account configured, on a lab of its own."""
-    del host, port  # their callback has refused them
-    settings = start("run")
-    jobs.until_stopped(jobs.run(settings))
-
-
-def worker() -> None:
-    """Run the worker alone: ping, listen, record."""
-    settings = start("worker")
-    settings.require_account()
-    jobs.until_stopped(jobs.work(settings))
-
-
-def serve(
-    host: Host = None,
-    port: Port = None,
-    listener_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
-) -> None:
-    """Serve the boards of a database; needs no account."""
-    del host, port
-    settings = start("serve")
-    with (
-        serving.open_listener(settings, listener_fd) as listener,
-        serving.open_server(settings, listener) as server,
-    ):
-        jobs.until_stopped(jobs.serve(server, is_alone=listener_fd is None))
-
-
-def echo() -> None:
-    """Answer `!ping` as maubot/echo does, to add a homeserver."""
-    settings = start("echo")
-    settings.require_account()
-    jobs.until_stopped(jobs.echo(settings))
-
-
-def lab(
-    servers: Annotated[int, typer.Option(min=1, max=20, help="How many homeservers.")] = 3,
-    delay: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=DURATION", help="Each way, such as hs2=150ms; repeatable."),
-    ] = None,
-) -> None:
-    """Run a local network of homeservers with echo bots."""
-    from pingboard.cli.logs import set_up_logs
-
-    set_up_logs("WARNING")
-    jobs.until_stopped(labs.run_lab(servers, dict(labs.parse_delay(text) for text in delay or [])))
-
-
 def _print_version(is_wanted: bool) -> None:
     if is_wanted:
         from importlib.metadata import version
@@ -148,9 +83,18 @@ def pingboard(
 
 
 # In the order of `--help`: what most come for stands first.
-for command in (run, echo, tables.table, tables.section, worker, serve, doctor.doctor, lab):
+for command in (
+    services.run,
+    services.echo,
+    tables.table,
+    tables.section,
+    services.worker,
+    services.serve,
+    doctor.doctor,
+    lab.lab,
+):
     app.command()(command)
 app.add_typer(transfer.import_app, name="import")
 app.command()(transfer.export)
-app.add_typer(databases.app, name="db")
+app.add_typer(db.app, name="db")
 app.command()(doctor.health)

@@ -135,7 +135,7 @@ def _check_database(
 def _check_account(settings: Settings, engine: Engine | None) -> Iterator[Finding]:
     import asyncio
 
-    from pingboard.cli.working import account_key, account_of
+    from pingboard.cli.worker import account_key, account_of
     from pingboard.matrix.diagnosis import Diagnosis
     from pingboard.model.findings import Finding, Verdict
     from pingboard.store.ingest import Ingest
@@ -215,9 +215,9 @@ def health() -> None:
     """Check that a command lives, for containers.
 
     Exit code 1 if the command of this container or unit hangs, or its port does not answer. It
-    looks into PINGBOARD_RUNTIME_DIR, where every command leaves its signs of life.
+    looks into PINGBOARD_RUNTIME_DIR, where every command keeps its heartbeat.
     """
-    from pingboard.cli.supervisor import find_fault
+    from pingboard.cli.heartbeat import find_fault
 
     settings = configured()
     if settings.runtime_dir is None:

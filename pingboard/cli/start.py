@@ -1,4 +1,4 @@
-"""What each command begins with: settings, the database."""
+"""What the commands share: settings, the database, what is told, the end by a signal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from pingboard.model import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
 
     from pingboard.boards import Boards
     from pingboard.render.section import Wording
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 RETRY_S = 5.0
 """How often a database that is away is asked for, or a standby asks whether it is its turn."""
+
+STOP_TIMEOUT_S = 9.0
+"""How long to wait for an end in order after Ctrl-C or SIGTERM."""
 
 _USER_ID = re.compile(r"@[^\s:@'\"]+:")
 
@@ -36,13 +39,55 @@ def configured() -> Settings:
 
 def start(command: str) -> Settings:
     """The settings, with logs set up, for a command that runs until it is stopped."""
+    from pingboard.cli.heartbeat import HEART
     from pingboard.cli.logs import set_up_logs
-    from pingboard.cli.supervisor import SIGNS
 
     settings = configured()
     set_up_logs(settings.log_level.upper(), settings.log_format)
-    SIGNS.begin(command, settings.runtime_dir)
+    HEART.start(command, settings.runtime_dir)
     return settings
+
+
+def run_until_stopped(work: Coroutine[None, None, None]) -> None:
+    """Run to the end, or until Ctrl-C or SIGTERM; both end in order, with exit code 0."""
+    import asyncio
+    import signal
+
+    from pingboard.cli.heartbeat import HEART
+
+    async def stoppable() -> None:
+        task = asyncio.ensure_future(work)
+
+        def stop() -> None:
+            _end_by_force_later()
+            task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    try:
+        asyncio.run(stoppable())
+    finally:
+        HEART.stop()
+
+
+def _end_by_force_later() -> None:
+    """End this process where it has not ended in time: a database can keep a thread for ever.
+
+    What is not committed by then comes again: the sync token was not committed either.
+    """
+    import os
+    import threading
+
+    def end() -> None:
+        say("pingboard: the last write does not end, the database is locked or away; leaving it")
+        os._exit(0)
+
+    timer = threading.Timer(STOP_TIMEOUT_S, end)
+    timer.daemon = True
+    timer.start()
 
 
 def without_user_ids(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pingboard.cli.supervisor import SignsOfLife, find_fault
+from pingboard.cli.heartbeat import Heartbeat, find_fault
 from pingboard.lab import Lab
 from tests.commands import account_settings, environment, run_to_end, running
 
@@ -115,16 +115,16 @@ async def test_help_begins_with_what_most_come_for_and_cuts_nothing(tmp_path: Pa
 # sdnotify leaves its socket to the garbage collector where there is no systemd.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_health_says_which_command_is_silent(tmp_path: Path) -> None:
-    assert find_fault(tmp_path) == f"no command gives signs of life in {tmp_path}"
-    signs = SignsOfLife()
-    signs.begin("worker", tmp_path)
-    signs.give()
+    assert find_fault(tmp_path) == f"no command has a heartbeat in {tmp_path}"
+    heart = Heartbeat()
+    heart.start("worker", tmp_path)
+    heart.beat()
     assert find_fault(tmp_path) is None
 
     os.utime(tmp_path / "worker.alive", (0, 0))
-    assert str(find_fault(tmp_path)).startswith("worker gave its last sign of life")
-    signs.serve_at("http://127.0.0.1:1/")
-    signs.give()
+    assert str(find_fault(tmp_path)).startswith("the last heartbeat of worker was")
+    heart.serve_at("http://127.0.0.1:1/")
+    heart.beat()
     assert str(find_fault(tmp_path)).startswith("http://127.0.0.1:1/healthz does not answer")
-    signs.end()
+    heart.stop()
     assert str(find_fault(tmp_path)).startswith("no command")

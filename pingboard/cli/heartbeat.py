@@ -1,8 +1,8 @@
-"""Signs of life for who supervises a command: systemd, and `pingboard health` in a container.
+"""The heartbeat of a command, for systemd and for `pingboard health` in a container.
 
 systemd is told through its socket (`Type=notify`, `WatchdogSec`). For `health` a command keeps a
-file of its own in PINGBOARD_RUNTIME_DIR: how old it is says whether the command lives, and what is
-in it where it serves.
+file of its own in PINGBOARD_RUNTIME_DIR: its age says whether the command lives, and its content
+where it serves.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from sdnotify import SystemdNotifier
 
 from pingboard.model import ConfigurationError
 
-ALIVE_PAUSE_S = 10.0
-"""Between two signs of life; a unit's `WatchdogSec` is some times as long."""
+PAUSE_S = 10.0
+"""Between two beats; a unit's `WatchdogSec` is some times as long."""
 
 MAX_SILENCE_S = 60.0
-"""A command that gave no sign for so long is not well."""
+"""A command without a heartbeat for so long is not well."""
 
-_ALIVE = ".alive"
+_SUFFIX = ".alive"
 
 
-class SignsOfLife:
-    """Those of this process."""
+class Heartbeat:
+    """That of this process."""
 
     def __init__(self) -> None:
         self._file: Path | None = None
         self._url = ""
         self._systemd: SystemdNotifier | None = None
 
-    def begin(self, command: str, folder: Path | None) -> None:
-        """Give signs as this command; without a folder only systemd gets them."""
+    def start(self, command: str, folder: Path | None) -> None:
+        """Beat as this command; without a folder only systemd is told."""
         if folder is None:
             return
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = folder / f"{command}{_ALIVE}"
+            self._file = folder / f"{command}{_SUFFIX}"
             self._file.write_text(self._url)
         except OSError as error:
             raise ConfigurationError(
@@ -51,43 +51,43 @@ class SignsOfLife:
         """Say where this process serves."""
         self._url = url
 
-    def give(self) -> None:
+    def beat(self) -> None:
         """Say that this process is up and well."""
         if self._systemd is None:
             self._systemd = SystemdNotifier()
         self._systemd.notify("READY=1")
         self._systemd.notify("WATCHDOG=1")
         if self._file is not None:
-            with contextlib.suppress(OSError):  # then the file grows old, which says it too
+            with contextlib.suppress(OSError):  # then the file grows old, which tells it too
                 self._file.write_text(self._url)
 
-    def end(self) -> None:
-        """End in order: no sign is expected any more."""
+    def stop(self) -> None:
+        """End in order: no beat is expected any more."""
         if self._systemd is not None and self._systemd.socket is not None:
             self._systemd.socket.close()
         if self._file is not None:
             self._file.unlink(missing_ok=True)
 
 
-SIGNS = SignsOfLife()
+HEART = Heartbeat()
 
 
-async def report_alive() -> None:
-    """Give signs of life until cancelled: that the event loop is well."""
+async def keep_beating() -> None:
+    """Beat until cancelled, which says that the event loop is well."""
     while True:
-        SIGNS.give()
-        await asyncio.sleep(ALIVE_PAUSE_S)
+        HEART.beat()
+        await asyncio.sleep(PAUSE_S)
 
 
 def find_fault(folder: Path) -> str | None:
-    """Return what is wrong with the commands that give signs of life in a folder, if anything."""
-    files = sorted(folder.glob(f"*{_ALIVE}"))
+    """Return what is wrong with the commands whose heartbeats are in a folder, if anything."""
+    files = sorted(folder.glob(f"*{_SUFFIX}"))
     if not files:
-        return f"no command gives signs of life in {folder}"
+        return f"no command has a heartbeat in {folder}"
     for file in files:
         age_s = time.time() - file.stat().st_mtime
         if age_s > MAX_SILENCE_S:
-            return f"{file.stem} gave its last sign of life {age_s:.0f} s ago"
+            return f"the last heartbeat of {file.stem} was {age_s:.0f} s ago"
         url = file.read_text()
         if not url:
             continue

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 @contextlib.asynccontextmanager
-async def database(settings: Settings) -> AsyncIterator[tuple[Engine, Lease]]:
+async def open_database(settings: Settings) -> AsyncIterator[tuple[Engine, Lease]]:
     """The database and the right to write to it, waited for while it is away.
 
     On PostgreSQL a second worker stands by for the right.
     """
     import asyncio
 
-    from pingboard.cli.supervisor import SIGNS
+    from pingboard.cli.heartbeat import HEART
     from pingboard.store.engine import PassingStoreError
     from pingboard.store.lease import SETTLE_S
 
@@ -37,10 +37,10 @@ async def database(settings: Settings) -> AsyncIterator[tuple[Engine, Lease]]:
     was_standby = False
     while True:
         # A start that waits is a start that worked, to a supervisor.
-        SIGNS.give()
+        HEART.beat()
         try:
             async with contextlib.AsyncExitStack() as opening:
-                engine, lease = await asyncio.to_thread(_open_database, settings, opening)
+                engine, lease = await asyncio.to_thread(_open, settings, opening)
                 opened = opening.pop_all()
             break
         except (LeaseError, PassingStoreError) as error:
@@ -60,7 +60,7 @@ async def database(settings: Settings) -> AsyncIterator[tuple[Engine, Lease]]:
         yield engine, lease
 
 
-def _open_database(
+def _open(
     settings: Settings, stack: contextlib.AsyncExitStack[bool | None]
 ) -> tuple[Engine, Lease]:
     from pingboard.store.lease import take_lease
@@ -76,7 +76,7 @@ async def made_worker(settings: Settings, engine: Engine, lease: Lease) -> Async
     """A worker; it logs in, joins and pings once it is run."""
     import asyncio
 
-    from pingboard.cli.supervisor import SIGNS
+    from pingboard.cli.heartbeat import HEART
     from pingboard.matrix.worker import Worker
     from pingboard.matrix.writer import Writer
     from pingboard.store.ingest import Ingest
@@ -85,7 +85,7 @@ async def made_worker(settings: Settings, engine: Engine, lease: Lease) -> Async
     async def guard() -> None:
         while True:
             await asyncio.to_thread(lease.confirm)
-            SIGNS.give()
+            HEART.beat()
             await asyncio.sleep(CONFIRM_PAUSE_S)
 
     account = account_of(settings)

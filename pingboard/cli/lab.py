@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pingboard.cli.start import say
+import typer
+
+from pingboard.cli.start import run_until_stopped, say
 from pingboard.model import ConfigurationError, parse_duration
 
 if TYPE_CHECKING:
@@ -28,7 +30,21 @@ LARGE_LAB_KB = 3 << 20
 LAB_INTERVAL = timedelta(seconds=2)
 
 
-async def run_lab(servers: int, delays: dict[str, float]) -> None:
+def lab(
+    servers: Annotated[int, typer.Option(min=1, max=20, help="How many homeservers.")] = 3,
+    delay: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=DURATION", help="Each way, such as hs2=150ms; repeatable."),
+    ] = None,
+) -> None:
+    """Run a local network of homeservers with echo bots."""
+    from pingboard.cli.logs import set_up_logs
+
+    set_up_logs("WARNING")
+    run_until_stopped(_run_lab(servers, dict(_parse_delay(text) for text in delay or [])))
+
+
+async def _run_lab(servers: int, delays: dict[str, float]) -> None:
     """Run a lab, and say how to run pingboard on it."""
     import asyncio
 
@@ -104,7 +120,7 @@ async def lab_settings(settings: Settings) -> AsyncIterator[Settings]:
         yield settings.model_copy(update=changed)
 
 
-def parse_delay(text: str) -> tuple[str, float]:
+def _parse_delay(text: str) -> tuple[str, float]:
     """`hs2=150ms` as a name and seconds; ConfigurationError for anything else."""
     name, _, duration = text.partition("=")
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pingboard.cli import labs
+from pingboard.cli import lab
 from pingboard.settings import load_settings
 
 
@@ -15,7 +15,7 @@ def test_a_lab_has_a_database_of_its_own_that_is_gone_afterwards(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PINGBOARD_DATABASE_URL", "sqlite:///real.db")
-    with labs.lab_database(load_settings()) as settings:
+    with lab.lab_database(load_settings()) as settings:
         path = Path(settings.database_url.removeprefix("sqlite:///"))
         path.touch()
         assert path.is_absolute()
@@ -27,5 +27,5 @@ def test_a_lab_has_a_database_of_its_own_that_is_gone_afterwards(
 def test_a_lab_is_as_large_as_there_is_memory_for(
     monkeypatch: pytest.MonkeyPatch, needed_kb: int, homeservers: int
 ) -> None:
-    monkeypatch.setattr(labs, "LARGE_LAB_KB", needed_kb)
-    assert labs.count_homeservers() == homeservers
+    monkeypatch.setattr(lab, "LARGE_LAB_KB", needed_kb)
+    assert lab.count_homeservers() == homeservers

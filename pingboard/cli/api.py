@@ -1,0 +1,173 @@
+"""Settings -> the API on its port, in this process or in one beside the worker.
+
+`run` has it in a process of its own: under load it would otherwise delay the worker's arrival
+stamps, and so move a rank. The child inherits the listener; everything else it reads from the
+settings, as any `pingboard serve` does. Its standard input is a pipe that ends with the parent,
+however that ends, and it ends too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from pingboard.cli.start import RETRY_S, say, wording, writable
+from pingboard.model import PingboardError
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+    from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+
+    from pingboard.settings import Settings
+    from pingboard.store.engine import Engine
+    from pingboard.web.server import Server
+
+# What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
+
+NICENESS = 5
+"""So much below the worker's is the priority of an API beside it."""
+
+STOP_TIMEOUT_S = 7.0
+"""How long the API may take to end; it and the worker have 10 s in all."""
+
+
+def open_listener(settings: Settings, inherited_fd: int | None = None) -> socket.socket:
+    """Take the port, before anything slow is started: it may be another program's.
+
+    Or take over that of the worker that this API runs beside, and leave the processor to it first.
+    """
+    import os
+    import socket
+
+    from pingboard.web.server import listen
+
+    if inherited_fd is None:
+        return listen(settings.host, settings.port)
+    os.nice(NICENESS)
+    return socket.socket(fileno=inherited_fd)
+
+
+def listener_url(listener: socket.socket) -> str:
+    """Where a browser on this machine finds it; ends in `/`."""
+    from pingboard.web.server import url_of
+
+    return url_of(listener)
+
+
+@contextlib.contextmanager
+def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]:
+    """The API, reading from the database and never writing to it."""
+    from pingboard.store.engine import open_engine
+    from pingboard.web.app import create_app, create_site, stop_streams
+    from pingboard.web.pages.site import Site
+    from pingboard.web.server import Server
+    from pingboard.web.shared_boards import SharedBoards
+
+    engine = open_engine(settings.database_url, read_only=True)
+    _wait_for_tables(settings, engine)
+    boards = SharedBoards(engine, next(iter(settings.rooms), None))
+    app = create_app(
+        boards,
+        wording=wording(settings),
+        configured=settings.rooms,
+        per_minute=settings.rate_limit,
+        embed_origins=settings.embed_origins,
+        site=Site(settings.vantage, settings.contact, settings.data_licence),
+    )
+    try:
+        site = create_site(
+            app,
+            public_url=settings.public_url.rstrip("/"),
+            root_path=settings.root_path,
+            trusted_proxies=settings.forwarded_allow_ips,
+        )
+        yield Server(site, listener, before_stop=lambda: stop_streams(app))
+    finally:
+        boards.close()
+        engine.dispose()
+
+
+def _wait_for_tables(settings: Settings, engine: Engine) -> None:
+    """Return once the tables are those of this version; a database that is away is waited for."""
+    import time
+
+    from pingboard.cli.heartbeat import HEART
+    from pingboard.store.engine import PassingStoreError, is_current
+
+    is_told = False
+    while True:
+        HEART.beat()
+        try:
+            if not is_current(engine):
+                with writable(settings):
+                    pass
+        except PassingStoreError as error:
+            if not is_told:
+                say(f"pingboard: {error}; waiting for it")
+            is_told = True
+            time.sleep(RETRY_S)
+        else:
+            return
+
+
+@contextlib.asynccontextmanager
+async def api_process(
+    settings: Settings, listener: socket.socket, variables: Mapping[str, str]
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The API on the listener while the context lasts; `variables` are of its environment."""
+    import asyncio
+    import os
+    import sys
+
+    from pingboard.lab.process import LEASH
+
+    # The rooms are the lab's where there is one; the rest is what we were told ourselves.
+    environment = {**os.environ, "PINGBOARD_ROOMS": " ".join(settings.rooms), **variables}
+    environment.pop("NOTIFY_SOCKET", None)  # the life that systemd watches is the worker's
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", str(LEASH)),
+        *("pingboard", "serve", "--listener-fd", str(listener.fileno())),
+        stdin=asyncio.subprocess.PIPE,
+        pass_fds=[listener.fileno()],
+        env=environment,
+    )
+    listener.close()
+    try:
+        yield process
+    finally:
+        await _end(process)
+
+
+async def run_beside(work: Coroutine[None, None, None], api: asyncio.subprocess.Process) -> None:
+    """Run the worker until it ends, or the API does: neither goes on without the other."""
+    import asyncio
+
+    working, serving = asyncio.ensure_future(work), asyncio.ensure_future(api.wait())
+    try:
+        await asyncio.wait({working, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise PingboardError(
+                f"the API has ended with exit code {api.returncode}, so the worker is ended too"
+            )
+        say("pingboard: the worker has ended, so the API is ended too")
+        await working
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            api.terminate()  # now, to end at the same time as the worker
+        working.cancel()
+        serving.cancel()
+        await asyncio.wait({working, serving})
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    import asyncio
+
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
