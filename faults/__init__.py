@@ -6,10 +6,11 @@ Each case of a chapter is one function; the rest is its stage:
     case.py         what a case is, and the table of all of them
       homeserver.py, network.py, tokens.py, starts.py, measuring.py, history.py
                                               "Homeserver and network"
-      storage.py, upkeep.py, clocks.py        "Worker and storage"
+      storage.py, upkeep.py, failover.py, drill.py, clocks.py
+                                              "Worker and storage"
       abuse.py, strings.py                    "Abuse from the room"
       unreal.py       the worker against a model, in thousands of steps
-        machine.py, model_homeserver.py
+        machine.py, model_homeserver.py, crowd.py
     report.py       a row for each, REPORT.md
     stage.py        what all cases share: two homeservers, an echo bot on each
     scene.py        what a case has for itself: a room, a worker behind a fault proxy, a database

@@ -5,6 +5,8 @@ from __future__ import annotations
 from faults import (
     abuse,
     clocks,
+    drill,
+    failover,
     history,
     homeserver,
     http,
@@ -28,6 +30,8 @@ CHAPTERS = (
     history,
     storage,
     upkeep,
+    failover,
+    drill,
     clocks,
     abuse,
     strings,

@@ -22,7 +22,7 @@ END_WITHIN_S = 10
 
 async def check_invariants(scene: Scene) -> None:
     """Raise `CaseError` with everything that does not hold."""
-    faults = [*await _check_end(scene), *_check_log(scene)]
+    faults = [*await _check_end(scene), *check_log(scene, scene.worker.log)]
     if scene.heals:
         faults += scene.database.faults()
         faults += _check_privacy(scene)
@@ -82,10 +82,10 @@ async def check_samples(scene: Scene) -> list[str]:
     ]
 
 
-def _check_log(scene: Scene) -> Iterator[str]:
-    log = scene.worker.log
+def check_log(scene: Scene, log: str) -> Iterator[str]:
+    """No traceback, no secret and no user ID is in a log."""
     if "Traceback" in log:
-        yield f"a traceback in the log: {_last_line(scene)}"
+        yield f"a traceback in the log: {log.splitlines()[-1][:300]}"
     for user in scene.stage.users:
         if user.account.access_token in log or user.account.password in log:
             yield "a token or password in the log"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from types import TracebackType
+from typing import Any
 
 
 class Lasting:
@@ -19,3 +22,15 @@ class Lasting:
         traceback: TracebackType | None,
     ) -> None:
         await self._lifetime.__aexit__(error_type, error, traceback)
+
+
+@asynccontextmanager
+async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Work that goes on beside what is in the context, and ends with it."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -12,14 +12,14 @@ import random
 import sqlite3
 import statistics
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
 from faults.bot import Manner
 from faults.case import case, expect, until
 from faults.faultproxy import Answer, Forward, Injection, answer, changed_json
+from faults.lasting import in_background
 from faults.scene import Scene
 from faults.site import Site
 
@@ -62,7 +62,7 @@ async def late_syncs(scene: Scene) -> str:
 async def slow_commits(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(2, scene.within(20))
-    async with _in_background(_lock_often(scene)), _in_background(_invent_pings(scene)):
+    async with in_background(_lock_often(scene)), in_background(_invent_pings(scene)):
         errors = await _measure(scene, scene.long(15, 300))
     _expect_unchanged(scene, errors)
     return _describe(errors, scene.database.void_rounds())
@@ -84,7 +84,7 @@ async def api_load(scene: Scene) -> str:
     async with AsyncExitStack() as clients:
         for number in range(4):
             work = _ask_often(site, number, answers)
-            await clients.enter_async_context(_in_background(work))
+            await clients.enter_async_context(in_background(work))
         errors = await _measure(scene, scene.long(15, 300))
     expect(len(answers) >= 20 and set(answers) == {200}, f"answers: {Counter(answers)}")
     _expect_unchanged(scene, errors)
@@ -307,16 +307,6 @@ async def _invent_pings(scene: Scene) -> None:
         number += 1
         await scene.here.pong(scene.room_id, f"$invented{number}", scene.here.server, 50)
         await asyncio.sleep(0.1)
-
-
-@asynccontextmanager
-async def _in_background(work: Any) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def _latest_gap(scene: Scene) -> int:

@@ -1,6 +1,6 @@
 """A homeserver that is all model: one room, told event by event, served over real HTTP.
 
-For the state machine alone, whose thousands of steps no real homeserver takes in time. It gives
+For what no real homeserver gives in time: thousands of steps, or of pongs a second. It gives
 what a worker asks for, with the shapes, limits and tokens of the client-server API, as Synapse has
 them: a token `s7` is the place after the seven events that came first. History is given by depth in
 the room, which is another order where events came late; there `t5-7` is the place after what is of
@@ -35,7 +35,7 @@ class _Token(NamedTuple):
 class ModelHomeserver:
     """Made by `async with`; serves on a free port of the loopback interface."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeline_limit: int = TIMELINE_LIMIT) -> None:
         self.events: list[Event] = []
         """as they came"""
         self._depths: list[int] = []
@@ -44,6 +44,7 @@ class ModelHomeserver:
         self.synced = 0
         """up to which event the last sync that was asked for begins: what the client has stored"""
         self.url = ""
+        self._timeline_limit = timeline_limit
         self._grown = asyncio.Condition()
         self._pings: dict[str, str] = {}
 
@@ -96,6 +97,10 @@ class ModelHomeserver:
         found["unsigned"] = {"redacted_because": redaction}
         await self.say(redaction)
 
+    def now_ts(self) -> int:
+        """The time that it gives to what the worker sends: one in which steps are milliseconds."""
+        return len(self.events)
+
     async def _whoami(self, _request: web.Request) -> web.Response:
         return web.json_response({"user_id": USER_ID, "device_id": "DEVICE"})
 
@@ -117,7 +122,7 @@ class ModelHomeserver:
         transaction = request.match_info["transaction"]
         if transaction not in self._pings:
             event_id = self._pings[transaction] = f"$own{len(self._pings)}"
-            event = make_event(event_id, USER_ID, await request.json(), len(self.events))
+            event = make_event(event_id, USER_ID, await request.json(), self.now_ts())
             await self.say({**event, "unsigned": {"transaction_id": transaction}})
         return web.json_response({"event_id": self._pings[transaction]})
 
@@ -131,9 +136,8 @@ class ModelHomeserver:
             return web.json_response(page)
         found = [
             (depth, number)
-            for depth, number in self._places()
+            for depth, number in self._places(until.stream if until is not None else 0)
             if (number <= start.stream if start.depth is None else (depth, number) <= start[::-1])
-            and (until is None or number > until.stream)
         ]
         rows = sorted(found, reverse=True)[: int(request.query["limit"])]
         page["chunk"] = [self.events[number - 1] for _, number in rows]
@@ -142,9 +146,10 @@ class ModelHomeserver:
             page["end"] = f"t{depth}-{number - 1}"
         return web.json_response(page)
 
-    def _places(self) -> list[tuple[int, int]]:
-        """Depth and number of each event; the first that came has number 1."""
-        return list(zip(self._depths, range(1, len(self.events) + 1), strict=True))
+    def _places(self, since: int = 0) -> list[tuple[int, int]]:
+        """Depth and number of each event after so many; the first that came has number 1."""
+        numbers = range(since + 1, len(self.events) + 1)
+        return list(zip(self._depths[since:], numbers, strict=True))
 
     async def _sync(self, request: web.Request) -> web.Response:
         since = _read(request.query["since"]).stream if "since" in request.query else None
@@ -158,28 +163,24 @@ class ModelHomeserver:
             except TimeoutError:
                 pass
         repeated, self.repeats = self.repeats, 0
-        limited = len(self.events) - since > TIMELINE_LIMIT
-        first = len(self.events) - TIMELINE_LIMIT if limited else max(since - repeated, 0)
+        limited = len(self.events) - since > self._timeline_limit
+        first = len(self.events) - self._timeline_limit if limited else max(since - repeated, 0)
         return web.json_response(self._sync_of(first, limited=limited))
 
     def _sync_of(self, first: int, *, limited: bool) -> Event:
-        timeline = {
-            "events": self.events[first:],
-            "limited": limited,
-            "prev_batch": f"s{first}",
-        }
-        room = {
-            "timeline": timeline,
-            "state": {"events": []},
-            "account_data": {"events": []},
-            "ephemeral": {"events": []},
-            "summary": {},
-            "unread_notifications": {},
-        }
-        return {
-            "next_batch": f"s{len(self.events)}",
-            "rooms": {"join": {ROOM_ID: room}, "invite": {}, "leave": {}},
-        }
+        return make_sync(self.events[first:], first, limited=limited)
+
+
+def make_sync(events: list[Event], first: int, *, limited: bool) -> Event:
+    """A sync response with the room's events behind so many."""
+    room = {
+        "timeline": {"events": events, "limited": limited, "prev_batch": f"s{first}"},
+        **{part: {"events": []} for part in ("state", "account_data", "ephemeral")},
+        "summary": {},
+        "unread_notifications": {},
+    }
+    rooms = {"join": {ROOM_ID: room}, "invite": {}, "leave": {}}
+    return {"next_batch": f"s{first + len(events)}", "rooms": rooms}
 
 
 def make_event(event_id: str, sender: str, content: Event, origin_server_ts: int) -> Event:

@@ -38,13 +38,15 @@ class Site(LeashedProcess):
 
     grace_s = 20.0
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, name: str = "site", rooms: str = "") -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             self.port: int = taken.getsockname()[1]
         wanted = ("DATABASE_URL", "ROOMS", "LOG_LEVEL")
         settings = {name: scene.settings[name] for name in wanted} | {"PORT": str(self.port)}
+        if rooms:
+            settings["ROOMS"] = rooms
         super().__init__(
-            "site",
+            name,
             ("pingboard", "serve"),
             directory=scene.directory,
             on_progress=lambda _line: None,

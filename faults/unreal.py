@@ -1,14 +1,27 @@
-"""Worker and storage, without a homeserver: so many steps that only a model keeps up (case 57)."""
+"""Worker and storage, without a real homeserver: so much that only a model keeps up."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 
-from faults.case import CaseError, case
+from faults.case import CaseError, case, expect
+from faults.crowd import Torrent
+from faults.model_homeserver import ROOM_ID, USER_ID
 from faults.scene import Scene
+from pingboard.model import StoreError
 
 STEPS = 25
+
+MAX_GROWTH_MIB = 200
+"""What 20,000 pings and 200,000 answers that are remembered take, the queue, and as much again."""
+
+MIN_RATE = 500
+"""pongs a second, far below what a machine at rest takes"""
+
+STORED_PONGS = """
+    SELECT (SELECT count(*) FROM sample) + (SELECT coalesce(sum(samples), 0) FROM hour)
+"""
 
 
 @case(57, "Syncs, crashes, duplicates, redactions against a model", "10,000 steps", short=False)
@@ -35,3 +48,35 @@ async def _run(scene: Scene, name: str, examples: int) -> str:
         lines = output.decode().splitlines()
         raise CaseError(next((line for line in lines if "Error" in line), lines[-1]))
     return f"{examples * STEPS} steps"
+
+
+@case(69, "20,000 pings of 300 pongs (40 in seconds)", "memory grows by at most 200 MiB")
+async def torrent(scene: Scene) -> str:
+    scene.heals = False  # what is in its room no real homeserver tells
+    clock = asyncio.get_running_loop().time
+    async with Torrent(int(scene.long(40, 20_000))) as homeserver:
+        account = {"HOMESERVER": homeserver.url, "USER": USER_ID, "ROOMS": ROOM_ID}
+        scene.worker = scene.make_worker(changes={**account, "INTERVAL": "1h"})
+        await scene.worker.launch()
+        begin = clock()
+        first_mib = most_mib = 0.0
+        stored = 0
+        while stored < homeserver.pongs:
+            bound_s = scene.within(30 + homeserver.pongs / MIN_RATE)
+            expect(clock() - begin < bound_s, f"{stored} of {homeserver.pongs} pongs are stored")
+            await asyncio.sleep(scene.long(0.2, 5))
+            stored = await asyncio.to_thread(_count_pongs, scene)
+            if stored:
+                most_mib = max(most_mib, scene.worker.memory_mib())
+                first_mib = first_mib or most_mib
+        seconds = clock() - begin
+    growth_mib = most_mib - first_mib
+    expect(growth_mib < MAX_GROWTH_MIB, f"memory grew by {growth_mib:.0f} MiB")
+    return f"{stored} pongs in {seconds:.0f} s, {first_mib:.0f} -> {most_mib:.0f} MiB"
+
+
+def _count_pongs(scene: Scene) -> int:
+    try:
+        return int(scene.database.query(STORED_PONGS)[0][0])
+    except StoreError:  # it has only just begun to make the database
+        return 0

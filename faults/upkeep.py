@@ -88,7 +88,8 @@ async def restored(scene: Scene) -> str:
 
 @case(36, "pg_dump while writing, restored", "the room's samples again")
 async def restored_on_postgresql(scene: Scene) -> str:
-    async with postgresql(scene) as programs:
+    async with postgresql(scene) as server:
+        programs = server.programs
         copy, url = str(scene.directory / "copy.dump"), scene.database.url
         dump = run_program(programs / "pg_dump", "-Fc", "-f", copy, url)
         await _back_up_while_writing(scene, dump)
