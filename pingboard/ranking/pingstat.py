@@ -6,12 +6,13 @@ last digit. It keeps each ping's event ID in the document, so it walks over the 
 
 from __future__ import annotations
 
+import json
 import math
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pingboard.model import PingstatRow
 
@@ -23,29 +24,35 @@ DISCLAIMER = (
 Document = dict[str, Any]
 
 
-def summarise(rows: Iterable[PingstatRow]) -> Document:
-    """Return the document of `stats.json`, ready for `json.dumps`.
+def summarise(rows: Mapping[str, Iterable[PingstatRow]]) -> Iterator[tuple[str, Document]]:
+    """Yield each ping server and its document, by median; ties as they are given.
 
-    `rows` are in the order of (ping event ID, pong server), as bytes, in which pingstat reads them;
-    their `receive_diff` is positive. The order of the keys of `pings` is the ranking: by median,
-    ties in the order of the rows.
+    `rows` are those of each ping server, gone through twice, in the order of (ping event ID, pong
+    server), as bytes, in which pingstat reads them; their `receive_diff` is positive. One ping
+    server's document is in memory at a time.
     """
-    diffs: dict[str, dict[str, dict[str, int]]] = {}
+    medians = {server: median(row.receive_diff for row in of) for server, of in rows.items()}
+    for server in sorted(rows, key=medians.__getitem__):
+        yield server, _summarise_server(rows[server])
+
+
+def write_document(rows: Mapping[str, Iterable[PingstatRow]]) -> Iterator[str]:
+    """Yield `stats.json` as `json.dumps` writes it, in parts; `rows` as in `summarise`."""
+    means: list[float] = []
+    pong_servers: set[str] = set()
+    yield f'{{"disclaimer": {json.dumps(DISCLAIMER)}, "pings": {{'
+    for server, document in summarise(rows):
+        yield f"{', ' if means else ''}{json.dumps(server)}: {json.dumps(document)}"
+        means.append(document["mean"])
+        pong_servers |= document["pongs"].keys()
+    mean = sum(means) / len(means) if means else 0
+    yield f'}}, "mean": {json.dumps(mean)}, "pongservers": {json.dumps(sorted(pong_servers))}}}'
+
+
+def _summarise_server(rows: Iterable[PingstatRow]) -> Document:
+    pongs: dict[str, dict[str, int]] = {}
     for row in rows:
-        pongs = diffs.setdefault(row.ping_server, {})
         pongs.setdefault(row.pong_server, {})[row.ping_id] = row.receive_diff
-    summaries = {server: _summarise_server(pongs) for server, pongs in diffs.items()}
-    ranked = dict(sorted(summaries.items(), key=lambda item: item[1]["median"]))
-    means = [summary["mean"] for summary in ranked.values()]
-    return {
-        "disclaimer": DISCLAIMER,
-        "pings": ranked,
-        "mean": sum(means) / len(means) if means else 0,
-        "pongservers": sorted({name for pongs in diffs.values() for name in pongs}),
-    }
-
-
-def _summarise_server(pongs: dict[str, dict[str, int]]) -> Document:
     pooled = [ms for diffs in pongs.values() for ms in diffs.values()]
     return {
         "pongs": {

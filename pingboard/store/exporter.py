@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from sqlalchemy import select
 
-from pingboard.columns import HOUR_MS
+from pingboard.columns import HOUR_MS, Offsets, narrow
 from pingboard.model import PONG_TIMEOUT_MS, PingstatRow, Provenance, Window
+from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.records import ESTIMATED, SEEN, Record
 from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names
@@ -21,10 +24,52 @@ from pingboard.store.schema import room
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from pingboard.columns import Integers
+    from pingboard.columns import Column, Integers
 
 _MAX_TS = 2**62
-_PROVENANCES = {int(one): one.name.lower() for one in Provenance}
+_PROVENANCES = {int(provenance): provenance.name.lower() for provenance in Provenance}
+
+
+class _Pongs(NamedTuple):
+    """Of one hour, in the order of their pings and of the names of the pong servers; all (n,)."""
+
+    pong_server: Column
+    """its place among the names"""
+    one_way_ms: Column
+    origin_ts: Offsets
+
+
+class _Ping(NamedTuple):
+    """A ping, and where its pongs are among those of its hour."""
+
+    event_id: str
+    server: str
+    pongs: _Pongs
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class PingstatRows:
+    """Samples by ping event ID and pong server, as bytes; about ten bytes for each."""
+
+    room_name: str
+    pings: Sequence[_Ping]
+    pong_servers: Sequence[str]
+
+    def __iter__(self) -> Iterator[PingstatRow]:
+        for of in self.pings:
+            columns = (column[of.start : of.end].tolist() for column in of.pongs)
+            for place, ms, ts in zip(*columns, strict=True):
+                name = self.pong_servers[place]
+                yield PingstatRow(self.room_name, of.event_id, name, of.server, ms, ts)
+
+    def split(self) -> dict[str, PingstatRows]:
+        """Return the samples of each ping server, in the order of its first."""
+        by_server: dict[str, list[_Ping]] = {}
+        for of in self.pings:
+            by_server.setdefault(of.server, []).append(of)
+        return {server: replace(self, pings=pings) for server, pings in by_server.items()}
 
 
 def read_pingstat_rows(
@@ -35,40 +80,46 @@ def read_pingstat_rows(
     newest_ts: int,
     min_ms: int,
     max_ms: int,
-) -> Iterator[PingstatRow]:
-    """Yield the samples of rooms (rows) by ping event ID and pong server, under one room's name.
+) -> PingstatRows:
+    """Return the samples of rooms (rows), under one room's name.
 
     Those with `oldest_ts <= pong_timestamp <= newest_ts` by the pong server's clock, and with
     `min_ms <= receive_diff <= max_ms`. All of them, whatever a board would say to them.
     """
     oldest_ts, newest_ts = (max(-_MAX_TS, min(ts, _MAX_TS)) for ts in (oldest_ts, newest_ts))
-    pings: dict[int, PingDetails] = {}
-    parts = [np.empty((4, 0), np.int64)]
+    pings: list[_Ping] = []
     with read_snapshot(engine) as connection:
         names = read_server_names(connection)
+        by_name = sorted(range(len(names)), key=lambda row: names[row].encode())
+        places = np.argsort(np.array(by_name, np.int64))
         for key in list_hours_by_origin(connection, rooms, oldest_ts, newest_ts):
+            raise_if_abandoned()
             rows = read_hour(connection, *key)
             samples, origin_ts = rows.samples, find_origin_ts(rows)
-            chosen = (origin_ts >= oldest_ts) & (origin_ts <= newest_ts)
-            chosen &= (samples.one_way_ms >= min_ms) & (samples.one_way_ms <= max_ms)
-            columns = (samples.ping, samples.pong_server, samples.one_way_ms, origin_ts)
-            parts.append(np.stack([column[chosen] for column in columns]))
-            pings |= read_ping_details(connection, *key)
-    ping, pong_server, one_way_ms, origin_ts = np.concatenate(parts, axis=1)
-    by_event = sorted(pings, key=lambda row: pings[row].event_id.encode())
-    by_name = sorted(range(len(names)), key=lambda row: names[row].encode())
-    order = np.lexsort((_rank(by_name, pong_server), _rank(by_event, ping)))
-    listed = (column[order].tolist() for column in (ping, pong_server, one_way_ms, origin_ts))
-    for ping_row, server_row, ms, ts in zip(*listed, strict=True):
-        of = pings[ping_row]
-        yield PingstatRow(room_name, of.event_id, names[server_row], of.server, ms, ts)
+            is_chosen = (origin_ts >= oldest_ts) & (origin_ts <= newest_ts)
+            is_chosen &= (samples.one_way_ms >= min_ms) & (samples.one_way_ms <= max_ms)
+            chosen = np.flatnonzero(is_chosen)
+            if len(chosen):
+                place = places[samples.pong_server[chosen]]
+                order = np.lexsort((place, samples.ping[chosen]))
+                chosen, place = chosen[order], place[order]
+                pongs = _Pongs(
+                    narrow(place), narrow(samples.one_way_ms[chosen]), Offsets.of(origin_ts[chosen])
+                )
+                details = read_ping_details(connection, *key)
+                pings += _split_by_ping(samples.ping[chosen], pongs, details)
+    pings.sort(key=lambda of: of.event_id.encode())
+    return PingstatRows(room_name, pings, [names[row] for row in by_name])
 
 
-def _rank(ordered: Sequence[int], rows: Integers) -> Integers:
-    """Return the place of each row ID among those in order."""
-    places = np.array(ordered, np.int64)
-    by_row = np.argsort(places)
-    return by_row[np.searchsorted(places, rows, sorter=by_row)]
+def _split_by_ping(
+    rows: Integers, pongs: _Pongs, details: Mapping[int, PingDetails]
+) -> Iterator[_Ping]:
+    """Yield the pings of these rows, which are in order, with their pongs."""
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    edges = [*starts.tolist(), len(rows)]
+    for row, (start, end) in zip(rows[starts].tolist(), pairwise(edges), strict=True):
+        yield _Ping(details[row].event_id, details[row].server, pongs, start, end)
 
 
 def read_records(engine: Engine, rooms: Collection[int] | None, window: Window) -> Iterator[Record]:

@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from pingboard.columns import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS, Window
+from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names
 from pingboard.store.hours import list_hours, read_hour
@@ -90,6 +91,7 @@ def stream(
         rooms = {row: room_id for row, room_id in ids}  # noqa: C416 (rows, not pairs)
         hours = list_hours(connection, selection.rooms, first_ts // HOUR_MS, last_ts // HOUR_MS + 1)
     for number in dict.fromkeys(number for _, number in hours):
+        raise_if_abandoned()
         with read_snapshot(engine) as connection:
             samples = [
                 one

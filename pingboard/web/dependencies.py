@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
+from pingboard.web.api.streaming import OneThread
 from pingboard.web.live_updates import LiveUpdates
 from pingboard.web.metrics import Metrics
 from pingboard.web.pages.site import Site
@@ -40,6 +41,8 @@ class Given:
     """what the pages say of the site itself"""
     listeners: Counter[str | None] = field(default_factory=Counter)
     """how many streams each client follows"""
+    pingstat: OneThread = field(default_factory=lambda: OneThread("pingboard-pingstat"))
+    """what makes pingstat's lists"""
     is_stopping: threading.Event = field(default_factory=threading.Event)
 
 

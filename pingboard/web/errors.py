@@ -15,12 +15,23 @@ from fastapi_problem.error import Problem, ServerProblem
 from fastapi_problem.handler import ExceptionHandler, add_exception_handler, new_exception_handler
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from pingboard.model import StoreError, UnknownHomeserverError, UnknownRoomError
-from pingboard.web.middleware import HEADERS
 from pingboard.web.pages import layout
 from pingboard.web.pages.problem import render_problem
 from pingboard.web.problem_types import TYPES
+
+HEADERS = {
+    # Also where the request names no origin: a shared cache may give the answer to a browser.
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "ETag, Link, Retry-After",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Of every answer, except where a path has set its own."""
 
 MAX_ERRORS = 10
 """Of a request with more wrong parameters the first are explained."""
@@ -34,7 +45,7 @@ _NOT_KNOWN = "extra_forbidden"
 def problem(
     kind: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
 ) -> Problem:
-    """Return a problem of a kind in `TYPES`; raise it, or let `respond` answer with it."""
+    """Return a problem of a kind in `TYPES`; raise it, or let `refuse` answer with it."""
     described = TYPES[kind]
     headers = dict(headers or {})
     if described.retry_after_s is not None:
@@ -185,9 +196,9 @@ _handler = new_exception_handler(
 )
 
 
-def respond(request: Request, refused: Problem) -> Response:
-    """Return the answer for a request that no path gets to see."""
-    return _handler(request, refused)
+async def refuse(refused: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request that no path gets to see."""
+    await _handler(Request(scope), refused)(scope, receive, send)
 
 
 def install(app: FastAPI) -> None:

@@ -16,8 +16,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fastapi_problem.error import Problem
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pingboard.web import errors
@@ -71,7 +69,7 @@ class Limits:
         length = len(scope["raw_path"]) + len(scope["query_string"])
         if length > MAX_ADDRESS_BYTES:
             detail = f"The address has {length} bytes; {MAX_ADDRESS_BYTES} is the most."
-            await _refuse(errors.problem("address-too-long", detail), scope, receive, send)
+            await errors.refuse(errors.problem("address-too-long", detail), scope, receive, send)
             return
         name = name_client(scope) if self._per_second else None
         if name is None or scope["path"].endswith(FREE):
@@ -82,7 +80,7 @@ class Limits:
             detail = f"Too much was asked for; please try again in {wait_s} s."
             headers = {"Retry-After": str(wait_s)}
             problem = errors.problem("too-many-requests", detail, headers=headers)
-            await _refuse(problem, scope, receive, send)
+            await errors.refuse(problem, scope, receive, send)
         else:
             await self._serve(client, scope, receive, send)
 
@@ -129,10 +127,6 @@ class Limits:
 
     def _charge(self, client: Client, units: float) -> None:
         client.units = max(client.units - units, -MAX_DEBT)
-
-
-async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-    await errors.respond(Request(scope), problem)(scope, receive, send)
 
 
 def name_client(scope: Scope) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 
 from starlette.datastructures import MutableHeaders
@@ -11,17 +10,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pingboard.model.cancellation import AbandonedError, abandoned_when
-
-HEADERS = {
-    # Also where the request names no origin: a shared cache may give the answer to a browser.
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "ETag, Link, Retry-After",
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+from pingboard.model.cancellation import AbandonedError, abandoned_when, raise_if_abandoned
+from pingboard.web import errors
+from pingboard.web.errors import HEADERS
 
 CACHED = ("/api/", "/rankings.", "/section.", "/badge/", "/feed.atom")
 FRESH = "public, max-age=30, stale-while-revalidate=300"
@@ -105,7 +96,9 @@ class HeadAsGet:
 class Abandonment:
     """Tells the work for a request that its client has left, or that the process ends.
 
-    `is_stopping` says the latter. Work in a thread can't be cancelled: it asks between its parts.
+    `is_stopping` says the latter: then what has not begun to answer is a 503, and AbandonedError
+    goes on to the server where an answer has to be cut off. Work in a thread can't be cancelled: it
+    asks between its parts.
     """
 
     def __init__(self, app: ASGIApp, *, is_stopping: Callable[[], bool]) -> None:
@@ -114,7 +107,7 @@ class Abandonment:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and listen for its end."""
-        has_left = False
+        has_left = has_begun = False
 
         async def listen() -> None:
             nonlocal has_left
@@ -122,12 +115,24 @@ class Abandonment:
                 pass
             has_left = True
 
+        async def send_on(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
         listener = asyncio.ensure_future(listen())
         try:
-            with (
-                abandoned_when(lambda: has_left or self._is_stopping()),
-                contextlib.suppress(AbandonedError),
-            ):
-                await self._app(scope, receive, send)
+            with abandoned_when(lambda: has_left or self._is_stopping()):
+                raise_if_abandoned()
+                await self._app(scope, receive, send_on)
+        except AbandonedError:
+            if has_left:
+                return
+            if has_begun:
+                raise
+            detail = "The server is stopping, perhaps to start again; please come back."
+            headers = {"Connection": "close"}
+            problem = errors.problem("stopping", detail, headers=headers)
+            await errors.refuse(problem, scope, receive, send)
         finally:
             listener.cancel()

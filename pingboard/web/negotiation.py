@@ -18,6 +18,9 @@ from werkzeug.http import parse_accept_header
 
 MAX_HEADER_BYTES = 1000
 
+STREAM_WINDOW_LOG = 17
+"""Of a stream, how far back its coding refers: 128 KiB, because many may be open for long."""
+
 MEDIA_TYPES = (
     "application/json",
     "text/html",
@@ -89,10 +92,11 @@ def encode_stream(coding: bytes, parts: Iterable[str]) -> Iterator[bytes]:
 def _open_stream(coding: bytes) -> tuple[Callable[[bytes], bytes], Callable[[], bytes]]:
     """Return what encodes the next bytes of a stream, and what ends it."""
     if coding == b"zstd":
-        zstd = zstandard.ZstdCompressor(3).compressobj()
+        parameters = zstandard.ZstdCompressionParameters.from_level(3, window_log=STREAM_WINDOW_LOG)
+        zstd = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
         return zstd.compress, zstd.flush
     if coding == b"br":
-        br = brotli.Compressor(quality=3)
+        br = brotli.Compressor(quality=3, lgwin=STREAM_WINDOW_LOG)
         return br.process, br.finish
     if coding == b"gzip":
         gz = zlib.compressobj(4, wbits=31)  # 31: with gzip's header

@@ -119,6 +119,15 @@ TYPES = {
         ),
         retry_after_s=30,
     ),
+    "stopping": ProblemType(
+        503,
+        mark("The server is stopping"),
+        mark(
+            "The server is stopping, perhaps to start again. Please try again; `Retry-After` says "
+            "when."
+        ),
+        retry_after_s=10,
+    ),
     "not-ready": ProblemType(
         503,
         mark("Not ready"),

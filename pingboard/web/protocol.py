@@ -22,6 +22,9 @@ MAX_WRITE_S = 30.0
 MAX_CONNECTIONS = 4096
 LOG_EVERY_S = 60.0
 
+CUT_OFF = "pingboard.cut_off"
+"""An extension of a request's scope: its `cut_off` ends the connection in the middle."""
+
 log = structlog.get_logger()
 
 
@@ -79,6 +82,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Count anew."""
         super().on_message_begin()
+        self.scope["extensions"] = {CUT_OFF: {"cut_off": self.transport.abort}}
         self._is_in_head, self._parsed_bytes = True, 0
 
     def on_url(self, url: bytes) -> None:

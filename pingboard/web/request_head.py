@@ -7,8 +7,6 @@ import re
 from collections.abc import Sequence
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from fastapi_problem.error import Problem
-from starlette.requests import Request
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -53,7 +51,7 @@ class RequestHead:
         host = fields.get(b"host", b"")
         if hosts > 1 or not _HOST.fullmatch(host):
             detail = "A request needs one Host header that names a host."
-            await _refuse(errors.problem("bad-host", detail), scope, receive, send)
+            await errors.refuse(errors.problem("bad-host", detail), scope, receive, send)
             return
         if len(fields) != len(headers):
             fields = _join(headers)
@@ -64,7 +62,7 @@ class RequestHead:
         codings = fields.get(b"accept-encoding")
         if codings and choose_encoding(codings) is None:
             detail = "Accept-Encoding allows none of zstd, br, gzip and identity."
-            await _refuse(errors.problem("not-acceptable", detail), scope, receive, send)
+            await errors.refuse(errors.problem("not-acceptable", detail), scope, receive, send)
             return
         client = scope["client"]
         if client is not None and client[0].startswith("::ffff:"):
@@ -125,7 +123,3 @@ def _select(query: bytes, names: frozenset[str]) -> bytes:
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     known = [(name, value) for name, value in pairs if name in names]
     return query if len(known) == len(pairs) else urlencode(known).encode()
-
-
-async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-    await errors.respond(Request(scope), problem)(scope, receive, send)

@@ -13,7 +13,8 @@ import structlog
 import uvicorn
 
 from pingboard.model import ConfigurationError
-from pingboard.web.protocol import MAX_CONNECTIONS, BoundedProtocol
+from pingboard.model.cancellation import AbandonedError
+from pingboard.web.protocol import CUT_OFF, MAX_CONNECTIONS, BoundedProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,9 +105,12 @@ def _cut_off_quietly(app: ASGIApp) -> ASGIApp:
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await app(scope, receive, send)
-        except asyncio.CancelledError:
-            # uvicorn cancels nothing but what outlives a stop, and nobody waits for this task.
+        # uvicorn cancels nothing but what outlives a stop, and nobody waits for this task.
+        except (asyncio.CancelledError, AbandonedError):
             log.warning("a response was cut off by the stop", path=scope.get("path"))
+            scope["extensions"][CUT_OFF]["cut_off"]()
+            while (await receive())["type"] != "http.disconnect":
+                pass
 
     return serve
 

@@ -76,10 +76,11 @@ def serve(
     public_url: str = "",
     port: int = 0,
     clock: Callable[[], datetime] = lambda: NOW,
+    make_boards: Callable[[Engine, str | None], SharedBoards] = SharedBoards,
     **options: Any,
 ) -> Iterator[httpx.Client]:
     """A client of a running server, for which it is always `NOW` unless its clock moves."""
-    boards = SharedBoards(engine, default_room)
+    boards = make_boards(engine, default_room)
     app = create_app(boards, clock=clock, **options)
     server = Server(
         create_site(app, root_path=root_path, public_url=public_url),

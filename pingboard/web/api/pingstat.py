@@ -7,10 +7,8 @@ so an unknown parameter is ignored here, a wrong one is its default, and an unkn
 from __future__ import annotations
 
 import json
-import tempfile
-import threading
-from itertools import islice
-from typing import IO, TYPE_CHECKING, Any
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -19,20 +17,16 @@ from starlette.responses import RedirectResponse, Response
 from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS, PingstatRow, UnknownRoomError, to_ts
 from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.ranking import pingstat
-from pingboard.store.exporter import read_pingstat_rows
+from pingboard.store.exporter import PingstatRows, read_pingstat_rows
 from pingboard.store.rooms import read_lineage
 from pingboard.web import errors
 from pingboard.web.api.streaming import stream_text
-from pingboard.web.cache import MAX_BODY_BYTES
-from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.dependencies import Given, GivenAll
 from pingboard.web.middleware import is_head
 from pingboard.web.pages.layout import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from datetime import datetime
-
-    from pingboard.boards import Boards
 
 PREFIX = "/_matrix/maubot/plugin/pingstat"
 WEEK_MS = 7 * 24 * 3600 * 1000
@@ -77,11 +71,8 @@ router = APIRouter(prefix=PREFIX, tags=["pingstat"])
 
 
 CHUNK_ROWS = 500
-CHUNK_BYTES = 1 << 16
-_VARY = {"Vary": "Accept-Encoding"}
-
-_SUMMARISING = threading.Lock()
-"""The document of a week has each ping in it: one at a time is made, so that many fit."""
+MAX_KEPT_CHARACTERS = 1 << 19
+"""Of an answer that is not streamed."""
 
 
 def write_list(rows: Iterable[PingstatRow]) -> Iterator[str]:
@@ -93,14 +84,6 @@ def write_list(rows: Iterable[PingstatRow]) -> Iterator[str]:
         yield separator + json.dumps(chunk)[1:-1]
         separator = ", "
     yield "]"
-
-
-def read_file(file: IO[bytes]) -> Iterator[str]:
-    """What was written into a file, in parts."""
-    with file:
-        file.seek(0)
-        while part := file.read(CHUNK_BYTES):
-            yield part.decode()
 
 
 def _redirect_to(target: str) -> Callable[[Request], Response]:
@@ -135,19 +118,10 @@ for _target, _operation_id, _what in (
     openapi_extra=_AGES,
     responses={200: {"content": _STATISTICS}},
 )
-def get_stats_json(request: Request, room: str, boards: GivenBoards, now: Now) -> Response:
+async def get_stats_json(request: Request, room: str, given: GivenAll) -> Response:
     """Ping servers by the median of their pongs; the order of the keys is the ranking."""
-    with _SUMMARISING:
-        raise_if_abandoned()
-        document = pingstat.summarise(_rows(request, room, boards, now, longest_ms=WEEK_MS))
-        body = json.dumps(document).encode()
-        del document
-        if len(body) <= MAX_BODY_BYTES:
-            return Response(body, media_type="application/json")
-        # Who takes it slowly must not keep it in memory.
-        file = tempfile.TemporaryFile()  # noqa: SIM115 (the stream closes it)
-        file.write(body)
-    return stream_text(request, read_file(file), "application/json", _VARY)
+    rows = await _read(request, room, given, longest_ms=WEEK_MS)
+    return await _answer(request, given, pingstat.write_document(rows.split()))
 
 
 @router.get(
@@ -158,10 +132,10 @@ def get_stats_json(request: Request, room: str, boards: GivenBoards, now: Now) -
     openapi_extra=_AGES,
     responses={200: {"content": _PONGS}},
 )
-def get_stats_raw_json(request: Request, room: str, boards: GivenBoards, now: Now) -> Response:
+async def get_stats_raw_json(request: Request, room: str, given: GivenAll) -> Response:
     """Each pong, in the order of ping and pong server; here a window may be longer than a week."""
-    rows = () if is_head(request.scope) else _rows(request, room, boards, now)
-    return stream_text(request, write_list(rows), "application/json", _VARY)
+    rows = await _read(request, room, given)
+    return await _answer(request, given, write_list(rows))
 
 
 @router.get(
@@ -172,14 +146,35 @@ def get_stats_raw_json(request: Request, room: str, boards: GivenBoards, now: No
     response_class=Response,
     responses={200: {"content": _STATISTICS | _PAGE}},
 )
-def show_stats(request: Request, room: str, boards: GivenBoards, now: Now) -> Response:
+async def show_stats(request: Request, room: str, given: GivenAll) -> Response:
     """`stats.json` as a page; as JSON for who accepts that."""
     if "application/json" in request.headers.get("accept", ""):
-        return get_stats_json(request, room, boards, now)
-    document = pingstat.summarise(_rows(request, room, boards, now, longest_ms=WEEK_MS))
-    query = f"?{request.url.query}" if request.url.query else ""
-    context = {**document, "room": room, "query": query}
+        return await get_stats_json(request, room, given)
+    rows = await _read(request, room, given, longest_ms=WEEK_MS)
+    return await given.pingstat.run(_render, request, room, rows)
+
+
+def _render(request: Request, room: str, rows: PingstatRows) -> Response:
+    ping_servers = [
+        _describe(name, document) for name, document in pingstat.summarise(rows.split())
+    ]
+    context = {
+        "disclaimer": pingstat.DISCLAIMER,
+        "ping_servers": ping_servers,
+        "pong_servers": sorted({name for of in ping_servers for name in of["pongs"]}),
+        "room": room,
+        "query": f"?{request.url.query}" if request.url.query else "",
+    }
     return render(request, "pingstat.html", context, headers={"Vary": "Accept, Accept-Language"})
+
+
+def _describe(name: str, document: pingstat.Document) -> dict[str, Any]:
+    """What the page says of a ping server; it has no place for each ping."""
+    pongs = {
+        other: {"mean": of["mean"], "count": len(of["diffs"])}
+        for other, of in document["pongs"].items()
+    }
+    return {**document, "name": name, "pings": len(document["pings"]), "pongs": pongs}
 
 
 def _redirect(request: Request, target: str) -> Response:
@@ -194,32 +189,53 @@ def _redirect(request: Request, target: str) -> Response:
     return RedirectResponse(f"{quote(room, safe=kept)}/{target}", status_code=302)
 
 
-def _rows(
-    request: Request, room: str, boards: Boards, now: datetime, longest_ms: int | None = None
-) -> Iterator[PingstatRow]:
+async def _read(
+    request: Request, room: str, given: Given, *, longest_ms: int | None = None
+) -> PingstatRows:
+    """Read the rows that are asked for; of an unknown room none, which is no error here."""
     oldest_ms = _age_ms(request, "max_age", WEEK_MS)
     newest_ms = _age_ms(request, "min_age", 0)
     if longest_ms is not None and oldest_ms - newest_ms > longest_ms:
         oldest_ms = newest_ms + longest_ms
+    boards, now = given.boards, given.clock()
     now_ts = to_ts(now.replace(microsecond=now.microsecond // 1000 * 1000))
-    return read_pingstat_rows(
-        boards.engine,
-        room,
-        _find(boards, room),
-        now_ts - oldest_ms,
-        now_ts - newest_ms,
-        ONE_WAY_MIN_MS,
-        PONG_TIMEOUT_MS,
+
+    def read() -> PingstatRows:
+        try:
+            room_id, _ = boards.find_room(room)
+        except UnknownRoomError:
+            lineage: list[int] = []
+        else:
+            lineage = read_lineage(boards.engine, room_id)
+        window = (now_ts - oldest_ms, now_ts - newest_ms)
+        return read_pingstat_rows(
+            boards.engine, room, lineage, *window, ONE_WAY_MIN_MS, PONG_TIMEOUT_MS
+        )
+
+    return await given.pingstat.read(read)
+
+
+async def _answer(request: Request, given: Given, parts: Iterator[str]) -> Response:
+    """Answer with a text: a short one at once, so that it is kept, and a long one as a stream."""
+    head, is_whole = await given.pingstat.run(_join, parts)
+    if is_whole:
+        return Response(head, media_type="application/json")
+    rest = iter(()) if is_head(request.scope) else chain(iter([head]), parts)
+    return stream_text(
+        request, rest, "application/json", {"Vary": "Accept-Encoding"}, given.pingstat
     )
 
 
-def _find(boards: Boards, room: str) -> list[int]:
-    """The rows of a room and of its upgrades; none for an unknown room, which is no error here."""
-    try:
-        room_id, _ = boards.find_room(room)
-    except UnknownRoomError:
-        return []
-    return read_lineage(boards.engine, room_id)
+def _join(parts: Iterator[str]) -> tuple[str, bool]:
+    """Return the text up to `MAX_KEPT_CHARACTERS` and a part, and whether that is all of it."""
+    text, length = [], 0
+    for part in parts:
+        raise_if_abandoned()
+        text.append(part)
+        length += len(part)
+        if length > MAX_KEPT_CHARACTERS:
+            return "".join(text), False
+    return "".join(text), True
 
 
 def _age_ms(request: Request, name: str, default_ms: int) -> int:

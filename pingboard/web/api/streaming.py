@@ -2,20 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any, TypeVar
+from weakref import WeakSet
 
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from pingboard.model.cancellation import raise_if_abandoned
+from pingboard.web import errors
 from pingboard.web.negotiation import choose_encoding, encode_stream
+
+Result = TypeVar("Result")
+
+
+MAX_LISTS = 10
+"""Lists that are in memory at once, because their clients are still taking them."""
+
+
+class OneThread:
+    """Reads long lists, and writes them, in one thread: for all requests, one part at a time.
+
+    What reading takes in memory is then taken once, and the thread pool is free for others.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._lists: WeakSet[Any] = WeakSet()
+
+    async def run(self, function: Callable[..., Result], *arguments: object) -> Result:
+        """Run a function in the thread, in the context of this task."""
+        loop, context = asyncio.get_running_loop(), copy_context()
+        return await loop.run_in_executor(self._executor, context.run, function, *arguments)
+
+    async def read(self, read_list: Callable[[], Result]) -> Result:
+        """Read a list; raise a problem where too many are still being sent."""
+        return await self.run(self._read, read_list)
+
+    def _read(self, read_list: Callable[[], Result]) -> Result:
+        raise_if_abandoned()
+        if len(self._lists) >= MAX_LISTS:
+            raise errors.problem("too-busy", "Too many lists are being sent; please come back.")
+        rows = read_list()
+        self._lists.add(rows)
+        return rows
+
+    async def iterate(self, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield parts that are made in the thread."""
+        while (part := await self.run(_make_part, parts)) is not None:
+            yield part
+
+
+def _make_part(parts: Iterator[bytes]) -> bytes | None:
+    raise_if_abandoned()
+    return next(parts, None)
 
 
 def stream_text(
-    request: Request, parts: Iterable[str], media_type: str, headers: Mapping[str, str]
+    request: Request,
+    parts: Iterable[str],
+    media_type: str,
+    headers: Mapping[str, str],
+    thread: OneThread | None = None,
 ) -> StreamingResponse:
-    """Stream a text, compressed as the client prefers; `Vary` in `headers` has to say so."""
+    """Stream a text, compressed as the client prefers; `Vary` in `headers` has to say so.
+
+    Its parts are made in this thread, or in the pool.
+    """
     coding = choose_encoding(request.headers.get("accept-encoding", "").encode()) or b""
-    response = StreamingResponse(encode_stream(coding, parts), 200, headers, media_type)
+    encoded = encode_stream(coding, parts)
+    content = encoded if thread is None else thread.iterate(encoded)
+    response = StreamingResponse(content, 200, headers, media_type)
     if coding:
         response.headers["Content-Encoding"] = coding.decode()
     return response
