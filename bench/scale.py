@@ -23,7 +23,7 @@ from pingboard.model import Batch, to_ts
 from pingboard.store.engine import migrate, open_engine
 from pingboard.store.hours import close_hours
 from pingboard.store.ingest import Ingest
-from pingboard.store.lookups import hash_event_id
+from pingboard.store.schema import hash_event_id
 
 SAMPLES = 10_000_000
 MAX_REDACTION_MS = 50

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from pingboard.model import Provenance, Window, from_ts
 from pingboard.store.engine import PassingStoreError, open_engine
 from pingboard.store.exporter import read_records
-from pingboard.store.rooms import read_rooms
+from pingboard.store.rooms import read_lineage
 
 _ALWAYS = Window(from_ts(0), from_ts(2**47))
 
@@ -66,7 +66,7 @@ class Database:
     def _read_samples(self, room_id: str) -> list[Stored]:
         engine = open_engine(self.url, read_only=True)
         try:
-            rooms = read_rooms(engine).lineage(room_id)
+            rooms = read_lineage(engine, room_id)
             return [
                 Stored(
                     one.ping_event_id,

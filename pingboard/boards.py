@@ -14,7 +14,7 @@ from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.ranking.standings import rank_board
 from pingboard.sample_cache import SampleCache
 from pingboard.store.journal import Watch
-from pingboard.store.rooms import list_rooms, read_lineage, read_room_names, read_rooms
+from pingboard.store.rooms import list_rooms, read_lineage, read_room_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,10 +91,9 @@ class Boards:
         self.find_room()
         known = read_room_names(self.engine)
         configured_ids = [room_id for room_id, alias in known if {room_id, alias} & {*configured}]
-        rooms = read_rooms(self.engine)
         by_lineage: dict[tuple[int, ...], str] = {}
         for room_id in configured_ids or [room_id for room_id, _ in known]:
-            by_lineage.setdefault(rooms.lineage(room_id), room_id)
+            by_lineage.setdefault((*read_lineage(self.engine, room_id),), room_id)
         return list(by_lineage.values())
 
     def snapshot(self, room_id: str, window: Window) -> AbstractContextManager[Snapshot]:

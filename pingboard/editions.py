@@ -22,8 +22,8 @@ from pingboard.model import (
 from pingboard.render import edition as render
 from pingboard.render.standings import read_standing
 from pingboard.store import editions as store
+from pingboard.store.backlog import has_open_gap
 from pingboard.store.editions import Edition
-from pingboard.store.gaps import has_open_gap
 from pingboard.store.rooms import read_lineage
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pingboard.model import BoardName, Window, from_ts
 from pingboard.store.engine import Engine
 from pingboard.store.exporter import read_records
-from pingboard.store.rooms import read_rooms
+from pingboard.store.rooms import read_lineage
 
 ALWAYS = Window(from_ts(0), from_ts(2**47))
 
@@ -32,7 +32,7 @@ def read_rows(engine: Engine, room_id: str) -> list[Row]:
             one.round_trip_ms,
             one.pong_seen_ts,
         )
-        for one in read_records(engine, read_rooms(engine).lineage(room_id), ALWAYS)
+        for one in read_records(engine, read_lineage(engine, room_id), ALWAYS)
         if one.one_way_ms is not None and one.pong_seen_ts is not None
     ]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import stamina
 import structlog
 
-from pingboard.store import editions, gaps, hours, pending, pings, retention, rooms, status, watches
+from pingboard.store import backlog, editions, hours, pings, retention, rooms, status, watches
 from pingboard.store.engine import PassingStoreError, explained
 
 if TYPE_CHECKING:
@@ -133,15 +133,15 @@ class Writer:
 
     async def pending_pongs(self) -> list[Pending]:
         """Pongs whose ping was not known when an earlier run stopped."""
-        return await self._do(pending.read_pending, self._engine)
+        return await self._do(backlog.read_pending, self._engine)
 
     async def open_gaps(self) -> list[Gap]:
         """The gaps that are not filled yet."""
-        return await self._do(gaps.read_open_gaps, self._engine)
+        return await self._do(backlog.read_open_gaps, self._engine)
 
     async def rooms_with_history(self) -> set[str]:
         """The rooms whose history before the first sync has been asked for."""
-        return await self._do(gaps.read_rooms_with_history, self._engine)
+        return await self._do(backlog.read_rooms_with_history, self._engine)
 
     async def last_synced_ts(self, vantage: str) -> int | None:
         """When the last answered sync of a worker arrived, as far as it told."""

@@ -112,6 +112,8 @@ class Ping:
     """the vantage that it was sent from, for our own pings"""
     sent_ts: int | None = None
     """our clock at the send, for our own pings that this process sent"""
+    is_estimated: bool = False
+    """its times follow from a pong's, as of what pingstat kept"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from pingboard.columns import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.store import journal
-from pingboard.store.estimates import learn_event
 from pingboard.store.hours import delete_event_hashes, open_hours, read_closed_hour
-from pingboard.store.lookups import chunks, mark
 from pingboard.store.packing import NONE
+from pingboard.store.pings import StoredPing, learn_event
 from pingboard.store.schema import sample, unanswered
-from pingboard.store.sql import execute, insert_rows
+from pingboard.store.sql import chunks, execute, insert_rows, mark
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-    from pingboard.store.lookups import StoredPing
 
 
 class NewSample(NamedTuple):

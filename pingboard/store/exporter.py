@@ -18,7 +18,7 @@ from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names
 from pingboard.store.hours import list_hours, list_hours_by_origin, read_hour
 from pingboard.store.packing import NONE, find_origin_ts, find_seen_ts
-from pingboard.store.pings import PingDetails, read_ping_details
+from pingboard.store.samples import PingDetails, read_ping_details
 from pingboard.store.schema import room
 
 if TYPE_CHECKING:

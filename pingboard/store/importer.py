@@ -17,26 +17,20 @@ from pingboard.model import Ping, Provenance, is_possible_time
 from pingboard.records import ESTIMATED, Record
 from pingboard.store import journal
 from pingboard.store.changes import Changes, NewSample
-from pingboard.store.estimates import estimate_pong_seen_ts, replace_estimate
 from pingboard.store.hours import close_hours
-from pingboard.store.lookups import (
-    Names,
-    StoredPing,
-    find_dropped,
-    find_kept_from,
-    find_stored_pings,
-    insert_pings,
-    read_rooms,
-)
+from pingboard.store.lookups import Lookups
+from pingboard.store.pings import estimate_pong_seen_ts, find_kept_from, record_pings
 from pingboard.store.redactions import find_redacted, find_withdrawn
-from pingboard.store.schema import room, server, vantage
-from pingboard.store.sql import insert_new
+from pingboard.store.schema import room
 from pingboard.store.upgrades import merge_lineage
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from pingboard.lineage import Rooms
+    from pingboard.store.pings import StoredPing
+
+    RoomDescription = tuple[str, str | None, str | None]
+    """Room ID, alias and predecessor."""
 
 _MAX_OPEN_SAMPLES = 250_000
 """Samples that are imported before their hours are closed: a row takes three times as much."""
@@ -52,6 +46,7 @@ _TIMES = (
     "pong_origin_server_ts",
     "ping_sent_ts",
 )
+_TOO_OLD = "is older than the single samples that this database keeps"
 
 
 @dataclass(slots=True)
@@ -65,9 +60,8 @@ class Importer:
     imported: int = 0
     known: int = 0
     """samples that were there already"""
-    _rooms: Names = field(default_factory=lambda: Names(room, "room_id"))
-    _servers: Names = field(default_factory=lambda: Names(server, "name"))
-    _described: set[tuple[str, str | None, str | None]] = field(default_factory=set)
+    _lookups: Lookups = field(default_factory=Lookups)
+    _described: set[RoomDescription] = field(default_factory=set)
     _open_samples: int = 0
 
     def add(self, records: Sequence[Record]) -> Iterator[tuple[int, str]]:
@@ -76,17 +70,16 @@ class Importer:
         now_ts = time.time_ns() // 1_000_000
         faults = {
             index: fault
-            for index, one in enumerate(records)
-            if (fault := _check_times(one, now_ts)) is not None
+            for index, record in enumerate(records)
+            if (fault := _check_times(record, now_ts)) is not None
         }
+        possible = {index: record for index, record in enumerate(records) if index not in faults}
         with self.engine.begin() as connection:
-            possible = {index: one for index, one in enumerate(records) if index not in faults}
-            chunk = _Chunk(connection, self._rooms, self._servers)
-            chunk.describe_rooms(possible.values(), self._described)
-            faults |= chunk.add(possible)
-        self.imported += chunk.imported
-        self.known += chunk.known
-        self._open_samples += chunk.imported
+            self._describe_rooms(connection, possible.values())
+            faults |= self._check_retention(connection, possible)
+            for index in faults:
+                possible.pop(index, None)
+            faults |= self._store(connection, possible)
         if self._open_samples > _MAX_OPEN_SAMPLES:
             self._close_hours()
         return iter(sorted(faults.items()))
@@ -109,217 +102,139 @@ class Importer:
         with self.engine.begin() as connection:
             journal.limit_entries(connection, _MAX_NAMED_HOURS)
 
-
-class _Chunk:
-    """One transaction."""
-
-    def __init__(self, connection: Connection, rooms: Names, servers: Names) -> None:
-        self._connection = connection
-        self._rooms, self._servers = rooms, servers
-        self._lineages: Rooms
-        self.imported = 0
-        self.known = 0
-
-    def describe_rooms(
-        self, records: Iterable[Record], described: set[tuple[str, str | None, str | None]]
-    ) -> None:
+    def _describe_rooms(self, connection: Connection, records: Iterable[Record]) -> None:
         """Store the rooms of records, with alias and predecessor where there is none yet."""
-        new = {(one.room_id, one.room_alias, one.room_predecessor) for one in records} - described
-        named = {room_id for room_id, _, before in new} | {before for *_, before in new if before}
-        rows = self._rooms.find(self._connection, named)
+        described = {
+            (record.room_id, record.room_alias, record.room_predecessor) for record in records
+        }
+        new = described - self._described
+        if not new:
+            return
+        room_ids = {room_id for room_id, _, before in new}
+        room_ids |= {before for *_, before in new if before is not None}
+        rows = self._lookups.rooms.find(connection, room_ids)
         for room_id, alias, predecessor in sorted(new, key=str):
             if alias is not None:
                 is_taken = select(room.c.id).where(room.c.alias == alias)
-                if self._connection.execute(is_taken).first() is None:
-                    self._set_missing(rows[room_id], alias=alias)
+                if connection.execute(is_taken).first() is None:
+                    _set_missing(connection, rows[room_id], alias=alias)
             if predecessor is not None:
-                self._set_missing(rows[room_id], predecessor=rows[predecessor])
-                merge_lineage(self._connection, room_id)
-        if new:
-            journal.write_room_change(self._connection)
-        described |= new
-        self._lineages = read_rooms(self._connection)
+                _set_missing(connection, rows[room_id], predecessor=rows[predecessor])
+                merge_lineage(connection, room_id)
+        journal.write_room_change(connection)
+        self._lookups.forget()
+        self._described |= new
 
-    def add(self, records: Mapping[int, Record]) -> dict[int, str]:
+    def _check_retention(
+        self, connection: Connection, records: Mapping[int, Record]
+    ) -> dict[int, str]:
+        kept_from = {
+            room_id: find_kept_from(connection, self._lookups.find_lineage(connection, room_id))
+            for room_id in {record.room_id for record in records.values()}
+        }
+        return {
+            index: _TOO_OLD
+            for index, record in records.items()
+            if record.ping_seen_ts < kept_from[record.room_id]
+        }
+
+    def _store(self, connection: Connection, records: Mapping[int, Record]) -> dict[int, str]:
         """Store these; return the faults of those that can't be."""
-        self._servers.find(
-            self._connection,
-            {name for one in records.values() for name in (one.ping_server, one.pong_server)},
+        names = {record.ping_server for record in records.values()}
+        names |= {record.pong_server for record in records.values()}
+        servers = self._lookups.servers.find(connection, names)
+        changes = Changes(connection)
+        pings = [_make_ping(record) for record in records.values()]
+        stored_pings = record_pings(
+            connection, self._lookups, changes, pings, corrects_server=False
         )
-        changes = Changes(self._connection)
-        pings = self._record_pings(changes, records)
-        redacted = self._find_redacted(records.values())
-        stored_pings = {stored.id for stored, _ in pings.values()}
-        withdrawn = find_withdrawn(self._connection, stored_pings)
+        redacted = self._find_redacted(connection, records.values())
+        withdrawn = find_withdrawn(connection, {stored.id for stored in stored_pings.values()})
         new: list[NewSample] = []
         missing: list[tuple[StoredPing, int]] = []
         faults: dict[int, str] = {}
-        servers = self._servers.find(self._connection, ())
-        for index, one in records.items():
-            stored, first = pings.get((one.room_id, one.ping_event_id), (None, 0))
-            if stored is None or index < first:
-                faults[index] = "is older than the single samples that this database keeps"
-            elif stored.server != servers[one.ping_server]:
-                faults[index] = f"its ping was not sent from {one.ping_server}"
-            elif (stored.id, servers[one.pong_server]) in withdrawn or (
-                (one.room_id, one.pong_event_hash) in redacted
+        for index, record in records.items():
+            stored = stored_pings.get((record.room_id, record.ping_event_id))
+            server_row = servers[record.pong_server]
+            if stored is None:
+                faults[index] = _TOO_OLD
+            elif stored.server != servers[record.ping_server]:
+                faults[index] = f"its ping was not sent from {record.ping_server}"
+            elif (stored.id, server_row) in withdrawn or (
+                (record.room_id, record.pong_event_hash) in redacted
             ):
                 faults[index] = "its pong was redacted"
-            elif one.one_way_ms is None:
-                missing.append((stored, servers[one.pong_server]))
+            elif record.one_way_ms is None:
+                missing.append((stored, server_row))
             else:
-                new.append(_make_sample(one, stored, servers[one.pong_server]))
-        self.imported = changes.insert_samples(new, is_news=False)
-        self.known = len(new) - self.imported
+                new.append(_make_sample(record, stored, server_row))
+        imported = changes.insert_samples(new, is_news=False)
         changes.expect(missing)
-        changes.settle([one.ping for one in new] + [stored for stored, _ in missing])
+        changes.settle([added.ping for added in new] + [stored for stored, _ in missing])
         changes.finish()
+        self.imported += imported
+        self.known += len(new) - imported
+        self._open_samples += imported
         return faults
 
-    def _record_pings(
-        self, changes: Changes, records: Mapping[int, Record]
-    ) -> dict[tuple[str, str], tuple[StoredPing, int]]:
-        """Return the stored ping of each record, by room and event ID, and the first that it takes.
-
-        The first record of a new ping makes it, unless it belongs to an hour whose single samples
-        are dropped; one that was seen takes the place of an estimate.
-        """
-        by_room: dict[str, dict[str, list[int]]] = {}
-        for index, one in records.items():
-            by_room.setdefault(one.room_id, {}).setdefault(one.ping_event_id, []).append(index)
-        pings: dict[tuple[str, str], tuple[StoredPing, int]] = {}
-        makers: dict[tuple[str, str], int] = {}
-        for room_id, of_room in by_room.items():
-            lineage = self._lineages.lineage(room_id)
-            stored = find_stored_pings(self._connection, lineage, of_room)
-            pings |= {(room_id, event_id): (ping, 0) for event_id, ping in stored.items()}
-            unknown = [event_id for event_id in of_room if event_id not in stored]
-            kept_from_ts = find_kept_from(self._connection, lineage)
-            dropped = find_dropped(self._connection, lineage, unknown) if kept_from_ts else set()
-            for event_id in unknown:
-                for index in of_room[event_id] if event_id not in dropped else ():
-                    if records[index].ping_seen_ts >= kept_from_ts:
-                        makers[room_id, event_id] = index
-                        break
-        inserted = self._insert_pings([records[index] for index in makers.values()])
-        pings |= {key: (inserted[key], index) for key, index in makers.items()}
-        for one in records.values():
-            if one.ping_time != ESTIMATED:
-                self._replace_estimate(changes, pings, one)
-        return pings
-
-    def _insert_pings(self, records: Sequence[Record]) -> dict[tuple[str, str], StoredPing]:
-        rooms = self._rooms.find(self._connection, ())
-        servers = self._servers.find(self._connection, ())
-        rows = [
-            (
-                rooms[one.room_id],
-                servers[one.ping_server],
-                one.ping_event_id,
-                one.ping_origin_server_ts,
-                one.ping_seen_ts,
-                self._find_vantage(one),
-                one.ping_sent_ts,
-                one.ping_time == ESTIMATED,
-            )
-            for one in records
-        ]
-        return {
-            (one.room_id, one.ping_event_id): StoredPing(
-                row_id,
-                rooms[one.room_id],
-                one.ping_event_id,
-                servers[one.ping_server],
-                one.ping_origin_server_ts,
-                one.ping_seen_ts,
-                one.vantage is not None,
-                one.ping_time == ESTIMATED,
-            )
-            for one, row_id in zip(records, insert_pings(self._connection, rows), strict=True)
-        }
-
-    def _replace_estimate(
-        self,
-        changes: Changes,
-        pings: dict[tuple[str, str], tuple[StoredPing, int]],
-        one: Record,
-    ) -> None:
-        stored, first = pings.get((one.room_id, one.ping_event_id), (None, 0))
-        server_row = self._servers.find(self._connection, ())[one.ping_server]
-        if stored is None or stored.server != server_row or not stored.is_estimated:
-            return
-        lineage = self._lineages.lineage(one.room_id)
-        # It can't move to an hour that stays as it is.
-        if one.ping_seen_ts >= find_kept_from(self._connection, lineage):
-            seen = Ping(
-                one.ping_event_id,
-                one.room_id,
-                one.ping_server,
-                one.ping_origin_server_ts,
-                one.ping_seen_ts,
-                one.vantage,
-                one.ping_sent_ts,
-            )
-            vantage_row = self._find_vantage(one)
-            real = replace_estimate(
-                self._connection, changes, stored, seen, server_row, vantage_row
-            )
-            pings[one.room_id, one.ping_event_id] = real, first
-
-    def _find_vantage(self, one: Record) -> int | None:
-        if one.vantage is None:
-            return None
-        servers = self._servers.find(self._connection, [one.ping_server])
-        row = {"name": one.vantage, "server": servers[one.ping_server]}
-        found = select(vantage.c.id).filter_by(**row)
-        vantage_row: int | None = self._connection.scalar(found)
-        if vantage_row is None:
-            insert_new(self._connection, vantage, [row])
-            vantage_row = self._connection.scalar(found)
-        return vantage_row
-
-    def _find_redacted(self, records: Iterable[Record]) -> set[tuple[str, int | None]]:
+    def _find_redacted(
+        self, connection: Connection, records: Iterable[Record]
+    ) -> set[tuple[str, int | None]]:
         """Return the pongs that were redacted, by room ID and hash of the event ID."""
         hashes: dict[str, list[int]] = {}
-        for one in records:
-            if one.pong_event_hash is not None:
-                hashes.setdefault(one.room_id, []).append(one.pong_event_hash)
+        for record in records:
+            if record.pong_event_hash is not None:
+                hashes.setdefault(record.room_id, []).append(record.pong_event_hash)
         return {
             (room_id, event_hash)
             for room_id, of_room in hashes.items()
             for event_hash in find_redacted(
-                self._connection, self._lineages.lineage(room_id), of_room
+                connection, self._lookups.find_lineage(connection, room_id), of_room
             )
         }
 
-    def _set_missing(self, row: int, **value: Any) -> None:
-        (name,) = value
-        same = (room.c.id == row) & room.c[name].is_(None)
-        self._connection.execute(update(room).where(same).values(value))
+
+def _set_missing(connection: Connection, row: int, **value: Any) -> None:
+    (name,) = value
+    is_missing = (room.c.id == row) & room.c[name].is_(None)
+    connection.execute(update(room).where(is_missing).values(value))
 
 
-def _check_times(one: Record, now_ts: int) -> str | None:
+def _make_ping(record: Record) -> Ping:
+    return Ping(
+        record.ping_event_id,
+        record.room_id,
+        record.ping_server,
+        record.ping_origin_server_ts,
+        record.ping_seen_ts,
+        record.vantage,
+        record.ping_sent_ts,
+        is_estimated=record.ping_time == ESTIMATED,
+    )
+
+
+def _check_times(record: Record, now_ts: int) -> str | None:
     for name in _TIMES:
-        ts: int | None = getattr(one, name)
+        ts: int | None = getattr(record, name)
         if ts is not None and not is_possible_time(ts, now_ts):
             return f"{name} is {ts}, which is before 2014-09-01 or more than 10 minutes ahead"
     return None
 
 
-def _make_sample(one: Record, stored: StoredPing, pong_server: int) -> NewSample:
-    origin_ts = one.pong_origin_server_ts or 0
-    seen_ts = one.pong_seen_ts
+def _make_sample(record: Record, stored: StoredPing, pong_server: int) -> NewSample:
+    origin_ts = record.pong_origin_server_ts or 0
+    seen_ts = record.pong_seen_ts
     if seen_ts is None:
         seen_ts = estimate_pong_seen_ts(stored.seen_ts, origin_ts)
     return NewSample(
         stored,
         pong_server,
-        one.one_way_ms or 0,
-        one.round_trip_ms,
+        record.one_way_ms or 0,
+        record.round_trip_ms,
         seen_ts,
         origin_ts,
-        _PROVENANCE[one.provenance or "import"],
-        one.pong_event_hash,
+        _PROVENANCE[record.provenance or "import"],
+        record.pong_event_hash,
     )
 
 

@@ -1,64 +1,281 @@
-"""Reads of pings: what the worker does not have in memory, and what single samples refer to."""
+"""Pings: found by their events in any room of a lineage, and recorded by the writers.
+
+An import may only know about when a ping was sent. Once the ping is seen, live or in the room's
+history, its own times take the place of what was estimated.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from sqlalchemy import select
 
 from pingboard.columns import HOUR_MS
-from pingboard.model import Ping
+from pingboard.model import PONG_TIMEOUT_MS, Ping, Provenance
+from pingboard.store import schema
 from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names
 from pingboard.store.hours import iterate_hours
-from pingboard.store.lookups import chunks, find_lineage
-from pingboard.store.schema import ping, room, server, vantage
+from pingboard.store.rooms import read_lineage
+from pingboard.store.schema import hash_event_id
+from pingboard.store.sql import chunks, execute, insert_rows, mark
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
+    from pingboard.store.changes import Changes
+    from pingboard.store.lookups import Lookups
+
+PingKey = tuple[str, str]
+"""Room ID and event ID."""
+
+PING_FIELDS = """ping.id, ping.room, ping.event, ping.server, ping.origin_server_ts, ping.seen_ts,
+ping.vantage IS NOT NULL, ping.is_estimated"""
+"""The columns of a `StoredPing`."""
+
 _END_OF_TIME = 1 << 30
 """hours"""
 
+_COLUMNS = (
+    "id",
+    "room",
+    "server",
+    "event",
+    "origin_server_ts",
+    "seen_ts",
+    "vantage",
+    "sent_ts",
+    "is_estimated",
+)
+_UPDATE = """
+UPDATE ping SET server = ?, origin_server_ts = ?, seen_ts = ?, vantage = ?, sent_ts = ?,
+is_estimated = ? WHERE id = ?
+"""
+_SAMPLE_COLUMNS = tuple(column for column in schema.sample.c.keys() if column != "ping")  # noqa: SIM118
+_LEARN_EVENT = """
+UPDATE sample SET event_hash = ? WHERE ping = ? AND pong_server = ? AND one_way_ms = ?
+AND ? + delay_ms - lag_ms = ? AND event_hash IS NULL
+"""
 
-class PingDetails(NamedTuple):
-    """A stored ping, with the names that it refers to."""
 
+class StoredPing(NamedTuple):
+    """A ping as it is stored; `room` and `server` are row IDs."""
+
+    id: int
+    room: int
     event_id: str
-    server: str
+    server: int
     origin_server_ts: int
     seen_ts: int
-    vantage: str | None
-    sent_ts: int | None
+    is_ours: bool
     is_estimated: bool
 
 
-def read_ping_details(connection: Connection, room_row: int, hour: int) -> dict[int, PingDetails]:
-    """Return the pings of a room's hour by row ID."""
-    rows = (
-        select(ping.c.id, *_DETAILS)
-        .join(server, ping.c.server == server.c.id)
-        .outerjoin(vantage, ping.c.vantage == vantage.c.id)
-        .where(
-            ping.c.room == room_row,
-            ping.c.seen_ts >= hour * HOUR_MS,
-            ping.c.seen_ts < (hour + 1) * HOUR_MS,
+def get_key(ping: Ping) -> PingKey:
+    """Return room and event ID."""
+    return ping.room_id, ping.event_id
+
+
+def find_stored_pings(
+    connection: Connection, lookups: Lookups, pings: Iterable[Ping]
+) -> dict[PingKey, StoredPing]:
+    """Return those of these pings that are stored in any room of their room's lineage."""
+    stored: dict[PingKey, StoredPing] = {}
+    for room_id, event_ids in _group_by_room(pings).items():
+        lineage = lookups.find_lineage(connection, room_id)
+        sql = f"SELECT {PING_FIELDS} FROM ping WHERE room IN {mark(len(lineage))} AND event IN "  # noqa: S608
+        for chunk in chunks(event_ids):
+            for row in execute(connection, sql + mark(len(chunk)), *lineage, *chunk):
+                stored[room_id, row[2]] = StoredPing(*row)
+    return stored
+
+
+def record_pings(
+    connection: Connection,
+    lookups: Lookups,
+    changes: Changes,
+    pings: Sequence[Ping],
+    *,
+    corrects_server: bool,
+) -> dict[PingKey, StoredPing]:
+    """Insert the pings that are new, the first of each event; return the stored ping of each.
+
+    `corrects_server`: what is known of their servers is more than what an import said.
+    Nothing is added to hours whose single samples are dropped, so some have none.
+    """
+    stored = find_stored_pings(connection, lookups, pings)
+    new: dict[PingKey, Ping] = {}
+    unknown = [ping for ping in pings if get_key(ping) not in stored]
+    for ping in _leave_out_dropped(connection, lookups, unknown):
+        new.setdefault(get_key(ping), ping)
+    stored |= _insert_pings(connection, lookups, [*new.values()])
+    for ping in pings:
+        known = stored.get(get_key(ping))
+        if known is None or not known.is_estimated or ping.is_estimated:
+            continue
+        server_row = lookups.servers.find(connection, [ping.server])[ping.server]
+        if corrects_server or known.server == server_row:
+            stored[get_key(ping)] = _replace_estimate(connection, lookups, changes, known, ping)
+    return stored
+
+
+def _leave_out_dropped(
+    connection: Connection, lookups: Lookups, pings: Sequence[Ping]
+) -> list[Ping]:
+    """Return those pings that do not belong to hours whose single samples are dropped."""
+    if not pings or not read_kept_from(connection):
+        return [*pings]
+    dropped: set[PingKey] = set()
+    kept_from: dict[str, int] = {}
+    for room_id, event_ids in _group_by_room(pings).items():
+        lineage = lookups.find_lineage(connection, room_id)
+        dropped |= {
+            (room_id, event_id) for event_id in find_dropped(connection, lineage, event_ids)
+        }
+        kept_from[room_id] = find_kept_from(connection, lineage)
+    return [
+        ping
+        for ping in pings
+        if ping.seen_ts >= kept_from[ping.room_id] and get_key(ping) not in dropped
+    ]
+
+
+def _insert_pings(
+    connection: Connection, lookups: Lookups, pings: Sequence[Ping]
+) -> dict[PingKey, StoredPing]:
+    if not pings:
+        return {}
+    rooms = lookups.rooms.find(connection, {ping.room_id for ping in pings})
+    servers = lookups.servers.find(connection, {ping.server for ping in pings})
+    last = execute(connection, "SELECT max(id) FROM ping").scalar_one() or 0
+    rows = [
+        (
+            row_id,
+            rooms[ping.room_id],
+            servers[ping.server],
+            ping.event_id,
+            ping.origin_server_ts,
+            ping.seen_ts,
+            lookups.find_vantage(connection, ping),
+            ping.sent_ts,
+            ping.is_estimated,
         )
+        for row_id, ping in enumerate(pings, last + 1)
+    ]
+    insert_rows(connection, schema.ping, _COLUMNS, rows)
+    return {
+        get_key(ping): StoredPing(
+            row_id,
+            room_row,
+            ping.event_id,
+            server_row,
+            ping.origin_server_ts,
+            ping.seen_ts,
+            ping.vantage is not None,
+            ping.is_estimated,
+        )
+        for ping, (row_id, room_row, server_row, *_) in zip(pings, rows, strict=True)
+    }
+
+
+def _replace_estimate(
+    connection: Connection, lookups: Lookups, changes: Changes, stored: StoredPing, seen: Ping
+) -> StoredPing:
+    """Give a stored ping the times with which it was seen, and its pongs times near these."""
+    lineage = lookups.find_lineage(connection, seen.room_id)
+    if seen.seen_ts < find_kept_from(connection, lineage):
+        return stored  # It can't move to an hour that stays as it is.
+    changes.touch((stored.room, ts // HOUR_MS) for ts in (stored.seen_ts, seen.seen_ts))
+    server_row = lookups.servers.find(connection, [seen.server])[seen.server]
+    vantage_row = lookups.find_vantage(connection, seen)
+    times = (seen.origin_server_ts, seen.seen_ts)
+    execute(connection, _UPDATE, server_row, *times, vantage_row, seen.sent_ts, False, stored.id)
+    real = stored._replace(
+        server=server_row,
+        origin_server_ts=seen.origin_server_ts,
+        seen_ts=seen.seen_ts,
+        is_ours=vantage_row is not None,
+        is_estimated=False,
     )
-    return {row: PingDetails(*details) for row, *details in connection.execute(rows)}
+    move_samples(connection, stored, real)
+    return real
 
 
-_DETAILS = (
-    ping.c.event,
-    server.c.name,
-    ping.c.origin_server_ts,
-    ping.c.seen_ts,
-    vantage.c.name,
-    ping.c.sent_ts,
-    ping.c.is_estimated,
-)
+def move_samples(connection: Connection, source: StoredPing, target: StoredPing) -> None:
+    """Give a ping the samples of another one that is the same, or of itself before it was moved.
+
+    Both hours are open. Pongs that named another ping server are left out: they lied. So are those
+    of pong servers of which the target has one already.
+    """
+    sql = f"SELECT {', '.join(_SAMPLE_COLUMNS)} FROM sample WHERE ping = ?"  # noqa: S608
+    rows = [
+        dict(zip(_SAMPLE_COLUMNS, row, strict=True)) for row in execute(connection, sql, source.id)
+    ]
+    execute(connection, "DELETE FROM sample WHERE ping = ?", source.id)
+    if source.server != target.server:
+        return
+    for row in rows:
+        seen_ts = source.seen_ts + row["delay_ms"]
+        origin_ts = seen_ts - row["lag_ms"]
+        if row["provenance"] == Provenance.IMPORT:
+            seen_ts = estimate_pong_seen_ts(target.seen_ts, origin_ts)
+        delay_ms = max(-PONG_TIMEOUT_MS, min(seen_ts - target.seen_ts, PONG_TIMEOUT_MS))
+        row |= {"delay_ms": delay_ms, "lag_ms": target.seen_ts + delay_ms - origin_ts}
+        if row["event_hash"] is not None:
+            pong = (row["pong_server"], row["one_way_ms"], origin_ts)
+            learn_event(connection, target, *pong, row["event_hash"])
+    moved = [(target.id, *row.values()) for row in rows]
+    insert_rows(connection, schema.sample, ("ping", *_SAMPLE_COLUMNS), moved)
+
+
+def estimate_pong_seen_ts(ping_seen_ts: int, origin_server_ts: int) -> int:
+    """Return when a pong that nobody saw arrive was seen: by its own time, as far as that can be.
+
+    Its time is a foreign clock's, and a pong that counts came within ten minutes after its ping.
+    """
+    return max(ping_seen_ts, min(origin_server_ts, ping_seen_ts + PONG_TIMEOUT_MS))
+
+
+def learn_event(
+    connection: Connection,
+    stored: StoredPing,
+    pong_server: int,
+    one_way_ms: int,
+    origin_server_ts: int,
+    event_hash: int,
+) -> bool:
+    """Remember which event an imported pong is, so that a redaction finds it; tell whether there
+    is such a pong."""
+    key = (stored.id, pong_server, one_way_ms)
+    times = (stored.seen_ts, origin_server_ts)
+    return bool(execute(connection, _LEARN_EVENT, event_hash, *key, *times).rowcount)
+
+
+def find_dropped(
+    connection: Connection, lineage: Collection[int], event_ids: Collection[str]
+) -> set[str]:
+    """Return those pings (event IDs) of a lineage whose single samples are dropped."""
+    hashes = {hash_event_id(event_id): event_id for event_id in event_ids}
+    sql = f"SELECT event_hash FROM dropped WHERE room IN {mark(len(lineage))} AND event_hash IN "  # noqa: S608
+    return {
+        hashes[row[0]]
+        for chunk in chunks(hashes)
+        for row in execute(connection, sql + mark(len(chunk)), *lineage, *chunk)
+    }
+
+
+def read_kept_from(connection: Connection) -> dict[int, int]:
+    """Return since when single samples are kept, by room (row), of those that dropped any."""
+    rows = execute(connection, "SELECT room, kept_from_ts FROM retention")
+    return {row[0]: row[1] for row in rows}
+
+
+def find_kept_from(connection: Connection, lineage: Collection[int]) -> int:
+    """Return since when all single samples of a lineage are kept; 0 for always."""
+    kept_from = read_kept_from(connection)
+    return max((kept_from.get(row, 0) for row in lineage), default=0)
 
 
 def find_pings(engine: Engine, room_id: str, event_ids: Sequence[str]) -> dict[str, Ping]:
@@ -66,28 +283,35 @@ def find_pings(engine: Engine, room_id: str, event_ids: Sequence[str]) -> dict[s
 
     They are of the room that is asked for, because that is where the worker met the event.
     """
-    lineage = find_lineage(engine, room_id)
     rows = (
-        select(*_DETAILS)
-        .join(server, ping.c.server == server.c.id)
-        .outerjoin(vantage, ping.c.vantage == vantage.c.id)
-        .where(ping.c.room.in_(lineage))
+        select(
+            *(
+                schema.ping.c.event,
+                schema.server.c.name,
+                schema.ping.c.origin_server_ts,
+                schema.ping.c.seen_ts,
+            ),
+            *(schema.vantage.c.name, schema.ping.c.sent_ts, schema.ping.c.is_estimated),
+        )
+        .join(schema.server, schema.ping.c.server == schema.server.c.id)
+        .outerjoin(schema.vantage, schema.ping.c.vantage == schema.vantage.c.id)
+        .where(schema.ping.c.room.in_(read_lineage(engine, room_id)))
     )
     pings: dict[str, Ping] = {}
     with engine.connect() as connection:
-        for some in chunks(event_ids):
-            for row in connection.execute(rows.where(ping.c.event.in_(some))):
-                pings[row[0]] = Ping(row[0], room_id, *row[1:6])
+        for chunk in chunks(event_ids):
+            for event_id, *values in connection.execute(rows.where(schema.ping.c.event.in_(chunk))):
+                pings[event_id] = Ping(event_id, room_id, *values)
     return pings
 
 
 def find_latest_pings(engine: Engine, room_id: str, limit: int = 50) -> list[str]:
     """Return the event IDs of the last pings of a room, the latest first."""
     rows = (
-        select(ping.c.event)
-        .join(room, ping.c.room == room.c.id)
-        .where(room.c.room_id == room_id)
-        .order_by(ping.c.seen_ts.desc())
+        select(schema.ping.c.event)
+        .join(schema.room, schema.ping.c.room == schema.room.c.id)
+        .where(schema.room.c.room_id == room_id)
+        .order_by(schema.ping.c.seen_ts.desc())
         .limit(limit)
     )
     with engine.connect() as connection:
@@ -96,7 +320,7 @@ def find_latest_pings(engine: Engine, room_id: str, limit: int = 50) -> list[str
 
 def find_answered_since(engine: Engine, room_id: str, since_ts: int) -> dict[str, int]:
     """Return the servers that answered a ping of ours since a time, with when they last did."""
-    lineage = find_lineage(engine, room_id)
+    lineage = read_lineage(engine, room_id)
     with read_snapshot(engine) as connection:
         names = read_server_names(connection)
         last = np.zeros(len(names), np.int64)
@@ -106,3 +330,11 @@ def find_answered_since(engine: Engine, room_id: str, since_ts: int) -> dict[str
                 answers = block.answers
                 np.maximum.at(last, answers.pong_server, answers.seen_ts.wide())
     return {name: ts for name, ts in zip(names, last.tolist(), strict=True) if ts >= since_ts}
+
+
+def _group_by_room(pings: Iterable[Ping]) -> Mapping[str, Collection[str]]:
+    """Return the event IDs of pings by room ID."""
+    groups: dict[str, dict[str, None]] = {}
+    for ping in pings:
+        groups.setdefault(ping.room_id, {})[ping.event_id] = None
+    return groups

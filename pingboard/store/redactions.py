@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import find_event_hashes
-from pingboard.store.lookups import PING_FIELDS, StoredPing, chunks, hash_event_id, mark, read_rooms
-from pingboard.store.schema import redacted, withdrawn
-from pingboard.store.sql import execute, insert_rows
+from pingboard.store.pings import PING_FIELDS, StoredPing
+from pingboard.store.rooms import read_lineages
+from pingboard.store.schema import hash_event_id, redacted, withdrawn
+from pingboard.store.sql import chunks, execute, insert_rows, mark
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 
 def find_hours(engine: Engine, events: Sequence[tuple[str, str]]) -> set[Hour]:
     """Return the closed hours that have one of these pongs, (room ID, event ID); only reads."""
-    found: set[Hour] = set()
+    hours: set[Hour] = set()
     if events:
         with read_snapshot(engine) as connection:
-            rooms = read_rooms(connection)
+            lineages = read_lineages(connection)
             for room_id in {room_id for room_id, _ in events}:
                 hashes = [hash_event_id(event) for of_room, event in events if of_room == room_id]
-                found |= find_event_hashes(connection, rooms.lineage(room_id), hashes)
-    return found
+                hours |= find_event_hashes(connection, lineages.find(room_id), hashes)
+    return hours
 
 
 def redact(
@@ -47,9 +48,9 @@ def redact(
     rows = [(room_row, event_hash) for event_hash in hashes]
     insert_rows(connection, redacted, ("room", "event_hash"), rows)
     rooms = mark(len(lineage))
-    for some in chunks(event_ids):
-        sql = f"DELETE FROM pending WHERE room IN {rooms} AND event IN {mark(len(some))}"  # noqa: S608
-        execute(connection, sql, *lineage, *some)
+    for chunk in chunks(event_ids):
+        sql = f"DELETE FROM pending WHERE room IN {rooms} AND event IN {mark(len(chunk))}"  # noqa: S608
+        execute(connection, sql, *lineage, *chunk)
     withdraw(connection, changes, lineage, hashes, hours)
 
 
@@ -70,8 +71,8 @@ def withdraw(
     sql = f"""
     SELECT pong_server, {PING_FIELDS} FROM sample JOIN ping ON ping.id = sample.ping
     WHERE ping.room IN {mark(len(lineage))} AND event_hash IN """  # noqa: S608
-    for some in chunks(hashes):
-        samples = execute(connection, sql + mark(len(some)), *lineage, *some).all()
+    for chunk in chunks(hashes):
+        samples = execute(connection, sql + mark(len(chunk)), *lineage, *chunk).all()
         keys = [(StoredPing(*row[1:]), row[0]) for row in samples]
         withdrawals = [(stored.id, server) for stored, server in keys]
         insert_rows(connection, withdrawn, ("ping", "pong_server"), withdrawals)
@@ -85,8 +86,8 @@ def find_redacted(
     sql = f"SELECT event_hash FROM redacted WHERE room IN {mark(len(lineage))} AND event_hash IN "  # noqa: S608
     return {
         row[0]
-        for some in chunks(hashes)
-        for row in execute(connection, sql + mark(len(some)), *lineage, *some)
+        for chunk in chunks(hashes)
+        for row in execute(connection, sql + mark(len(chunk)), *lineage, *chunk)
     }
 
 
@@ -95,6 +96,6 @@ def find_withdrawn(connection: Connection, pings: Iterable[int]) -> set[tuple[in
     sql = "SELECT ping, pong_server FROM withdrawn WHERE ping IN "
     return {
         (row[0], row[1])
-        for some in chunks(pings)
-        for row in execute(connection, sql + mark(len(some)), *some)
+        for chunk in chunks(pings)
+        for row in execute(connection, sql + mark(len(chunk)), *chunk)
     }

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import func, select
 
 from pingboard.columns import HOUR_MS
-from pingboard.lineage import Rooms
 from pingboard.model import Room, from_ts
-from pingboard.store import lookups
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import count_samples, find_last_pong
 from pingboard.store.schema import hour, ping, room
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 
 class RoomStatus(NamedTuple):
@@ -27,15 +26,40 @@ class RoomStatus(NamedTuple):
     """the ID of the room that was upgraded to this one"""
 
 
-def read_rooms(engine: Engine) -> Rooms:
-    """Return every room, as of now."""
-    with engine.connect() as connection:
-        return lookups.read_rooms(connection)
+class Lineages:
+    """Which rooms were upgraded to one another, as of one moment."""
+
+    def __init__(self, rows: Iterable[tuple[int, str, int | None]]) -> None:
+        """`rows` are the row ID, the room ID, and the row ID of the predecessor."""
+        self._rows: dict[str, int] = {}
+        self._neighbours: dict[int, set[int]] = {}
+        for row, room_id, predecessor in rows:
+            self._rows[room_id] = row
+            self._neighbours.setdefault(row, set())
+            if predecessor is not None:
+                self._neighbours[row].add(predecessor)
+                self._neighbours.setdefault(predecessor, set()).add(row)
+
+    def find(self, room_id: str) -> tuple[int, ...]:
+        """Return the rows of a room and of all that it was upgraded from or to; () if unknown."""
+        rooms: set[int] = set()
+        unseen = {self._rows[room_id]} if room_id in self._rows else set()
+        while unseen:
+            rooms |= unseen
+            unseen = {row for known in unseen for row in self._neighbours[known]} - rooms
+        return tuple(sorted(rooms))
+
+
+def read_lineages(connection: Connection) -> Lineages:
+    """Read the lineages of all rooms."""
+    rows = connection.execute(select(room.c.id, room.c.room_id, room.c.predecessor))
+    return Lineages([(row, room_id, predecessor) for row, room_id, predecessor in rows])
 
 
 def read_lineage(engine: Engine, room_id: str) -> list[int]:
     """Return the rows of a room and of all that it was upgraded from or to; [] if unknown."""
-    return list(read_rooms(engine).lineage(room_id))
+    with engine.connect() as connection:
+        return [*read_lineages(connection).find(room_id)]
 
 
 def read_lineage_ids(engine: Engine, room_id: str) -> list[str]:

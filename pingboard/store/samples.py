@@ -22,8 +22,7 @@ from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names
 from pingboard.store.hours import list_hours, read_hour
 from pingboard.store.packing import NONE, find_seen_ts
-from pingboard.store.pings import read_ping_details
-from pingboard.store.schema import ping, room, sample, server
+from pingboard.store.schema import ping, room, sample, server, vantage
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -58,6 +57,18 @@ class RawSample(NamedTuple):
     provenance: int
 
 
+class PingDetails(NamedTuple):
+    """A stored ping, with the names that it refers to."""
+
+    event_id: str
+    server: str
+    origin_server_ts: int
+    seen_ts: int
+    vantage: str | None
+    sent_ts: int | None
+    is_estimated: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which samples: those of these rooms (rows) whose pong was seen in the window."""
@@ -66,6 +77,24 @@ class Selection:
     window: Window
     ping_server: str | None = None
     pong_server: str | None = None
+
+
+def read_ping_details(connection: Connection, room_row: int, number: int) -> dict[int, PingDetails]:
+    """Return the pings of a room's hour by row ID."""
+    rows = (
+        select(
+            *(ping.c.id, ping.c.event, server.c.name, ping.c.origin_server_ts, ping.c.seen_ts),
+            *(vantage.c.name, ping.c.sent_ts, ping.c.is_estimated),
+        )
+        .join(server, ping.c.server == server.c.id)
+        .outerjoin(vantage, ping.c.vantage == vantage.c.id)
+        .where(
+            ping.c.room == room_row,
+            ping.c.seen_ts >= number * HOUR_MS,
+            ping.c.seen_ts < (number + 1) * HOUR_MS,
+        )
+    )
+    return {row: PingDetails(*details) for row, *details in connection.execute(rows)}
 
 
 def find_page_end(

@@ -7,29 +7,47 @@ Parameters are marked by `?` on both databases.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from sqlalchemy import Text
 from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import Column, Connection, CursorResult, Table
 
     from pingboard.columns import Integers
+
+T = TypeVar("T")
+
+MAX_VALUES = 5_000
+"""In one IN list: far below the parameters that either database takes."""
+
+
+def chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """Yield the values in runs that fit into one IN list."""
+    iterator = iter(values)
+    while chunk := list(islice(iterator, MAX_VALUES)):
+        yield chunk
+
+
+def mark(count: int) -> str:
+    """Return the parameters of an IN list."""
+    return f"({', '.join('?' * count)})"
 
 
 def execute(
     connection: Connection, sql: str, *parameters: object
 ) -> CursorResult[*tuple[Any, ...]]:
     """Execute a statement of a few parameters."""
-    return connection.exec_driver_sql(_mark(connection.dialect.name, sql), parameters)
+    return connection.exec_driver_sql(_render(connection.dialect.name, sql), parameters)
 
 
 @cache
-def _mark(dialect: str, sql: str) -> str:
+def _render(dialect: str, sql: str) -> str:
     return sql if dialect == "sqlite" else sql.replace("?", "%s")
 
 
@@ -37,7 +55,7 @@ def fetch_integers(connection: Connection, sql: str, width: int, *parameters: ob
     """Read rows of `width` integers as (width, n) columns."""
     cursor = connection.connection.cursor()
     try:
-        cursor.execute(_mark(connection.dialect.name, sql), parameters)
+        cursor.execute(_render(connection.dialect.name, sql), parameters)
         rows = cast("Iterator[tuple[int, ...]]", cursor)
         fields = np.dtype([(f"f{number}", "i8") for number in range(width)])
         columns: Integers = np.fromiter(rows, fields).view(np.int64).reshape(-1, width).T

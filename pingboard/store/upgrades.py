@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING
 
 from pingboard.columns import HOUR_MS
 from pingboard.store.changes import Changes
-from pingboard.store.estimates import move_samples
 from pingboard.store.hours import find_event_hashes
-from pingboard.store.lookups import (
+from pingboard.store.pings import (
     PING_FIELDS,
     StoredPing,
     find_dropped,
     find_kept_from,
-    mark,
+    move_samples,
     read_kept_from,
-    read_rooms,
 )
 from pingboard.store.redactions import withdraw
-from pingboard.store.sql import execute
+from pingboard.store.rooms import read_lineages
+from pingboard.store.sql import execute, mark
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -45,7 +44,7 @@ DELETE FROM {0} WHERE ping = ? AND pong_server IN
 
 def merge_lineage(connection: Connection, room_id: str) -> None:
     """Merge the pings that a room's lineage has twice; what was heard stays, once."""
-    lineage = read_rooms(connection).lineage(room_id)
+    lineage = read_lineages(connection).find(room_id)
     if len(lineage) < 2:
         return
     changes = Changes(connection)
@@ -61,7 +60,7 @@ def merge_lineage(connection: Connection, room_id: str) -> None:
         stored = StoredPing(*row)
         events.setdefault(stored.event_id, []).append(stored)
     for pings in events.values():
-        changes.touch((one.room, one.seen_ts // HOUR_MS) for one in pings)
+        changes.touch((stored.room, stored.seen_ts // HOUR_MS) for stored in pings)
         kept = pings[0]
         for other in pings[1:]:
             kept = _merge(connection, changes, kept, other, find_kept_from(connection, lineage))

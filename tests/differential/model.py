@@ -351,7 +351,7 @@ class Model:
 
     # How
 
-    def _learn(self, ping: Ping, *, was_seen: bool = True) -> PingRecord | None:
+    def _learn(self, ping: Ping) -> PingRecord | None:
         """Return the record of a ping that was heard; None where it is too old to be kept."""
         record = self.find(ping.room_id, ping.event_id)
         if record is None:
@@ -361,11 +361,11 @@ class Model:
                 return None
             record = PingRecord(
                 ping.room_id, ping.event_id, ping.server, ping.origin_server_ts, ping.seen_ts,
-                ping.vantage, ping.sent_ts, is_estimated=False,
+                ping.vantage, ping.sent_ts, ping.is_estimated,
             )  # fmt: skip
             self.pings.append(record)
             self.predecessors.setdefault(ping.room_id, None)
-        elif record.is_estimated and was_seen:
+        elif record.is_estimated and not ping.is_estimated:
             self._take_times(record, ping)
         return record
 
@@ -382,7 +382,7 @@ class Model:
 
     def _add_sample(self, sample: Sample) -> None:
         ping, pong = sample.ping, sample.pong
-        record = self._learn(ping, was_seen=False)
+        record = self._learn(ping)
         if record is None:
             return
         event_hash = hash_event_id(pong.event_id)
@@ -408,11 +408,11 @@ class Model:
 
     def _import(self, ping: PingRecord, pong: PongRecord | None, pong_server: str | None) -> bool:
         self.predecessors.setdefault(ping.room_id, None)
+        if self._is_too_old(ping.room_id, ping.seen_ts):
+            return False
         record = self.find(ping.room_id, ping.event_id)
         if record is None:
-            if self._is_retired(ping.room_id, ping.event_id) or self._is_too_old(
-                ping.room_id, ping.seen_ts
-            ):
+            if self._is_retired(ping.room_id, ping.event_id):
                 return False
             record = ping
             self.pings.append(record)
@@ -606,7 +606,7 @@ def _place_pong(ping: PingRecord, pong: PongRecord) -> None:
 def _as_ping(record: PingRecord) -> Ping:
     return Ping(
         record.event_id, record.room_id, record.server, record.origin_server_ts, record.seen_ts,
-        record.vantage, record.sent_ts,
+        record.vantage, record.sent_ts, record.is_estimated,
     )  # fmt: skip
 
 

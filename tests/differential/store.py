@@ -27,9 +27,8 @@ from pingboard.store.exporter import read_pingstat_rows, read_records
 from pingboard.store.homeservers import has_homeserver
 from pingboard.store.importer import Importer
 from pingboard.store.ingest import Ingest
-from pingboard.store.lookups import hash_event_id
 from pingboard.store.rooms import read_lineage
-from pingboard.store.schema import room
+from pingboard.store.schema import hash_event_id, room
 from tests.differential.operations import Row, Span
 
 __all__ = ["STANDING_FIELDS", "Store", "hash_event_id"]

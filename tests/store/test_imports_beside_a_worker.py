@@ -14,10 +14,10 @@ from pingboard.store.exporter import read_pingstat_rows, read_records
 from pingboard.store.hours import close_hours
 from pingboard.store.importer import Importer
 from pingboard.store.ingest import Ingest
-from pingboard.store.lookups import hash_event_id
 from pingboard.store.pings import find_pings
 from pingboard.store.retention import drop_samples
 from pingboard.store.rooms import read_lineage
+from pingboard.store.schema import hash_event_id
 from tests.samples import ROOM, START_TS, make_ping, make_pong
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000

@@ -21,8 +21,8 @@ from pingboard.store.hours import close_hours
 from pingboard.store.importer import Importer
 from pingboard.store.ingest import Ingest
 from pingboard.store.journal import find_version
-from pingboard.store.lookups import hash_event_id
 from pingboard.store.retention import drop_samples, find_kept_from
+from pingboard.store.schema import hash_event_id
 from tests.samples import ROOM, make_ping, make_pong
 
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
