@@ -125,11 +125,6 @@ async def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
             assert line.startswith(f"PINGBOARD_PORT: port {port} of 127.0.0.1 is in use")
 
 
-async def test_a_bad_delay_is_one_line(tmp_path: Path) -> None:
-    line = await one_line("lab --delay hs2=soon", {}, tmp_path)
-    assert line.endswith("for example --delay hs2=150ms")
-
-
 async def test_tables_that_are_not_current_are_not_touched_when_told_so(tmp_path: Path) -> None:
     line = await one_line("serve", {"MIGRATE": "0", "PORT": "0"}, tmp_path)
     assert line.endswith("run: pingboard db upgrade")

@@ -28,6 +28,7 @@ from pingboard.model import (
     ConfigurationError,
     LeaseError,
     PingboardError,
+    UnknownRoomError,
 )
 
 # What a command needs is imported inside it: the whole stack takes 0.4 s, `--help` needs none,
@@ -37,6 +38,7 @@ EXIT_CODES: dict[type[PingboardError], int] = {
     ConfigurationError: 2,
     LeaseError: 3,
     AccountError: 4,
+    UnknownRoomError: 2,
     PingboardError: 1,
 }
 
@@ -52,14 +54,18 @@ def main() -> NoReturn:
     """Run the command line."""
     simd.choose()
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:
+        message = error.format_message().replace("Value error, ", "")
+        is_help = message.startswith("Usage:")  # of a command that was given nothing
+        say(message if is_help else f"pingboard: {message.rstrip('.')}; see --help")
+        sys.exit(error.exit_code)
     except PingboardError as error:
         # A wrong setting is shown as it is; what a homeserver says may name anybody.
         is_ours = isinstance(error, ConfigurationError)
         for line in (str(error) if is_ours else without_user_ids(str(error))).splitlines():
             say(f"pingboard: {line}")
         sys.exit(next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)))
-    sys.exit(0)
 
 
 def _print_version(is_wanted: bool) -> None:

@@ -33,7 +33,9 @@ def upgrade() -> None:
 
 @app.command()
 def backup(
-    file: Annotated[Path, typer.Argument(help="The copy to make; it must not exist yet.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The copy to make; it must not exist yet.")
+    ],
 ) -> None:
     """Copy a SQLite database to a file, also while in use."""
     settings = configured()
@@ -78,11 +80,15 @@ def copy_to(
     from pingboard.store.lease import hold_lease
 
     settings = configured()
-    other = open_engine(target)
-    if other.dialect.name != "postgresql":
+    if not target.startswith(("postgresql://", "postgres://")):
         raise ConfigurationError(
             "the target is not PostgreSQL; for example postgresql://USER:PASSWORD@HOST/NAME"
         )
+    try:
+        other = open_engine(target)
+    except ConfigurationError as error:
+        text = str(error).replace("PINGBOARD_DATABASE_URL", "the target")
+        raise ConfigurationError(text) from None
     with writable(settings) as engine, hold_lease(engine), hold_lease(other):
         rows = copy_database(
             engine, other, on_progress=lambda name, count: say(f"  {name}: {count:,} rows")

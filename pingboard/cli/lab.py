@@ -14,6 +14,7 @@ from pingboard.model import ConfigurationError, parse_duration
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from pingboard.lab import Lab
     from pingboard.settings import Settings
 
 # What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
@@ -31,7 +32,9 @@ LAB_INTERVAL = timedelta(seconds=2)
 
 
 def lab(
-    servers: Annotated[int, typer.Option(min=1, max=20, help="How many homeservers.")] = 3,
+    servers: Annotated[
+        int, typer.Option(min=1, max=20, metavar="N", help="How many homeservers.")
+    ] = 3,
     delay: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=DURATION", help="Each way, such as hs2=150ms; repeatable."),
@@ -39,18 +42,22 @@ def lab(
 ) -> None:
     """Run a local network of homeservers with echo bots."""
     from pingboard.cli.logs import set_up_logs
+    from pingboard.lab import Lab, LabError
 
     set_up_logs("WARNING")
-    run_until_stopped(_run_lab(servers, dict(_parse_delay(text) for text in delay or [])))
+    delays = dict(_parse_delay(text) for text in delay or [])
+    try:
+        network = Lab(servers=servers, delays=delays, on_progress=say)
+    except LabError as error:
+        raise ConfigurationError(f"--delay: {error}") from None
+    run_until_stopped(_run_lab(network))
 
 
-async def _run_lab(servers: int, delays: dict[str, float]) -> None:
+async def _run_lab(lab: Lab) -> None:
     """Run a lab, and say how to run pingboard on it."""
     import asyncio
 
-    from pingboard.lab import Lab
-
-    async with Lab(servers=servers, delays=delays, on_progress=say) as lab:
+    async with lab:
         account = await lab.register(lab.homeservers[0], "pingboard")
         say("")
         for homeserver in lab.homeservers:

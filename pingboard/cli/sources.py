@@ -16,12 +16,10 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from pingboard.model import ConfigurationError
-from pingboard.records import read_csv, read_pingstat, read_record
+from pingboard.records import Record, read_csv, read_pingstat, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from pingboard.records import Record
 
     Read = Record | str
 
@@ -47,16 +45,22 @@ def open_source(source: str) -> tuple[IO[bytes], int | None]:
     except HTTPError as error:
         raise ConfigurationError(_describe_refusal(error)) from error
     except (OSError, ValueError, HTTPException) as error:
-        raise ConfigurationError(f"it can't be read: {_first_line(error)}") from error
+        raise ConfigurationError(f"it can't be read: {_describe(error)}") from error
 
 
 def _describe_refusal(error: HTTPError) -> str:
     """Return what a server says that does not have what was asked for, such as a room."""
     detail = ""
     with error, contextlib.suppress(OSError, ValueError, HTTPException):
-        said = json.loads(error.read(10_000))
-        detail = f": {said.get('detail') or said.get('error') or ''}" if said else ""
+        answer = json.loads(error.read(10_000))
+        detail = f": {answer.get('detail') or answer.get('error') or ''}"
     return f"it can't be read: the other side answers {error.code} {error.reason}{detail[:300]}"
+
+
+def _describe(error: Exception) -> str:
+    """Return what an operating system or a server says, without the name of the source."""
+    reason = getattr(error, "reason", None) or error
+    return getattr(reason, "strerror", None) or _first_line(reason)
 
 
 class Counted(io.RawIOBase):
@@ -75,7 +79,7 @@ class Counted(io.RawIOBase):
         try:
             data = self._stream.read(len(buffer))
         except (OSError, HTTPException) as error:
-            raise ConfigurationError(f"it can't be read on: {error}") from error
+            raise ConfigurationError(f"it can't be read on: {_describe(error)}") from error
         buffer[: len(data)] = data
         self._on_read(len(data))
         return len(data)
@@ -149,7 +153,8 @@ def _read_lines(stream: io.BufferedReader) -> Iterator[bytes]:
 
 def read_ndjson_rows(stream: io.BufferedReader) -> Iterator[Read]:
     """The rows of an export as NDJSON."""
-    if (first := _peek_first(stream)) != b"{":
+    first = _peek_first(stream)
+    if first not in (b"{", b""):
         hint = "; pingstat's is imported by `pingboard import pingstat`" if first == b"[" else ""
         raise ConfigurationError(f"its lines are no JSON objects{hint}")
     for line in _read_lines(stream):
@@ -166,8 +171,15 @@ def read_csv_rows(stream: io.BufferedReader) -> Iterator[Read]:
     line = stream.peek(4096).partition(b"\n")[0]
     delimiter = ";" if b";" in line and b"," not in line else ","
     lines = (line.decode() for line in _read_lines(stream))
+    rows = csv.DictReader(lines, delimiter=delimiter)
     try:
-        yield from map(read_csv, csv.DictReader(lines, delimiter=delimiter))
+        missing = [name for name in Record._fields if name not in (rows.fieldnames or ())]
+        if missing:
+            raise ConfigurationError(
+                f"its first line lacks {missing[0]!r}, a column of `pingboard export --format csv`"
+            )
+        for row in rows:
+            yield "has more values than columns" if None in row else read_csv(row)
     except (csv.Error, UnicodeDecodeError) as error:
         raise ConfigurationError(f"it is no CSV: {error}") from error
 
@@ -193,5 +205,5 @@ def _read_line(line: bytes) -> Read:
         return f"is no JSON: {_first_line(error)}"
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: object) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -17,6 +17,7 @@ from pingboard.model import (
     ConfigurationError,
     Window,
 )
+from pingboard.render.section import Style
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,15 +36,16 @@ SectionBoard = Annotated[
 WindowName = Annotated[
     str, typer.Option("--window", help=f"How far back: {', '.join(WINDOWS)}.", metavar="LENGTH")
 ]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="Most rows.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Most rows.")]
 MinSamples = Annotated[
-    int, typer.Option("--min-samples", min=1, help="Leave out who has fewer samples.")
+    int, typer.Option("--min-samples", min=1, metavar="N", help="Leave out who has fewer samples.")
 ]
 
 
 def table(
     room: Annotated[
-        str | None, typer.Option(help="Alias or ID; left out, the first configured.")
+        str | None,
+        typer.Option(metavar="ROOM", help="Alias or ID; left out, the first configured."),
     ] = None,
     board: TableBoard = None,
     window: WindowName = DEFAULT_WINDOW,
@@ -57,28 +59,29 @@ def table(
     settings = configured()
     with readable(settings) as boards:
         names = [board] if board else order_boards(DEFAULT_BOARD)
-        (found,) = _ask(boards, [room], names, window, limit, min_samples)
-    if found.name is not names[0]:
-        typer.echo(f"No samples for {names[0]}: this is {found.name}.", err=True)
-    if not found.standings:
+        (answer,) = _ask(boards, [room], names, window, limit, min_samples)
+    if answer.name is not names[0]:
+        typer.echo(f"No samples for {names[0]}: this is {answer.name}.", err=True)
+    if not answer.standings:
         typer.echo(
             f"No samples in the last {window}: try a longer --window, "
             "or see what is wrong with `pingboard doctor`.",
             err=True,
         )
     if sys.stdout.isatty():
-        _draw([found])
+        _draw([answer])
     else:
-        sys.stdout.write(markdown.table(found.standings))
+        sys.stdout.write(markdown.table(answer.standings))
 
 
 def section(
     room: Annotated[
-        list[str] | None, typer.Option(help="Alias or ID; repeatable; left out, all.")
+        list[str] | None,
+        typer.Option(metavar="ROOM", help="Alias or ID; repeatable; left out, all."),
     ] = None,
     style: Annotated[
-        str, typer.Option(help="classic, rooms or current.", metavar="STYLE")
-    ] = "current",
+        Style, typer.Option(help="classic is the layout of 2020, rooms of 2021.")
+    ] = Style.CURRENT,
     board: SectionBoard = None,
     window: WindowName = DEFAULT_WINDOW,
     limit: Limit = 10,
@@ -89,19 +92,17 @@ def section(
     It is drawn on a terminal, and Markdown into a pipe.
     """
     from pingboard.boards import order_boards
-    from pingboard.render.section import Style, section
+    from pingboard.render.section import section
 
     settings = configured()
-    if style not in [*Style]:
-        raise ConfigurationError(f"--style {style!r} is none of {', '.join(Style)}")
     with readable(settings) as boards:
         rooms = room or boards.section_rooms(settings.rooms)
         names = [board] if board else order_boards(BoardName.DELIVERY)
-        found = _ask(boards, rooms, names, window, limit, min_samples)
+        answers = _ask(boards, rooms, names, window, limit, min_samples)
     if sys.stdout.isatty():
-        _draw(found)
+        _draw(answers)
     else:
-        sys.stdout.write(section(found, Style(style), wording(settings)))
+        sys.stdout.write(section(answers, style, wording(settings)))
 
 
 def _ask(

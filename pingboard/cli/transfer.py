@@ -7,12 +7,12 @@ import sys
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, Self, cast
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 import typer
 
 from pingboard.cli.start import configured, readable, say, writable
-from pingboard.model import ConfigurationError, Window, from_ts
+from pingboard.model import ConfigurationError, Window, from_ts, to_ts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,13 +33,16 @@ import_app = typer.Typer(help="Import samples (safe to repeat).", no_args_is_hel
 
 Source = Annotated[str, typer.Argument(metavar="FILE|URL", help="`-` reads from stdin.")]
 Rejects = Annotated[
-    Path | None, typer.Option("--rejected", help="A file for all rejected rows, with reasons.")
+    Path | None, typer.Option(metavar="FILE", help="A file for all rejected rows, with reasons.")
 ]
 
 
 @import_app.command("pingstat")
 def import_pingstat(source: Source, rejected: Rejects = None) -> None:
-    """Import maubot/pingstat's stats.raw.json, which is asked for with ?max_age=1000000000."""
+    """Import maubot/pingstat's stats.raw.json.
+
+    Ask for all of it with `stats.raw.json?max_age=1000000000`.
+    """
     _import("pingstat", source, rejected)
 
 
@@ -57,15 +60,18 @@ def import_csv(source: Source, rejected: Rejects = None) -> None:
 
 def export(
     form: Annotated[
-        str, typer.Option("--format", help="ndjson, csv or pingstat.", metavar="FORMAT")
+        Literal["ndjson", "csv", "pingstat"],
+        typer.Option("--format", help="How the samples are written."),
     ] = "ndjson",
-    room: Annotated[str | None, typer.Option(help="Alias or ID; left out, all rooms.")] = None,
+    room: Annotated[
+        str | None, typer.Option(metavar="ROOM", help="Alias or ID; left out, all rooms.")
+    ] = None,
     since: Annotated[
         str | None,
         typer.Option("--from", metavar="TIME", help="First time of the window."),
     ] = None,
     to: Annotated[str | None, typer.Option(metavar="TIME", help="First time after it.")] = None,
-    output: Annotated[Path | None, typer.Option(help="A file; left out, stdout.")] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Left out, stdout.")] = None,
 ) -> None:
     """Write every sample as NDJSON, CSV or pingstat's JSON.
 
@@ -76,18 +82,16 @@ def export(
     from pingboard.store.rooms import read_lineage
 
     settings = configured()
-    if form not in WRITERS:
-        raise ConfigurationError(f"--format {form!r} is none of {', '.join(WRITERS)}")
-    window = Window(
-        _read_time("--from", since) or datetime(1970, 1, 1, tzinfo=UTC),
-        _read_time("--to", to) or datetime(9999, 1, 1, tzinfo=UTC),
-    )
+    start = _read_time("--from", since) or datetime(1970, 1, 1, tzinfo=UTC)
+    end = _read_time("--to", to) or datetime(9999, 1, 1, tzinfo=UTC)
+    if start > end:
+        raise ConfigurationError(f"--from {since} is after --to {to}")
     with readable(settings) as boards, _written(output) as file:
         rooms = None if room is None else read_lineage(boards.engine, boards.find_room(room)[0])
         kept_from = find_kept_from(boards.engine, rooms)
-        if kept_from is not None and kept_from > window.start_ts:
+        if kept_from is not None and kept_from > to_ts(start):
             say(f"samples before {from_ts(kept_from):%Y-%m-%dT%H:%MZ} are not kept any more")
-        WRITERS[form](read_records(boards.engine, rooms, window), file)
+        WRITERS[form](read_records(boards.engine, rooms, Window(start, end)), file)
 
 
 def _read_time(option: str, value: str | None) -> datetime | None:
@@ -171,7 +175,12 @@ class Refusals:
     """The rows that could not be imported: all of them into a file, the first onto the terminal."""
 
     def __init__(self, path: Path | None) -> None:
-        self._file = path.open("w", encoding="utf-8") if path else None
+        try:
+            self._file = path.open("w", encoding="utf-8") if path else None
+        except OSError as error:
+            raise ConfigurationError(
+                f"--rejected: {path} can't be written: {error.strerror}"
+            ) from None
         self._path = path
         self._count = 0
         self._shown: list[str] = []
@@ -228,7 +237,9 @@ def _written(output: Path | None) -> Iterator[IO[str]]:
         with output.open("w", encoding="utf-8", newline="") as file:
             yield file
     except OSError as error:
-        raise ConfigurationError(f"--output: {output} can't be written: {error}") from error
+        raise ConfigurationError(
+            f"--output: {output} can't be written: {error.strerror}"
+        ) from error
 
 
 def _write_ndjson(records: Iterable[Record], file: IO[str]) -> None:

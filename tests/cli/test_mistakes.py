@@ -44,6 +44,54 @@ def test_csv_that_is_json_and_json_that_is_csv_are_named(url: str, tmp_path: Pat
     assert line == "pingboard: a.csv: its lines are no JSON objects"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ("bogus", "No such command 'bogus'"),
+        ("table --bord response", "No such option: --bord (Possible options: --board)"),
+        ("table --board new", "'new' is not one of 'response', 'delivery', 'reception'"),
+        ("table --limit 0", "Invalid value for '--limit'"),
+        ("table --window 1w", "--window '1w' is none of 1h, 6h, 24h"),
+        ("table --room #x:y", "no room '#x:y' is known here"),
+        ("section --style new", "'new' is not one of 'classic', 'rooms', 'current'"),
+        ("import csv", "Missing argument 'FILE|URL'"),
+        ("import csv . --rejected /none/x", ".: it can't be read: Is a directory"),
+        ("import csv - --rejected /none/x", "--rejected: /none/x can't be written"),
+        ("export --format xml", "'xml' is not one of 'ndjson', 'csv', 'pingstat'"),
+        ("export --to soon", "--to 'soon' is no time; for example --to 2026-"),
+        ("export --from 2026-02-01 --to 2026-01-01", "--from 2026-02-01 is after --to 2026-01-01"),
+        ("export --output /none/x", "--output: /none/x can't be written: No such file"),
+        ("serve --port 81", "--port is a setting: set PINGBOARD_PORT=81"),
+        ("lab --delay hs2=soon", "for example --delay hs2=150ms"),
+        ("lab --delay hs9=1s", "--delay: no homeserver 'hs9' in this lab; there are hs1, hs2, hs3"),
+        ("db backup", "Missing argument 'FILE'"),
+        ("db copy sqlite:///b.db", "the target is not PostgreSQL; for example postgresql://"),
+        ("db copy postgresql://u:a@b@h/x", "the target: this PostgreSQL address can't be read"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_that_names_it(
+    url: str, tmp_path: Path, arguments: str, named: str
+) -> None:
+    line = refuse(url, *arguments.split(), folder=tmp_path)
+    assert line.startswith("pingboard: ")
+    assert named in line
+
+
+def test_csv_of_something_else_and_rows_that_are_too_long_are_named(
+    url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("rank,homeserver\n")
+    line = refuse(url, "import", "csv", "a.csv", folder=tmp_path)
+    assert line == (
+        "pingboard: a.csv: its first line lacks 'room_id', a column of "
+        "`pingboard export --format csv`"
+    )
+    (header,) = run(url, "export", "--format", "csv", folder=tmp_path)[1].splitlines()
+    (tmp_path / "a.csv").write_text(f"{header}\n{',' * 50}\n")
+    _, _, stderr = run(url, "import", "csv", "a.csv", folder=tmp_path)
+    assert "row 1: has more values than columns" in stderr
+
+
 def test_csv_with_semicolons_and_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     record(store, make_answers("one.example", [400, 500]))
@@ -122,13 +170,6 @@ def test_a_window_with_an_offset_means_that_instant(tmp_path: Path) -> None:
     ):
         _, exported, _ = run(url, "export", "--from", since, folder=tmp_path)
         assert len(exported.splitlines()) == count, since
-    line = refuse(url, "export", "--to", "soon", folder=tmp_path)
-    assert line.startswith("pingboard: --to 'soon' is no time; for example --to 2026-")
-
-
-def test_an_option_that_is_a_setting_names_it(url: str, tmp_path: Path) -> None:
-    line = refuse(url, "serve", "--port", "81", folder=tmp_path)
-    assert line == "pingboard: --port is a setting: set PINGBOARD_PORT=81"
 
 
 def test_a_table_without_samples_says_what_to_try(tmp_path: Path) -> None:

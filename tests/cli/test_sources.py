@@ -9,6 +9,7 @@ import pytest
 
 from pingboard.cli.sources import READERS
 from pingboard.model import ConfigurationError
+from pingboard.records import Record
 
 MIB = 1 << 20
 
@@ -39,7 +40,7 @@ class Endless(io.RawIOBase):
         ("pingstat", b'[{"', b"x"),
         ("pingstat", b"[", b" "),
         ("ndjson", b'{"', b"x"),
-        ("csv", b"a,b\n", b"x"),
+        ("csv", ",".join(Record._fields).encode() + b"\n", b"x"),
         ("csv", b"", b"a,"),
     ],
 )

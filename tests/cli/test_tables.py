@@ -82,21 +82,6 @@ def test_a_terminal_gets_a_drawn_table(tmp_path: Path, command: str, name: str) 
     assert "|Rank|" not in text
 
 
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (("table", "--window", "1w"), "--window '1w'"),
-        (("section", "--style", "new"), "--style 'new'"),
-    ],
-)
-@pytest.mark.usefixtures("store")
-def test_a_wrong_argument_is_one_line(
-    tmp_path: Path, arguments: tuple[str, ...], named: str
-) -> None:
-    (line,) = printed(tmp_path, *arguments, code=2).splitlines()
-    assert line.startswith(f"pingboard: {named} is none of ")
-
-
 def test_a_missing_database_is_one_line_and_none_is_made(tmp_path: Path) -> None:
     (line,) = printed(tmp_path, "table", code=2).splitlines()
     assert "there is no database" in line
