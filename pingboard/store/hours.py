@@ -9,6 +9,7 @@ range, and all rows in it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,7 @@ from sqlalchemy import func, insert, select
 
 from pingboard.columns import HOUR_MS, Block
 from pingboard.model import PONG_TIMEOUT_MS
+from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.store import journal
 from pingboard.store.engine import read_snapshot
 from pingboard.store.packing import (
@@ -140,6 +142,30 @@ def list_hours_by_origin(
     )
     closed = [(room_row, number) for room_row, number in connection.execute(packed)]
     return sorted({*closed, *(key for key in _list_open_hours(connection) if key[0] in rooms)})
+
+
+def digest_hours(
+    connection: Connection, rooms: Collection[int], first: int, after: int
+) -> bytes | None:
+    """Return what differs once any sample of the hours in [first, after) does.
+
+    None while one of them is open.
+    """
+    if any(key[0] in rooms and first <= key[1] < after for key in _list_open_hours(connection)):
+        return None
+    packed = (
+        select(hour)
+        .where(hour.c.room.in_(rooms), hour.c.hour >= first, hour.c.hour < after)
+        .order_by(hour.c.room, hour.c.hour)
+        .execution_options(yield_per=64)
+    )
+    digest = hashlib.blake2b(digest_size=9)
+    for row in connection.execute(packed):
+        raise_if_abandoned()
+        digest.update(f"{row.room} {row.hour} {row.cold is None} ".encode())
+        digest.update(row.hot)
+        digest.update(row.cold or b"")
+    return digest.digest()
 
 
 def _list_open_hours(connection: Connection) -> list[journal.Hour]:

@@ -20,7 +20,7 @@ from pingboard.model import PONG_TIMEOUT_MS, Window
 from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names
-from pingboard.store.hours import list_hours, read_hour
+from pingboard.store.hours import digest_hours, list_hours, read_hour
 from pingboard.store.packing import NONE, find_seen_ts
 from pingboard.store.schema import ping, room, sample, server, vantage
 
@@ -97,6 +97,23 @@ def read_ping_details(connection: Connection, room_row: int, number: int) -> dic
     return {row: PingDetails(*details) for row, *details in connection.execute(rows)}
 
 
+def digest_samples(engine: Engine, selection: Selection) -> bytes | None:
+    """Return what differs once a sample of the window does; None while more may come into it."""
+    first_ts, last_ts = _find_pings(selection.window)
+    with read_snapshot(engine) as connection:
+        return digest_hours(
+            connection, selection.rooms, first_ts // HOUR_MS, last_ts // HOUR_MS + 1
+        )
+
+
+def _find_pings(window: Window) -> tuple[int, int]:
+    """Return when the pings were seen whose pongs were seen in a window, first and last.
+
+    A pong was seen within ten minutes of its ping; before it, if a clock was set in between.
+    """
+    return window.start_ts - PONG_TIMEOUT_MS, window.end_ts + PONG_TIMEOUT_MS
+
+
 def find_page_end(
     engine: Engine, selection: Selection, after: Key | None, limit: int
 ) -> tuple[Key | None, bool]:
@@ -111,10 +128,8 @@ def stream(
 ) -> Iterator[list[RawSample]]:
     """Yield the samples behind `after` up to and with `last`, in chunks."""
     after, last = after or _BEGINNING, last or _END
-    window = selection.window
-    # A pong was seen within ten minutes of its ping; before it, if a clock was set in between.
-    first_ts = max(window.start_ts - PONG_TIMEOUT_MS, after[0])
-    last_ts = min(window.end_ts + PONG_TIMEOUT_MS, last[0])
+    first_ts, last_ts = _find_pings(selection.window)
+    first_ts, last_ts = max(first_ts, after[0]), min(last_ts, last[0])
     with read_snapshot(engine) as connection:
         ids = connection.execute(select(room.c.id, room.c.room_id))
         rooms = {row: room_id for row, room_id in ids}  # noqa: C416 (rows, not pairs)

@@ -217,6 +217,8 @@ def test_a_shared_link_works_whatever_was_added_to_it(site: httpx.Client, path: 
     )
     shared = site.get(path, params=parameters)
     assert (shared.status_code, shared.content) == (200, plain.content)
+    if path != "/rankings.md":
+        assert f'<link rel="canonical" href="{plain.url}">' in shared.text
 
 
 def test_all_wrong_parameters_are_named_at_once(site: httpx.Client) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from pingboard.model import Batch, Provenance, Sample, to_ts
 from pingboard.store.engine import Engine
+from pingboard.store.hours import close_hours
 from pingboard.store.ingest import Ingest
 from pingboard.store.samples import CHUNK_ROWS
 from pingboard.web.api.samples_schema import CSV_EXAMPLE, NDJSON_EXAMPLE, SAMPLES_EXAMPLE
@@ -208,6 +209,25 @@ def test_samples_that_have_not_changed_are_not_sent_again(store: Engine) -> None
     assert again.headers["etag"] == first.headers["etag"]
     assert changed.status_code == 200
     assert len(changed.json()["samples"]) == 2
+
+
+@pytest.mark.parametrize("format_", ["ndjson", "csv"])
+def test_a_stream_of_the_past_is_never_sent_again(store: Engine, format_: str) -> None:
+    record(store, make_answers("one.example", [400, 500]))
+    close_hours(store, to_ts(NOW))
+    past = {"from": "2026-10-11T00:00:00Z", "to": "2026-10-11T18:00:00Z", "format": format_}
+    with serve(store) as client:
+        first = client.get(SAMPLES, params=past)
+        known = {"If-None-Match": first.headers["etag"]}
+        # What comes later is not of that window.
+        record(store, make_answers("two.example", [500], first=10 * 3600))
+        assert client.get(SAMPLES, params=past, headers=known).status_code == 304
+        assert client.get(SAMPLES, params={**past, "limit": 1}, headers=known).status_code == 200
+        pong = make_answers("one.example", [400])[0].pong
+        Ingest(store, "test").record(Batch(redacted=[(ROOM, pong.event_id)]))
+        changed = client.get(SAMPLES, params=past, headers=known)
+    assert changed.status_code == 200
+    assert len(changed.text.splitlines()) == len(first.text.splitlines()) - 1
 
 
 def test_of_several_forms_the_one_liked_best_is_given(site: httpx.Client) -> None:

@@ -21,7 +21,14 @@ from pingboard.model import Provenance, from_ts, write_instant
 from pingboard.store.journal import find_version
 from pingboard.store.retention import find_kept_from
 from pingboard.store.rooms import read_lineage
-from pingboard.store.samples import Key, RawSample, Selection, find_page_end, stream
+from pingboard.store.samples import (
+    Key,
+    RawSample,
+    Selection,
+    digest_samples,
+    find_page_end,
+    stream,
+)
 from pingboard.web import errors
 from pingboard.web.api.paging import link_next, read_cursor, write_cursor
 from pingboard.web.api.samples_schema import RESPONSES, SAMPLE_EXAMPLE
@@ -71,13 +78,13 @@ def list_samples(
     headers = {"Vary": "Accept, Accept-Encoding"}
     # A page is kept, with a tag of its content, which stays the same as long as the samples do.
     is_page = chosen is SampleFormat.JSON and limit is not None and limit <= MAX_KEPT
-    if not is_page:
-        headers["ETag"] = _make_tag(boards, query, chosen, now)
-        if is_matched(request.headers.get("if-none-match", "").encode(), headers["ETag"].encode()):
-            return Response(status_code=304, headers=headers)
     answer, window = describe(boards, query, now), query.window_at(now)
     rooms = read_lineage(boards.engine, answer.room.id)
     selection = Selection(rooms, window, query.ping_server, query.pong_server)
+    if not is_page:
+        headers["ETag"] = _make_tag(boards, query, selection, chosen, now)
+        if is_matched(request.headers.get("if-none-match", "").encode(), headers["ETag"].encode()):
+            return Response(status_code=304, headers=headers)
     binding = f"samples {answer.room.id} {query.ping_server} {query.pong_server}"
     after = _read_key(query.cursor, binding)
     last, cursor = None, None
@@ -111,11 +118,21 @@ def _read_key(cursor: str | None, binding: str) -> Key | None:
     return seen_ts, ping, pong_server
 
 
-def _make_tag(boards: Boards, query: SamplesQuery, chosen: SampleFormat, now: datetime) -> str:
-    """Says which samples an answer has: those of a version of the data, and where the window ends
-    now, of a minute. Weak, because the time in the answer differs."""
-    minute = 0 if query.from_ and query.to else int(now.timestamp() // 60)
-    asked = f"{query.model_dump_json()} {chosen} {minute} {find_version(boards.engine)}"
+def _make_tag(
+    boards: Boards, query: SamplesQuery, selection: Selection, chosen: SampleFormat, now: datetime
+) -> str:
+    """Say which samples an answer has. Weak, because the time in the answer differs.
+
+    Of a window in the past it is made of the samples, so that it stays the same for ever; of one
+    that more may come into, of the version of the data and, where it ends now, of the minute.
+    """
+    state: object = None
+    if query.from_ and query.to and selection.window.end < now:
+        state = digest_samples(boards.engine, selection)
+    if state is None:
+        minute = 0 if query.from_ and query.to else int(now.timestamp() // 60)
+        state = minute, find_version(boards.engine)
+    asked = f"{query.model_dump_json()} {chosen} {state}"
     return f'W/"{hashlib.blake2b(asked.encode(), digest_size=9).hexdigest()}"'
 
 

@@ -128,9 +128,12 @@ def describe_frame(
     }
     url = partial(_address, root, kept)
     site: Site = request.app.state.given.site
+    origin = f"{request.url.scheme}://{request.url.netloc}"
     return {
         "root": root,
-        "origin": f"{request.url.scheme}://{request.url.netloc}",
+        "origin": origin,
+        # Parameters that are not ours are gone from the request (see request_head).
+        "canonical": origin + _query(root + path, asked),
         "url": url,
         "static": partial(_static, root),
         "language": language,
