@@ -23,7 +23,18 @@ from bench.report import (
     to_row,
 )
 
-GROUPS = [accuracy, kernel, store, scale, disk, year, live, answers, ingest]
+DURATIONS = {
+    accuracy: "8 min",
+    kernel: "5 s",
+    store: "3 min",
+    scale: "5 min",
+    disk: "2 min",
+    year: "4 min",
+    live: "2 min",
+    answers: "2 min",
+    ingest: "5 s",
+}
+GROUPS = [*DURATIONS]
 NAMES = [name_of(group) for group in GROUPS]
 
 
@@ -53,14 +64,24 @@ def _measure(figures: Iterator[Pair] | Iterator[Size] | Iterator[Pair | Size]) -
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    sections = "".join(
+        f"  {name_of(group):<10}{duration:<8}{(group.__doc__ or '').partition(chr(10))[0]}\n"
+        for group, duration in DURATIONS.items()
+    )
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        epilog=f"sections, and about how long each takes on two cores:\n{sections}\n"
+        "one of them: python -m bench --only kernel",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument(
         "--only",
         nargs="+",
         choices=NAMES,
         default=NAMES,
         metavar="SECTION",
-        help=f"some of: {', '.join(NAMES)}",
+        help="measure these alone",
     )
     parser.add_argument("--write", action="store_true", help="keep the results")
     parser.add_argument(

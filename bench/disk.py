@@ -32,7 +32,7 @@ def pairs() -> Iterator[Size]:
             write(path, pongs)
             size = sum(file.stat().st_size for file in Path(folder).glob(f"{how}*"))
             yield Size(
-                f"SQLite, bytes a sample, {how} / an allowance",
+                f"bytes a sample on disk, SQLite, {how} / an allowance",
                 size / SAMPLES,
                 MAX_SQLITE_BYTES,
                 1,
@@ -44,7 +44,7 @@ def pairs() -> Iterator[Size]:
                 engine = _create(server.get_uri(), how)
                 store(engine, pongs)
                 yield Size(
-                    f"PostgreSQL, bytes a sample, {how} / an allowance",
+                    f"bytes a sample on disk, PostgreSQL, {how} / an allowance",
                     _measure(engine) / SAMPLES,
                     MAX_POSTGRESQL_BYTES,
                     1,

@@ -1,8 +1,8 @@
 """Pongs into the database
 
-Pongs of new pings, committed to SQLite one by one and in batches of 1,000, against rows as pingstat
-inserts them, a commit each with SQLite's own settings. Batches are made before; the journal that
-keeps boards exact is written in the same transaction.
+Pongs of new pings, committed to SQLite one by one and in batches of 1,000, against rows as the
+peer, pingstat, inserts them, a commit each with SQLite's own settings. Batches are made before; the
+journal that keeps boards exact is written in the same transaction.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def pairs() -> Iterator[Pair]:
             return write
 
         yield Pair(
-            "100 pongs, a commit each / pingstat's", make_writer(100, 1), lambda: theirs(100), 1 / 3
+            "single durable commits / the peer's", make_writer(100, 1), lambda: theirs(100), 1 / 3
         )
         yield Pair(
-            "a pong of a batch of 1,000 / pingstat's",
+            "a pong of a batch of 1,000 / the peer's",
             make_writer(3, 1000),
             lambda: theirs(30),
             1 / 100,

@@ -28,7 +28,7 @@ def against_sort(pongs: Pongs, target: float) -> Pair:
     servers, ms = pongs.ping_server.astype(np.int32), pongs.one_way_ms.astype(np.int32)
     keys = servers.astype(np.uint32) << 20 | ms.astype(np.uint32)
     return Pair(
-        f"rank {len(ms):,} samples of {len(pongs.names):,} homeservers / np.sort of the keys",
+        f"rank kernel, {len(ms):,} samples, {len(pongs.names):,} servers / np.sort of the keys",
         lambda: rank(servers, ms, pongs.names),
         lambda: np.sort(keys),
         target,

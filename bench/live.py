@@ -63,7 +63,7 @@ def pairs() -> Iterator[Pair | Size]:
         update = Update(path)
         keys = pongs.ping_server.astype(np.uint32) << 20 | pongs.one_way_ms.astype(np.uint32)
         yield Pair(
-            f"a new pong into fresh bytes, {SAMPLES:,} samples / np.sort of their keys",
+            f"a new pong -> fresh bytes of `/rankings.md`, {SAMPLES:,} samples / np.sort of keys",
             update,
             lambda: np.sort(keys),
             3,
@@ -72,8 +72,8 @@ def pairs() -> Iterator[Pair | Size]:
         )
         update.close()
         yield Size(
-            f"share of a core that follows {PONGS_A_SECOND} pongs a second, {SAMPLES:,} samples / "
-            "an allowance",
+            f"the API's share of a core, {PONGS_A_SECOND} pongs a second followed, {SAMPLES:,} "
+            "samples / an allowance",
             measure_share(path),
             MAX_SHARE,
             1,

@@ -1,9 +1,9 @@
 """From the database to a board: a million samples
 
 Both sides start with an open SQLite file and nothing in memory. Ours is as a worker leaves it, or
-as an import does; theirs is pingstat's algorithm on a database like its own. "With matrix" adds the
-ping x pong matrix, which pingstat computes anyway. Then whole processes from their start to their
-end.
+as an import does; the peer is pingstat's algorithm on a database like its own. "With matrix" adds
+the ping x pong matrix, which pingstat computes anyway. Then whole processes from their start to
+their end.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def against_peer(
     """Everything that a new process has to do for its first board, but for its start."""
     what = "board with matrix" if with_matrix else "board"
     return Pair(
-        f"{beginning}database to {what}, {samples:,} samples / pingstat's algorithm",
+        f"{beginning}from the database to a {what}, {samples:,} samples / the peer",
         lambda: read_board(ours, WEEK, with_matrix=with_matrix),
         lambda: peer.read_and_rank(theirs, WEEK.start_ts, WEEK.end_ts),
         target,
@@ -72,7 +72,7 @@ def against_process(ours: Path, theirs: Path, beginning: str) -> Pair:
     peers += [str(WEEK.start_ts), str(WEEK.end_ts)]
     environment = {"PINGBOARD_DATABASE_URL": f"sqlite:///{ours}"}
     return Pair(
-        f"{beginning}process `pingboard table`, {SAMPLES:,} samples / pingstat's algorithm",
+        f"{beginning}whole cold process `pingboard table`, {SAMPLES:,} samples / the peer",
         lambda: _run(command, environment),
         lambda: _run(peers, {}),
         1 / 10,
@@ -89,7 +89,7 @@ def against_python() -> Pair:
         time.sleep(0.1)
 
     return Pair(
-        "process `pingboard --help` / 2 x `python -c pass` + 100 ms",
+        "`pingboard --help` / 2 x `python -c pass` + 100 ms",
         lambda: _run([sys.executable, "-m", "pingboard", "--help"], {}),
         allowed,
         1,

@@ -42,7 +42,7 @@ def pairs() -> Iterator[Pair | Size]:
         servers, ms = (np.concatenate(parts) for parts in (columns.servers, columns.ms))
         keys = servers.astype(np.uint32) << 20 | ms.astype(np.uint32)
         yield Pair(
-            f"a year's board, {len(keys):,} samples / np.sort of all keys",
+            f"a board of a year, {len(keys):,} samples / np.sort of all its keys",
             lambda: read_board(path, YEAR, with_matrix=False),
             lambda: np.sort(keys),
             6,
@@ -50,7 +50,7 @@ def pairs() -> Iterator[Pair | Size]:
             turns=5,
         )
         yield Size(
-            "peak memory of a process that ranks it, MiB / an allowance",
+            "peak memory of a process that ranks a year, MiB / an allowance",
             measure_peak(path, "bench.year"),
             MAX_MEMORY_MIB,
             1,

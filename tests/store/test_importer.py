@@ -1,8 +1,10 @@
-"""Importing, on SQLite and on PostgreSQL: what was redacted stays gone."""
+"""Importing: what was redacted stays gone, and what is over is closed at the end."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+
+from sqlalchemy import func, select
 
 from pingboard.model import Batch, Window, from_ts
 from pingboard.records import Record, read_pingstat
@@ -11,6 +13,7 @@ from pingboard.store.exporter import read_pingstat_rows, read_records
 from pingboard.store.hours import close_hours
 from pingboard.store.importer import Importer
 from pingboard.store.ingest import Ingest
+from pingboard.store.schema import hour, sample, unanswered
 from tests.samples import ROOM, START_TS, make_sample
 
 WINDOW = Window(from_ts(START_TS), from_ts(START_TS) + timedelta(days=1))
@@ -52,3 +55,30 @@ def test_what_is_known_opens_no_closed_hour(engine: Engine) -> None:
     assert (importer.imported, importer.known) == (0, 1)
     assert close_hours(engine, closing_ts) == 0
     assert list(read_records(engine, None, WINDOW)) == exported
+
+
+def test_an_import_leaves_no_rows_of_hours_that_are_over(engine: Engine) -> None:
+    rows = [
+        {
+            "room_id": ROOM,
+            "ping_id": f"$ping{number}",
+            "ping_server": "one.example",
+            "pong_server": f"{server}.example",
+            "receive_diff": 100 + number,
+            "pong_timestamp": START_TS + number * 400_000,
+        }
+        for number in range(100)
+        for server in ("two", "three")
+    ]
+    records = [record for row in rows if isinstance(record := read_pingstat(row), Record)]
+    lost = records[-1]._replace(pong_server="four.example", one_way_ms=None)
+    with Importer(engine) as importer:
+        for start in range(0, len(records), 30):
+            assert list(importer.add(records[start : start + 30])) == []
+        assert list(importer.add([lost])) == []
+    with engine.connect() as connection:
+        for table in (sample, unanswered):
+            assert connection.execute(select(func.count()).select_from(table)).scalar_one() == 0
+        samples = select(func.count(), func.sum(hour.c.samples))
+        assert connection.execute(samples).one() == (12, len(records))
+    assert len(list(read_records(engine, None, WINDOW))) == len(records) + 1
