@@ -8,13 +8,13 @@ import csv
 import io
 import json
 import sys
-import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
+from pingboard.cli.download import open_url
 from pingboard.model import ConfigurationError
 from pingboard.records import Record, read_csv, read_pingstat, read_record
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     Read = Record | str
 
-
-TIMEOUT_S = 60
-"""How long the other side of an address may stay silent."""
 
 MAX_VALUE_BYTES = 1 << 20
 """Of a row, or a text in it; what is longer is no export, and must not fill the memory."""
@@ -37,9 +34,8 @@ def open_source(source: str) -> tuple[IO[bytes], int | None]:
         if source == "-":
             return sys.stdin.buffer, None
         if urlsplit(source).scheme in ("http", "https"):
-            answer = urllib.request.urlopen(source, timeout=TIMEOUT_S)  # noqa: S310 (http, https)
-            size = answer.headers["Content-Length"]
-            return answer, int(size) if size else None
+            answer = open_url(source)
+            return answer, answer.length
         path = Path(source)
         return path.open("rb"), path.stat().st_size
     except HTTPError as error:

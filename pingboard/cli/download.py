@@ -1,0 +1,61 @@
+"""An http(s) address -> its bytes, by way of redirects that lead where the first address may."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import urllib.request
+from http.client import HTTPResponse
+from typing import IO, TYPE_CHECKING, cast
+from urllib.error import URLError
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from http.client import HTTPMessage
+
+MAX_REDIRECTS = 5
+TIMEOUT_S = 60
+
+
+def open_url(url: str) -> HTTPResponse:
+    """Open it; raises OSError where it, or what it redirects to, can't be had or is not for us.
+
+    ValueError where it is not an address.
+    """
+    if " " in url or not url.isprintable():
+        raise ValueError("an address has no spaces; write %20 for one in its path")
+    opener = urllib.request.build_opener(_Redirects(is_private=_is_private(url)))
+    return cast("HTTPResponse", opener.open(url, timeout=TIMEOUT_S))
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect to http and https alone, and never from the Internet into our network."""
+
+    max_redirections = MAX_REDIRECTS
+
+    def __init__(self, *, is_private: bool) -> None:
+        self._may_be_private = is_private
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        """The request to go on with; raises URLError where that is not allowed."""
+        if urlsplit(newurl).scheme not in ("http", "https"):
+            raise URLError(f"it redirects to {newurl}, which is neither http nor https")
+        if not self._may_be_private and _is_private(newurl):
+            raise URLError(f"it redirects to {newurl}, which is in a private network")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _is_private(url: str) -> bool:
+    """Whether a name leads to any address that is not one of the Internet."""
+    host = urlsplit(url).hostname or ""
+    entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in entries]
+    return not all(address.is_global for address in addresses)
