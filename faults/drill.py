@@ -10,13 +10,13 @@ import aiohttp
 
 from faults.case import case, expect, now_ts
 from faults.crowd import SERVERS, Crowd
+from faults.database import Stored
 from faults.failover import (
     END_LEASE,
     LOST_LEASE_CODE,
     expect_never_two,
     expect_order,
     until_pinged,
-    until_said,
 )
 from faults.lasting import in_background
 from faults.model_homeserver import ROOM_ID, USER_ID
@@ -53,9 +53,9 @@ async def drill(scene: Scene) -> str:
             stack.push_async_callback(worker.kill)
         scene.worker = workers[0]
         await workers[0].launch()
-        await until_said(workers[0], "joined", scene.within(20))
+        await workers[0].says("joined", scene.within(20))
         await workers[1].launch()
-        await until_said(workers[1], "standing by", scene.within(20))
+        await workers[1].says("standing by", scene.within(20))
         for number in range(APIS):
             site = Site(scene, f"site{number}", ROOM_ID)
             await site.start()
@@ -107,26 +107,28 @@ async def _end_each_in_turn(scene: Scene, server: PostgreSQL, workers: list[Work
 
 
 async def _compare(scene: Scene, crowd: Crowd) -> str:
-    """Wait until everything said is stored; how much, and how much of it is wrong."""
-    clock = asyncio.get_running_loop().time
-    begin = clock()
-    end = begin + scene.within(60)
-    while True:
+    """Wait until everything said is stored, or nothing more comes; how much, and what is wrong."""
+    lost = set(samples_of(crowd.events))
+    is_growing = True
+    while lost and is_growing:
+        await asyncio.sleep(scene.within(5))
         stored = await asyncio.to_thread(scene.database.samples, ROOM_ID)
-        truth = samples_of(crowd.events)
-        lost = len(truth.keys() - {(sample.ping, sample.pong_server) for sample in stored})
-        if not lost or clock() > end:
-            break
-        await asyncio.sleep(1)
-    keys = Counter((sample.ping, sample.pong_server) for sample in stored)
+        still_lost = lost - {_key(sample) for sample in stored}
+        is_growing, lost = len(still_lost) < len(lost), still_lost
+    truth = samples_of(crowd.events)  # pings went on
+    keys = Counter(map(_key, stored))
     twice = keys.total() - len(keys)
-    wrong = sum(truth.get((one.ping, one.pong_server)) != one.one_way_ms for one in stored)
-    expect(not (lost or twice or wrong), f"{lost} lost, {twice} twice, {wrong} wrong")
+    wrong = sum(truth.get(_key(sample)) != sample.one_way_ms for sample in stored)
+    expect(not (lost or twice or wrong), f"{len(lost)} lost, {twice} twice, {wrong} wrong")
     faults = scene.database.faults()
     expect(not faults, "; ".join(faults))
     span_s = (crowd.events[-1]["origin_server_ts"] - crowd.events[0]["origin_server_ts"]) / 1000
     rate = len(truth) / span_s
     return f"{len(truth)} pongs, {rate:.0f} a second: 0 lost, 0 twice"
+
+
+def _key(sample: Stored) -> tuple[str, str]:
+    return sample.ping, sample.pong_server
 
 
 def _make_worker(scene: Scene, crowd: Crowd, name: str) -> WorkerProcess:

@@ -93,22 +93,13 @@ async def _open_pair(scene: Scene) -> AsyncIterator[Pair]:
         await scene.has_more(1, scene.within(20))
         try:
             await second.launch()
-            await until_said(second, "standing by", scene.within(20))
+            await second.says("standing by", scene.within(20))
             yield Pair(server, first, second)
             await settle(scene)
             for worker in (first, second):
                 await expect_order(scene, worker)
         finally:
             await second.kill()
-
-
-async def until_said(worker: WorkerProcess, words: str, within_s: float) -> None:
-    """Wait until a worker's log has these words."""
-
-    async def said() -> bool:
-        return words in worker.log
-
-    await until(said, within_s, f"it does not say: {words}")
 
 
 async def until_pinged(scene: Scene, since_ts: int, name: str | None = None) -> float:

@@ -178,6 +178,28 @@ async def postgresql_killed(scene: Scene) -> str:
         return f"went on {seconds:.1f} s after the last"
 
 
+@case(67, "SIGTERM while PostgreSQL is away", "ends in 10 s, with code 0")
+async def ended_without_postgresql(scene: Scene) -> str:
+    async with postgresql(scene) as server:
+        await scene.start()
+        await scene.has_more(1, scene.within(20))
+        await server.stop()
+        seconds = []
+        for words in ("waiting_for=", "waiting for it"):
+            await scene.worker.says(words, scene.within(20))
+            code, ended_s = await scene.worker.terminate()
+            expect(code == 0, f"ended with code {code}")
+            seconds.append(ended_s)
+            await scene.worker.launch()
+        await scene.worker.kill()
+        expect(max(seconds) <= scene.within(10), f"ended after {max(seconds):.1f} s")
+        await server.start()
+        await scene.start()
+        await settle(scene)
+        scene.heals = False  # its database goes now
+    return f"{seconds[0]:.1f} s while it writes, {seconds[1]:.1f} s at its start"
+
+
 @case(
     37, "Database file truncated", "refused with a clear line and the way to restore", short=False
 )

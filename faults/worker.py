@@ -8,7 +8,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from faults.case import CaseError
+from faults.case import CaseError, until
 from faults.faultproxy import FaultProxy
 from pingboard.lab import LabError
 from pingboard.lab.process import LeashedProcess
@@ -70,6 +70,14 @@ class WorkerProcess(LeashedProcess):
     async def launch(self) -> None:
         """Start it, and don't wait for it to be ready."""
         self._process = await self._spawn()
+
+    async def says(self, words: str, within_s: float) -> None:
+        """Wait until these words are in its log."""
+
+        async def said() -> bool:
+            return words in self.log
+
+        await until(said, within_s, f"{self.name} does not say: {words}")
 
     async def terminate(self) -> tuple[int, float]:
         """SIGTERM, and wait: its exit code and how many seconds it took."""

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 
     from pingboard.settings import Settings
-    from pingboard.store.engine import Engine
     from pingboard.web.server import Server
 
 # What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
@@ -57,7 +56,10 @@ def listener_url(listener: socket.socket) -> str:
 
 @contextlib.contextmanager
 def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]:
-    """The API, reading from the database and never writing to it."""
+    """The API, reading from the database and never writing to it.
+
+    It serves before there is a database too: requests get 503, and /readyz says why.
+    """
     from pingboard.store.engine import open_engine
     from pingboard.web.app import create_app, create_site, stop_streams
     from pingboard.web.pages.site import Site
@@ -65,7 +67,6 @@ def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]
     from pingboard.web.shared_boards import SharedBoards
 
     engine = open_engine(settings.database_url, read_only=True)
-    _wait_for_tables(settings, engine)
     boards = SharedBoards(engine, next(iter(settings.rooms), None))
     app = create_app(
         boards,
@@ -88,27 +89,37 @@ def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]
         engine.dispose()
 
 
-def _wait_for_tables(settings: Settings, engine: Engine) -> None:
+async def make_tables(settings: Settings) -> None:
     """Return once the tables are those of this version; a database that is away is waited for."""
-    import time
+    import asyncio
 
-    from pingboard.cli.heartbeat import HEART
-    from pingboard.store.engine import PassingStoreError, is_current
+    from pingboard.store.engine import PassingStoreError
 
-    is_told = False
+    fault = ""
     while True:
-        HEART.beat()
         try:
-            if not is_current(engine):
-                with writable(settings):
-                    pass
+            await asyncio.to_thread(_make_tables, settings)
         except PassingStoreError as error:
-            if not is_told:
+            if not fault:
+                fault = str(error)
                 say(f"pingboard: {error}; waiting for it")
-            is_told = True
-            time.sleep(RETRY_S)
+            await asyncio.sleep(RETRY_S)
         else:
+            if fault:
+                say("pingboard: the database is there now")
             return
+
+
+def _make_tables(settings: Settings) -> None:
+    from pingboard.store.engine import is_current, open_engine
+
+    engine = open_engine(settings.database_url, read_only=True)
+    try:
+        if not is_current(engine):
+            with writable(settings):
+                pass
+    finally:
+        engine.dispose()
 
 
 @contextlib.asynccontextmanager

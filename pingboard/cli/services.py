@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pingboard.cli.api import api_process, listener_url, open_listener, open_server, run_beside
+from pingboard.cli.api import (
+    api_process,
+    listener_url,
+    make_tables,
+    open_listener,
+    open_server,
+    run_beside,
+)
 from pingboard.cli.lab import lab_database, lab_settings
 from pingboard.cli.start import run_until_stopped, say, start, writable
 from pingboard.cli.worker import account_key, account_of, made_worker, open_database
@@ -56,7 +63,7 @@ def serve(
         open_listener(settings, listener_fd) as listener,
         open_server(settings, listener) as server,
     ):
-        run_until_stopped(_serve(server, is_alone=listener_fd is None))
+        run_until_stopped(_serve(settings, server, is_alone=listener_fd is None))
 
 
 def echo() -> None:
@@ -81,15 +88,13 @@ async def _run(settings: Settings) -> None:
             settings = stack.enter_context(lab_database(settings))
             variables["PINGBOARD_DATABASE_URL"] = settings.database_url
             variables["PINGBOARD_DATABASE_URL_FILE"] = ""
-        engine, lease = await stack.enter_async_context(open_database(settings))
-        if settings.wants_lab:
             settings = await stack.enter_async_context(lab_settings(settings))
+        # The API first: while the worker waits for something, it says for what.
         api = await stack.enter_async_context(api_process(settings, listener, variables))
-        worker = await stack.enter_async_context(made_worker(settings, engine, lease))
         say(f"pingboard is at {page}")
         say(f"  the table to paste: {url}rankings.md")
         say("  Ctrl-C ends it")
-        await run_beside(worker.run(), api)
+        await run_beside(_work(settings), api)
 
 
 async def _work(settings: Settings) -> None:
@@ -100,17 +105,22 @@ async def _work(settings: Settings) -> None:
         await worker.run()
 
 
-async def _serve(server: Server, *, is_alone: bool) -> None:
-    """Serve, alone or beside a worker that says where this is."""
+async def _serve(settings: Settings, server: Server, *, is_alone: bool) -> None:
+    """Serve, alone or beside a worker that says where this is, and that makes the tables."""
+    import asyncio
+
     from pingboard.cli.heartbeat import HEART, keep_beating
 
     server.start()
     HEART.serve_at(server.url)
+    beating = asyncio.create_task(keep_beating())
     try:
         if is_alone:
             say(f"pingboard serves {server.url}")
-        await keep_beating()
+            await make_tables(settings)
+        await beating
     finally:
+        beating.cancel()
         server.stop()
 
 

@@ -139,3 +139,26 @@ async def test_a_locked_database_does_not_keep_it_from_ending(
     assert ended.code == 0
     assert took_s < 15  # ten, on a machine that is not busy
     await until_gone(api)
+
+
+async def test_the_api_says_what_is_waited_for_while_the_database_is_away(
+    tmp_path: Path, port: int
+) -> None:
+    settings = {
+        "HOMESERVER": "http://127.0.0.1:1",
+        "ACCESS_TOKEN": "token",
+        "ROOMS": "#ping:example.org",
+        "PORT": str(port),
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+    }
+    process = await start("run", settings, tmp_path)
+    await _until_it_serves(port)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        readiness = await client.get("/readyz")
+        page = await client.get("/", headers={"Accept": "text/html"})
+    process.terminate()
+    ended = await end_of(process)
+    assert (readiness.status_code, readiness.json()["reason"]) == (503, "database")
+    assert (page.status_code, "Retry-After" in page.headers) == (503, True)
+    assert ended.code == 0
+    assert ended.stderr.count("waiting for it") == 1
