@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pingboard.cli.start import configured, readable, say, writable
-from pingboard.model import ConfigurationError, StoreError
+from pingboard.cli.start import configured, opened, readable, say, writable
+from pingboard.model import ConfigurationError, PingboardError, StoreError
 
 if TYPE_CHECKING:
     from pingboard.boards import Boards
@@ -26,9 +27,10 @@ def upgrade() -> None:
     Every start does so unless PINGBOARD_MIGRATE=0.
     """
     settings = configured()
-    from pingboard.store.engine import migrate, open_engine
+    from pingboard.store.engine import migrate
 
-    migrate(open_engine(settings.database_url))
+    with opened(settings.database_url) as engine:
+        migrate(engine)
 
 
 @app.command()
@@ -39,9 +41,10 @@ def backup(
 ) -> None:
     """Copy a SQLite database to a file, also while in use."""
     settings = configured()
-    from pingboard.store.engine import back_up, open_engine
+    from pingboard.store.engine import back_up
 
-    back_up(open_engine(settings.database_url, read_only=True), file)
+    with opened(settings.database_url, read_only=True) as engine:
+        back_up(engine, file)
     say(f"copied to {file}")
 
 
@@ -58,8 +61,7 @@ def check() -> None:
     is_damaged = False
     with readable(settings) as boards:
         for finding in check_database(boards.engine):
-            remedy = f"; {finding.remedy}" if finding.remedy else ""
-            typer.echo(f"{finding.verdict:7} {finding.topic}: {finding.text}{remedy}")
+            typer.echo(str(finding))
             is_damaged |= finding.verdict is Verdict.FAULT
     if is_damaged:
         raise typer.Exit(1)
@@ -76,7 +78,6 @@ def copy_to(
     """
     from pingboard.boards import Boards
     from pingboard.store.copy import copy_database
-    from pingboard.store.engine import open_engine
     from pingboard.store.lease import hold_lease
 
     settings = configured()
@@ -84,17 +85,19 @@ def copy_to(
         raise ConfigurationError(
             "the target is not PostgreSQL; for example postgresql://USER:PASSWORD@HOST/NAME"
         )
-    try:
-        other = open_engine(target)
-    except ConfigurationError as error:
-        text = str(error).replace("PINGBOARD_DATABASE_URL", "the target")
-        raise ConfigurationError(text) from None
-    with writable(settings) as engine, hold_lease(engine), hold_lease(other):
+    with contextlib.ExitStack() as stack:
+        engine = stack.enter_context(writable(settings))
+        stack.enter_context(hold_lease(engine))
+        try:
+            other = stack.enter_context(opened(target))
+            stack.enter_context(hold_lease(other))
+        except PingboardError as error:
+            text = str(error).replace("PINGBOARD_DATABASE_URL", "the target")
+            raise type(error)(text) from error
         rows = copy_database(
             engine, other, on_progress=lambda name, count: say(f"  {name}: {count:,} rows")
         )
         compared = _compare(Boards(engine), Boards(other))
-    other.dispose()
     say(f"copied {rows:,} rows; {compared} boards of both are equal")
     say("now set PINGBOARD_DATABASE_URL to the new database; the file stays as it is")
 

@@ -48,9 +48,7 @@ def _print(findings: list[Finding], *, as_json: bool) -> None:
         typer.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
         return
     for finding in findings:
-        remedy = f"; {finding.remedy}" if finding.remedy else ""
-        line = f"{finding.verdict:7} {finding.topic}: {finding.text}{remedy}"
-        typer.echo(without_user_ids(line))
+        typer.echo(without_user_ids(str(finding)))
 
 
 def _check_settings() -> Iterator[Finding]:

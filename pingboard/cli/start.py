@@ -96,22 +96,46 @@ def without_user_ids(text: str) -> str:
 
 
 @contextlib.contextmanager
-def writable(settings: Settings) -> Iterator[Engine]:
-    """The database for the one writer, its tables brought up to date."""
-    from pingboard.store.engine import is_current, migrate, open_engine
+def opened(url: str, *, read_only: bool = False) -> Iterator[Engine]:
+    """A database, whatever its tables are; its connections end with the context."""
+    from pingboard.store.engine import open_engine
 
-    engine = open_engine(settings.database_url)
-    if settings.migrate:
-        migrate(engine)
-    elif not is_current(engine):
-        raise ConfigurationError(
-            "the database's tables are not those of this version, and PINGBOARD_MIGRATE is off; "
-            "run: pingboard db upgrade"
-        )
+    engine = open_engine(url, read_only=read_only)
     try:
         yield engine
     finally:
         engine.dispose()
+
+
+@contextlib.contextmanager
+def writable(settings: Settings) -> Iterator[Engine]:
+    """The database for the one writer, its tables brought up to date."""
+    from pingboard.store.engine import is_current, migrate
+
+    with opened(settings.database_url) as engine:
+        if settings.migrate:
+            migrate(engine)
+        elif not is_current(engine):
+            raise ConfigurationError(
+                "the database's tables are not those of this version, and PINGBOARD_MIGRATE is "
+                "off; run: pingboard db upgrade"
+            )
+        yield engine
+
+
+@contextlib.contextmanager
+def readable(settings: Settings) -> Iterator[Boards]:
+    """The boards of a database that is there; nothing is written."""
+    from pingboard.boards import Boards
+    from pingboard.store.engine import is_current
+
+    with opened(settings.database_url, read_only=True) as engine:
+        if not is_current(engine):
+            raise ConfigurationError(
+                "PINGBOARD_DATABASE_URL: there is no database of this version; "
+                "`pingboard db upgrade` makes or upgrades it"
+            )
+        yield Boards(engine, settings.rooms[0] if settings.rooms else None)
 
 
 def say(line: str) -> None:
@@ -131,24 +155,6 @@ def structlog_writes_json() -> bool:
         return False
     last = structlog.get_config()["processors"][-1]
     return isinstance(last, structlog.processors.JSONRenderer)
-
-
-@contextlib.contextmanager
-def readable(settings: Settings) -> Iterator[Boards]:
-    """The boards of a database that is there; nothing is written."""
-    from pingboard.boards import Boards
-    from pingboard.store.engine import is_current, open_engine
-
-    engine = open_engine(settings.database_url, read_only=True)
-    try:
-        if not is_current(engine):
-            raise ConfigurationError(
-                "PINGBOARD_DATABASE_URL: there is no database of this version; "
-                "`pingboard db upgrade` makes or upgrades it"
-            )
-        yield Boards(engine, settings.rooms[0] if settings.rooms else None)
-    finally:
-        engine.dispose()
 
 
 def wording(settings: Settings) -> Wording:

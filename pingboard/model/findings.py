@@ -22,3 +22,7 @@ class Finding:
     verdict: Verdict
     text: str
     remedy: str = ""
+
+    def __str__(self) -> str:
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return f"{self.verdict:7} {self.topic}: {self.text}{remedy}"

@@ -14,7 +14,7 @@ from pingboard.store.editions import Edition, insert_edition
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.hours import close_hours
 from pingboard.store.schema import metadata, sample
-from tests.cli.test_transfer import run
+from tests.commands import run
 from tests.web.site import make_answers, open_store, record
 
 BOARDS = ("response", "delivery", "reception")

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from pingboard.store.engine import migrate, open_engine
-from tests.cli.test_transfer import random_rows, run
-from tests.commands import environment
+from tests.cli.test_transfer import random_rows
+from tests.commands import environment, run
 from tests.web.site import ROOM, make_answers, open_store, record, serve
 
 

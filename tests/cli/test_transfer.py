@@ -5,8 +5,6 @@ from __future__ import annotations
 import http.server
 import json
 import random
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -21,7 +19,7 @@ from pingboard.store.engine import migrate, open_engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.lease import take_lease
 from tests import pingstat
-from tests.commands import environment
+from tests.commands import run
 from tests.samples import make_ping, make_pong
 from tests.web.site import NOW, serve
 
@@ -39,19 +37,6 @@ SERVERS = [
     "UPPER.example",
     "-hyphen.example",
 ]
-
-
-def run(url: str, *arguments: str, folder: Path, stdin: bytes = b"") -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of `pingboard ...` on a database."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pingboard", *arguments],
-        cwd=folder,
-        env=environment({"DATABASE_URL": url}),
-        input=stdin,
-        capture_output=True,
-        check=False,
-    )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 def random_rows(seed: int, count: int = 600) -> list[dict[str, Any]]:
