@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,22 @@ async def test_what_came_before_the_page_listened_is_shown_all_the_same(
             await tab.route("**/api/v1/live*", record_first)
             await tab.goto("/")
             await expect(tab.locator("#board")).to_contain_text("between.example")
+
+
+async def test_a_board_whose_worker_died_stops_calling_itself_live(
+    browser: Browser, store: Engine
+) -> None:
+    now = [NOW]
+    with serve(store, clock=lambda: now[0]) as client:
+        async with open_tab(browser, origin_of(client)) as tab:
+            await tab.clock.install()
+            await tab.goto("/")
+            await expect(tab.locator("#live .state")).to_have_text("Live")
+            now[0] += timedelta(minutes=10)
+            await tab.clock.fast_forward(61_000)
+            await tab.clock.resume()
+            await expect(tab.locator("#stale")).to_contain_text("No new data since 12 Oct 2026")
+            await expect(tab.locator("#live")).to_have_count(0)
 
 
 async def test_a_page_that_waits_for_its_room_becomes_the_board(

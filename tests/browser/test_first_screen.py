@@ -37,7 +37,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("width", "height", "least"),
-    [(320, 640, 3), (390, 844, 6), (768, 1024, 16), (1280, 800, 12), (1920, 1080, 20)],
+    [(320, 640, 5), (390, 844, 10), (768, 1024, 16), (1280, 800, 12), (1920, 1080, 20)],
 )
 async def test_rows_are_low_and_enough_of_them_are_on_the_first_screen(
     browser: Browser, crowd: str, width: int, height: int, least: int
@@ -47,7 +47,7 @@ async def test_rows_are_low_and_enough_of_them_are_on_the_first_screen(
         await tab.goto("/")
         rows = await tab.locator("#board tbody tr").evaluate_all(LIST_ROWS)
         assert len(rows) == SHOWN_ROWS
-        assert max(row_height for row_height, _ in rows) <= (MAX_ROW_PX if width > 320 else 56)
+        assert max(row_height for row_height, _ in rows) <= MAX_ROW_PX
         assert sum(bottom <= height for _, bottom in rows) >= least
         header = await tab.locator("header.top").bounding_box()
         assert header is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pingboard.model import WorkerState, to_ts
+from pingboard.model import RoomState, WorkerState, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.web.pages.site import Site
@@ -265,6 +265,58 @@ def test_a_page_says_that_its_data_is_old_and_since_when(store: Engine) -> None:
     worker.record_worker("main", WorkerState.RUNNING, 0, to_ts(NOW))
     with serve(store) as client:
         assert 'class="notice' not in client.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("state", "obstacle"),
+    [
+        (WorkerState.JOINING, "The worker can’t join any of its rooms yet."),
+        (WorkerState.LOCKED, "The homeserver’s admin has locked the worker’s account."),
+        (WorkerState.AUTH, "The homeserver does not accept the worker’s account."),
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/matrix", "/homeservers/one.example"])
+def test_a_page_says_at_once_what_keeps_the_worker_from_measuring(
+    store: Engine, state: WorkerState, obstacle: str, path: str
+) -> None:
+    record(store, make_answers("one.example", [400]))
+    Ingest(store, "test").record_worker("main", state, 0, to_ts(NOW))
+    with serve(store) as client:
+        page = client.get(path)
+    assert obstacle in text_of(page)
+    assert 'id="live"' not in page.text
+
+
+def test_a_homeserver_that_is_away_for_a_moment_alarms_nobody(store: Engine) -> None:
+    record(store, make_answers("one.example", [400]))
+    worker = Ingest(store, "test")
+    worker.record_worker("main", WorkerState.UNREACHABLE, 0, to_ts(NOW) - 20_000)
+    with serve(store) as client:
+        assert 'class="notice' not in client.get("/").text
+    worker.record_worker("main", WorkerState.UNREACHABLE, 0, to_ts(NOW) - 3_600_000)
+    with serve(store) as client:
+        assert "The worker’s homeserver does not answer." in client.get("/").text
+
+
+def test_a_page_says_why_its_room_gets_no_pings(store: Engine) -> None:
+    record(store, make_answers("one.example", [400]))
+    worker = Ingest(store, "test")
+    worker.record_worker("main", WorkerState.RUNNING, 0, to_ts(NOW))
+    worker.record_room_state(ROOM, RoomState.DENIED)
+    with serve(store) as client:
+        page, german = text_of(client.get("/")), text_of(client.get("/?lang=de"))
+    assert "The worker sends no pings to this room: its account may not send." in page
+    assert "sein Konto darf nicht senden." in german
+
+
+def test_the_page_that_waits_for_a_room_says_for_what_else(tmp_path: Path) -> None:
+    engine = open_migrated_file(tmp_path / "pingboard.db")
+    with serve(engine) as client:
+        assert "No worker has run yet." in client.get("/").text
+    Ingest(engine, "test").record_worker("main", WorkerState.LOCKED, 0, None)
+    with serve(engine) as client:
+        assert "has locked the worker’s account." in client.get("/").text
+    engine.dispose()
 
 
 def test_ranks_whose_order_may_be_chance_are_one_group_in_words_too(store: Engine) -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -19,33 +19,11 @@ from pingboard.store.rooms import RoomStatus, read_room_states
 from pingboard.store.status import Status, read_status
 from pingboard.web import errors
 from pingboard.web.dependencies import GivenAll, GivenBoards, Now
+from pingboard.web.obstacles import ROOM_OBSTACLES, STALE_AFTER, WORKER_OBSTACLES
 from pingboard.web.parameters import NoQuery
 from pingboard.web.schemas import Instant
 
 router = APIRouter(tags=["operations"], responses=errors.BAD_PARAMETER_RESPONSE)
-
-STALE_AFTER = timedelta(minutes=3)
-"""A sync is answered at least twice a minute, also where nothing happens."""
-
-_REASONS = {
-    WorkerState.AUTH: "The homeserver does not accept the worker's account.",
-    WorkerState.JOINING: "The worker can't join any of its rooms yet.",
-    WorkerState.LOCKED: "The homeserver's admin has locked the worker's account.",
-    WorkerState.UNREACHABLE: "The worker's homeserver does not answer.",
-    WorkerState.STOPPED: "The worker has stopped.",
-}
-
-
-_SHUT = {
-    RoomState.LEFT: "its account is not in the room any more",
-    RoomState.UNJOINED: "its account can't join the room yet",
-    RoomState.DENIED: "its account may not send",
-    RoomState.ENCRYPTED: "the room is encrypted, and nothing may be sent there in the clear",
-    RoomState.LOCKED: "the homeserver's admin has locked its account",
-    RoomState.SUSPENDED: "the homeserver's admin has suspended its account",
-    RoomState.RESOURCE_LIMIT: "the homeserver has reached a limit that its admin has set",
-    RoomState.NO_CONSENT: "its account has to agree to the homeserver's terms first",
-}
 
 
 class Health(BaseModel):
@@ -133,8 +111,8 @@ def _not_ready(reason: str, detail: str) -> Problem:
 def _require_room(rooms: Iterable[RoomStatus]) -> None:
     """A problem where the worker can't measure in any of its rooms."""
     states = {RoomState(one.state) for one in rooms if one.state is not None}
-    if RoomState.JOINED not in states and states & _SHUT.keys():
-        why = " and ".join(said for state, said in _SHUT.items() if state in states)
+    if RoomState.JOINED not in states and states & ROOM_OBSTACLES.keys():
+        why = " and ".join(said for state, said in ROOM_OBSTACLES.items() if state in states)
         raise _not_ready("room", f"The worker can't ping in any room: {why}.")
 
 
@@ -144,9 +122,9 @@ def _require_sync(health: Status, now: datetime) -> datetime:
         raise _not_ready("no-worker", "No worker has used this database yet.")
     worker = health.workers[0]
     state, since, synced_ts = WorkerState(worker.state), from_ts(worker.since_ts), worker.synced_ts
-    if state in _REASONS:
+    if state in WORKER_OBSTACLES:
         raise _not_ready(
-            str(state), f"{_REASONS[state]} Since {since.isoformat(timespec='seconds')}."
+            str(state), f"{WORKER_OBSTACLES[state]} Since {since.isoformat(timespec='seconds')}."
         )
     is_starting = state is WorkerState.STARTING
     if is_starting and now - since <= STALE_AFTER:

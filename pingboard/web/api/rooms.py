@@ -11,9 +11,9 @@ from pingboard.model import from_ts
 from pingboard.store.rooms import read_room_states
 from pingboard.store.status import read_status
 from pingboard.web import errors
-from pingboard.web.api.operations import STALE_AFTER
 from pingboard.web.api.paging import cut_page
 from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.obstacles import STALE_AFTER
 from pingboard.web.parameters import PageQuery
 from pingboard.web.schemas import Count, Instant, RoomName
 

@@ -12,7 +12,7 @@ DEPTH = 12
 """The lowest rank that has a place of its own; what is below lies one place lower."""
 
 STEP_X, STEP_Y = 72, 30
-LEFT, TOP, RIGHT = 20, 46, 210
+LEFT, TOP, RIGHT = 20, 46, 236
 """Pixels: around the chart; the names stand at its right."""
 
 Week = tuple[str, Mapping[str, int]]

@@ -9,26 +9,17 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from pingboard.boards import Boards
-from pingboard.model import DEFAULT_BOARD, Board, UnknownRoomError, from_ts
-from pingboard.store.status import read_status
-from pingboard.web.api.operations import STALE_AFTER
+from pingboard.model import DEFAULT_BOARD, Board, UnknownRoomError
 from pingboard.web.dependencies import GivenAll, Now
 from pingboard.web.pages import choices
 from pingboard.web.pages.board_view import BoardPageQuery, view
 from pingboard.web.pages.layout import TAG, describe_room, language_of, render
+from pingboard.web.pages.worker import read_worker
 
 REFRESH_S = 5
 """How often a page without JavaScript that waits for its first pongs looks again."""
 
 router = APIRouter(tags=[TAG], include_in_schema=False)
-
-
-class Age(NamedTuple):
-    """As of when the data is."""
-
-    synced_at: datetime | None
-    """when the worker last heard from its homeserver; None where no worker ever did"""
-    is_stale: bool
 
 
 class LastPong(NamedTuple):
@@ -51,12 +42,12 @@ def show_board(
         if query.room is not None:
             raise
         # The default room has not been joined yet: nobody's mistake, and it passes.
-        return render_waiting(request)
-    age = read_age(boards, now)
+        return render_waiting(request, boards, now)
+    worker = read_worker(boards.engine, now, board.room_id)
     context = {
-        "age": age,
+        "worker": worker,
         # A window that ended in the past hears nothing new, and neither does a worker at rest.
-        "is_live": not age.is_stale and query.to is None and not (query.from_ and query.window),
+        "is_live": not worker.is_stale and query.to is None and not (query.from_ and query.window),
         **describe_board(request, boards, query, board),
     }
     context["last_pong"] = None if board.samples else find_last_pong(request, boards, query, board)
@@ -76,9 +67,10 @@ def find_last_pong(
     return LastPong(at, request.url.path + href)
 
 
-def render_waiting(request: Request) -> Response:
+def render_waiting(request: Request, boards: Boards, now: datetime) -> Response:
     """The page while there is no room yet, which looks again by itself."""
-    return render(request, "waiting.html", {"refresh_s": REFRESH_S})
+    worker = read_worker(boards.engine, now)
+    return render(request, "waiting.html", {"refresh_s": REFRESH_S, "worker": worker})
 
 
 def describe_board(
@@ -104,11 +96,3 @@ def describe_board(
         "whole": path + choices.encode(query, limit=len(board.standings)),
         "hidden": {name: value for name, value in asked.items() if name not in ("q", "sort")},
     }
-
-
-def read_age(boards: Boards, now: datetime) -> Age:
-    """As of when the data is, and whether that is longer ago than it should be."""
-    workers = read_status(boards.engine).workers
-    synced_ts = workers[0].synced_ts if workers else None
-    synced_at = None if synced_ts is None else from_ts(synced_ts)
-    return Age(synced_at, synced_at is None or now - synced_at > STALE_AFTER)

@@ -37,6 +37,7 @@ from pingboard.web.pages.board import render_waiting
 from pingboard.web.pages.layout import TAG, PageQuery, language_of, render
 from pingboard.web.pages.names import decode_name
 from pingboard.web.pages.remedies import REMEDIES
+from pingboard.web.pages.worker import read_worker
 from pingboard.web.parameters import WindowQuery
 
 SHOWN_PARTNERS = 5
@@ -129,7 +130,7 @@ def show_homeserver(
     except UnknownRoomError:
         if query.room is not None:
             raise
-        return render_waiting(request)
+        return render_waiting(request, boards, now)
     window = query.window_at(now)
     try:
         profile = homeservers.read_profile(boards, room_id, window, name, now=now)
@@ -148,6 +149,7 @@ def show_homeserver(
         "board": board,
         "changes": read_changes(boards, room_id, window, name, default),
         "now": now,
+        "worker": read_worker(boards.engine, now, room_id),
         "room": alias or room_id,
         "window": choices.describe_window(query, window, language),
         "windows": choices.link_windows(path, query),

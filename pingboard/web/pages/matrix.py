@@ -16,6 +16,7 @@ from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages import choices
 from pingboard.web.pages.board import render_waiting
 from pingboard.web.pages.layout import TAG, Link, PageQuery, language_of, render
+from pingboard.web.pages.worker import read_worker
 from pingboard.web.parameters import WindowQuery
 
 router = APIRouter(tags=[TAG], include_in_schema=False)
@@ -38,7 +39,7 @@ def show_matrix(
     except UnknownRoomError:
         if query.room is not None:
             raise
-        return render_waiting(request)
+        return render_waiting(request, boards, now)
     window = query.window_at(now)
     ping_servers, pong_servers = (
         [row.homeserver for row in boards.board(name, window, now=now, room=room_id).standings]
@@ -49,6 +50,7 @@ def show_matrix(
     path, language = request.url.path, language_of(request)
     context = {
         "now": now,
+        "worker": read_worker(boards.engine, now, room_id),
         "room": alias or room_id,
         "window": choices.describe_window(query, window, language),
         "windows": choices.link_windows(path, query),

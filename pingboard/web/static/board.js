@@ -7,15 +7,18 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 const SOON_MS = 1000;
 const PAUSE_MS = 5000; // however many pongs come
+const MAX_AGE_MS = 60_000; // without pongs the page asks whether its data is old by now
 // Thousands of rows are reloaded faster than compared: then this only says what is new.
 const isMany = document.querySelectorAll("#board tbody tr").length > 1000;
 
 let updatedAt = performance.now();
+let askedAt = updatedAt;
 let asking = null;
 
 async function refresh() {
   asking?.abort();
   asking = new AbortController();
+  askedAt = performance.now();
   try {
     const answer = await fetch(location.href, { signal: asking.signal });
     if (!answer.ok) return;
@@ -124,6 +127,7 @@ function tick() {
   const ago = live?.querySelector(".ago");
   if (!ago || isConnected === null) return;
   const { live: on, lost, updated, heard: pongs } = live.dataset;
+  if (isConnected && performance.now() - askedAt > MAX_AGE_MS) soon();
   const seconds = Math.round((performance.now() - updatedAt) / 1000);
   live.classList.toggle("on", isConnected);
   live.querySelector(".state").textContent = isConnected ? on : lost;

@@ -1,0 +1,51 @@
+"""What a page says of the worker: as of when its data is, and what keeps it from measuring."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from pingboard.model import RoomState, WorkerState, from_ts
+from pingboard.store.engine import Engine
+from pingboard.store.rooms import read_room_states
+from pingboard.store.status import read_status
+from pingboard.web.obstacles import ROOM_OBSTACLES, STALE_AFTER, WORKER_OBSTACLES
+
+LASTING = frozenset({WorkerState.AUTH, WorkerState.JOINING, WorkerState.LOCKED})
+"""These do not pass within a minute or two, so a page says them at once."""
+
+
+class Worker(NamedTuple):
+    """How the worker is, as a page says it."""
+
+    synced_at: datetime | None
+    """when it last heard from its homeserver; None where no worker ever did"""
+    is_stale: bool
+    """its data is older than it should be, or will be soon"""
+    is_known: bool
+    """a worker has used this database"""
+    obstacle: str | None
+    """why nothing comes, of the catalogue; None where nothing is known to be wrong"""
+    room_obstacle: str | None
+    """why the worker can't ping in the room that is shown, of the catalogue"""
+
+
+def read_worker(engine: Engine, now: datetime, room_id: str | None = None) -> Worker:
+    """Return how the worker is, and whether it can ping in a room."""
+    workers = read_status(engine).workers
+    room_obstacle = _find_room_obstacle(engine, room_id) if room_id else None
+    if not workers:
+        return Worker(None, True, False, None, None)
+    state, synced_ts = WorkerState(workers[0].state), workers[0].synced_ts
+    synced_at = None if synced_ts is None else from_ts(synced_ts)
+    is_old = synced_at is None or now - synced_at > STALE_AFTER
+    is_stale = is_old or state in LASTING
+    obstacle = WORKER_OBSTACLES.get(state) if is_stale else None
+    return Worker(synced_at, is_stale, True, obstacle, room_obstacle)
+
+
+def _find_room_obstacle(engine: Engine, room_id: str) -> str | None:
+    status = read_room_states(engine).get(room_id)
+    if status is None or status.state is None:
+        return None
+    return ROOM_OBSTACLES.get(RoomState(status.state))
