@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -47,13 +48,20 @@ def account_settings(account: Account, room: str) -> dict[str, str]:
     }
 
 
-def run(url: str, *arguments: str, folder: Path, stdin: bytes = b"") -> tuple[int, str, str]:
+def run(
+    url: str,
+    *arguments: str,
+    folder: Path,
+    stdin: bytes = b"",
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of `pingboard ...` on a database, in this process."""
     stdout, stderr = io.StringIO(newline=""), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, chdir(folder):
         for name in [name for name in os.environ if name.startswith("PINGBOARD_")]:
             patch.delenv(name)
-        patch.setenv("PINGBOARD_DATABASE_URL", url)
+        for name, value in {"DATABASE_URL": url, **settings}.items():
+            patch.setenv(f"PINGBOARD_{name}", value)
         patch.setenv(simd.VARIABLE, "")  # numpy is loaded already
         patch.setattr(sys, "argv", ["pingboard", *arguments])
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from pingboard.cli.start import RETRY_S, say, wording, writable
+from pingboard.cli.start import RETRY_S, opened, say, wording, writable
 from pingboard.model import PingboardError
 
 if TYPE_CHECKING:
@@ -60,23 +60,23 @@ def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]
 
     It serves before there is a database too: requests get 503, and /readyz says why.
     """
-    from pingboard.store.engine import open_engine
     from pingboard.web.app import create_app, create_site, stop_streams
     from pingboard.web.pages.site import Site
     from pingboard.web.server import Server
     from pingboard.web.shared_boards import SharedBoards
 
-    engine = open_engine(settings.database_url, read_only=True)
-    boards = SharedBoards(engine, next(iter(settings.rooms), None))
-    app = create_app(
-        boards,
-        wording=wording(settings),
-        configured=settings.rooms,
-        per_minute=settings.rate_limit,
-        embed_origins=settings.embed_origins,
-        site=Site(settings.vantage, settings.contact, settings.data_licence),
-    )
-    try:
+    with (
+        opened(settings.database_url, read_only=True) as engine,
+        contextlib.closing(SharedBoards(engine, next(iter(settings.rooms), None))) as boards,
+    ):
+        app = create_app(
+            boards,
+            wording=wording(settings),
+            configured=settings.rooms,
+            per_minute=settings.rate_limit,
+            embed_origins=settings.embed_origins,
+            site=Site(settings.vantage, settings.contact, settings.data_licence),
+        )
         site = create_site(
             app,
             public_url=settings.public_url.rstrip("/"),
@@ -84,9 +84,6 @@ def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]
             trusted_proxies=settings.forwarded_allow_ips,
         )
         yield Server(site, listener, before_stop=lambda: stop_streams(app))
-    finally:
-        boards.close()
-        engine.dispose()
 
 
 async def make_tables(settings: Settings) -> None:
@@ -111,15 +108,13 @@ async def make_tables(settings: Settings) -> None:
 
 
 def _make_tables(settings: Settings) -> None:
-    from pingboard.store.engine import is_current, open_engine
+    from pingboard.store.engine import is_current
 
-    engine = open_engine(settings.database_url, read_only=True)
-    try:
-        if not is_current(engine):
-            with writable(settings):
-                pass
-    finally:
-        engine.dispose()
+    with opened(settings.database_url, read_only=True) as engine:
+        if is_current(engine):
+            return
+    with writable(settings):
+        pass
 
 
 @contextlib.asynccontextmanager

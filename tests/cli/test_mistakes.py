@@ -77,6 +77,16 @@ def test_a_wrong_argument_is_one_line_that_names_it(
     assert named in line
 
 
+@pytest.mark.parametrize("command", ["run", "worker", "serve", "echo", "table", "db upgrade"])
+def test_a_wrong_setting_is_one_line_of_every_command(
+    url: str, tmp_path: Path, command: str
+) -> None:
+    code, stdout, stderr = run(url, *command.split(), folder=tmp_path, settings={"PORT": "http"})
+    assert (code, stdout) == (2, "")
+    [line] = stderr.splitlines()
+    assert line.startswith("pingboard: PINGBOARD_PORT: 'http'")
+
+
 def test_csv_of_something_else_and_rows_that_are_too_long_are_named(
     url: str, tmp_path: Path
 ) -> None:

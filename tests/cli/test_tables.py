@@ -15,7 +15,7 @@ import pytest
 
 from pingboard.model import Sample, to_ts
 from pingboard.store.engine import Engine
-from tests.commands import environment
+from tests.commands import environment, run
 from tests.samples import make_ping, make_pong
 from tests.web.site import ALIAS, open_store, record
 
@@ -36,12 +36,10 @@ def store(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-def printed(folder: Path, *arguments: str, code: int = 0) -> str:
-    done = subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, env=environment({}), capture_output=True, check=False
-    )
-    assert done.returncode == code, done.stderr.decode()
-    return (done.stderr if code else done.stdout).decode()
+def printed(folder: Path, *arguments: str) -> str:
+    code, stdout, stderr = run(f"sqlite:///{folder}/pingboard.db", *arguments, folder=folder)
+    assert code == 0, stderr
+    return stdout
 
 
 TABLE = "|Rank|Hostname|Median MS|\n|:---:|:---:|:---:|\n|1|[::1]:8448|403|\n|2|b.example|512|\n"
@@ -83,6 +81,8 @@ def test_a_terminal_gets_a_drawn_table(tmp_path: Path, command: str, name: str) 
 
 
 def test_a_missing_database_is_one_line_and_none_is_made(tmp_path: Path) -> None:
-    (line,) = printed(tmp_path, "table", code=2).splitlines()
+    code, _, stderr = run(f"sqlite:///{tmp_path}/pingboard.db", "table", folder=tmp_path)
+    assert code == 2
+    (line,) = stderr.splitlines()
     assert "there is no database" in line
     assert list(tmp_path.iterdir()) == []
