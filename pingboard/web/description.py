@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-_VALIDATORS: dict[str, Any] = {
+_HEADERS: dict[str, Any] = {
     "ETag": {
         "description": "Stays the same as long as the data does; send it as `If-None-Match`.",
         "schema": {"type": "string"},
@@ -22,17 +22,30 @@ _VALIDATORS: dict[str, Any] = {
         "description": "How long the answer is fresh.",
         "schema": {"type": "string"},
     },
+    "Retry-After": {
+        "description": "In how many seconds to come back.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "RateLimit": {
+        "description": "What is left: `r` units now, and in `t` seconds enough for a request "
+        "(draft-ietf-httpapi-ratelimit-headers).",
+        "schema": {"type": "string"},
+        "example": '"units";r=0;t=1',
+    },
+    "RateLimit-Policy": {
+        "description": "`q` units at once, which come back within `w` seconds.",
+        "schema": {"type": "string"},
+        "example": '"units";q=60;w=30',
+    },
 }
-_RETRY_AFTER: dict[str, Any] = {
-    "description": "In how many seconds to come back.",
-    "schema": {"type": "integer", "minimum": 0},
-}
-_IF_NONE_MATCH: dict[str, Any] = {
-    "name": "If-None-Match",
-    "in": "header",
-    "required": False,
-    "description": "The `ETag` of an answer that the client has.",
-    "schema": {"type": "string"},
+_PARAMETERS: dict[str, Any] = {
+    "If-None-Match": {
+        "name": "If-None-Match",
+        "in": "header",
+        "required": False,
+        "description": "The `ETag` of an answer that the client has.",
+        "schema": {"type": "string"},
+    }
 }
 
 TAGS = [
@@ -59,7 +72,9 @@ def install(app: FastAPI) -> None:
             description.setdefault("servers", [{"url": "/", "description": "This server"}])
             for operations in description["paths"].values():
                 _complete(operations)
-            schemas = description["components"]["schemas"]
+            components = description["components"]
+            components |= {"headers": _HEADERS, "parameters": _PARAMETERS}
+            schemas = components["schemas"]
             for model in _models(BaseModel):
                 extra = model.model_config.get("json_schema_extra")
                 if isinstance(extra, dict) and "examples" in extra and model.__name__ in schemas:
@@ -75,16 +90,18 @@ def _complete(operations: dict[str, Any]) -> None:
     get = operations["get"]
     for status, response in get["responses"].items():
         if status in ("429", "503"):
-            response.setdefault("headers", {})["Retry-After"] = _RETRY_AFTER
+            response.setdefault("headers", {}).update(_refer("Retry-After"))
+        if status == "429":
+            response["headers"].update(_refer("RateLimit", "RateLimit-Policy"))
     found = get["responses"].get("200")
     if found is None or get["tags"][0] in ("live", "operations"):
         return
-    found.setdefault("headers", {}).update(_VALIDATORS)
+    found.setdefault("headers", {}).update(_refer("ETag", "Cache-Control"))
     get["responses"]["304"] = {
         "description": "The client has this answer already",
-        "headers": {"ETag": _VALIDATORS["ETag"]},
+        "headers": _refer("ETag"),
     }
-    get.setdefault("parameters", []).append(_IF_NONE_MATCH)
+    get.setdefault("parameters", []).append({"$ref": "#/components/parameters/If-None-Match"})
     operations["head"] = {
         **{name: get[name] for name in ("tags", "parameters")},
         "summary": f"{get['summary']}: its headers",
@@ -94,6 +111,10 @@ def _complete(operations: dict[str, Any]) -> None:
             for status, response in get["responses"].items()
         },
     }
+
+
+def _refer(*headers: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
 
 
 def _models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:

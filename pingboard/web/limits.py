@@ -78,7 +78,11 @@ class Limits:
         client = self._find(name)
         if wait_s := self._take(client):
             detail = f"Too much was asked for; please try again in {wait_s} s."
-            headers = {"Retry-After": str(wait_s)}
+            headers = {
+                "Retry-After": str(wait_s),
+                "RateLimit": f'"units";r=0;t={wait_s}',
+                "RateLimit-Policy": f'"units";q={BURST};w={math.ceil(BURST / self._per_second)}',
+            }
             problem = errors.problem("too-many-requests", detail, headers=headers)
             await errors.refuse(problem, scope, receive, send)
         else:

@@ -37,9 +37,16 @@ TABLE_ROWS = 10
 """Rows of a table to paste, where nothing else is asked for."""
 MOST_SAMPLES = 1_000_000_000
 
-_RFC3339 = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
+_YEAR = "(19[7-9][0-9]|[2-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])"
+"""1970 to 9998: a year of room on either side, for a window that is added, or a timezone."""
+_REST = (
+    "-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+    r"(\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 )
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
+)
+"""Looser, because for a 13th month there is a better message."""
 
 
 def parse_instant(text: object) -> datetime:
@@ -49,11 +56,9 @@ def parse_instant(text: object) -> datetime:
             "should be RFC 3339 with a timezone, for example 2026-10-05T00:00:00Z (in a URL, a '+' "
             "is written %2B)"
         )
-    at = datetime.fromisoformat(text.upper())
-    # A year of room on either side, for a window that is added to it or a timezone.
-    if not 1970 <= at.year < 9999:
+    if not re.match(_YEAR, text):
         raise ValueError("should be in a year from 1970 to 9998")
-    return at.astimezone(UTC)
+    return datetime.fromisoformat(text.upper()).astimezone(UTC)
 
 
 def _check_window(name: str) -> str:
@@ -62,7 +67,11 @@ def _check_window(name: str) -> str:
     return name
 
 
-Instant = Annotated[datetime, BeforeValidator(parse_instant)]
+Instant = Annotated[
+    datetime,
+    BeforeValidator(parse_instant),
+    Field(json_schema_extra={"pattern": f"^{_YEAR}{_REST}$"}),
+]
 WindowName = Annotated[
     str, AfterValidator(_check_window), Field(json_schema_extra={"enum": list(WINDOWS)})
 ]

@@ -13,9 +13,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Send
 
+from pingboard.model import BoardName
 from pingboard.web import errors
 from pingboard.web.api.samples import describe_sample
 from pingboard.web.dependencies import Given, GivenAll, GivenBoards, GivenLiveUpdates
@@ -23,7 +25,7 @@ from pingboard.web.limits import name_client
 from pingboard.web.live_updates import MAX_BATCH, Event, NewPong, NewRank, Start
 from pingboard.web.middleware import is_head
 from pingboard.web.parameters import RoomQuery
-from pingboard.web.schemas import shorten
+from pingboard.web.schemas import Milliseconds
 
 router = APIRouter(tags=["live"], responses=errors.UNKNOWN_ROOM_RESPONSE)
 
@@ -54,6 +56,55 @@ data: {"room_id": "!ping:one.example", "board": "response", "homeserver": "one.e
 : ping
 
 """
+
+
+class RankChange(BaseModel):
+    """A homeserver that moved on a board."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    room_id: str
+    board: BoardName
+    homeserver: str
+    rank: int | None = Field(description="null where it left the board.")
+    previous_rank: int | None = Field(description="null where it is new there.")
+    median_ms: Milliseconds | None = Field(description="null where it left the board.")
+
+
+class LiveReset(BaseModel):
+    """What came since the last event is not told: read what you need again."""
+
+    reason: str
+
+
+def _describe_event(name: str, data: dict[str, Any], *, has_id: bool) -> dict[str, Any]:
+    properties: dict[str, Any] = {
+        "event": {"const": name},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": data,
+        },
+    }
+    if has_id:
+        properties["id"] = {"type": "string", "pattern": "^[0-9]+$"}
+    return {"type": "object", "properties": properties, "required": [*properties]}
+
+
+def _refer(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return schema
+
+
+EVENT_SCHEMA = {
+    "oneOf": [
+        _describe_event("pong", {"$ref": "#/components/schemas/RawSample"}, has_id=True),
+        _describe_event("rank", _refer(RankChange), has_id=False),
+        _describe_event("reset", _refer(LiveReset), has_id=True),
+    ]
+}
+"""For the OpenAPI description, as its version 3.2 describes the events of a stream."""
 
 
 class EventStream(StreamingResponse):
@@ -124,7 +175,7 @@ async def _ask(
             "from), `rank` (a homeserver moved on a board of the default window; `rank` is null "
             "where it left it, `previous_rank` where it is new), `reset` (the last event seen is "
             "too long ago: read what you need again). A comment at least every 15 s.",
-            "content": {"text/event-stream": {"example": EXAMPLE}},
+            "content": {"text/event-stream": {"itemSchema": EVENT_SCHEMA, "example": EXAMPLE}},
         },
         **errors.TOO_BUSY_RESPONSE,
     },
@@ -163,20 +214,9 @@ def _write(event: Event) -> bytes:
         data = json.dumps(describe_sample(event.sample))
         return format_sse_event(id=str(event.id), event="pong", data_str=data)
     if isinstance(event, NewRank):
-        return format_sse_event(event="rank", data_str=json.dumps(_describe_rank(event)))
+        rank = RankChange.model_validate(event)
+        return format_sse_event(event="rank", data_str=rank.model_dump_json())
     if isinstance(event, Start):
         return format_sse_event(id=str(event.id), retry=RETRY_MS)
-    reason = {"reason": "what came since the last event seen is not known any more"}
-    return format_sse_event(id=str(event.id), event="reset", data_str=json.dumps(reason))
-
-
-def _describe_rank(event: NewRank) -> dict[str, Any]:
-    median = event.median_ms
-    return {
-        "room_id": event.room_id,
-        "board": event.board,
-        "homeserver": event.homeserver,
-        "rank": event.rank,
-        "previous_rank": event.previous_rank,
-        "median_ms": None if median is None else shorten(median),
-    }
+    reset = LiveReset(reason="what came since the last event seen is not known any more")
+    return format_sse_event(id=str(event.id), event="reset", data_str=reset.model_dump_json())

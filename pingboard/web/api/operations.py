@@ -94,7 +94,7 @@ class PrometheusText(Response):
     responses={
         200: {
             "description": "Prometheus's text format; every time is in seconds",
-            "content": {"text/plain": {"schema": {"type": "string"}}},
+            "content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}},
         }
     },
 )

@@ -102,6 +102,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
             }
         },
         "content": {
+            "application/json": {},  # the first is what a client gets who does not choose
             "application/x-ndjson": {"schema": {"type": "string"}, "example": NDJSON_EXAMPLE},
             "text/csv": {"schema": {"type": "string"}, "example": CSV_EXAMPLE},
         },
