@@ -15,7 +15,7 @@ from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.schema import room
 from tests.samples import make_ping, make_pong
-from tests.web.site import ALIAS, NOW, ROOM, record, serve
+from tests.web.site import ALIAS, NOW, ROOM, record, serve, text_of
 
 BASE = "/_matrix/maubot/plugin/pingstat"
 NOW_TS = to_ts(NOW)
@@ -194,7 +194,7 @@ def test_the_page_is_json_for_who_accepts_it(store: Engine) -> None:
         as_json = client.get(f"{ENDPOINT}/stats", headers={"Accept": accepts})
         assert as_json.json() == client.get(f"{ENDPOINT}/stats.json").json()
     assert page.headers["content-type"].startswith("text/html")
-    assert "a.example" in page.text
+    assert "a.example" in text_of(page)
     assert "512.0" in page.text
 
 

@@ -159,7 +159,6 @@ def _render(request: Request, room: str, rows: PingstatRows) -> Response:
         _describe(name, document) for name, document in pingstat.summarise(rows.split())
     ]
     context = {
-        "disclaimer": pingstat.DISCLAIMER,
         "ping_servers": ping_servers,
         "pong_servers": sorted({name for of in ping_servers for name in of["pongs"]}),
         "room": room,

@@ -129,8 +129,8 @@ class BoardView:
 
     @property
     def has_trends(self) -> bool:
-        """Whether there is a line to draw."""
-        return any(row.spark for row in self.rows)
+        """Whether there is a line to draw: dots alone show no trend."""
+        return any("l" in row.spark for row in self.rows)
 
     @property
     def parameters(self) -> str:

@@ -18,14 +18,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from http import HTTPStatus
 from importlib.resources import files
-from typing import Any, Literal, NamedTuple, cast
+from typing import Annotated, Any, NamedTuple, cast
 from urllib.parse import quote, urlencode
 
 import jinja2
 from fastapi import Request
 from markupsafe import Markup, escape
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 from starlette.responses import HTMLResponse
 
 from pingboard.web.pages.language import LANGUAGES, Language, find_language, get_language, mark
@@ -52,10 +54,18 @@ POLICY = (
 """No style or script but from our own files: not in an attribute, not inline."""
 
 
+def require_language(code: str) -> str:
+    """Return the code of a language of ours, or tell which there are."""
+    if code not in LANGUAGES:
+        known = {"languages": ", ".join(LANGUAGES)}
+        raise PydanticCustomError("language", "Should be one of {languages}", known)
+    return code
+
+
 class PageQuery(RoomQuery):
     """What every page takes, so that a choice of room and language goes along from page to page."""
 
-    lang: Literal["en", "de"] | None = Field(
+    lang: Annotated[str, AfterValidator(require_language)] | None = Field(
         None, description="Left out: what Accept-Language likes best."
     )
 
@@ -97,7 +107,13 @@ def render(
     html = (
         get_environment(language.code)
         .get_template(template)
-        .render({**describe_frame(request, language, room_id, keeps_choice), **context})
+        .render(
+            {
+                "is_ok": status == HTTPStatus.OK,
+                **describe_layout(request, language, room_id, keeps_choice),
+                **context,
+            }
+        )
     )
     says = {"Content-Language": language.code, "Vary": "Accept-Language"}
     return HTMLResponse(
@@ -115,7 +131,7 @@ def language_of(request: Request) -> Language:
     return find_language(request.query_params, request.headers.get("accept-language", ""))
 
 
-def describe_frame(
+def describe_layout(
     request: Request, language: Language, room_id: str | None, keeps_choice: bool
 ) -> dict[str, Any]:
     """What `base.html` shows around a page."""

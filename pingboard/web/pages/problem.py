@@ -8,7 +8,8 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import HTMLResponse
 
-from pingboard.web.pages.language import mark
+from pingboard.model import WINDOWS, BoardName
+from pingboard.web.pages.language import LANGUAGES, mark
 from pingboard.web.pages.layout import render
 from pingboard.web.problem_types import TYPES
 
@@ -18,18 +19,28 @@ MAX_SHOWN_CHARACTERS = 200
 MAX_ROOMS = 20
 
 VALUES = {
-    "board": mark("One of response, delivery and reception."),
-    "window": mark(
-        "One of 1h, 6h, 24h, 7d, 30d, 90d and 365d; left out where from and to are given."
-    ),
+    "board": mark("One of %(boards)s."),
+    "window": mark("One of %(windows)s; left out where from and to are given."),
     "from": mark("A time with its timezone, before the end, such as 2026-10-05T00:00:00Z."),
     "to": mark("A time with its timezone, after the start, such as 2026-10-12T00:00:00Z."),
     "limit": mark("A whole number from 1 to 10,000."),
     "min_samples": mark("A whole number from 1."),
-    "lang": mark("One of en and de."),
+    "lang": mark("One of %(languages)s."),
+    "sort": mark("A column, such as median; with a - before it, the other way round."),
+    "q": mark("At most 255 characters."),
+    "homeserver": mark("At most 255 characters."),
+    "with": mark("At most 255 characters."),
+    "pings": mark("A whole number from 1 to 1,000."),
+    "pongs": mark("A whole number from 1 to 1,000."),
     "room": mark("An alias or room ID; in an address the # of an alias is written %%23."),
 }
-"""What a parameter of a page may be, of the catalogue."""
+"""What a parameter of a page may be, of the catalogue; what may be chosen is in CHOICES."""
+
+CHOICES = {
+    "boards": ", ".join(BoardName),
+    "windows": ", ".join(WINDOWS),
+    "languages": ", ".join(LANGUAGES),
+}
 
 
 def render_problem(
@@ -42,6 +53,7 @@ def render_problem(
         "kind": kind,
         "meaning": TYPES[kind].meaning,
         "values": VALUES,
+        "choices": CHOICES,
         "path": request.url.path[:MAX_SHOWN_CHARACTERS],
         "room_asked": request.query_params.get("room", "")[:MAX_SHOWN_CHARACTERS],
         "rooms_known": _list_rooms(request) if kind == "unknown-room" else [],
