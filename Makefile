@@ -25,6 +25,8 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing into .venv: about 350 MB, a minute or two the first time."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --constraint constraints.txt --editable '.[lab,dev]'
+	@# It asks for an older typer than ours, for a command line that works with this one too.
+	$(BIN)/pip install --constraint constraints.txt --no-deps openapi-python-client
 	@touch $@
 
 run: $(READY) ## run pingboard; with nothing configured on a local network of its own
