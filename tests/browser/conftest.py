@@ -13,12 +13,14 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.browser.chromium import find_chromium, launch
-from tests.browser.data import make_site
+from tests.browser.data import make_crowd, make_site
 from tests.browser.tabs import open_tab
 from tests.web.site import serve
 
 # A test waits as long as a slow machine needs, and no longer than the page does.
 expect.set_options(timeout=40_000)
+
+HOMESERVERS = 150
 
 MISSING = (
     "no Chromium: set PINGBOARD_TEST_CHROMIUM to one, install one (apt-get install chromium), "
@@ -45,6 +47,15 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the site of `data` is served; nobody writes to it. Without a slash at the end."""
     engine = make_site(tmp_path_factory.mktemp("pages"))
     with serve(engine, embed_origins=["https://blog.example"]) as client:
+        yield origin_of(client)
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a site with so many HOMESERVERS is served; nobody writes to it."""
+    engine = make_crowd(tmp_path_factory.mktemp("crowd"), HOMESERVERS)
+    with serve(engine) as client:
         yield origin_of(client)
     engine.dispose()
 

@@ -81,6 +81,16 @@ def make_site(folder: Path) -> Engine:
     return engine
 
 
+def make_few(folder: Path) -> Engine:
+    """A room as after an hour of the lab: three homeservers on this machine."""
+    engine = open_store(folder)
+    few = [Homeserver(f"hs{number}.localhost:844{number}", 40 * number, 0) for number in (1, 2, 3)]
+    sent = [_ping(number, OURS, NOW - timedelta(minutes=number)) for number in range(1, 60)]
+    Ingest(engine, "test").record(_batch(sent, few))
+    Ingest(engine, "test").record_worker("main", WorkerState.RUNNING, 0, to_ts(NOW))
+    return engine
+
+
 def make_crowd(folder: Path, homeservers: int, pings: int = 12) -> Engine:
     """A room with so many homeservers, each with some pongs to pings of ours over the week."""
     engine = open_store(folder)

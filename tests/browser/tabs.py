@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from playwright.async_api import Browser, ConsoleMessage, Page, Request
 
 NARROW, WIDE = 320, 1280
+WIDTHS = (NARROW, 390, 768, WIDE, 1920)
 MOST_BYTES = 60_000
 """Of a first look at a page, on the wire, with all that belongs to it."""
 
@@ -56,6 +57,16 @@ async def open_tab(
         assert not faults, faults
     finally:
         await context.close()
+
+
+async def list_wide(tab: Page, widths: Sequence[int] = WIDTHS) -> list[int]:
+    """Return the widths at which a page scrolls sideways."""
+    wide = []
+    for width in widths:
+        await tab.set_viewport_size({"width": width, "height": 800})
+        if await tab.evaluate("document.documentElement.scrollWidth") > width:
+            wide.append(width)
+    return wide
 
 
 async def weigh(tab: Page) -> dict[str, int]:

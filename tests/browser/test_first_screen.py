@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.browser.conftest import origin_of
-from tests.browser.data import make_crowd
+from tests.browser.conftest import HOMESERVERS
 from tests.browser.tabs import open_tab
-from tests.web.site import serve
 
 MAX_ROW_PX = 40
-HOMESERVERS = 150
 SHOWN_ROWS = 50
 LIST_ROWS = """rows => rows.map(row => {
   const { height, bottom } = row.getBoundingClientRect();
@@ -26,21 +21,12 @@ LIST_WRAPPED = """cells => cells.filter(cell => {
 }).map(cell => cell.textContent)"""
 
 
-@pytest.fixture(scope="module")
-def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A site with many homeservers."""
-    engine = make_crowd(tmp_path_factory.mktemp("crowd"), HOMESERVERS)
-    with serve(engine) as client:
-        yield origin_of(client)
-    engine.dispose()
-
-
 @pytest.mark.parametrize(
-    ("width", "height", "least"),
+    ("width", "height", "min_rows"),
     [(320, 640, 5), (390, 844, 10), (768, 1024, 16), (1280, 800, 12), (1920, 1080, 20)],
 )
 async def test_rows_are_low_and_enough_of_them_are_on_the_first_screen(
-    browser: Browser, crowd: str, width: int, height: int, least: int
+    browser: Browser, crowd: str, width: int, height: int, min_rows: int
 ) -> None:
     async with open_tab(browser, crowd, width=width) as tab:
         await tab.set_viewport_size({"width": width, "height": height})
@@ -48,7 +34,7 @@ async def test_rows_are_low_and_enough_of_them_are_on_the_first_screen(
         rows = await tab.locator("#board tbody tr").evaluate_all(LIST_ROWS)
         assert len(rows) == SHOWN_ROWS
         assert max(row_height for row_height, _ in rows) <= MAX_ROW_PX
-        assert sum(bottom <= height for _, bottom in rows) >= least
+        assert sum(bottom <= height for _, bottom in rows) >= min_rows
         header = await tab.locator("header.top").bounding_box()
         assert header is not None
         assert header["height"] <= 50
