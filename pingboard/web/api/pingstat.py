@@ -147,7 +147,7 @@ async def get_stats_raw_json(request: Request, room: str, given: GivenAll) -> Re
     responses={200: {"content": _PAGE}},
 )
 async def show_stats(request: Request, room: str, given: GivenAll) -> Response:
-    """`stats.json` as a page; as JSON for who accepts `application/json` by name, as in pingstat."""
+    """`stats.json` as a page; as JSON for who accepts `application/json` by name."""
     if "application/json" in request.headers.get("accept", ""):
         return await get_stats_json(request, room, given)
     rows = await _read(request, room, given, longest_ms=WEEK_MS)
