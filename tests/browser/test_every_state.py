@@ -35,7 +35,7 @@ class State(NamedTuple):
 STATES = {
     "three-homeservers": State(make_few, "hs1.localhost:8441", "Letzte 7 Tage · 3 Homeserver"),
     "a-crowd": State(
-        lambda folder: make_crowd(folder, 150), "matrix.homeserver-7.example", "Alle 150 zeigen"
+        lambda folder: make_crowd(folder, 150), "matrix.homeserver-7.example", "150 zeigen"
     ),
     "stale": State(
         make_few, "hs1.localhost:8441", "Keine neuen Daten seit 12. Okt. 2026", timedelta(hours=3)
@@ -44,7 +44,7 @@ STATES = {
     "no-room": State(
         lambda folder: open_migrated_file(folder / "pingboard.db"),
         "hs1.localhost:8441",
-        "Noch lief kein Worker.",
+        "kein Worker",
     ),
 }
 
