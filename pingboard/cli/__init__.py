@@ -1,6 +1,6 @@
 """The commands. This package is the only place where the parts are wired together.
 
-    run     worker and API, a process each; with nothing configured, on a lab of its own
+    run     worker and API, each in a process; with nothing configured, on a lab of its own
     worker  the worker alone            serve   the API alone, needs no account
     echo    the echo bot                lab     a local network of real homeservers
     table   a board, drawn or Markdown  section the section for This Week in Matrix

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 # What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
 
-app = typer.Typer(help="The database: upgrade, backup, check, copy.", no_args_is_help=True)
+app = typer.Typer(help="Upgrade, back up, check or copy the database.", no_args_is_help=True)
 
 
 @app.command()
 def upgrade() -> None:
     """Bring the database's tables up to date.
 
-    Every start does so unless PINGBOARD_MIGRATE=0.
+    Every start does this unless PINGBOARD_MIGRATE=0.
     """
     settings = configured()
     from pingboard.store.engine import migrate
@@ -39,7 +39,7 @@ def backup(
         Path, typer.Argument(metavar="FILE", help="The copy to make; it must not exist yet.")
     ],
 ) -> None:
-    """Copy a SQLite database to a file, also while in use."""
+    """Copy a SQLite database to a file, even while in use."""
     settings = configured()
     from pingboard.store.engine import back_up
 
@@ -50,7 +50,7 @@ def backup(
 
 @app.command()
 def check() -> None:
-    """Look for damage; also while in use.
+    """Look for damage, even while in use.
 
     Exit code 1 if there is any, with what to do.
     """
@@ -73,8 +73,8 @@ def copy_to(
 ) -> None:
     """Copy all of a SQLite database into PostgreSQL.
 
-    Stop the worker first. Nothing is left behind where it is cut off: start it again. At the end
-    the boards of both are compared.
+    Stop the worker first. If it is interrupted, it leaves nothing behind: start it again. At the
+    end the boards of both are compared.
     """
     from pingboard.boards import Boards
     from pingboard.store.copy import copy_database

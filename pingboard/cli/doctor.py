@@ -30,7 +30,7 @@ def doctor(
 ) -> None:
     """Say what is wrong with settings, database, account, rooms.
 
-    A line each, with the remedy. Exit code 1 if anything is wrong. Runs beside a live worker.
+    One line each, with the remedy. Exit code 1 if anything is wrong. Runs beside a live worker.
     """
     from pingboard.model.findings import Verdict
 
@@ -210,7 +210,7 @@ def _check_bots(settings: Settings, engine: Engine, now: datetime) -> Iterator[F
 
 
 def health() -> None:
-    """Check that a command lives, for containers.
+    """Check that a command is alive, for containers.
 
     Exit code 1 if the command of this container or unit hangs, or its port does not answer. It
     looks into PINGBOARD_RUNTIME_DIR, where every command keeps its heartbeat.

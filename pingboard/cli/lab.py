@@ -37,7 +37,9 @@ def lab(
     ] = 3,
     delay: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=DURATION", help="Each way, such as hs2=150ms; repeatable."),
+        typer.Option(
+            metavar="NAME=DURATION", help="Added each way, such as hs2=150ms; repeatable."
+        ),
     ] = None,
 ) -> None:
     """Run a local network of homeservers with echo bots."""

@@ -39,7 +39,7 @@ Port = Annotated[str | None, typer.Option(hidden=True, callback=_name_setting)]
 
 
 def run(host: Host = None, port: Port = None) -> None:
-    """Run worker and API, a process each. With no account configured, on a lab of its own."""
+    """Run worker and API, each in a process. With no account configured, on a lab of its own."""
     del host, port  # their callback has refused them
     run_until_stopped(_run(start("run")))
 

@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 
 TableBoard = Annotated[
     BoardName | None,
-    typer.Option("--board", help="Which board; left out, response, or the first with samples."),
+    typer.Option("--board", help="Default: response, or the first board with samples."),
 ]
 SectionBoard = Annotated[
     BoardName | None,
-    typer.Option("--board", help="Which board; left out, delivery, or the first with samples."),
+    typer.Option("--board", help="Default: delivery, or the first board with samples."),
 ]
 WindowName = Annotated[
     str, typer.Option("--window", help=f"How far back: {', '.join(WINDOWS)}.", metavar="LENGTH")
 ]
-Limit = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Most rows.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Print at most N rows.")]
 MinSamples = Annotated[
-    int, typer.Option("--min-samples", min=1, metavar="N", help="Leave out who has fewer samples.")
+    int, typer.Option("--min-samples", min=1, metavar="N", help="Leave out homeservers with fewer.")
 ]
 
 
 def table(
     room: Annotated[
         str | None,
-        typer.Option(metavar="ROOM", help="Alias or ID; left out, the first configured."),
+        typer.Option(metavar="ROOM", help="Alias or ID. Default: the first configured."),
     ] = None,
     board: TableBoard = None,
     window: WindowName = DEFAULT_WINDOW,
@@ -77,7 +77,7 @@ def table(
 def section(
     room: Annotated[
         list[str] | None,
-        typer.Option(metavar="ROOM", help="Alias or ID; repeatable; left out, all."),
+        typer.Option(metavar="ROOM", help="Alias or ID; repeatable. Default: all rooms."),
     ] = None,
     style: Annotated[
         Style, typer.Option(help="classic is the layout of 2020, rooms of 2021.")

@@ -33,7 +33,7 @@ import_app = typer.Typer(help="Import samples (safe to repeat).", no_args_is_hel
 
 Source = Annotated[str, typer.Argument(metavar="FILE|URL", help="`-` reads from stdin.")]
 Rejects = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="A file for all rejected rows, with reasons.")
+    Path | None, typer.Option(metavar="FILE", help="Write all rejected rows here, with reasons.")
 ]
 
 
@@ -61,17 +61,19 @@ def import_csv(source: Source, rejected: Rejects = None) -> None:
 def export(
     form: Annotated[
         Literal["ndjson", "csv", "pingstat"],
-        typer.Option("--format", help="How the samples are written."),
+        typer.Option("--format", help="What to write."),
     ] = "ndjson",
     room: Annotated[
-        str | None, typer.Option(metavar="ROOM", help="Alias or ID; left out, all rooms.")
+        str | None, typer.Option(metavar="ROOM", help="Alias or ID. Default: all rooms.")
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option("--from", metavar="TIME", help="First time of the window."),
+        typer.Option("--from", metavar="TIME", help="Start of the window."),
     ] = None,
-    to: Annotated[str | None, typer.Option(metavar="TIME", help="First time after it.")] = None,
-    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Left out, stdout.")] = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="TIME", help="End of the window, exclusive.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: stdout.")] = None,
 ) -> None:
     """Write every sample as NDJSON, CSV or pingstat's JSON.
 

@@ -111,10 +111,10 @@ def test_every_problem_type_is_explained_at_its_address(site: httpx.Client) -> N
     assert site.get("/problems/nothing").status_code == 404
 
 
-def test_the_documentation_lists_every_problem_type() -> None:
+def test_the_documentation_lists_every_problem_type_in_the_words_of_its_page() -> None:
     text = Path("docs/api.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| `/problems/([a-z-]+)` \| (\d+) \|", text, re.MULTILINE) == [
-        (kind, str(one.status)) for kind, one in TYPES.items()
+    assert re.findall(r"^\| `/problems/([a-z-]+)` \| (\d+) \| (.+) \|$", text, re.MULTILINE) == [
+        (name, str(kind.status), kind.meaning) for name, kind in TYPES.items()
     ]
 
 
