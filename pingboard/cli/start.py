@@ -74,15 +74,19 @@ def run_until_stopped(work: Coroutine[None, None, None]) -> None:
 
 
 def _end_by_force_later() -> None:
-    """End this process where it has not ended in time: a database can keep a thread for ever.
+    """End this process where it has not ended in time: no thread can be ended from outside.
 
+    One that waits for a locked database, or for one that is away, may wait for ever.
     What is not committed by then comes again: the sync token was not committed either.
     """
     import os
     import threading
 
     def end() -> None:
-        say("pingboard: the last write does not end, the database is locked or away; leaving it")
+        say(
+            f"pingboard: still at work {STOP_TIMEOUT_S:.0f} s after the stop, perhaps because the "
+            "database does not answer; ended all the same, and what is not stored comes again"
+        )
         os._exit(0)
 
     timer = threading.Timer(STOP_TIMEOUT_S, end)

@@ -7,13 +7,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from pingboard.model import DEFAULT_BOARD, BoardName
 from pingboard.ranking.history import AUTOMATIC_BUCKETS, STEPS
 from pingboard.web.parameters import (
     DEFAULT_LIMIT,
-    MOST_SAMPLES,
+    MAX_SAMPLES,
     BoardQuery,
     Cursor,
+    ImageQuery,
     Limit,
     WindowQuery,
     forget_null,
@@ -55,10 +55,9 @@ class ProfileQuery(WindowQuery):
     limit: int = Field(5, ge=1, le=100, description="Most partners to give at each end.")
 
 
-class HistoryQuery(WindowQuery):
+class HistoryQuery(ImageQuery):
     """One homeserver's number on which board, in which room, when, and how finely."""
 
-    board: BoardName = Field(DEFAULT_BOARD, description="Whose number (see rankings).")
     step: StepName | None = Field(
         None,
         description="Length of a bucket. Left out: the shortest with at most "
@@ -78,7 +77,7 @@ class MatrixQuery(WindowQuery):
         None, description="Only the pongs of this homeserver.", json_schema_extra=forget_null
     )
     min_samples: int = Field(
-        1, ge=1, le=MOST_SAMPLES, description="Leave out pairs with fewer samples."
+        1, ge=1, le=MAX_SAMPLES, description="Leave out pairs with fewer samples."
     )
     limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_PAIRS, description="Most pairs on a page.")
     cursor: Cursor = None

@@ -14,8 +14,8 @@ from pingboard.model import StoreError
 
 log = structlog.get_logger()
 
-_LEAST_S = {True: 0.00005, False: 0.1}
-_MOST_S = {True: 0.001, False: 0.1}
+_MIN_PAUSE_S = {True: 0.00005, False: 0.1}
+_MAX_PAUSE_S = {True: 0.001, False: 0.1}
 """How long a version is believed, by whether asking for it is cheap: the former after a change,
 then twice as long each time that nothing has changed. So many requests at once share the asking,
 and while pongs come in each is shown at once."""
@@ -42,7 +42,7 @@ class Freshness:
         if now >= self._ask_at:
             is_cheap = self._boards.version_is_cheap
             # Before asking: while one request waits for the database, others don't ask too.
-            self._ask_at = now + max(self._pause_s, _LEAST_S[is_cheap])
+            self._ask_at = now + max(self._pause_s, _MIN_PAUSE_S[is_cheap])
             ask = self._boards.version
             version: object
             try:
@@ -54,8 +54,8 @@ class Freshness:
                 self._note(error)
             current = (version, self._clock().timestamp() // 60)
             is_same = current == self._current
-            longer_s = min(2 * self._pause_s, _MOST_S[is_cheap])
-            self._pause_s = longer_s if is_same else _LEAST_S[is_cheap]
+            longer_s = min(2 * self._pause_s, _MAX_PAUSE_S[is_cheap])
+            self._pause_s = longer_s if is_same else _MIN_PAUSE_S[is_cheap]
             self._current = current
         return self._current
 

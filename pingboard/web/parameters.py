@@ -29,13 +29,12 @@ from pingboard.model import (
 )
 from pingboard.render.section import Style
 
-LONGEST_WINDOW = timedelta(days=366)
-MOST_STANDINGS = 10_000
+MAX_WINDOW = timedelta(days=366)
 DEFAULT_LIMIT = 1000
 MAX_LIMIT = 10_000
 TABLE_ROWS = 10
 """Rows of a table to paste, where nothing else is asked for."""
-MOST_SAMPLES = 1_000_000_000
+MAX_SAMPLES = 1_000_000_000
 
 _YEAR = "(19[7-9][0-9]|[2-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])"
 """1970 to 9998: a year of room on either side, for a window that is added, or a timezone."""
@@ -157,7 +156,7 @@ class WindowQuery(RoomQuery):
         None,
         alias="from",
         description="First instant of the window, RFC 3339 with a timezone. Alone, the window runs "
-        f"until now. A window is at most {LONGEST_WINDOW.days} days long.",
+        f"until now. A window is at most {MAX_WINDOW.days} days long.",
         examples=["2026-10-05T00:00:00Z"],
         json_schema_extra=forget_null,
     )
@@ -178,10 +177,10 @@ class WindowQuery(RoomQuery):
         start = self.from_ or end - length
         if start >= end:
             raise refusal("from", f"should be before the window's end, {end.isoformat()}")
-        if end - start > LONGEST_WINDOW:
+        if end - start > MAX_WINDOW:
             raise refusal(
                 "from",
-                f"should be at most {LONGEST_WINDOW.days} days before the window's end, "
+                f"should be at most {MAX_WINDOW.days} days before the window's end, "
                 f"{end.isoformat()}",
             )
         return Window(start, end)
@@ -219,7 +218,7 @@ class BoardQuery(WindowQuery):
         "everybody's pings. Left out: `response`, or where that has no samples the first that has.",
         json_schema_extra=forget_null,
     )
-    limit: Annotated[int, Field(ge=1, le=MOST_STANDINGS)] | None = Field(
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] | None = Field(
         None,
         description="Most standings to give. Left out: all.",
         examples=[10],
@@ -228,7 +227,7 @@ class BoardQuery(WindowQuery):
     min_samples: int = Field(
         1,
         ge=1,
-        le=MOST_SAMPLES,
+        le=MAX_SAMPLES,
         description="Leave out homeservers with fewer samples; those left are ranked from 1.",
     )
 
@@ -278,7 +277,7 @@ class BadgeQuery(ImageQuery):
 class TableQuery(BoardQuery):
     """As `BoardQuery`, for a table to paste."""
 
-    limit: Annotated[int, Field(ge=1, le=MOST_STANDINGS)] | None = Field(
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] | None = Field(
         TABLE_ROWS, description="Most rows.", json_schema_extra=forget_null
     )
 

@@ -10,14 +10,14 @@ import httpx
 import pytest
 from sqlalchemy import insert, select
 
-from pingboard.model import Batch, Rejected, Rejection, to_ts
+from pingboard.model import Batch, Rejected, Rejection, Sample, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.schema import ping, server, unanswered
 from pingboard.web.api.history import HISTORY_EXAMPLE
 from pingboard.web.api.homeservers import HOMESERVERS_EXAMPLE, PROFILE_EXAMPLE
 from pingboard.web.pages.remedies import REMEDIES
-from tests.samples import make_ping
+from tests.samples import make_ping, make_pong
 from tests.web.site import NOW, ROOM, make_answers, record, serve
 
 HOMESERVERS = "/api/v1/homeservers"
@@ -102,6 +102,21 @@ def test_loss_stands_in_the_bucket_of_its_ping(store: Engine) -> None:
         answer = client.get(f"{TWO}/history", params={**NOON, "step": "1h"}).json()
     figures = [(one["sent_count"], one["lost_count"], one["loss"]) for one in answer["buckets"]]
     assert figures == [(4, 2, 0.5), *[(0, 0, None)] * 10, (1, 1, 1)]
+
+
+def test_without_round_trips_the_history_is_that_of_the_first_board_that_has_samples(
+    store: Engine,
+) -> None:
+    of = make_ping(1, "a.example", room_id=ROOM, seen_ts=to_ts(NOW) - 3_600_000)
+    record(store, [Sample(of, make_pong(of, "two.example", 100), None)])
+    with serve(store) as client:
+        answer = client.get(f"{HOMESERVERS}/a.example/history").json()
+        chosen = client.get(f"{HOMESERVERS}/a.example/history?board=reception").json()
+    assert (answer["board"], sum(one["sample_count"] for one in answer["buckets"])) == (
+        "delivery",
+        1,
+    )
+    assert chosen["board"] == "reception"
 
 
 def test_rejected_pongs_are_counted_by_reason_with_an_explanation(store: Engine) -> None:

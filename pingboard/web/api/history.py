@@ -22,7 +22,7 @@ router = APIRouter(
     responses=errors.UNKNOWN_HOMESERVER_RESPONSE,
 )
 
-MOST_BUCKETS = 2000
+MAX_BUCKETS = 2000
 
 
 class HistoryBucket(Loss):
@@ -118,19 +118,18 @@ def get_homeserver_history(
     answer, window = describe(boards, query, now), query.window_at(now)
     step_name = query.step or choose_step(window)
     step = STEPS[step_name]
-    if count_buckets(window, step) > MOST_BUCKETS:
+    if count_buckets(window, step) > MAX_BUCKETS:
         raise refusal(
             "step",
             f"should be longer: a window of {window.end - window.start} has more than "
-            f"{MOST_BUCKETS} buckets of {step_name}; left out, it is {choose_step(window)}",
+            f"{MAX_BUCKETS} buckets of {step_name}; left out, it is {choose_step(window)}",
         )
-    buckets = homeservers.read_history(
-        boards, answer.room.id, window, name, query.board, step, now=now
-    )
+    board = query.board or query.ask(boards, now).name
+    buckets = homeservers.read_history(boards, answer.room.id, window, name, board, step, now=now)
     return History(
         **dict(answer),
         homeserver=name,
-        board=query.board,
+        board=board,
         step=step_name,
         step_s=int(step.total_seconds()),
         buckets=[HistoryBucket.of_bucket(bucket) for bucket in buckets],

@@ -39,7 +39,7 @@ from pingboard.web.parameters import ImageQuery
 
 router = APIRouter(tags=["badges"], responses=errors.BAD_PARAMETER_RESPONSE)
 
-LONGEST_TITLE = 60
+MAX_TITLE_CHARACTERS = 60
 
 
 @router.get(
@@ -68,7 +68,7 @@ def get_history_image(
     """Median, percentile bands and loss over time, 720 x 240, light or dark as its viewer is."""
     drawing, standing, board = _draw(boards, now, name, query)
     shown = clean_xml(name)
-    shown = shown if len(shown) <= LONGEST_TITLE else f"{shown[:LONGEST_TITLE]}…"
+    shown = shown if len(shown) <= MAX_TITLE_CHARACTERS else f"{shown[:MAX_TITLE_CHARACTERS]}…"
     svg = render_text(
         "charts/history.svg",
         {
