@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import itertools
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -47,6 +46,9 @@ MAX_RANK_SHARE = 0.02
 MAX_LISTENERS = 1000
 MAX_QUEUED = 5000
 """Events that wait for one slow listener; then it is cut off, and may resume."""
+
+MAX_RANK_CHANGES = 500
+"""Of a room, told one by one; of more at once a `Reset` tells."""
 
 MAX_BATCH = 500
 HEARTBEAT_S = 15.0
@@ -84,9 +86,11 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """What came since the last event that the listener saw is not known any more."""
+    """Something is not told: the listener has to read again what it needs."""
 
     id: int
+    reason: str
+    room_id: str
 
 
 Event = NewPong | NewRank | Start | Reset
@@ -109,13 +113,13 @@ class _Listener:
         """Whether it is of the room that is listened to."""
         if isinstance(event, NewPong):
             return event.sample.room_id in self.rooms and _is_news(event.sample)
-        return not isinstance(event, NewRank) or event.room_id == self.room_id
+        return not isinstance(event, NewRank | Reset) or event.room_id == self.room_id
 
     def has_had(self, event: Event | None) -> bool:
         """Whether the database gives it to the listener, or it belongs to before."""
         if isinstance(event, NewPong):
             return event.id <= self.since
-        return isinstance(event, NewRank) and self.since == math.inf
+        return isinstance(event, NewRank | Reset) and self.since == math.inf
 
     async def take(self) -> list[Event]:
         """What waits, or what comes next; empty where nothing does, or after the end."""
@@ -213,7 +217,8 @@ class LiveUpdates:
     ) -> AsyncIterator[list[Event]]:
         engine = self._boards.engine
         if not await asyncio.to_thread(can_resume, engine, after):
-            yield [Reset(until)]
+            reason = "what came since the last event seen is not known any more"
+            yield [Reset(until, reason, listener.room_id)]
             return
         while after < until:
             rows = await asyncio.to_thread(read_new, engine, after, until)
@@ -282,10 +287,21 @@ class LiveUpdates:
 
     def _compare_ranks(self, rooms: Iterable[str]) -> list[Event]:
         """Who moved in these rooms since the last time; nobody the first time."""
-        changes: list[Event] = []
+        events: list[Event] = []
+        for room_id in rooms:
+            changes = self._compare_room(room_id)
+            if len(changes) > MAX_RANK_CHANGES:
+                # More would fill the queue of each listener, and so cut off all of them.
+                events.append(Reset(self._version, "too many ranks changed at once", room_id))
+            else:
+                events += changes
+        return events
+
+    def _compare_room(self, room_id: str) -> list[NewRank]:
+        changes: list[NewRank] = []
         now = self._clock()
         window = Window.named(DEFAULT_WINDOW, now)
-        for room_id, board in itertools.product(rooms, BoardName):
+        for board in BoardName:
             standings = self._boards.board(board, window, now=now, room=room_id).standings
             ranks = {row.homeserver: row for row in standings}
             before = self._ranks.get((room_id, board))

@@ -24,7 +24,7 @@ from pingboard.store.samples import read_new
 from pingboard.store.schema import sample
 from pingboard.web import live_updates
 from pingboard.web.api import live
-from pingboard.web.live_updates import NewRank, compare
+from pingboard.web.live_updates import MAX_QUEUED, NewRank, compare
 from tests.samples import ROOM as OTHER_ROOM
 from tests.samples import make_ping, make_pong, make_sample
 from tests.web.site import NOW, ROOM, make_answers, open_store, record, serve
@@ -214,6 +214,19 @@ def test_ranks_are_compared_at_most_once_a_second_and_seldom_where_that_takes_lo
     spent_s: float, pause_s: float
 ) -> None:
     assert live_updates.choose_pause(spent_s) == pytest.approx(pause_s)
+
+
+def test_thousands_of_changed_ranks_at_once_cut_nobody_off(store: Engine) -> None:
+    names = [f"hs{number}.example" for number in range(MAX_QUEUED // 2 + 100)]
+    record(store, [sample for name in names for sample in make_answers(name, [500])])
+    with serve(store) as client, follow(client) as stream:
+        # Everybody else moves down by one, on two boards.
+        record(store, make_answers("fastest.example", [20]))
+        [reset] = stream.take(1, "reset")
+        assert "ranks" in reset["reason"]
+        record(store, make_answers("last.example", [30], first=1))
+        while stream.take(1)[0]["pong_server"] != "last.example":
+            pass
 
 
 def test_who_left_a_board_has_no_rank_any_more() -> None:

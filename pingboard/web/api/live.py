@@ -72,7 +72,7 @@ class RankChange(BaseModel):
 
 
 class LiveReset(BaseModel):
-    """What came since the last event is not told: read what you need again."""
+    """Something is not told: read what you need again."""
 
     reason: str
 
@@ -174,7 +174,8 @@ async def _ask(
             "description": "Events: `pong` (a sample, as in /api/v1/samples; its `id` is to resume "
             "from), `rank` (a homeserver moved on a board of the default window; `rank` is null "
             "where it left it, `previous_rank` where it is new), `reset` (the last event seen is "
-            "too long ago: read what you need again). A comment at least every 15 s.",
+            "too long ago, or more than 500 ranks changed at once: read what you need again). A "
+            "comment at least every 15 s.",
             "content": {"text/event-stream": {"itemSchema": EVENT_SCHEMA, "example": EXAMPLE}},
         },
         **errors.TOO_BUSY_RESPONSE,
@@ -218,5 +219,5 @@ def _write(event: Event) -> bytes:
         return format_sse_event(event="rank", data_str=rank.model_dump_json())
     if isinstance(event, Start):
         return format_sse_event(id=str(event.id), retry=RETRY_MS)
-    reset = LiveReset(reason="what came since the last event seen is not known any more")
+    reset = LiveReset(reason=event.reason)
     return format_sse_event(id=str(event.id), event="reset", data_str=reset.model_dump_json())
