@@ -15,7 +15,7 @@ from pingboard.store.engine import Engine
 from pingboard.store.hours import close_hours
 from pingboard.store.ingest import Ingest
 from pingboard.store.samples import CHUNK_ROWS
-from pingboard.web.api.samples_schema import CSV_EXAMPLE, NDJSON_EXAMPLE, SAMPLES_EXAMPLE
+from pingboard.web.api.samples import CSV_EXAMPLE, NDJSON_EXAMPLE, SAMPLES_EXAMPLE
 from tests.samples import make_ping, make_pong
 from tests.web.site import NOW, ROOM, make_answers, record, serve
 

@@ -13,8 +13,7 @@ from pingboard.model import BoardName, from_ts
 from pingboard.ranking.history import STEPS, Bucket, choose_step, count_buckets
 from pingboard.web import errors
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.detail_parameters import HistoryQuery
-from pingboard.web.parameters import HomeserverName, refusal
+from pingboard.web.parameters import HistoryQuery, HomeserverName, refusal
 from pingboard.web.schemas import Answer, Count, Instant, Loss, Milliseconds, describe
 
 router = APIRouter(

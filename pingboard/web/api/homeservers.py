@@ -1,23 +1,29 @@
-"""/api/v1/homeservers: who was heard, and one of them in detail: "is it me or them?"."""
+"""/api/v1/homeservers: who was heard, and one of them in detail: "is it me or them?".
+
+And a feed with an entry for each change of a homeserver.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import uuid
+from datetime import timedelta
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 from pydantic.config import JsonDict
 
 from pingboard import homeservers
 from pingboard.homeservers import Place, Profile
-from pingboard.model import BoardName, Rejection
+from pingboard.model import BoardName, Rejection, Window
 from pingboard.ranking.pairs import Pair
 from pingboard.web import errors
 from pingboard.web.api.paging import cut_page
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.detail_parameters import HomeserversQuery, ProfileQuery
+from pingboard.web.pages.language import get_language
+from pingboard.web.pages.layout import render_text
 from pingboard.web.pages.remedies import REMEDIES
-from pingboard.web.parameters import HomeserverName
+from pingboard.web.parameters import HomeserverName, HomeserversQuery, ProfileQuery, RoomQuery
 from pingboard.web.schemas import Answer, Count, Loss, Milliseconds, describe
 
 router = APIRouter(tags=["homeservers"])
@@ -280,3 +286,61 @@ def get_homeserver(
 
 def _partner(name: str, pair: Pair) -> Partner:
     return Partner(homeserver=name, median_ms=pair.median_ms, sample_count=pair.samples)
+
+
+FEED_LENGTH = timedelta(days=31)
+"""How far back the entries of a feed go."""
+
+_NAMESPACE = uuid.UUID("b9b7e0b4-3f0a-5d8e-9a52-1c6d7f3f5a10")
+
+
+@router.get(
+    "/homeservers/{name:anything}/feed.atom",
+    operation_id="get_homeserver_feed",
+    summary="What changed about a homeserver, as a feed (Atom)",
+    response_class=Response,
+    responses={
+        **errors.UNKNOWN_HOMESERVER_RESPONSE,
+        200: {
+            "description": "The feed",
+            "content": {"application/atom+xml": {"schema": {"type": "string"}}},
+        },
+    },
+)
+def get_homeserver_feed(
+    request: Request,
+    boards: GivenBoards,
+    now: Now,
+    name: Annotated[str, Path(min_length=1, max_length=255, examples=["two.example"])],
+    query: Annotated[RoomQuery, Query()],
+) -> Response:
+    """An entry each time it fell silent, came back, or got much slower or faster, of 31 days.
+
+    /method says what counts as a change. The number is that of the first board it is on.
+    """
+    room_id, alias = boards.find_room(query.room)
+    window = Window(now - FEED_LENGTH, now)
+    profile = homeservers.read_profile(boards, room_id, window, name, now=now)
+    board = next((board for board in BoardName if profile.places[board]), BoardName.RESPONSE)
+    changes = homeservers.read_changes(boards, room_id, window, name, board)
+    entries: list[dict[str, Any]] = [
+        {
+            # An hour may be dated differently once more is known, a day hardly ever.
+            "id": uuid.uuid5(
+                _NAMESPACE, f"{room_id} {name} {change.kind} {change.at:%Y-%m-%d}"
+            ).urn,
+            "change": change,
+            "at": change.at.isoformat().replace("+00:00", "Z"),
+        }
+        for change in reversed(changes)
+    ]
+    context = {
+        "base": str(request.base_url),
+        "name": name,
+        "room": alias or room_id,
+        "entries": entries,
+        "language": get_language("en"),
+        "updated": entries[0]["at"] if entries else "1970-01-01T00:00:00Z",
+    }
+    text = render_text("homeserver_feed.atom", context)
+    return Response(text, media_type="application/atom+xml")

@@ -14,8 +14,7 @@ from pingboard.ranking.pairs import Pairs
 from pingboard.web import errors
 from pingboard.web.api.paging import link_next, read_cursor, write_cursor
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.detail_parameters import MatrixQuery
-from pingboard.web.parameters import refusal
+from pingboard.web.parameters import MatrixQuery, refusal
 from pingboard.web.schemas import Answer, Count, Milliseconds, describe
 
 router = APIRouter(tags=["matrix"], responses=errors.UNKNOWN_ROOM_RESPONSE)

@@ -1,5 +1,5 @@
 """/healthz: whether this process serves. /readyz: whether there is something true to serve.
-/metrics: what Prometheus asks for.
+/metrics: what Prometheus asks for. /api/v1: what there is to ask for.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi_problem.error import Problem
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
@@ -134,3 +134,38 @@ def _require_sync(health: Status, now: datetime) -> datetime:
             "stale", f"The worker has not synced for {STALE_AFTER}; is it still running?"
         )
     return from_ts(synced_ts)
+
+
+class Operation(BaseModel):
+    """One thing to ask for."""
+
+    operation_id: str
+    path: str = Field(description="A template; what stands in braces is to be filled in.")
+    summary: str
+
+
+class Index(BaseModel):
+    """What there is."""
+
+    documentation_path: str = Field(description="A page for people.")
+    description_path: str = Field(description="OpenAPI 3.1, for programs.")
+    operations: list[Operation]
+
+
+@router.get("/api/v1", operation_id="get_index", summary="What there is to ask for")
+async def get_index(request: Request, _query: Annotated[NoQuery, Query()]) -> Index:
+    """Every path of the interface; `description_path` has their parameters and answers."""
+    root = request.scope.get("root_path", "")
+    paths = request.app.openapi()["paths"]
+    return Index(
+        documentation_path=f"{root}/docs",
+        description_path=f"{root}/openapi.json",
+        operations=[
+            Operation(
+                operation_id=operations["get"]["operationId"],
+                path=root + path,
+                summary=operations["get"]["summary"],
+            )
+            for path, operations in paths.items()
+        ],
+    )

@@ -15,9 +15,8 @@ from pingboard.render import csv, markdown
 from pingboard.web import errors
 from pingboard.web.api.paging import cut_page
 from pingboard.web.dependencies import GivenAll, GivenBoards, Now
-from pingboard.web.detail_parameters import RankingsQuery
 from pingboard.web.negotiation import choose_media_type
-from pingboard.web.parameters import BoardQuery, TableQuery
+from pingboard.web.parameters import BoardQuery, RankingsQuery, TableQuery
 from pingboard.web.schemas import Answer, Count, Interval, Milliseconds, Ratio, RoomName
 
 JSON = "application/json"

@@ -11,9 +11,11 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 from starlette.responses import Response
 
 from pingboard.boards import Boards
@@ -23,23 +25,123 @@ from pingboard.store.retention import find_kept_from
 from pingboard.store.rooms import read_lineage
 from pingboard.store.samples import (
     Key,
-    RawSample,
     Selection,
     digest_samples,
     find_page_end,
     stream,
 )
+from pingboard.store.samples import RawSample as StoredSample
 from pingboard.web import errors
 from pingboard.web.api.paging import link_next, read_cursor, write_cursor
-from pingboard.web.api.samples_schema import RESPONSES, SAMPLE_EXAMPLE
 from pingboard.web.api.streaming import stream_text
 from pingboard.web.conditional import is_matched
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.detail_parameters import SampleFormat, SamplesQuery
 from pingboard.web.middleware import is_head
 from pingboard.web.negotiation import choose_media_type
-from pingboard.web.parameters import refusal
-from pingboard.web.schemas import Answer, describe
+from pingboard.web.parameters import SampleFormat, SamplesQuery, refusal
+from pingboard.web.schemas import Answer, Instant, describe
+
+SAMPLE_EXAMPLE: JsonDict = {
+    "room_id": "!ping:one.example",
+    "ping_event_id": "$ping0",
+    "ping_server": "ours.example",
+    "pong_server": "one.example",
+    "one_way_ms": 190,
+    "round_trip_ms": 380,
+    "ping_seen_at": "2026-10-11T12:00:00.000Z",
+    "pong_seen_at": "2026-10-11T12:00:00.380Z",
+    "ping_origin_server_ts": 1791720000000,
+    "pong_origin_server_ts": 1791720000190,
+    "provenance": "live",
+}
+
+SAMPLES_EXAMPLE: JsonDict = {
+    "generated_at": "2026-10-12T00:00:00.000Z",
+    "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
+    "unit": "ms",
+    "window": {"from_at": "2026-10-05T00:00:00.000Z", "to_at": "2026-10-12T00:00:00.000Z"},
+    "kept_from_at": None,
+    "next_cursor": "WzE3OTE3MjAwMDAwMDAsIDEsIDJddJZTF5AZ",
+    "samples": [SAMPLE_EXAMPLE],
+}
+
+NDJSON_EXAMPLE = (
+    '{"room_id":"!ping:one.example","ping_event_id":"$ping0","ping_server":"ours.example",'
+    '"pong_server":"one.example","one_way_ms":190,"round_trip_ms":380,'
+    '"ping_seen_at":"2026-10-11T12:00:00.000Z","pong_seen_at":"2026-10-11T12:00:00.380Z",'
+    '"ping_origin_server_ts":1791720000000,"pong_origin_server_ts":1791720000190,'
+    '"provenance":"live"}\n'
+)
+
+CSV_EXAMPLE = (
+    ",".join(SAMPLE_EXAMPLE) + "\r\n!ping:one.example,$ping0,ours.example,one.example,190,380,"
+    "2026-10-11T12:00:00.000Z,2026-10-11T12:00:00.380Z,1791720000000,1791720000190,live\r\n"
+)
+
+
+class RawSample(BaseModel):
+    """One ping x one pong server: all that is kept of it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [SAMPLE_EXAMPLE]})
+
+    room_id: str = Field(description="Of a room's upgrades, the one that it was sent in.")
+    ping_event_id: str
+    ping_server: str
+    pong_server: str
+    one_way_ms: int = Field(
+        description="Milliseconds from the ping's send to its arrival at the pong server, as the "
+        "bot claims; two clocks made it, so it may be negative."
+    )
+    round_trip_ms: int | None = Field(
+        description="Milliseconds from our send to the pong's arrival, by our clock; only for our "
+        "own pings whose pong we saw arrive."
+    )
+    ping_seen_at: Instant = Field(
+        description="When we received the ping, UTC; for history its `origin_server_ts`."
+    )
+    pong_seen_at: Instant = Field(description="The same of the pong. A window is of these.")
+    ping_origin_server_ts: int = Field(
+        description="By the ping server's clock, which may be wrong: ms since 1970."
+    )
+    pong_origin_server_ts: int = Field(
+        description="By the pong server's clock, which may be wrong: ms since 1970."
+    )
+    provenance: Literal["live", "gap_fill", "import"] = Field(description="How it came to us.")
+
+
+class Samples(Answer):
+    """A page of samples, in the order in which their pings were stored."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [SAMPLES_EXAMPLE]})
+
+    kept_from_at: Instant | None = Field(
+        description="Single samples of before are not kept here any more, though boards still have "
+        "them; null where all are."
+    )
+    next_cursor: str | None = Field(description="For the next page; null on the last.")
+    samples: list[RawSample]
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": Samples,
+        "description": "The samples",
+        "headers": {
+            "Link": {
+                "description": 'The next page, `<?...>; rel="next"`, relative to this one; absent '
+                "on the last.",
+                "schema": {"type": "string"},
+            }
+        },
+        "content": {
+            "application/json": {},  # the first is what a client gets who does not choose
+            "application/x-ndjson": {"schema": {"type": "string"}, "example": NDJSON_EXAMPLE},
+            "text/csv": {"schema": {"type": "string"}, "example": CSV_EXAMPLE},
+        },
+    }
+}
+"""For the OpenAPI description."""
+
 
 router = APIRouter(tags=["samples"], responses=errors.UNKNOWN_ROOM_RESPONSE)
 
@@ -93,7 +195,7 @@ def list_samples(
         cursor = write_cursor(list(last), binding) if last and has_more else None
     is_left_out = is_head(request.scope) and not is_page
     chunks = iter(()) if is_left_out else stream(boards.engine, selection, after, last)
-    described = ([describe_sample(one) for one in chunk] for chunk in chunks)
+    described = ([describe_sample(sample) for sample in chunk] for chunk in chunks)
     if chosen is SampleFormat.JSON:
         body = _write_json(described, answer, find_kept_from(boards.engine, rooms), cursor)
     else:
@@ -142,20 +244,20 @@ def _choose_format(accept: str) -> SampleFormat:
     return offered[choose_media_type(accept, list(offered))]
 
 
-def describe_sample(one: RawSample) -> Row:
+def describe_sample(sample: StoredSample) -> Row:
     """A sample as the API shows it."""
     return {
-        "room_id": one.room_id,
-        "ping_event_id": one.ping_event_id,
-        "ping_server": one.ping_server,
-        "pong_server": one.pong_server,
-        "one_way_ms": one.one_way_ms,
-        "round_trip_ms": one.round_trip_ms,
-        "ping_seen_at": write_instant(from_ts(one.ping_seen_ts)),
-        "pong_seen_at": write_instant(from_ts(one.pong_seen_ts)),
-        "ping_origin_server_ts": one.ping_origin_server_ts,
-        "pong_origin_server_ts": one.pong_origin_server_ts,
-        "provenance": Provenance(one.provenance).name.lower(),
+        "room_id": sample.room_id,
+        "ping_event_id": sample.ping_event_id,
+        "ping_server": sample.ping_server,
+        "pong_server": sample.pong_server,
+        "one_way_ms": sample.one_way_ms,
+        "round_trip_ms": sample.round_trip_ms,
+        "ping_seen_at": write_instant(from_ts(sample.ping_seen_ts)),
+        "pong_seen_at": write_instant(from_ts(sample.pong_seen_ts)),
+        "ping_origin_server_ts": sample.ping_origin_server_ts,
+        "pong_origin_server_ts": sample.pong_origin_server_ts,
+        "provenance": Provenance(sample.provenance).name.lower(),
     }
 
 
