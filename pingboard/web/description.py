@@ -1,17 +1,17 @@
-"""The OpenAPI description: FastAPI's, with what all paths have in common, and its examples whole.
+"""The OpenAPI description: FastAPI's, with examples, and with what all paths have in common.
 
-FastAPI leaves out everything that is null from the description, in examples too; an example is then
-no answer that the API gives. It knows nothing of what stands around the paths: the cache, which
-answers conditional requests, HEAD, and the limits.
+FastAPI leaves out everything that is null from the description, so it must not see the examples. It
+knows nothing of what stands around the paths: the cache, which answers conditional requests, HEAD,
+and the limits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel
+
+from pingboard.web.schemas import EXAMPLES
 
 _HEADERS: dict[str, Any] = {
     "ETag": {
@@ -75,10 +75,8 @@ def install(app: FastAPI) -> None:
             components = description["components"]
             components |= {"headers": _HEADERS, "parameters": _PARAMETERS}
             schemas = components["schemas"]
-            for model in _models(BaseModel):
-                extra = model.model_config.get("json_schema_extra")
-                if isinstance(extra, dict) and "examples" in extra and model.__name__ in schemas:
-                    schemas[model.__name__]["examples"] = extra["examples"]
+            for name, example in EXAMPLES.items():
+                schemas[name]["examples"] = [example]
             app.openapi_schema = description
         return app.openapi_schema
 
@@ -115,11 +113,3 @@ def _complete(operations: dict[str, Any]) -> None:
 
 def _refer(*headers: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
-
-
-def _models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """Our models, each once for every base."""
-    for model in base.__subclasses__():
-        if model.__module__.startswith("pingboard.web"):
-            yield model
-            yield from _models(model)

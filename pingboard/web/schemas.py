@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
-from typing import Annotated, Literal
+from importlib.resources import files
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
 
@@ -11,6 +13,11 @@ from pingboard.boards import Boards
 from pingboard.model import Window, write_instant
 from pingboard.render.standings import LOSS_DIGITS
 from pingboard.web.parameters import WindowQuery
+
+EXAMPLES: dict[str, Any] = json.loads(
+    files("pingboard.web").joinpath("examples.json").read_text("utf-8")
+)
+"""An answer of each model, by its name."""
 
 
 def shorten(ms: float) -> int | float:

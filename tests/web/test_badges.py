@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pingboard.store.engine import Engine
-from pingboard.web.api.badges import EXAMPLE
+from pingboard.web.schemas import EXAMPLES
 from tests.web.site import make_answers, record, serve
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -50,7 +50,7 @@ def test_a_badge_says_rank_and_median(site: httpx.Client) -> None:
 
 
 def test_shields_gets_the_example_of_the_description(site: httpx.Client) -> None:
-    assert site.get("/badge/two.example.json").json() == EXAMPLE
+    assert site.get("/badge/two.example.json").json() == EXAMPLES["ShieldsEndpoint"]
 
 
 @pytest.mark.parametrize("name", ["nobody.example", *HOSTILE])

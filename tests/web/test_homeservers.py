@@ -14,9 +14,8 @@ from pingboard.model import Batch, Rejected, Rejection, Sample, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.schema import ping, server, unanswered
-from pingboard.web.api.history import HISTORY_EXAMPLE
-from pingboard.web.api.homeservers import HOMESERVERS_EXAMPLE, PROFILE_EXAMPLE
 from pingboard.web.pages.remedies import REMEDIES
+from pingboard.web.schemas import EXAMPLES
 from tests.samples import make_ping, make_pong
 from tests.web.site import NOW, ROOM, make_answers, record, serve
 
@@ -45,16 +44,16 @@ def reject(engine: Engine, homeserver: str, reason: Rejection, *ages: timedelta)
 
 
 def test_the_list_is_the_example_of_the_description(site: httpx.Client) -> None:
-    assert site.get(HOMESERVERS).json() == HOMESERVERS_EXAMPLE
+    assert site.get(HOMESERVERS).json() == EXAMPLES["Homeservers"]
 
 
 def test_the_profile_is_the_example_of_the_description(site: httpx.Client) -> None:
-    assert site.get(TWO).json() == PROFILE_EXAMPLE
+    assert site.get(TWO).json() == EXAMPLES["HomeserverProfile"]
 
 
 def test_the_history_is_the_example_of_the_description(site: httpx.Client) -> None:
     answer = site.get(f"{TWO}/history", params={**NOON, "step": "6h"})
-    assert answer.json() == HISTORY_EXAMPLE
+    assert answer.json() == EXAMPLES["History"]
 
 
 @pytest.mark.parametrize("path", [f"{HOMESERVERS}/nobody.example", f"{HOMESERVERS}/x/history"])

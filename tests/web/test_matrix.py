@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from pingboard.store.engine import Engine
-from pingboard.web.api.matrix import EXAMPLE
 from pingboard.web.api.paging import write_cursor
+from pingboard.web.schemas import EXAMPLES
 from tests.web.site import ROOM, make_answers, record, serve
 
 MATRIX = "/api/v1/matrix"
@@ -15,7 +15,7 @@ MATRIX = "/api/v1/matrix"
 
 def test_the_answer_is_the_example_of_the_description(site: httpx.Client) -> None:
     answer = site.get(MATRIX)
-    assert answer.json() == EXAMPLE
+    assert answer.json() == EXAMPLES["Matrix"]
     assert "link" not in answer.headers
 
 

@@ -15,7 +15,8 @@ from pingboard.store.engine import Engine
 from pingboard.store.hours import close_hours
 from pingboard.store.ingest import Ingest
 from pingboard.store.samples import CHUNK_ROWS
-from pingboard.web.api.samples import CSV_EXAMPLE, NDJSON_EXAMPLE, SAMPLES_EXAMPLE
+from pingboard.web.api.samples import CSV_EXAMPLE, NDJSON_EXAMPLE
+from pingboard.web.schemas import EXAMPLES
 from tests.samples import make_ping, make_pong
 from tests.web.site import NOW, ROOM, make_answers, record, serve
 
@@ -38,7 +39,7 @@ def follow(client: httpx.Client, parameters: dict[str, Any]) -> list[httpx.Respo
 def test_the_page_is_the_example_of_the_description(site: httpx.Client) -> None:
     answer = site.get(SAMPLES, params={"limit": 1})
     assert answer.headers["content-type"] == "application/json"
-    assert answer.json() == SAMPLES_EXAMPLE
+    assert answer.json() == EXAMPLES["Samples"]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,7 @@ from importlib.resources import files
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.config import JsonDict
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from pingboard import homeservers
@@ -87,19 +86,8 @@ class Badge:
         return cls(label, f"#{standing.rank} · {shortest_decimal(median)} ms", colour)
 
 
-EXAMPLE: JsonDict = {
-    "schemaVersion": 1,
-    "label": "matrix ping",
-    "message": "#2 · 512 ms",
-    "color": "4c7a1d",
-    "cacheSeconds": 300,
-}
-
-
 class ShieldsEndpoint(BaseModel):
     """A badge in the schema of https://shields.io/badges/endpoint-badge."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     schema_version: int = Field(1, serialization_alias="schemaVersion")
     label: str

@@ -6,7 +6,7 @@ import json
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from pingboard.boards import Boards
@@ -74,17 +74,6 @@ class EditionName(BaseModel):
 
 class EditionIndex(BaseModel):
     """A page of the editions, the newest first."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "editions": [{"edition": "2026-W41", "closed_at": "2026-10-09T12:00:00.000Z"}],
-                    "next_cursor": None,
-                }
-            ]
-        }
-    )
 
     editions: list[EditionName]
     next_cursor: str | None = Field(description="For the next page; null on the last.")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import ConfigDict, Field
-from pydantic.config import JsonDict
+from pydantic import Field
 
 from pingboard import homeservers
 from pingboard.model import BoardName, from_ts
@@ -51,48 +50,8 @@ class HistoryBucket(Loss):
         )
 
 
-HISTORY_EXAMPLE: JsonDict = {
-    "generated_at": "2026-10-12T00:00:00.000Z",
-    "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
-    "unit": "ms",
-    "window": {"from_at": "2026-10-11T12:00:00.000Z", "to_at": "2026-10-12T00:00:00.000Z"},
-    "homeserver": "two.example",
-    "board": "response",
-    "step": "6h",
-    "step_s": 21600,
-    "buckets": [
-        {
-            "sent_count": 3,
-            "lost_count": 0,
-            "loss": 0,
-            "from_at": "2026-10-11T12:00:00.000Z",
-            "sample_count": 3,
-            "p5_ms": 465.2,
-            "p25_ms": 486,
-            "median_ms": 512,
-            "p75_ms": 556,
-            "p95_ms": 591.2,
-        },
-        {
-            "sent_count": 0,
-            "lost_count": 0,
-            "loss": None,
-            "from_at": "2026-10-11T18:00:00.000Z",
-            "sample_count": 0,
-            "p5_ms": None,
-            "p25_ms": None,
-            "median_ms": None,
-            "p75_ms": None,
-            "p95_ms": None,
-        },
-    ],
-}
-
-
 class History(Answer):
     """A homeserver's number on one board over time; empty buckets included."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [HISTORY_EXAMPLE]})
 
     homeserver: str
     board: BoardName

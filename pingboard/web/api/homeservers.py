@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, RootModel
-from pydantic.config import JsonDict
 
 from pingboard import homeservers
 from pingboard.homeservers import Place, Profile
@@ -45,24 +44,8 @@ class HomeserverSummary(BaseModel):
     )
 
 
-HOMESERVERS_EXAMPLE: JsonDict = {
-    "generated_at": "2026-10-12T00:00:00.000Z",
-    "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
-    "unit": "ms",
-    "window": {"from_at": "2026-10-05T00:00:00.000Z", "to_at": "2026-10-12T00:00:00.000Z"},
-    "homeservers": [
-        {"homeserver": "one.example", "ping_sample_count": 0, "pong_sample_count": 5},
-        {"homeserver": "ours.example", "ping_sample_count": 8, "pong_sample_count": 0},
-        {"homeserver": "two.example", "ping_sample_count": 0, "pong_sample_count": 3},
-    ],
-    "next_cursor": None,
-}
-
-
 class Homeservers(Answer):
     """Every homeserver that pinged or answered in the window, by name."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [HOMESERVERS_EXAMPLE]})
 
     homeservers: list[HomeserverSummary]
     next_cursor: str | None = Field(description="For the next page; null on the last.")
@@ -156,49 +139,8 @@ class Partners(BaseModel):
         )
 
 
-PROFILE_EXAMPLE: JsonDict = {
-    "generated_at": "2026-10-12T00:00:00.000Z",
-    "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
-    "unit": "ms",
-    "window": {"from_at": "2026-10-05T00:00:00.000Z", "to_at": "2026-10-12T00:00:00.000Z"},
-    "homeserver": "two.example",
-    "boards": {
-        "response": {
-            "rank": 2,
-            "homeserver_count": 2,
-            "median_ms": 512,
-            "p5_ms": 465.2,
-            "p95_ms": 591.2,
-            "sample_count": 3,
-            "ci95_ms": None,
-        },
-        "delivery": None,
-        "reception": {
-            "rank": 2,
-            "homeserver_count": 2,
-            "median_ms": 256,
-            "p5_ms": 232.6,
-            "p95_ms": 295.6,
-            "sample_count": 3,
-            "ci95_ms": None,
-        },
-    },
-    "answers": {"sent_count": 3, "lost_count": 0, "loss": 0},
-    "clock": None,
-    "rejected": [],
-    "sending": {"homeserver_count": 0, "fastest": [], "slowest": []},
-    "receiving": {
-        "homeserver_count": 1,
-        "fastest": [{"homeserver": "ours.example", "median_ms": 256, "sample_count": 3}],
-        "slowest": [],
-    },
-}
-
-
 class HomeserverProfile(Answer):
     """One homeserver in one room and window."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [PROFILE_EXAMPLE]})
 
     homeserver: str
     boards: BoardPlaces

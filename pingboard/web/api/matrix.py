@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic.config import JsonDict
 
 from pingboard import homeservers
 from pingboard.ranking.pairs import Pairs
@@ -34,35 +33,8 @@ class PairSummary(BaseModel):
     sample_count: Count
 
 
-EXAMPLE: JsonDict = {
-    "generated_at": "2026-10-12T00:00:00.000Z",
-    "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
-    "unit": "ms",
-    "window": {"from_at": "2026-10-05T00:00:00.000Z", "to_at": "2026-10-12T00:00:00.000Z"},
-    "number": "one_way",
-    "pair_count": 2,
-    "pairs": [
-        {
-            "ping_server": "ours.example",
-            "pong_server": "one.example",
-            "median_ms": 201,
-            "sample_count": 5,
-        },
-        {
-            "ping_server": "ours.example",
-            "pong_server": "two.example",
-            "median_ms": 256,
-            "sample_count": 3,
-        },
-    ],
-    "next_cursor": None,
-}
-
-
 class Matrix(Answer):
     """The pairs that have samples, by the names of ping and pong server."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     number: Literal["one_way"] = Field(
         "one_way", description="From the ping's send to its arrival at the pong server."

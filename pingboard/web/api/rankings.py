@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic.config import JsonDict
 
 from pingboard.model import Board, BoardName, Standing
 from pingboard.ranking.boards import get_rule
@@ -75,64 +74,8 @@ class RankedHomeserver(BaseModel):
     )
 
 
-EXAMPLE: JsonDict = {
-    "generated_at": "2026-10-12T00:00:00.000Z",
-    "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
-    "vantage": "main",
-    "board": "response",
-    "number": "round_trip",
-    "unit": "ms",
-    "window": {"from_at": "2026-10-05T00:00:00.000Z", "to_at": "2026-10-12T00:00:00.000Z"},
-    "filters": {"min_samples": 1, "limit": 10},
-    "sample_count": 8,
-    "standings": [
-        {
-            "rank": 1,
-            "homeserver": "one.example",
-            "median_ms": 403,
-            "mean_ms": 407.8,
-            "p5_ms": 383,
-            "p25_ms": 395,
-            "p75_ms": 411,
-            "p95_ms": 442.2,
-            "sample_count": 5,
-            "ci95_ms": None,
-            "tied_with_previous": False,
-            "sent_count": 5,
-            "lost_count": 0,
-            "loss": 0,
-            "clock_offset_ms": None,
-            "clock_uncertainty_ms": None,
-            "previous_rank": None,
-        },
-        {
-            "rank": 2,
-            "homeserver": "two.example",
-            "median_ms": 512,
-            "mean_ms": 524,
-            "p5_ms": 465.2,
-            "p25_ms": 486,
-            "p75_ms": 556,
-            "p95_ms": 591.2,
-            "sample_count": 3,
-            "ci95_ms": None,
-            "tied_with_previous": False,
-            "sent_count": 3,
-            "lost_count": 0,
-            "loss": 0,
-            "clock_offset_ms": None,
-            "clock_uncertainty_ms": None,
-            "previous_rank": None,
-        },
-    ],
-    "next_cursor": None,
-}
-
-
 class Rankings(Answer):
     """The ordered standings of one room and one window."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     vantage: str = Field(description="The name of the place that our own pings are sent from.")
     board: BoardName

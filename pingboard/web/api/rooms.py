@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from pingboard.model import from_ts
 from pingboard.store.rooms import read_room_states
@@ -41,27 +41,6 @@ class RoomSummary(BaseModel):
 
 class Rooms(BaseModel):
     """All rooms, the most recently heard first."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "last_sync_at": None,
-                    "is_stale": True,
-                    "rooms": [
-                        {
-                            "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
-                            "state": "joined",
-                            "predecessor_room_id": None,
-                            "sample_count": 8,
-                            "last_pong_at": "2026-10-11T12:00:04.600Z",
-                        }
-                    ],
-                    "next_cursor": None,
-                }
-            ]
-        }
-    )
 
     last_sync_at: Instant | None = Field(
         description="When the worker last heard from its homeserver, UTC: what is served here is "

@@ -14,8 +14,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.config import JsonDict
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from pingboard.boards import Boards
@@ -39,50 +38,15 @@ from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.middleware import is_head
 from pingboard.web.negotiation import choose_media_type
 from pingboard.web.parameters import SampleFormat, SamplesQuery, refusal
-from pingboard.web.schemas import Answer, Instant, describe
+from pingboard.web.schemas import EXAMPLES, Answer, Instant, describe
 
-SAMPLE_EXAMPLE: JsonDict = {
-    "room_id": "!ping:one.example",
-    "ping_event_id": "$ping0",
-    "ping_server": "ours.example",
-    "pong_server": "one.example",
-    "one_way_ms": 190,
-    "round_trip_ms": 380,
-    "ping_seen_at": "2026-10-11T12:00:00.000Z",
-    "pong_seen_at": "2026-10-11T12:00:00.380Z",
-    "ping_origin_server_ts": 1791720000000,
-    "pong_origin_server_ts": 1791720000190,
-    "provenance": "live",
-}
-
-SAMPLES_EXAMPLE: JsonDict = {
-    "generated_at": "2026-10-12T00:00:00.000Z",
-    "room": {"id": "!ping:one.example", "alias": "#ping:one.example"},
-    "unit": "ms",
-    "window": {"from_at": "2026-10-05T00:00:00.000Z", "to_at": "2026-10-12T00:00:00.000Z"},
-    "kept_from_at": None,
-    "next_cursor": "WzE3OTE3MjAwMDAwMDAsIDEsIDJddJZTF5AZ",
-    "samples": [SAMPLE_EXAMPLE],
-}
-
-NDJSON_EXAMPLE = (
-    '{"room_id":"!ping:one.example","ping_event_id":"$ping0","ping_server":"ours.example",'
-    '"pong_server":"one.example","one_way_ms":190,"round_trip_ms":380,'
-    '"ping_seen_at":"2026-10-11T12:00:00.000Z","pong_seen_at":"2026-10-11T12:00:00.380Z",'
-    '"ping_origin_server_ts":1791720000000,"pong_origin_server_ts":1791720000190,'
-    '"provenance":"live"}\n'
-)
-
-CSV_EXAMPLE = (
-    ",".join(SAMPLE_EXAMPLE) + "\r\n!ping:one.example,$ping0,ours.example,one.example,190,380,"
-    "2026-10-11T12:00:00.000Z,2026-10-11T12:00:00.380Z,1791720000000,1791720000190,live\r\n"
-)
+_SAMPLE = EXAMPLES["RawSample"]
+NDJSON_EXAMPLE = json.dumps(_SAMPLE, separators=(",", ":")) + "\n"
+CSV_EXAMPLE = f"{','.join(_SAMPLE)}\r\n{','.join(map(str, _SAMPLE.values()))}\r\n"
 
 
 class RawSample(BaseModel):
     """One ping x one pong server: all that is kept of it."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [SAMPLE_EXAMPLE]})
 
     room_id: str = Field(description="Of a room's upgrades, the one that it was sent in.")
     ping_event_id: str
@@ -111,8 +75,6 @@ class RawSample(BaseModel):
 
 class Samples(Answer):
     """A page of samples, in the order in which their pings were stored."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [SAMPLES_EXAMPLE]})
 
     kept_from_at: Instant | None = Field(
         description="Single samples of before are not kept here any more, though boards still have "
@@ -283,7 +245,7 @@ def _write_ndjson(chunks: Iterator[list[Row]]) -> Iterator[str]:
 
 def _write_csv(chunks: Iterator[list[Row]]) -> Iterator[str]:
     """RFC 4180. A text that a spreadsheet would take for a formula gets an apostrophe."""
-    yield ",".join(SAMPLE_EXAMPLE) + "\r\n"
+    yield ",".join(RawSample.model_fields) + "\r\n"
     for chunk in chunks:
         text = io.StringIO()
         csv.writer(text).writerows([map(_guard, row.values()) for row in chunk])
