@@ -238,7 +238,8 @@ class PongMatcher:
             # Both were seen to arrive, so a wall clock that was set in between does not matter.
             since_ms = (arrived_ns - known.arrived_ns) // 1_000_000
             pong = dataclasses.replace(pong, seen_ts=known.ping.seen_ts + since_ms)
-        elif arrived_ns is not None:
+        elif arrived_ns is not None and pong.seen_ts < known.ping.seen_ts:
+            # Our clock was set back. That it came late is never for the pong to deny.
             pong = _without_clock_step(pong, known.ping)
         reason = verify(pong, known.ping)
         if reason is not None:

@@ -251,11 +251,20 @@ def test_a_wall_clock_that_is_set_makes_no_pong_late_or_early(
     assert sample.pong.seen_ts - sample.ping.seen_ts == 2000
 
 
-@pytest.mark.parametrize("jump_s", [3600, -86_400])
-def test_nor_does_it_where_the_ping_is_known_from_history(pongs: PongMatcher, jump_s: int) -> None:
+def test_nor_does_one_that_is_set_back_where_the_ping_is_known_from_history(
+    pongs: PongMatcher,
+) -> None:
     history(pongs, ping_event("$a"))
-    [sample] = live(pongs, pong_event("$b", "$a"), after_s=jump_s).samples
+    [sample] = live(pongs, pong_event("$b", "$a"), after_s=-86_400).samples
     assert sample.pong.seen_ts - sample.ping.seen_ts == 100
+
+
+def test_a_pong_that_arrives_a_day_after_its_ping_is_late_whatever_time_it_claims(
+    pongs: PongMatcher,
+) -> None:
+    pongs.learn([Ping("$a", ROOM, "one.example", START_TS, START_TS)])
+    pongs_of_a_day_later = [pong_event(f"$b{number}", "$a") for number in range(2)]
+    assert reasons(live(pongs, *pongs_of_a_day_later, after_s=86_400)) == [Rejection.LATE] * 2
 
 
 @pytest.mark.parametrize("jump_s", [3600, -86_400])
