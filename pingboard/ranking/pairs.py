@@ -8,7 +8,7 @@ the square of all servers most are.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -86,32 +86,6 @@ class Pairs:
             return self.names[self.ping[place]], self.names[self.pong[place]]
 
         return bisect_right(range(len(self)), (ping_server, pong_server), key=name)
-
-    def write(
-        self,
-        ping_server: Callable[[str], str],
-        pong_server: Callable[[str], str],
-        median_ms: Callable[[float], str],
-        samples: Callable[[int], str],
-    ) -> str:
-        """One text of all pairs, of each what these make of it, in this order.
-
-        They are asked once for each value that there is: far fewer than there are pairs.
-        """
-        names = self.names
-        columns: tuple[tuple[NDArray[Any], Callable[[Any], str]], ...] = (
-            (self.ping, lambda code: ping_server(names[code])),
-            (self.pong, lambda code: pong_server(names[code])),
-            (self.median_ms, median_ms),
-            (self.samples, samples),
-        )
-        texts: list[str] = []
-        places = np.empty((len(self), len(columns)), np.intp)
-        for number, (column, write) in enumerate(columns):
-            values, place = np.unique(column, return_inverse=True)
-            places[:, number] = place + len(texts)
-            texts += map(write, values.tolist())
-        return "".join(np.array(texts, object)[places.ravel()].tolist())
 
     def count_samples(self) -> tuple[dict[str, int], dict[str, int]]:
         """The samples of each ping server and of each pong server."""

@@ -91,10 +91,10 @@ def _complete(operations: dict[str, Any]) -> None:
             response.setdefault("headers", {}).update(_refer("Retry-After"))
         if status == "429":
             response["headers"].update(_refer("RateLimit", "RateLimit-Policy"))
-    found = get["responses"].get("200")
-    if found is None or get["tags"][0] in ("live", "operations"):
+    success = get["responses"].get("200")
+    if success is None or get["tags"][0] in ("live", "operations"):
         return
-    found.setdefault("headers", {}).update(_refer("ETag", "Cache-Control"))
+    success.setdefault("headers", {}).update(_refer("ETag", "Cache-Control"))
     get["responses"]["304"] = {
         "description": "The client has this answer already",
         "headers": _refer("ETag"),

@@ -223,9 +223,9 @@ class LiveUpdates:
         while after < until:
             rows = await asyncio.to_thread(read_new, engine, after, until)
             missed = [NewPong(number, sample) for number, sample in rows]
-            wanted = [event for event in missed if listener.wants(event)]
-            for start in range(0, len(wanted), MAX_BATCH):
-                yield list[Event](wanted[start : start + MAX_BATCH])
+            news = [event for event in missed if listener.wants(event)]
+            for start in range(0, len(news), MAX_BATCH):
+                yield list[Event](news[start : start + MAX_BATCH])
             if len(rows) < CHUNK_ROWS:
                 return
             after = rows[-1][0]
@@ -265,7 +265,7 @@ class LiveUpdates:
     async def _tell_pongs(self, version: int, call: _Call) -> None:
         while self._version < version:
             rows = await call(read_new, self._boards.engine, self._version, version)
-            self._tell_all(NewPong(number, one) for number, one in rows)
+            self._tell_all(NewPong(number, sample) for number, sample in rows)
             self._version = rows[-1][0] if len(rows) == CHUNK_ROWS else version
 
     async def _tell_ranks(self, call: _Call) -> float:

@@ -220,8 +220,8 @@ class Metrics:
         for key, count in totals.void.items():
             self._families.void.labels(*key).inc(max(count - self._void.get(key, 0), 0))
         self._void = totals.void
-        for one in self._read_new():
-            self._count(one)
+        for sample in self._read_new():
+            self._count(sample)
 
     def _read_new(self) -> Iterator[RawSample]:
         """What was stored since the last scrape; nothing at the first."""
@@ -232,17 +232,17 @@ class Metrics:
         for _ in range(MAX_CHUNKS):
             rows = read_new(engine, self._version, until)
             self._version = rows[-1][0] if len(rows) == CHUNK_ROWS else until
-            yield from (one for _, one in rows)
+            yield from (sample for _, sample in rows)
             if len(rows) < CHUNK_ROWS:
                 return
 
-    def _count(self, one: RawSample) -> None:
-        if one.provenance == Provenance.IMPORT:
+    def _count(self, sample: RawSample) -> None:
+        if sample.provenance == Provenance.IMPORT:
             return
         self._families.pongs.labels("counted").inc()
-        if one.round_trip_ms is not None:
-            name = self._name(one.pong_server)
-            self._families.round_trip.labels(name).observe(one.round_trip_ms / 1000)
+        if sample.round_trip_ms is not None:
+            name = self._name(sample.pong_server)
+            self._families.round_trip.labels(name).observe(sample.round_trip_ms / 1000)
 
     def _name(self, homeserver: str) -> str:
         if homeserver not in self._homeservers:

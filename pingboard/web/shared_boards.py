@@ -80,9 +80,10 @@ class SharedBoards(Boards):
 
     def _trim(self) -> None:
         """Forget the oldest, so that what is kept stays within its bound."""
-        sizes = [len(one.result().standings) + 10 for one in self._kept.values() if one.done()]
+        done = [key for key, board in self._kept.items() if board.done()]
+        sizes = [len(self._kept[key].result().standings) + 10 for key in done]
         too_many = sum(sizes) - MAX_STANDINGS
-        for key in [key for key, one in self._kept.items() if one.done()]:
+        for key in done:
             if too_many <= 0:
                 return
             too_many -= len(self._kept.pop(key).result().standings) + 10

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from functools import partial
 
 import numpy as np
 from hypothesis import given
@@ -53,21 +52,6 @@ def test_columns_of_any_width_are_paired_alike(rows: Rows, unused: int) -> None:
 
 
 @given(rows)
-def test_they_are_written_in_order_and_each_value_is_asked_for_once(rows: Rows) -> None:
-    asked = []
-
-    def write(field: str, value: object) -> str:
-        asked.append((field, value))
-        return f"{field} {value}, "
-
-    ping_servers, pong_servers, ms = np.array(rows, np.int32).reshape(-1, 3).T
-    pairs = pair(ping_servers, pong_servers, ms, NAMES)
-    text = pairs.write(*(partial(write, field) for field in Pair._fields))
-    each = [(field, value) for one in pairs for field, value in one._asdict().items()]
-    assert text == "".join(f"{field} {value}, " for field, value in each)
-    assert sorted(asked, key=str) == sorted(set(each), key=str)
-
-
 @given(rows, st.randoms())
 def test_the_order_of_samples_never_matters(rows: Rows, random: object) -> None:
     before = pair_rows(rows)

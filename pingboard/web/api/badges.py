@@ -82,7 +82,7 @@ class Badge:
         if standing is None:
             return cls(label, "no pongs", _UNKNOWN)
         median = standing.median_ms
-        colour = next((one for most, one in _COLOURS.items() if median <= most), _SLOW)
+        colour = next((name for limit, name in _COLOURS.items() if median <= limit), _SLOW)
         return cls(label, f"#{standing.rank} · {shortest_decimal(median)} ms", colour)
 
 
@@ -150,7 +150,10 @@ def _find(boards: GivenBoards, now: Now, name: str, query: BadgeQuery) -> Standi
 
 def _measure(text: str) -> int:
     """The width of one side in pixels, its margins included."""
-    widths = (next((w for ones, w in _WIDTHS.items() if one in ones), 7.0) for one in text)
+    widths = (
+        next((width for characters, width in _WIDTHS.items() if character in characters), 7.0)
+        for character in text
+    )
     return round(sum(widths)) + 12
 
 

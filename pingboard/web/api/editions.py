@@ -84,11 +84,11 @@ def list_editions(
     response: Response, boards: GivenBoards, query: Annotated[PageQuery, Query()]
 ) -> EditionIndex:
     """Every edition that was published, the newest first."""
-    found = [
+    names = [
         EditionName(edition=name, closed_at=from_ts(closed_ts))
         for name, closed_ts in editions.read_edition_names(boards.engine).items()
     ]
-    page, cursor = cut_page(found, query, response, lambda one: one.edition)
+    page, cursor = cut_page(names, query, response, lambda name: name.edition)
     return EditionIndex(editions=page, next_cursor=cursor)
 
 
@@ -101,8 +101,8 @@ def list_editions(
 )
 def get_edition(name: Name, boards: GivenBoards, _query: Annotated[NoQuery, Query()]) -> Response:
     """The boards of a week in every room, with the ranks of the week before. It never changes."""
-    found = find_edition(boards, name).json
-    return Response(found, media_type="application/json", headers=IMMUTABLE)
+    document = find_edition(boards, name).json
+    return Response(document, media_type="application/json", headers=IMMUTABLE)
 
 
 @router.get(
@@ -136,12 +136,12 @@ def get_feed(
 ) -> Response:
     """The last half year of editions, an entry each (RFC 4287)."""
     latest = editions.read_latest_editions(boards.engine, FEED_ENTRIES)
-    found = [json.loads(one.json) for one in latest]
+    documents = [json.loads(edition.json) for edition in latest]
     context = {
         "base": str(request.base_url),
-        "editions": found,
+        "editions": documents,
         # A feed must say it, also before there is an entry.
-        "updated": found[0]["window"]["to_at"] if found else "1970-01-01T00:00:00Z",
+        "updated": documents[0]["window"]["to_at"] if documents else "1970-01-01T00:00:00Z",
     }
     return Response(render_text("feed.atom", context), media_type="application/atom+xml")
 

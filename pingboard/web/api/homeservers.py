@@ -174,10 +174,10 @@ class HomeserverProfile(Answer):
                 for reason, pongs in profile.rejected.items()
             ],
             sending=Partners.of(
-                [_partner(one.pong_server, one) for one in profile.pongs_to], query.limit
+                [_partner(pair.pong_server, pair) for pair in profile.pongs_to], query.limit
             ),
             receiving=Partners.of(
-                [_partner(one.ping_server, one) for one in profile.pings_from], query.limit
+                [_partner(pair.ping_server, pair) for pair in profile.pings_from], query.limit
             ),
         )
 

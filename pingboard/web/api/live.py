@@ -124,8 +124,8 @@ class EventStream(StreamingResponse):
             if message["type"] == "http.response.start":
                 return  # A browser calls it open as soon as it sees the headers.
             async with asyncio.timeout(PATIENCE_S):
-                for one in held:
-                    await send(one)
+                for part in held:
+                    await send(part)
             held.clear()
 
         with contextlib.suppress(TimeoutError):

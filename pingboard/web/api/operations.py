@@ -110,7 +110,7 @@ def _not_ready(reason: str, detail: str) -> Problem:
 
 def _require_room(rooms: Iterable[RoomStatus]) -> None:
     """A problem where the worker can't measure in any of its rooms."""
-    states = {RoomState(one.state) for one in rooms if one.state is not None}
+    states = {RoomState(room.state) for room in rooms if room.state is not None}
     if RoomState.JOINED not in states and states & ROOM_OBSTACLES.keys():
         why = " and ".join(said for state, said in ROOM_OBSTACLES.items() if state in states)
         raise _not_ready("room", f"The worker can't ping in any room: {why}.")

@@ -51,13 +51,11 @@ def cut_page(
     """
     start = 0
     if query.cursor is not None:
-        try:
-            [last] = read_cursor(query.cursor, binding)
-            start = 1 + next(at for at, item in enumerate(items) if name(item) == last)
-        except StopIteration:
-            raise refusal("cursor", "is of a list that has changed; begin anew") from None
-        except ValueError as error:
-            raise refusal("cursor", str(error)) from None
+        [last] = read_cursor(query.cursor, binding)
+        places = (place for place, item in enumerate(items, 1) if name(item) == last)
+        start = next(places, 0)
+        if not start:
+            raise refusal("cursor", "is of a list that has changed; begin anew")
     page = items[start : start + query.limit]
     if start + query.limit >= len(items):
         return page, None
@@ -74,21 +72,21 @@ def write_cursor(key: Key, query: str) -> str:
 
 
 def read_cursor(cursor: str, query: str) -> Key:
-    """The key of a cursor; ValueError where it is not one that we gave for this query."""
+    """Return the key of a cursor; raise a 422 where we did not give it for this query."""
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raw = b""
     payload, digest = raw[:-_DIGEST_BYTES], raw[-_DIGEST_BYTES:]
-    # A text can have spare bits that decoding drops; only what we would write ourselves counts.
-    if not payload or digest != _digest(payload, query):
-        raise ValueError(
-            "should be left out, or be the cursor that the page before gave for the same query"
-        )
-    key: Key = json.loads(payload)
-    if write_cursor(key, query) != cursor:
-        raise ValueError("should be the cursor of the page before, unchanged")
-    return key
+    if payload and digest == _digest(payload, query):
+        key: Key = json.loads(payload)
+        # A text can have spare bits that decoding drops; only what we would write ourselves counts.
+        if write_cursor(key, query) == cursor:
+            return key
+    raise refusal(
+        "cursor",
+        "should be left out, or be the cursor that the page before gave for the same query",
+    )
 
 
 def link_next(response: Response, parameters: Mapping[str, str]) -> None:

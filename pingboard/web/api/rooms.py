@@ -30,7 +30,7 @@ class RoomSummary(BaseModel):
         "as after an import."
     )
     predecessor_room_id: str | None = Field(
-        description=" the room that was upgraded to this one. Rankings of any room of a "
+        description="The room that was upgraded to this one. Rankings of any room of a "
         "lineage are those of all of it."
     )
     sample_count: Count = Field(description="Samples stored, of all times.")

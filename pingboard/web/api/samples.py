@@ -37,7 +37,7 @@ from pingboard.web.conditional import is_matched
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.middleware import is_head
 from pingboard.web.negotiation import choose_media_type
-from pingboard.web.parameters import SampleFormat, SamplesQuery, refusal
+from pingboard.web.parameters import SampleFormat, SamplesQuery
 from pingboard.web.schemas import EXAMPLES, Answer, Instant, describe
 
 _SAMPLE = EXAMPLES["RawSample"]
@@ -175,10 +175,7 @@ def list_samples(
 def _read_key(cursor: str | None, binding: str) -> Key | None:
     if cursor is None:
         return None
-    try:
-        seen_ts, ping, pong_server = map(int, read_cursor(cursor, binding))
-    except ValueError as error:
-        raise refusal("cursor", str(error)) from None
+    seen_ts, ping, pong_server = map(int, read_cursor(cursor, binding))
     return seen_ts, ping, pong_server
 
 

@@ -41,10 +41,10 @@ def get_section(
     named = query.room or given.boards.section_rooms(given.rooms)
     rooms = dict.fromkeys(given.boards.find_room(room)[0] for room in named)
     question = query.question(now)
-    found = [
+    ranked = [
         given.boards.ask_first(question._replace(room=room), query.board_names) for room in rooms
     ]
-    return MarkdownResponse(section(found, query.style, given.wording))
+    return MarkdownResponse(section(ranked, query.style, given.wording))
 
 
 def write_section(given: Given, edition: Edition, query: SectionQuery) -> str:
