@@ -51,7 +51,6 @@ def test_columns_of_any_width_are_paired_alike(rows: Rows, unused: int) -> None:
     assert list(pair(ping, pong, narrow(columns[2]), names)) == pair_plainly(rows)
 
 
-@given(rows)
 @given(rows, st.randoms())
 def test_the_order_of_samples_never_matters(rows: Rows, random: object) -> None:
     before = pair_rows(rows)
