@@ -8,7 +8,9 @@ two are never active at once:
 2. Unconfirmed for `MAX_UNCONFIRMED_S`, it does not ping; where another one has the lock, it ends.
 3. A holder that has not confirmed for `MAX_SILENCE_S`, by the database's clock, is hung or its host
    is gone: the standby ends that connection, and so its lock.
-4. Whoever took over waits `SETTLE_S` before it begins: longer than the other one still pings.
+4. Whoever takes the lease first ends all connections that wrote under an earlier one. A connection
+   writes only after it has made itself known for that, and has found the lease still ours.
+5. Whoever took over waits `SETTLE_S` before it begins: longer than the other one still pings.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from pingboard.model import LeaseError, StoreError
 from pingboard.store.engine import PassingStoreError, find_file, make_private
@@ -29,21 +31,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Row
 
 ADVISORY_LOCK = 0x70696E67626F6172
 """`pingboar` in ASCII: the key of the advisory lock, the same for every pingboard."""
+
+WRITER_LOCK = 0x70696E6777726974
+"""`pingwrit` in ASCII: the key that every connection of the active worker shares."""
 
 CONFIRM_PAUSE_S = 2.0
 MAX_UNCONFIRMED_S = 8.0
 MAX_SILENCE_S = 20.0
 SETTLE_S = 10.0
 
-_HOLDER = text("""
+_HOLDERS = text("""
     SELECT pid, extract(epoch FROM clock_timestamp() - state_change)
     FROM pg_locks JOIN pg_stat_activity USING (pid)
     WHERE locktype = 'advisory' AND granted AND objsubid = 1
       AND (classid::bigint << 32) + objid::bigint = :key AND datname = current_database()
+      AND pid <> pg_backend_pid()
 """)
 
 
@@ -74,7 +80,7 @@ def find_holder(engine: Engine) -> str | None:
     """Return who has the right to write, None where nobody has; takes nothing."""
     if engine.dialect.name == "postgresql":
         with engine.connect() as connection:
-            holder = connection.execute(_HOLDER, {"key": ADVISORY_LOCK}).one_or_none()
+            holder = _find_holder(connection)
         return f"connection {holder[0]}" if holder is not None else None
     return _find_file_holder(_lock_file(find_file(engine)))
 
@@ -155,7 +161,9 @@ class _AdvisoryLease:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._confirmed_s = _now_s()
+        self._backend = 0
         self._connection: Connection | None = self._lock()
+        event.listen(engine, "begin", self._fence)
 
     def confirm(self) -> None:
         asked_s = _now_s()
@@ -176,6 +184,7 @@ class _AdvisoryLease:
         return _now_s() - self._confirmed_s < MAX_UNCONFIRMED_S
 
     def release(self) -> None:
+        event.remove(self._engine, "begin", self._fence)
         if self._connection is not None:
             with suppress(StoreError):  # then it is gone already
                 self._connection.execute(text("SELECT pg_advisory_unlock_all()"))
@@ -189,16 +198,33 @@ class _AdvisoryLease:
             self._connection = None
 
     def _lock(self) -> Connection:
-        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection = self._engine.connect().execution_options(
+            isolation_level="AUTOCOMMIT", holds_lease=True
+        )
         try:
             if not _try_lock(connection):
                 _end_silent_holder(connection)
                 if not _try_lock(connection):
                     raise LeaseError("another pingboard worker writes to this PostgreSQL database")
+            _end_writers(connection)
+            self._backend = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
         except StoreError:
+            connection.invalidate()
             connection.close()
             raise
         return connection
+
+    def _fence(self, connection: Connection) -> None:
+        """Refuse a transaction on a new connection unless the lease is ours."""
+        options = connection.get_execution_options()
+        if "holds_lease" in options or "only_reads" in options or "lease" in connection.info:
+            return
+        # In this order: who takes the lease between the two finds this connection, and ends it.
+        connection.execute(text("SELECT pg_advisory_lock_shared(:key)"), {"key": WRITER_LOCK})
+        holder = _find_holder(connection)
+        if holder is None or holder[0] != self._backend:
+            raise PassingStoreError("the right to write to this database has to be taken again")
+        connection.info["lease"] = self
 
 
 def _try_lock(connection: Connection) -> bool:
@@ -206,12 +232,29 @@ def _try_lock(connection: Connection) -> bool:
     return bool(connection.execute(took, {"key": ADVISORY_LOCK}).scalar_one())
 
 
+def _find_holder(connection: Connection) -> Row[int, float] | None:
+    """Return the other connection that holds the lease: its process, and seconds of silence."""
+    return connection.execute(_HOLDERS, {"key": ADVISORY_LOCK}).one_or_none()
+
+
 def _end_silent_holder(connection: Connection) -> None:
     """End the connection of a holder that has not confirmed for too long; wait until it is gone."""
-    holder = connection.execute(_HOLDER, {"key": ADVISORY_LOCK}).one_or_none()
+    holder = _find_holder(connection)
     if holder is not None and holder[1] > MAX_SILENCE_S:
-        end = text("SELECT pg_terminate_backend(:pid, 5000)")
-        connection.execute(end, {"pid": holder[0]})
+        _end_backend(connection, holder[0])
+
+
+def _end_writers(connection: Connection) -> None:
+    """End the connections that wrote under an earlier lease; LeaseError while there is any."""
+    for pid, _ in connection.execute(_HOLDERS, {"key": WRITER_LOCK}).all():
+        _end_backend(connection, pid)
+    if connection.execute(_HOLDERS, {"key": WRITER_LOCK}).first() is not None:
+        raise LeaseError("another pingboard worker still writes to this PostgreSQL database")
+
+
+def _end_backend(connection: Connection, pid: int) -> None:
+    end = text("SELECT pg_terminate_backend(:pid, 5000)")
+    connection.execute(end, {"pid": pid})
 
 
 def _now_s() -> float:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
-from pingboard.model import LeaseError
-from pingboard.store.engine import Engine, open_engine
+from pingboard.model import Batch, LeaseError
+from pingboard.store.engine import Engine, PassingStoreError, open_engine
+from pingboard.store.exporter import read_records
+from pingboard.store.ingest import Ingest
 from pingboard.store.lease import Lease, hold_lease, take_lease
 from tests.databases import PostgreSQL
+from tests.rows import ALWAYS
+from tests.samples import make_sample
 
 HOLDER = """
 import sys, time
@@ -198,4 +203,71 @@ def test_a_lease_of_a_block_is_confirmed_meanwhile(
         with pytest.raises(LeaseError):
             take_lease(engine)
     take_lease(engine).release()
+    engine.dispose()
+
+
+def test_what_a_replaced_worker_was_writing_is_not_committed(
+    postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgresql.create_migrated()
+    old, new = open_engine(url), open_engine(url)
+    old_lease = take_lease(old)
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    @event.listens_for(old, "before_cursor_execute")
+    def hang(_connection: object, _cursor: object, sql: str, *_: object) -> None:
+        if sql.startswith("INSERT INTO ping "):
+            hangs.set()
+            goes_on.wait(60)
+
+    old_sample, new_sample = (
+        make_sample(1, "old.example", "bot.example", 111),
+        make_sample(2, "new.example", "other-bot.example", 222),
+    )
+    faults: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            Ingest(old, "account").record(Batch(pings=[old_sample.ping], samples=[old_sample]))
+        except PassingStoreError as error:
+            faults.append(error)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert hangs.wait(60)
+    monkeypatch.setattr("pingboard.store.lease.MAX_SILENCE_S", 0.0)
+    lease = take_lease(new)
+    Ingest(new, "account").record(Batch(pings=[new_sample.ping], samples=[new_sample]))
+    goes_on.set()
+    thread.join()
+    assert len(faults) == 1
+    # It repeats the write on a new connection, and may not.
+    with pytest.raises(PassingStoreError, match="taken again"):
+        Ingest(old, "account").record(Batch(pings=[old_sample.ping], samples=[old_sample]))
+    monkeypatch.undo()
+    with pytest.raises(LeaseError):
+        old_lease.confirm()
+    records = [
+        (record.ping_event_id, record.ping_server, record.pong_server, record.one_way_ms)
+        for record in read_records(new, None, ALWAYS)
+    ]
+    assert records == [("$ping2", "new.example", "other-bot.example", 222)]
+    lease.release()
+    old.dispose()
+    new.dispose()
+
+
+def test_a_worker_writes_again_once_it_has_its_lease_again(postgresql: PostgreSQL) -> None:
+    url = postgresql.create_migrated()
+    engine = open_engine(url)
+    lease = take_lease(engine)
+    ingest = Ingest(engine, "account")
+    ingest.record(Batch(samples=[make_sample(1)]))
+    with postgresql.refusing_connections(url):
+        pass
+    with pytest.raises(PassingStoreError, match="taken again"):
+        ingest.record(Batch(samples=[make_sample(2)]))
+    lease.confirm()
+    ingest.record(Batch(samples=[make_sample(2)]))
+    lease.release()
     engine.dispose()
