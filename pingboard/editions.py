@@ -20,7 +20,7 @@ from pingboard.model import (
     to_ts,
 )
 from pingboard.render import edition as render
-from pingboard.render.standings import read_standing
+from pingboard.render.standing_fields import read_standing
 from pingboard.store import editions as store
 from pingboard.store.backlog import has_open_gap
 from pingboard.store.editions import Edition

@@ -25,7 +25,7 @@ from pingboard.model import (
     from_ts,
     to_ts,
 )
-from pingboard.render.changes import describe_change
+from pingboard.render.change_point import describe_change
 from pingboard.store.engine import explained
 from pingboard.store.watches import Watch, read_watches
 

@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from pingboard.render.markdown import shortest_decimal
-from pingboard.render.standings import FIELDS, describe_standing
+from pingboard.render.standing_fields import FIELDS, describe_standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

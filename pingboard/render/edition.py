@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pingboard.model import write_instant
 from pingboard.render.markdown import table
 from pingboard.render.section import room_link
-from pingboard.render.standings import describe_standing
+from pingboard.render.standing_fields import describe_standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

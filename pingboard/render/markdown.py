@@ -16,7 +16,7 @@ def table(standings: Iterable[Standing]) -> str:
 
     Exactly the bytes of method: "The Markdown table".
     """
-    return _HEAD + "".join([_row(one.rank, one.homeserver, one.median_ms) for one in standings])
+    return _HEAD + "".join([_row(row.rank, row.homeserver, row.median_ms) for row in standings])
 
 
 def shortest_decimal(number: float) -> str:

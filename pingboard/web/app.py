@@ -46,7 +46,7 @@ from pingboard.web.middleware import (
     HeadAsGet,
     Preflight,
 )
-from pingboard.web.pages import board, docs, embed, files, join, problem_types
+from pingboard.web.pages import board, docs, embed, join, problem, static_files
 from pingboard.web.pages import editions as edition_pages
 from pingboard.web.pages import homeserver as homeserver_page
 from pingboard.web.pages import matrix as matrix_page
@@ -97,7 +97,7 @@ _ROUTERS = (
     live.router,
     pingstat.router,
     operations.router,
-    problem_types.router,
+    problem.router,
     docs.router,
     board.router,
     embed.router,
@@ -154,7 +154,7 @@ def create_app(
     app.state.paths = [
         route.path for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)
     ]
-    files.mount(app)
+    static_files.mount(app)
     description.install(app)
     return app
 

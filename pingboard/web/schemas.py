@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
 
 from pingboard.boards import Boards
 from pingboard.model import Window, write_instant
-from pingboard.render.standings import LOSS_DIGITS
+from pingboard.render.standing_fields import LOSS_DIGITS
 from pingboard.web.parameters import WindowQuery
 
 EXAMPLES: dict[str, Any] = json.loads(

@@ -10,7 +10,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, Request
 
 NARROW, WIDE = 320, 1280
 WIDTHS = (NARROW, 390, 768, WIDE, 1920)
-MOST_BYTES = 60_000
+MAX_BYTES = 60_000
 """Of a first look at a page, on the wire, with all that belongs to it."""
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser.tabs import MOST_BYTES, open_tab, weigh
+from tests.browser.tabs import MAX_BYTES, open_tab, weigh
 from tests.web.site import NOW
 
 PAGE = "/homeservers/asra.example"
@@ -140,4 +140,4 @@ async def test_the_first_load_is_small(browser: Browser, address: str) -> None:
     async with open_tab(browser, address) as tab:
         received = await weigh(tab)
         await open_chart(tab)
-    assert 30_000 < sum(received.values()) < MOST_BYTES
+    assert 30_000 < sum(received.values()) < MAX_BYTES

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import origin_of
-from tests.browser.tabs import MOST_BYTES, NARROW, open_tab, weigh
+from tests.browser.tabs import MAX_BYTES, NARROW, open_tab, weigh
 from tests.web.site import open_store, record, serve
 from tests.web.test_matrix_page import make_crowd
 
@@ -143,7 +143,7 @@ async def test_the_first_load_is_small_also_of_a_hundred_by_a_hundred(
         received = await weigh(tab)
         await tab.goto("/matrix")
         await expect(tab.locator(".reading a").first).to_be_visible()
-    assert 20_000 < sum(received.values()) < MOST_BYTES
+    assert 20_000 < sum(received.values()) < MAX_BYTES
 
 
 def _luminance(colour: list[float]) -> float:

@@ -9,7 +9,7 @@ from playwright.async_api import Browser, expect
 
 from tests.browser.conftest import origin_of
 from tests.browser.data import make_crowd
-from tests.browser.tabs import MOST_BYTES, open_tab, weigh
+from tests.browser.tabs import MAX_BYTES, open_tab, weigh
 from tests.web.site import serve
 
 
@@ -33,7 +33,7 @@ async def test_a_first_look_loads_less_than_60_kb(
         assert await tab.locator("#board tbody tr").count() == 50
     # The page, its style, its two scripts, its icon (and that again for the tab).
     assert len(received) >= 5
-    assert 10_000 < sum(received.values()) < MOST_BYTES
+    assert 10_000 < sum(received.values()) < MAX_BYTES
 
 
 async def test_thousands_of_rows_are_sorted_by_loading_them_anew(

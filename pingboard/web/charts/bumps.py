@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
-MOST_LINES = 10
+MAX_LINES = 10
 DEPTH = 12
 """The lowest rank that has a place of its own; what is below lies one place lower."""
 
@@ -61,7 +61,7 @@ def draw(weeks: Sequence[Week]) -> Bumps | None:
     if not weeks:
         return None
     last = weeks[-1][1]
-    shown = sorted(last, key=lambda name: last[name])[:MOST_LINES]
+    shown = sorted(last, key=lambda name: last[name])[:MAX_LINES]
     lines = [_trace(name, weeks) for name in shown]
     lowest = max((dot.y for line in lines for dot in line.dots), default=TOP)
     end = LEFT + STEP_X * (len(weeks) - 1)
@@ -82,9 +82,9 @@ def _trace(name: str, weeks: Sequence[Week]) -> Line:
         for number, rank in enumerate(ranks)
     ]
     runs = [list(run) for is_there, run in groupby(dots, key=bool) if is_there]
-    found = [dot for dot in dots if dot]
+    known = [dot for dot in dots if dot]
     path = "".join(_curve([dot for dot in run if dot]) for run in runs)
-    return Line(name, path, found, found[-1].y, ranks)
+    return Line(name, path, known, known[-1].y, ranks)
 
 
 def _y(rank: int) -> int:

@@ -48,15 +48,15 @@ class Heat:
 def draw(pairs: Sequence[Pair], ping_servers: Sequence[str], pong_servers: Sequence[str]) -> Heat:
     """The matrix of these servers, in this order. `pairs` are those of all servers: the colours
     mean the same on each page."""
-    edges = find_edges([one.median_ms for one in pairs])
-    found = {(one.ping_server, one.pong_server): one for one in pairs}
+    edges = find_edges([pair.median_ms for pair in pairs])
+    pair_of = {(pair.ping_server, pair.pong_server): pair for pair in pairs}
     return Heat(
         ping_servers,
         pong_servers,
-        [[_cell(found, ping, pong, edges) for pong in pong_servers] for ping in ping_servers],
+        [[_cell(pair_of, ping, pong, edges) for pong in pong_servers] for ping in ping_servers],
         edges,
         len(pairs),
-        sum(one.samples for one in pairs),
+        sum(pair.samples for pair in pairs),
     )
 
 
@@ -78,9 +78,9 @@ def _round(ms: float) -> int:
 
 
 def _cell(
-    found: Mapping[tuple[str, str], Pair], ping: str, pong: str, edges: Sequence[int]
+    pair_of: Mapping[tuple[str, str], Pair], ping: str, pong: str, edges: Sequence[int]
 ) -> Cell | None:
-    one = found.get((ping, pong))
-    if one is None:
+    pair = pair_of.get((ping, pong))
+    if pair is None:
         return None
-    return Cell(one.median_ms, one.samples, bisect_right(edges, one.median_ms))
+    return Cell(pair.median_ms, pair.samples, bisect_right(edges, pair.median_ms))

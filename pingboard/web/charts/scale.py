@@ -11,13 +11,13 @@ from typing import NamedTuple
 WIDTH, HEIGHT = 4000, 1000
 """Of the plane that curves lie in; so fine that whole numbers do."""
 
-LEAST_RATIO = 1.5
+MIN_RATIO = 1.5
 """Of the ends of a scale: so that what hardly varies doesn't look as if it did."""
 
 _ROUND = ((1, 2, 5), (1, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
 """What a mark may begin with, the roundest first."""
 
-_LEAST_MARKS = 3
+_MIN_MARKS = 3
 _TIME_STEPS = (
     timedelta(minutes=10),
     timedelta(hours=1),
@@ -57,9 +57,9 @@ class Scale:
     @classmethod
     def over(cls, ms: Iterable[float]) -> Scale:
         """The scale that has all of these on it, with a little room at its ends."""
-        known = [max(one, 1.0) for one in ms] or [1.0]
+        known = [max(latency, 1.0) for latency in ms] or [1.0]
         low, high = min(known), max(known)
-        widen = max(math.sqrt(LEAST_RATIO / (high / low)), 1.04)
+        widen = max(math.sqrt(MIN_RATIO / (high / low)), 1.04)
         return cls(max(low / widen, 1.0), high * widen)
 
     def share(self, ms: float) -> float:
@@ -75,7 +75,7 @@ class Scale:
         """At most so many round latencies, spread over the scale."""
         for heads in _ROUND:
             inside = self._list_round(heads)
-            if len(inside) >= _LEAST_MARKS:
+            if len(inside) >= _MIN_MARKS:
                 break
         else:
             inside = self._mark_evenly(most)
@@ -91,7 +91,7 @@ class Scale:
         """Multiples of one round number, for a scale within a decade."""
         least = (self.high_ms - self.low_ms) / most
         power = 10.0 ** math.floor(math.log10(least))
-        step = next(one * power for one in (1, 2, 5, 10) if one * power >= least)
+        step = next(head * power for head in (1, 2, 5, 10) if head * power >= least)
         first, last = math.ceil(self.low_ms / step), math.floor(self.high_ms / step)
         return [round(number * step, 6) for number in range(first, last + 1)]
 
@@ -99,7 +99,7 @@ class Scale:
 def mark_time(start: datetime, end: datetime, most: int = 7) -> Sequence[TimeMark]:
     """Round instants, UTC, at most so many; none so near an end that its text had no room."""
     length = end - start
-    step = next((one for one in _TIME_STEPS if length / one <= most), _TIME_STEPS[-1])
+    step = next((step for step in _TIME_STEPS if length / step <= most), _TIME_STEPS[-1])
     midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
     instant = midnight + math.ceil((start - midnight) / step) * step
     marks = []

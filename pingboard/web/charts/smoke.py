@@ -15,9 +15,9 @@ from pingboard.web.charts.scale import HEIGHT, WIDTH, Mark, Scale, TimeMark, mar
 LEVELS = (0.0, 0.05, 0.2)
 """The loss above which a bucket is of the first, second and third level."""
 
-MOST_BUCKETS = 400
-LEAST_BUCKETS = 12
-LEAST_SAMPLES = 8
+MAX_BUCKETS = 400
+MIN_BUCKETS = 12
+MIN_SAMPLES = 8
 """In a bucket, on average: percentiles of fewer say little."""
 
 USUAL_PEAKS = 90
@@ -64,10 +64,10 @@ class _Point:
 def choose_step(window: Window, samples: int) -> str:
     """The finest step whose buckets have enough samples to have percentiles, and are few enough."""
     names = list(STEPS)
-    few = [name for name in names if count_buckets(window, STEPS[name]) <= MOST_BUCKETS]
-    many = [name for name in few if count_buckets(window, STEPS[name]) >= LEAST_BUCKETS]
+    few = [name for name in names if count_buckets(window, STEPS[name]) <= MAX_BUCKETS]
+    many = [name for name in few if count_buckets(window, STEPS[name]) >= MIN_BUCKETS]
     for name in many:
-        if samples >= LEAST_SAMPLES * count_buckets(window, STEPS[name]):
+        if samples >= MIN_SAMPLES * count_buckets(window, STEPS[name]):
             return name
     # Of a span that is too short for so many buckets the finest there is.
     return (many or few[:1] or names)[-1]
@@ -75,7 +75,7 @@ def choose_step(window: Window, samples: int) -> str:
 
 def find_span(buckets: Sequence[Bucket], window: Window, step: timedelta) -> Window:
     """The part of a window that has data, where that is less than half; else all of it."""
-    starts = [one.start_ts for one in buckets if one.samples or one.sent]
+    starts = [bucket.start_ts for bucket in buckets if bucket.samples or bucket.sent]
     if not starts:
         return window
     start = max(from_ts(starts[0]), window.start)
@@ -91,12 +91,12 @@ def draw(
 
     `scale` is one that several drawings share; left out, it is made for this one.
     """
-    bands = [one.band for one in buckets if one.band]
-    lost = sum(one.lost for one in buckets)
+    bands = [bucket.band for bucket in buckets if bucket.band]
+    lost = sum(bucket.lost for bucket in buckets)
     if not bands and not lost:
         return None
     scale = scale or find_scale(bands)
-    spans = [_span(one.start_ts, window, step) for one in buckets]
+    spans = [_span(bucket.start_ts, window, step) for bucket in buckets]
     runs = list(_runs(buckets, spans))
     medians = [band.median_ms for band in bands]
     return Smoke(
@@ -112,8 +112,8 @@ def draw(
         bars=[_bars(buckets, spans, level) for level in range(1, len(LEVELS) + 1)],
         marks=scale.marks(5),
         times=mark_time(window.start, window.end),
-        samples=sum(one.samples for one in buckets),
-        sent=sum(one.sent for one in buckets),
+        samples=sum(bucket.samples for bucket in buckets),
+        sent=sum(bucket.sent for bucket in buckets),
         lost=lost,
         lowest_ms=min(medians, default=0.0),
         highest_ms=max(medians, default=0.0),
@@ -152,8 +152,8 @@ def _span(start_ts: int, window: Window, step: timedelta) -> tuple[int, int]:
 def _runs(buckets: Sequence[Bucket], spans: Sequence[tuple[int, int]]) -> Iterator[list[_Point]]:
     """Neighbours that have samples: a line through a bucket without any would be invented."""
     points = [
-        one.band and _Point(left, (left + right) // 2, right, one.band, grade(one))
-        for one, (left, right) in zip(buckets, spans, strict=True)
+        bucket.band and _Point(left, (left + right) // 2, right, bucket.band, grade(bucket))
+        for bucket, (left, right) in zip(buckets, spans, strict=True)
     ]
     for has_band, run in groupby(points, key=bool):
         if has_band:
@@ -210,10 +210,10 @@ def _halfway(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
 
 def _bars(buckets: Sequence[Bucket], spans: Sequence[tuple[int, int]], level: int) -> str:
     parts = []
-    for one, (left, right) in zip(buckets, spans, strict=True):
-        if one.lost and grade(one) == level:
+    for bucket, (left, right) in zip(buckets, spans, strict=True):
+        if bucket.lost and grade(bucket) == level:
             # A bar of a pixel is there to be seen, however little was lost.
-            height = max(round(one.lost / one.sent * HEIGHT), HEIGHT // 8)
+            height = max(round(bucket.lost / bucket.sent * HEIGHT), HEIGHT // 8)
             parts.append(f"M{left} {HEIGHT}V{HEIGHT - height}H{max(right, left + 1)}V{HEIGHT}z")
     return "".join(parts)
 

@@ -20,9 +20,9 @@ from pingboard.render.markdown import shortest_decimal, table
 from pingboard.web.charts.scale import Mark
 from pingboard.web.pages import bars
 from pingboard.web.pages.choices import encode
+from pingboard.web.pages.idn import decode_name
 from pingboard.web.pages.layout import PageQuery
-from pingboard.web.pages.names import decode_name
-from pingboard.web.pages.sparks import PARTS, draw_spark
+from pingboard.web.pages.trends import PARTS, draw_trend
 from pingboard.web.parameters import TABLE_ROWS, BoardQuery
 
 ROWS = 50
@@ -84,7 +84,7 @@ class Row:
 
     standing: Standing
     bar: bars.Bar
-    spark: str
+    trend: str
     """the `d` of an SVG path; empty where nothing is drawn"""
     change: int | None
     """places up since the last edition; None where it had none there"""
@@ -111,7 +111,7 @@ class BoardView:
     board: Board
     query: BoardPageQuery
     rows: Sequence[Row]
-    found: int
+    match_count: int
     """homeservers that the search found, also those behind `rows`"""
     marks: Sequence[Mark]
     """of the axis"""
@@ -130,7 +130,7 @@ class BoardView:
     @property
     def has_trends(self) -> bool:
         """Whether there is a line to draw: dots alone show no trend."""
-        return any("l" in row.spark for row in self.rows)
+        return any("l" in row.trend for row in self.rows)
 
     @property
     def parameters(self) -> str:
@@ -159,10 +159,10 @@ class BoardView:
 def view(boards: Boards, board: Board, query: BoardPageQuery) -> BoardView:
     """A board of all homeservers, as this query wants to see it."""
     needle = query.q.strip().lower()
-    found = [row for row in board.standings if needle in row.homeserver.lower()]
+    matches = [row for row in board.standings if needle in row.homeserver.lower()]
     column = query.sort.removeprefix("-")
-    found.sort(key=_KEYS[column], reverse=query.sort.startswith("-"))
-    shown = found[: query.limit or ROWS]
+    matches.sort(key=_KEYS[column], reverse=query.sort.startswith("-"))
+    shown = matches[: query.limit or ROWS]
     scale = bars.find_scale(board.standings)
     ties = find_ties(board.standings) if query.sort is Sort.RANK else {}
     trends = read_trends(boards, board, {row.homeserver for row in shown}, PARTS)
@@ -170,7 +170,7 @@ def view(boards: Boards, board: Board, query: BoardPageQuery) -> BoardView:
         Row(
             row,
             bars.draw_bar(scale, row),
-            draw_spark(trends.get(row.homeserver, ()), row.median_ms),
+            draw_trend(trends.get(row.homeserver, ()), row.median_ms),
             row.previous_rank - row.rank if row.previous_rank is not None else None,
             decode_name(row.homeserver),
             ties.get(row.rank),
@@ -178,7 +178,7 @@ def view(boards: Boards, board: Board, query: BoardPageQuery) -> BoardView:
         for row in shown
     ]
     columns = {name: _head(name, query.sort) for name in _KEYS}
-    return BoardView(board, query, rows, len(found), bars.mark_scale(scale), columns)
+    return BoardView(board, query, rows, len(matches), bars.mark_scale(scale), columns)
 
 
 def find_ties(standings: Sequence[Standing]) -> dict[int, Tie]:

@@ -1,8 +1,8 @@
-"""/docs and /recipes: the HTTP API to try out, and to copy.
+"""/method, /docs and /recipes: what is measured; the HTTP API to try out, and to copy.
 
 /docs is Swagger UI on our own OpenAPI description, from our own files: FastAPI's page loads it from
 another site and starts it with an inline script, and both are forbidden here. The package
-fastapi-swagger brings the files, `static/docs.js` starts it (see files).
+fastapi-swagger brings the files, `static/docs.js` starts it (see static_files).
 """
 
 from __future__ import annotations
@@ -22,6 +22,12 @@ EXAMPLE_HOST = "pingboard.example:8080"
 """What stands in the recipes for this site's own address."""
 
 router = APIRouter(tags=[TAG], include_in_schema=False)
+
+
+@router.get("/method")
+async def show_method(request: Request, _query: Annotated[PageQuery, Query()]) -> Response:
+    """What is measured, and what it does not say."""
+    return render(request, "method.html", {})
 
 
 @router.get("/docs")

@@ -30,14 +30,15 @@ from pingboard.ranking.clocks import Clock
 from pingboard.ranking.comparison import Comparison, compare, diagnose
 from pingboard.ranking.history import STEPS
 from pingboard.ranking.pairs import Pair
-from pingboard.web.charts import columns, smoke, strip
+from pingboard.web.charts import smoke, strip
+from pingboard.web.charts.histogram import draw_histogram
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages import choices
 from pingboard.web.pages.board import render_waiting
+from pingboard.web.pages.idn import decode_name
 from pingboard.web.pages.layout import TAG, PageQuery, language_of, render
-from pingboard.web.pages.names import decode_name
 from pingboard.web.pages.remedies import REMEDIES
-from pingboard.web.pages.worker import read_worker
+from pingboard.web.pages.worker_notice import read_worker
 from pingboard.web.parameters import WindowQuery
 
 SHOWN_PARTNERS = 5
@@ -45,7 +46,7 @@ BOARDS_OF_PINGS = frozenset(
     board for board in BoardName if get_rule(board).ranked is Ranked.PING_SERVERS
 )
 """Those that a homeserver comes onto by its pings, not by its pongs."""
-LEAST_SAMPLES = 6
+MIN_SAMPLES = 6
 """For the interval of a median, and so for a partner to be among the fastest or slowest."""
 SIMILAR = 5
 
@@ -179,14 +180,18 @@ def _describe(profile: Profile) -> Mapping[str, Any]:
         "diagnosis": diagnose({board: row.comparison for board, row in rows.items()}, clock),
         "sending": _cut_partners(
             [
-                Partner(one.pong_server, *_numbers(one), profile.usual_to_ms.get(one.pong_server))
-                for one in profile.pongs_to
+                Partner(
+                    pair.pong_server, *_numbers(pair), profile.usual_to_ms.get(pair.pong_server)
+                )
+                for pair in profile.pongs_to
             ]
         ),
         "receiving": _cut_partners(
             [
-                Partner(one.ping_server, *_numbers(one), profile.usual_from_ms.get(one.ping_server))
-                for one in profile.pings_from
+                Partner(
+                    pair.ping_server, *_numbers(pair), profile.usual_from_ms.get(pair.ping_server)
+                )
+                for pair in profile.pings_from
             ]
         ),
         "rejected": [(Rejection(reason), pongs) for reason, pongs in profile.rejected.items()],
@@ -212,17 +217,17 @@ def _compare(profile: Profile, clock: Clock | None) -> dict[BoardName, Row]:
     )
     rows = {}
     for board, place in places.items():
-        found = compare(board, place.standing, place.others_ms, clock)
+        comparison = compare(board, place.standing, place.others_ms, clock)
         row = place.standing
         drawn = strip.draw(
             scale,
             row.median_ms,
             row.ci95_ms,
             place.others_ms,
-            found.others_median_ms,
-            found.middle_ms,
+            comparison.others_median_ms,
+            comparison.middle_ms,
         )
-        rows[board] = Row(place, found, drawn)
+        rows[board] = Row(place, comparison, drawn)
     return rows
 
 
@@ -248,11 +253,13 @@ def _draw_over_time(
     histogram = homeservers.read_histogram(boards, room_id, window, name, board)
     return {
         "step": step,
-        "buckets": [(one, from_ts(one.start_ts)) for one in buckets],
+        "buckets": [(bucket, from_ts(bucket.start_ts)) for bucket in buckets],
         "smoke": smoke.draw(buckets, shown, STEPS[step]),
         "shown": shown,
         "histogram": histogram,
-        "columns": histogram and place and columns.draw(histogram, place.standing.median_ms),
+        "histogram_chart": histogram
+        and place
+        and draw_histogram(histogram, place.standing.median_ms),
     }
 
 
@@ -280,7 +287,9 @@ def _compare_with(
     except UnknownHomeserverError:
         similar = homeservers.find_similar(boards, names[1], SIMILAR)
         return HomeserverComparison(names[1], [], similar)
-    scale = smoke.find_scale([one.band for history in histories for one in history if one.band])
+    scale = smoke.find_scale(
+        [bucket.band for history in histories for bucket in history if bucket.band]
+    )
     return HomeserverComparison(
         names[1],
         [
@@ -293,7 +302,7 @@ def _compare_with(
 
 def _cut_partners(partners: Sequence[Partner]) -> Partners:
     # A single lucky sample would be the fastest of all; where there are only such, they are shown.
-    known = [one for one in partners if one.samples >= LEAST_SAMPLES] or partners
+    known = [partner for partner in partners if partner.samples >= MIN_SAMPLES] or partners
     fastest, rest = known[:SHOWN_PARTNERS], known[SHOWN_PARTNERS:]
     slowest = rest[-SHOWN_PARTNERS:]
     return Partners(fastest, slowest, len(rest) - len(slowest), len(partners) - len(known))

@@ -1,4 +1,4 @@
-"""/join and /method: how a homeserver comes onto the board, whether it did, and what it means."""
+"""/join: how a homeserver comes onto the board, and whether it did."""
 
 from __future__ import annotations
 
@@ -93,12 +93,6 @@ def show_join(
         window = Window.named(DEFAULT_WINDOW, now)
         context["check"] = check(boards, room_id, window, query.homeserver.strip())
     return render(request, "join.html", context, room_id=room_id)
-
-
-@router.get("/method")
-def show_method(request: Request, _query: Annotated[PageQuery, Query()]) -> Response:
-    """What is measured, and what it does not say."""
-    return render(request, "method.html", {})
 
 
 def check(boards: Boards, room_id: str, window: Window, asked: str) -> Check:

@@ -110,8 +110,8 @@ def choose_language(accepted: str) -> str:
     """The code that an Accept-Language header likes best; the default where it likes none."""
     wishes = parse_accept_header(accepted[:MAX_HEADER_BYTES], Accept)
     by_weight = sorted(wishes, key=lambda wish: -wish[1])
-    wanted = [tag for tag, weight in by_weight if weight > 0]
-    return negotiate_locale(wanted, list(LANGUAGES), sep="-") or DEFAULT
+    tags = [tag for tag, weight in by_weight if weight > 0]
+    return negotiate_locale(tags, list(LANGUAGES), sep="-") or DEFAULT
 
 
 def mark(text: str) -> str:

@@ -240,5 +240,5 @@ def _digest(name: str) -> str:
 
 
 def _static(root: str, name: str) -> str:
-    """With a digest of the content, so that a browser may keep it for ever (see files)."""
+    """With a digest of the content, so that a browser may keep it for ever (see static_files)."""
     return f"{root}/static/{name}?v={_digest(name)}"

@@ -1,16 +1,17 @@
-"""A problem (RFC 9457) as a page for people, in their language."""
+"""A problem (RFC 9457) as a page for people, in their language; /problems/{kind}: what it means."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request
-from starlette.responses import HTMLResponse
+from fastapi import APIRouter, Path, Query, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, Response
 
 from pingboard.model import WINDOWS, BoardName
 from pingboard.web.pages.language import LANGUAGES, mark
-from pingboard.web.pages.layout import render
+from pingboard.web.pages.layout import TAG, PageQuery, render
 from pingboard.web.problem_types import TYPES
 
 MAX_SHOWN_CHARACTERS = 200
@@ -41,6 +42,19 @@ CHOICES = {
     "windows": ", ".join(WINDOWS),
     "languages": ", ".join(LANGUAGES),
 }
+
+
+router = APIRouter(tags=[TAG], include_in_schema=False)
+
+
+@router.get("/problems/{kind}")
+async def show_problem_type(
+    request: Request, kind: Annotated[str, Path()], _query: Annotated[PageQuery, Query()]
+) -> Response:
+    """What a problem's `type` means."""
+    if kind not in TYPES:
+        raise HTTPException(404)
+    return render(request, "problem_type.html", {"type": TYPES[kind]})
 
 
 def render_problem(

@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pingboard.web.charts.bumps import DEPTH, MOST_LINES, draw
+from pingboard.web.charts.bumps import DEPTH, MAX_LINES, draw
 
 NAMES = st.lists(st.sampled_from([f"hs{number}.example" for number in range(30)]), unique=True)
 
@@ -20,7 +20,7 @@ def test_a_line_goes_through_every_rank_of_its_homeserver(weeks: list[list[str]]
     ]
     drawn = draw(ranked)
     assert drawn is not None
-    assert [line.homeserver for line in drawn.lines] == weeks[-1][:MOST_LINES]
+    assert [line.homeserver for line in drawn.lines] == weeks[-1][:MAX_LINES]
     for line in drawn.lines:
         assert list(line.ranks) == [week.get(line.homeserver) for _, week in ranked]
         through = re.findall(r"(?:^|\D)(\d+) (\d+)(?=[MC]|$)", line.path)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pingboard.model import WINDOWS
-from pingboard.web.charts.scale import LEAST_RATIO, Scale, mark_time
+from pingboard.web.charts.scale import MIN_RATIO, Scale, mark_time
 
 LATENCIES = st.lists(st.floats(0, 600_000), max_size=20)
 END = datetime(2026, 10, 12, 3, 17, tzinfo=UTC)
@@ -34,7 +34,7 @@ def test_a_scale_has_a_few_marks_in_order(ms: list[float]) -> None:
 def test_equal_latencies_lie_in_the_middle_of_a_scale_with_length() -> None:
     scale = Scale.over([400, 400])
     assert scale.percent(400) == 50
-    assert scale.high_ms / scale.low_ms == pytest.approx(LEAST_RATIO)
+    assert scale.high_ms / scale.low_ms == pytest.approx(MIN_RATIO)
 
 
 @pytest.mark.parametrize(

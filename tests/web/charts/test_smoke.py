@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pingboard.model import WINDOWS, Window, to_ts
 from pingboard.ranking.history import STEPS, Band, Bucket, count_buckets
 from pingboard.web.charts.scale import HEIGHT, WIDTH
-from pingboard.web.charts.smoke import MOST_BUCKETS, Smoke, choose_step, draw, grade
+from pingboard.web.charts.smoke import MAX_BUCKETS, Smoke, choose_step, draw, grade
 
 HOUR = timedelta(hours=1)
 START = datetime(2026, 10, 11, 12, tzinfo=UTC)
@@ -102,7 +102,7 @@ def test_a_step_has_enough_samples_and_not_too_many_buckets() -> None:
     for length in WINDOWS.values():
         window = Window(START - length, START)
         for samples in (0, 10, 1000, 100_000):
-            assert count_buckets(window, STEPS[choose_step(window, samples)]) <= MOST_BUCKETS
+            assert count_buckets(window, STEPS[choose_step(window, samples)]) <= MAX_BUCKETS
     week = Window(START - timedelta(days=7), START)
     assert [choose_step(week, samples) for samples in (10, 300, 2000)] == ["6h", "6h", "1h"]
 

@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pingboard.web.pages.sparks import HEIGHT, PARTS, STEP, draw_spark
+from pingboard.web.pages.trends import HEIGHT, PARTS, STEP, draw_trend
 
 _TREND = st.lists(st.none() | st.floats(0, 600_000), min_size=PARTS, max_size=PARTS)
 
@@ -25,16 +25,16 @@ def points(path: str) -> list[tuple[int, int]]:
 def test_each_part_with_samples_is_a_point_inside(
     trend: list[float | None], median_ms: float
 ) -> None:
-    drawn = points(draw_spark(trend, median_ms))
+    drawn = points(draw_trend(trend, median_ms))
     assert [x for x, _ in drawn] == [STEP * at for at, ms in enumerate(trend) if ms is not None]
     assert all(2 <= y <= HEIGHT - 2 for _, y in drawn)
 
 
 def test_slower_is_higher_and_the_median_is_the_middle() -> None:
-    assert points(draw_spark([400, 800, 200, 90_000], 400)) == [(0, 12), (4, 2), (8, 22), (12, 2)]
+    assert points(draw_trend([400, 800, 200, 90_000], 400)) == [(0, 12), (4, 2), (8, 22), (12, 2)]
 
 
 def test_a_part_without_samples_is_bridged_a_lone_one_is_a_dot_and_nothing_no_line() -> None:
-    assert draw_spark([400, None, 800], 400) == "M0 12l8 -10"
-    assert draw_spark([None, 400, None], 400) == "M4 12h0"
-    assert draw_spark([], 400) == ""
+    assert draw_trend([400, None, 800], 400) == "M0 12l8 -10"
+    assert draw_trend([None, 400, None], 400) == "M4 12h0"
+    assert draw_trend([], 400) == ""

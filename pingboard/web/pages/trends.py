@@ -18,7 +18,7 @@ STEP, HEIGHT = 4, 24
 """Pixels from point to point, and of the whole."""
 
 
-def draw_spark(trend: Sequence[float | None], median_ms: float) -> str:
+def draw_trend(trend: Sequence[float | None], median_ms: float) -> str:
     """Return the line as the `d` of an SVG path: joined over gaps, a dot where one part is all."""
     points = [
         (number * STEP, _height(ms, median_ms)) for number, ms in enumerate(trend) if ms is not None

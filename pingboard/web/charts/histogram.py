@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pingboard.ranking.histogram import Bin, Histogram
 from pingboard.web.charts.scale import Mark, Scale
 
-MOST_MARKS = 6
+MAX_MARKS = 6
 ROOM = 10.0
 """Per cent that a mark's text needs on either side of it, where the drawing is narrowest."""
 
@@ -25,7 +25,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class HistogramChart:
     """A drawing of a histogram. All columns are of one width, also where the bins aren't: then the
     scale is logarithmic, and its marks say so."""
 
@@ -35,19 +35,19 @@ class Columns:
     """where the median lies"""
 
 
-def draw(histogram: Histogram, median_ms: float) -> Columns:
+def draw_histogram(histogram: Histogram, median_ms: float) -> HistogramChart:
     """The drawing of a histogram that has samples."""
     bins = histogram.bins
     width = 100 / len(bins)
-    highest = max(one.samples for one in bins)
-    inner = [one for one in bins if not one.is_rest] or bins
+    highest = max(bin_.samples for bin_ in bins)
+    inner = [bin_ for bin_ in bins if not bin_.is_rest] or bins
     first = max(inner[0].low_ms, 1)
-    marks = Scale(first, max(inner[-1].high_ms, first + 1)).marks(MOST_MARKS)
+    marks = Scale(first, max(inner[-1].high_ms, first + 1)).marks(MAX_MARKS)
     placed = [Mark(_place(bins, mark.ms), mark.ms) for mark in marks]
-    return Columns(
+    return HistogramChart(
         [
-            Column(round(number * width, 3), round(width, 3), one.samples / highest * 100, one)
-            for number, one in enumerate(bins)
+            Column(round(number * width, 3), round(width, 3), bin_.samples / highest * 100, bin_)
+            for number, bin_ in enumerate(bins)
         ],
         _readable(placed),
         _place(bins, median_ms),
@@ -56,17 +56,17 @@ def draw(histogram: Histogram, median_ms: float) -> Columns:
 
 def _readable(marks: Iterable[Mark]) -> list[Mark]:
     """Those whose texts have room, between the ends and beside each other, from the left on."""
-    found: list[Mark] = []
+    shown: list[Mark] = []
     for mark in marks:
-        begin = found[-1].at + 2 * ROOM if found else ROOM
+        begin = shown[-1].at + 2 * ROOM if shown else ROOM
         if begin <= mark.at <= 100 - ROOM:
-            found.append(mark)
-    return found
+            shown.append(mark)
+    return shown
 
 
 def _place(bins: Sequence[Bin], ms: float) -> float:
     """Where a latency lies, per cent: within its bin as between the bin's edges."""
-    number = max(bisect_right([one.low_ms for one in bins], ms) - 1, 0)
+    number = max(bisect_right([bin_.low_ms for bin_ in bins], ms) - 1, 0)
     low, high = bins[number].low_ms, bins[number].high_ms
     within = min((ms - low) / (high - low), 1.0)
     return round((number + within) / len(bins) * 100, 2)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pingboard.model import ChangeKind
-from pingboard.render.changes import describe_change
+from pingboard.render.change_point import describe_change
 
 AT = datetime(2026, 11, 26, 18, tzinfo=UTC)
 

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pingboard.ranking.histogram import count_bins
-from pingboard.web.charts.columns import ROOM, Columns, draw
+from pingboard.web.charts.histogram import ROOM, HistogramChart, draw_histogram
 
 
-def columns_of(ms: list[int], median_ms: float) -> Columns:
+def columns_of(ms: list[int], median_ms: float) -> HistogramChart:
     histogram = count_bins(np.array(ms, np.int32))
     assert histogram is not None
-    return draw(histogram, median_ms)
+    return draw_histogram(histogram, median_ms)
 
 
 @given(st.lists(st.integers(0, 600_000), min_size=1, max_size=200))
