@@ -115,8 +115,13 @@ def read_tombstone(event: Event) -> str | None:
     """The room that is said to replace this one; to be believed only if that room says so too."""
     if event.get("type") != "m.room.tombstone" or event.get("state_key") != "":
         return None
-    replacement = _dict(event.get("content")).get("replacement_room")
-    return replacement if isinstance(replacement, str) and replacement.startswith("!") else None
+    return successor_of(_dict(event.get("content")))
+
+
+def successor_of(tombstone_content: Event) -> str | None:
+    """The room that a room says replaces it, from the content of its `m.room.tombstone`."""
+    room_id = tombstone_content.get("replacement_room")
+    return room_id if isinstance(room_id, str) and room_id.startswith("!") else None
 
 
 def predecessor_of(create_content: Event) -> str | None:

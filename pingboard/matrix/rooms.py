@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pingboard.matrix.members import EXPECTED_WITHIN_MS, Members
-from pingboard.matrix.protocol import predecessor_of, read_tombstone
+from pingboard.matrix.protocol import predecessor_of, read_tombstone, successor_of
 from pingboard.matrix.retry import retry_until_answered
 from pingboard.model import HomeserverError, RoomState
 from pingboard.servername import server_of
@@ -45,7 +45,8 @@ class Rooms:
         self._unasked: set[str] = set()
         self._tombstones: dict[tuple[str, str], object] = {}
         """(room, its successor) -> who said so, of upgrades that are to be followed"""
-        self._refused: set[tuple[str, str]] = set()
+        self._decided: set[tuple[str, str]] = set()
+        """the same, of those that were followed or refused"""
         self._warned: set[tuple[str, str]] = set()
         self._wake = asyncio.Event()
 
@@ -88,9 +89,7 @@ class Rooms:
         """Follow a room to the one that replaces it, soon, where one of the events says so."""
         for event in events:
             successor = read_tombstone(event)
-            if successor is None or successor in self.joined:
-                continue
-            if (room_id, successor) not in self._refused:
+            if successor is not None and (room_id, successor) not in self._decided:
                 self._tombstones[room_id, successor] = event.get("sender")
                 self._wake.set()
 
@@ -137,10 +136,9 @@ class Rooms:
             self._warn_once(room_id, "can't follow the upgrade yet", error)
             return
         del self._tombstones[room_id, successor]
+        self._decided.add((room_id, successor))
         if is_replaced:
             self._on_replaced(room_id, successor)
-        else:
-            self._refused.add((room_id, successor))
 
     async def _replace(self, room_id: str, successor: str, sender: object) -> bool:
         server = server_of(sender) if isinstance(sender, str) else None
@@ -159,11 +157,23 @@ class Rooms:
         return True
 
     async def _known_predecessor(self, room_id: str) -> str | None:
-        """The room that this one replaces, where we were in it: its samples are this one's."""
+        """Return the room that this one replaces, where we were in it: its samples are this one's.
+
+        A creation is only one room's word too: the other's tombstone must name this one.
+        """
         create = await self._session.state(room_id, "m.room.create")
         predecessor = predecessor_of(create) if create is not None else None
-        known = await self._writer.room_ids()
-        return predecessor if predecessor in known else None
+        if predecessor is None or predecessor not in await self._writer.room_ids():
+            return None
+        tombstone = await self._session.state(predecessor, "m.room.tombstone")
+        if tombstone is not None and successor_of(tombstone) == room_id:
+            return predecessor
+        log.warning(
+            "predecessor ignored: it has no tombstone that names this room",
+            room_id=room_id,
+            predecessor=predecessor,
+        )
+        return None
 
     async def _enter(self, room_id: str, alias: str | None, predecessor: str | None) -> None:
         await self._writer.record_room(room_id, alias, predecessor)

@@ -48,6 +48,40 @@ async def test_an_upgrade_is_followed_and_a_false_tombstone_is_not(
     assert states == {room_id: "upgraded", successor: "joined"}
 
 
+async def test_a_room_takes_over_the_one_it_names_only_once_that_has_a_tombstone(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
+    popular = await owner.create_room()
+    predecessor = {"room_id": popular, "event_id": "$last"}
+    claimant = await owner.create_room(creation_content={"predecessor": predecessor})
+    account = await lab.register(lab.homeservers[0], "watcher")
+    async with listening(lab, engine, account, [popular]):
+        await until(lambda: synced(engine))
+    async with listening(lab, engine, account, [popular, claimant]):
+        await until(lambda: len(rows(engine, room.c.room_id)) == 2)
+        assert {row[0] for row in rows(engine, room.c.predecessor)} == {None}
+        assert {row[0] for row in rows(engine, room.c.state)} == {"joined"}
+        await owner.state(popular, "m.room.tombstone", body="moved", replacement_room=claimant)
+        await until(lambda: (popular, "upgraded") in rows(engine, room.c.room_id, room.c.state))
+    ids = dict(rows(engine, room.c.room_id, room.c.id))
+    assert dict(rows(engine, room.c.room_id, room.c.predecessor))[claimant] == ids[popular]
+
+
+async def test_a_room_that_replaced_ours_while_we_were_away_takes_it_over(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "returning")
+    async with listening(lab, engine, account, [room_id]):
+        await until(lambda: synced(engine))
+    upgraded = await owner.call("POST", f"rooms/{room_id}/upgrade", new_version="12")
+    successor = str(upgraded["replacement_room"])
+    async with listening(lab, engine, account, [successor]):
+        await until(lambda: (successor, "joined") in rows(engine, room.c.room_id, room.c.state))
+    ids = dict(rows(engine, room.c.room_id, room.c.id))
+    assert dict(rows(engine, room.c.room_id, room.c.predecessor))[successor] == ids[room_id]
+
+
 @pytest.mark.parametrize("version", ["5", "10", "11", "12"])
 async def test_rooms_of_every_version_are_measured(
     lab: Lab, engine: Engine, owner: Member, version: str
