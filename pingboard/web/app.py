@@ -32,7 +32,6 @@ from pingboard.web.api import (
     rankings,
     rooms,
     samples,
-    section,
 )
 from pingboard.web.cache import ByteCache
 from pingboard.web.dependencies import Given, names_of, refuse_repeated
@@ -44,7 +43,9 @@ from pingboard.web.middleware import (
     Abandonment,
     CommonHeaders,
     HeadAsGet,
+    KnownParameters,
     Preflight,
+    RequestHead,
 )
 from pingboard.web.pages import board, docs, embed, join, problem, static_files
 from pingboard.web.pages import editions as edition_pages
@@ -52,7 +53,6 @@ from pingboard.web.pages import homeserver as homeserver_page
 from pingboard.web.pages import matrix as matrix_page
 from pingboard.web.pages.layout import TAG
 from pingboard.web.pages.site import Site
-from pingboard.web.request_head import KnownParameters, RequestHead
 
 _DESCRIPTION = """\
 The leaderboard of Matrix homeservers by message latency.
@@ -83,7 +83,7 @@ _ABOUT: dict[str, Any] = {
 
 _ROUTERS = (
     rankings.router,
-    section.router,
+    editions.section_router,
     editions.router,
     edition_pages.router,
     rooms.router,

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from pingboard.store.engine import Engine
-from pingboard.web import protocol
+from pingboard.web import server
 from tests.web.site import EXAMPLE_SAMPLES, record, serve
 
 RANKINGS = "/api/v1/rankings"
@@ -111,7 +111,7 @@ def test_a_hundred_headers_are_fine(site: httpx.Client) -> None:
 def test_who_sends_nothing_or_half_a_head_is_closed(
     store: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "MAX_HEAD_S", 0.2)
+    monkeypatch.setattr(server, "MAX_HEAD_S", 0.2)
     with serve(store) as site:
         for parts in ([], [b"GET / HT"], [b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET / HT"]):
             try:
@@ -126,7 +126,7 @@ def test_connections_beyond_the_bound_are_refused_and_those_that_are_there_serve
 ) -> None:
     with serve(store) as site:
         assert site.get("/healthz").status_code == 200
-        monkeypatch.setattr(protocol.BoundedProtocol, "max_connections", 1)
+        monkeypatch.setattr(server.BoundedProtocol, "max_connections", 1)
         assert send_raw(site) == b""
         assert site.get("/healthz").status_code == 200
 

@@ -1,8 +1,9 @@
-"""/editions and /feed.atom: the boards of past weeks, frozen."""
+"""/section.md, /editions and /feed.atom: what a week has to say, now or frozen."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request
@@ -10,14 +11,21 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 from pingboard.boards import Boards
+from pingboard.editions import read_boards
 from pingboard.model import BoardName, from_ts
-from pingboard.store import editions
+from pingboard.render.section import section
+from pingboard.store.editions import (
+    Edition,
+    read_edition,
+    read_edition_names,
+    read_latest_editions,
+)
 from pingboard.web import errors
 from pingboard.web.api.paging import cut_page
 from pingboard.web.api.rankings import MARKDOWN_CONTENT, MarkdownResponse, RankedHomeserver
-from pingboard.web.dependencies import GivenBoards
+from pingboard.web.dependencies import Given, GivenAll, GivenBoards, Now
 from pingboard.web.pages.layout import render_text
-from pingboard.web.parameters import NoQuery, PageQuery
+from pingboard.web.parameters import NoQuery, PageQuery, SectionQuery
 from pingboard.web.schemas import Count, Instant, Interval, RoomName
 
 FEED_ENTRIES = 26
@@ -39,6 +47,7 @@ _NOT_FOUND = errors.describe(
 )
 
 router = APIRouter(tags=["editions"], responses=errors.BAD_PARAMETER_RESPONSE)
+section_router = APIRouter(tags=["rankings"], responses=errors.UNKNOWN_ROOM_RESPONSE)
 
 
 class EditionBoard(BaseModel):
@@ -86,7 +95,7 @@ def list_editions(
     """Every edition that was published, the newest first."""
     names = [
         EditionName(edition=name, closed_at=from_ts(closed_ts))
-        for name, closed_ts in editions.read_edition_names(boards.engine).items()
+        for name, closed_ts in read_edition_names(boards.engine).items()
     ]
     page, cursor = cut_page(names, query, response, lambda name: name.edition)
     return EditionIndex(editions=page, next_cursor=cursor)
@@ -135,7 +144,7 @@ def get_feed(
     request: Request, boards: GivenBoards, _query: Annotated[NoQuery, Query()]
 ) -> Response:
     """The last half year of editions, an entry each (RFC 4287)."""
-    latest = editions.read_latest_editions(boards.engine, FEED_ENTRIES)
+    latest = read_latest_editions(boards.engine, FEED_ENTRIES)
     documents = [json.loads(edition.json) for edition in latest]
     context = {
         "base": str(request.base_url),
@@ -146,16 +155,53 @@ def get_feed(
     return Response(render_text("feed.atom", context), media_type="application/atom+xml")
 
 
-def find_edition(boards: Boards, name: str) -> editions.Edition:
+def find_edition(boards: Boards, name: str) -> Edition:
     """Return the edition of a name, or the `latest`; raise a problem where there is none."""
     if name == LATEST:
-        latest = editions.read_latest_editions(boards.engine, 1)
+        latest = read_latest_editions(boards.engine, 1)
         if latest:
             return latest[0]
         raise errors.problem("unknown-edition", "There is no edition yet.")
-    edition = editions.read_edition(boards.engine, name)
+    edition = read_edition(boards.engine, name)
     if edition is None:
         raise errors.problem(
             "unknown-edition", f"There is no edition {name}; /editions lists them."
         )
     return edition
+
+
+@section_router.get(
+    "/section.md",
+    operation_id="get_section",
+    summary="The section for This Week in Matrix",
+    response_class=MarkdownResponse,
+    responses={200: {"description": "The section", "content": MARKDOWN_CONTENT}},
+)
+def get_section(
+    given: GivenAll, now: Now, query: Annotated[SectionQuery, Query()]
+) -> MarkdownResponse:
+    """Heading, intro, and an invitation and a table for each room; the sentences are settings.
+
+    Of `delivery` unless another board is asked for. `edition=latest` is the last frozen week, the
+    same tomorrow as today.
+    """
+    if query.edition:
+        return MarkdownResponse(
+            write_section(given, find_edition(given.boards, query.edition), query)
+        )
+    named = query.room or given.boards.section_rooms(given.rooms)
+    rooms = dict.fromkeys(given.boards.find_room(room)[0] for room in named)
+    question = query.question(now)
+    ranked = [
+        given.boards.ask_first(question._replace(room=room), query.board_names) for room in rooms
+    ]
+    return MarkdownResponse(section(ranked, query.style, given.wording))
+
+
+def write_section(given: Given, edition: Edition, query: SectionQuery) -> str:
+    """The section of a frozen week, of the rooms that are asked for, else of those configured."""
+    boards = read_boards(edition, query.board_names, query.room or given.rooms)
+    # Rooms may have been configured after that week.
+    boards = boards or read_boards(edition, query.board_names, query.room)
+    limited = [replace(board, standings=board.standings[: query.limit]) for board in boards]
+    return section(limited, query.style, given.wording)

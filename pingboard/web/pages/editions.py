@@ -13,8 +13,7 @@ from pingboard import editions
 from pingboard.boards import order_boards
 from pingboard.model import DEFAULT_BOARD, BoardName, UnknownRoomError, from_ts
 from pingboard.store import editions as store
-from pingboard.web.api.editions import Name, find_edition
-from pingboard.web.api.section import write_section
+from pingboard.web.api.editions import Name, find_edition, write_section
 from pingboard.web.charts import bumps
 from pingboard.web.dependencies import GivenAll
 from pingboard.web.pages import choices

@@ -148,7 +148,7 @@ def describe_layout(
     return {
         "root": root,
         "origin": origin,
-        # Parameters that are not ours are gone from the request (see request_head).
+        # Parameters that are not ours are gone from the request (see middleware).
         "canonical": origin + _query(root + path, asked),
         "url": url,
         "static": partial(_static, root),
