@@ -159,6 +159,8 @@ class SentPings:
         self._by_event: dict[str, SentPing] = {}
         self._recent: dict[str, deque[SentPing]] = defaultdict(lambda: deque(maxlen=RECENT_PINGS))
         self._uncounted: Counter[VoidReason] = Counter()
+        self._heard_ns = 0
+        """when the last sync response arrived"""
 
     def begin(self, room_id: str, tx_id: str) -> SentPing:
         """Note that a ping is about to be sent."""
@@ -204,7 +206,8 @@ class SentPings:
 
     def hear(self, sync: SyncBatch) -> None:
         """Find out from a response's arrival whether anything was held up before it."""
-        for ping in self._under_way(sync.arrived_ns):
+        # Those under way at the response before: the silence since may have outlasted them.
+        for ping in self._under_way(sync.previous_ns or 0):
             since_ns = max(sync.previous_ns or 0, ping.sent_ns)
             if sync.arrived_ns - since_ns < _STALL_NS:
                 continue
@@ -213,6 +216,7 @@ class SentPings:
                 ping.give_up(VoidReason.STALLED, since_ns)
             else:
                 ping.be_silent(since_ns)
+        self._heard_ns = sync.arrived_ns
 
     def hold_ms(self) -> int:
         """Return how long our homeserver may hold the next sync open while nothing happens."""
@@ -249,7 +253,8 @@ class SentPings:
         ]
 
     def _forget_old(self) -> None:
-        oldest_ns = clock.now_ns() - 2 * _TIMEOUT_NS
+        # Until a response tells what became of them, however long that takes.
+        oldest_ns = self._heard_ns - 2 * _TIMEOUT_NS
         for tx_id in [tx_id for tx_id, ping in self._pings.items() if ping.sent_ns < oldest_ns]:
             ping = self._pings.pop(tx_id)
             if ping.void is not None and not ping.is_counted:

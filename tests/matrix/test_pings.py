@@ -186,6 +186,27 @@ def test_nothing_that_comes_during_or_after_a_stall_is_measured_whatever_the_pha
     assert sent.take_void() == {}
 
 
+@pytest.mark.parametrize("silent_min", [9, 11, 60])
+def test_a_silence_after_a_ping_makes_it_void_however_long_it_lasts(
+    sent: SentPings, stopped: Time, syncs: Syncs, silent_min: int
+) -> None:
+    silent = begin(sent, "tx")
+    syncs.answer(after_s=0.1)
+    stopped.go_on(silent_min * 60)
+    begin(sent, "next")  # by a timer that was due first, after a suspend of the machine
+    syncs.answer()
+    assert silent.void is VoidReason.STALLED
+
+
+def test_a_silence_after_a_ping_timed_out_does_not_make_it_void(
+    sent: SentPings, syncs: Syncs
+) -> None:
+    timed_out = begin(sent, "tx")
+    syncs.pass_by(601)
+    syncs.answer(after_s=700)
+    assert timed_out.void is None
+
+
 def test_a_ping_sent_while_a_sync_is_held_for_long_is_measured(
     sent: SentPings, stopped: Time, syncs: Syncs
 ) -> None:
