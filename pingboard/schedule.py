@@ -57,10 +57,10 @@ def parse_schedule(text: str) -> Schedule | None:
     match = re.fullmatch(r"([A-Za-z]{3,9}) +(\d\d?):(\d\d)(?: +(\S+))?", text.strip(), re.ASCII)
     days = [day for day in WEEKDAYS if match and day.startswith(match[1].lower())]
     if match is None or not days or int(match[2]) > 23 or int(match[3]) > 59:
-        raise ValueError(f"{text!r} is no weekday, time and time zone such as Friday 12:00 UTC")
+        raise ValueError(f"{text!r} is not a weekday, time and time zone such as Friday 12:00 UTC")
     name = match[4] or "UTC"
     try:
         zone = UTC if name == "UTC" else ZoneInfo(name)
     except (OSError, ValueError, KeyError):
-        raise ValueError(f"{name!r} is no time zone such as UTC or Europe/Berlin") from None
+        raise ValueError(f"{name!r} is not a time zone such as UTC or Europe/Berlin") from None
     return Schedule(WEEKDAYS.index(days[0]), time(int(match[2]), int(match[3])), zone)

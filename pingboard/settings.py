@@ -236,7 +236,9 @@ class Settings(BaseSettings):
         if value is None or is_server_name(value):
             return value
         if not _is_http_address(value):
-            raise ValueError(f"{value!r} is no server name and no http:// or https:// address")
+            raise ValueError(
+                f"{value!r} is neither a server name nor an http:// or https:// address"
+            )
         return value.rstrip("/")
 
     @field_validator("forwarded_allow_ips")
@@ -249,7 +251,7 @@ class Settings(BaseSettings):
                 ip_network(part.strip())
             except ValueError as error:
                 raise ValueError(
-                    f"{part.strip()!r} is no IP address, no network and not * ({error})"
+                    f"{part.strip()!r} is not an IP address, a network or * ({error})"
                 ) from None
         return value
 
@@ -257,7 +259,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_user_id(cls, value: str | None) -> str | None:
         if value is not None and server_of(value) is None:
-            raise ValueError(f"{value!r} is no user ID (@name:homeserver)")
+            raise ValueError(f"{value!r} is not a user ID (@name:homeserver)")
         return value
 
     @field_validator("rooms")
@@ -266,7 +268,9 @@ class Settings(BaseSettings):
         for room in value:
             alias = room.startswith("#") and is_server_name(room.partition(":")[2])
             if not alias and not (room.startswith("!") and len(room) > 1):
-                raise ValueError(f"{room!r} is no room alias (#name:homeserver) and no room ID")
+                raise ValueError(
+                    f"{room!r} is neither a room alias (#name:homeserver) nor a room ID"
+                )
         return value
 
     @model_validator(mode="before")

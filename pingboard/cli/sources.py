@@ -75,7 +75,7 @@ class Counted(io.RawIOBase):
         try:
             data = self._stream.read(len(buffer))
         except (OSError, HTTPException) as error:
-            raise ConfigurationError(f"it can't be read on: {_describe(error)}") from error
+            raise ConfigurationError(f"reading it failed: {_describe(error)}") from error
         buffer[: len(data)] = data
         self._on_read(len(data))
         return len(data)
@@ -86,14 +86,14 @@ def read_pingstat_rows(stream: io.BufferedReader) -> Iterator[Read]:
     import ijson
 
     if _peek_first(stream) != b"[":
-        raise ConfigurationError("it is no list of rows; pingstat's stats.raw.json is needed")
+        raise ConfigurationError("it is not a list of rows, as pingstat's stats.raw.json is")
     is_empty = True
     try:
         for row in _read_flat_objects(stream):
             is_empty = False
             yield read_pingstat(row)
     except ijson.JSONError as error:
-        raise ConfigurationError(f"it is no JSON: {_first_line(error)}") from error
+        raise ConfigurationError(f"it is not JSON: {_first_line(error)}") from error
     if is_empty:
         raise ConfigurationError(
             "it has no rows; does the other side have that room, and is max_age long enough?"
@@ -126,7 +126,7 @@ def _read_flat_objects(stream: io.BufferedReader) -> Iterator[dict[str, Any]]:
         if event in ("start_map", "start_array"):
             depth += 1
             if depth > 2 or (depth == 2 and event == "start_array"):
-                raise ConfigurationError("it has a list or an object inside of a row")
+                raise ConfigurationError("it has a list or an object inside a row")
             row = {}
         elif event in ("end_map", "end_array"):
             depth -= 1
@@ -152,7 +152,7 @@ def read_ndjson_rows(stream: io.BufferedReader) -> Iterator[Read]:
     first = _peek_first(stream)
     if first not in (b"{", b""):
         hint = "; pingstat's is imported by `pingboard import pingstat`" if first == b"[" else ""
-        raise ConfigurationError(f"its lines are no JSON objects{hint}")
+        raise ConfigurationError(f"its lines are not JSON objects{hint}")
     for line in _read_lines(stream):
         if line.strip():
             yield _read_line(line)
@@ -177,7 +177,7 @@ def read_csv_rows(stream: io.BufferedReader) -> Iterator[Read]:
         for row in rows:
             yield "has more values than columns" if None in row else read_csv(row)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"it is no CSV: {error}") from error
+        raise ConfigurationError(f"it is not CSV: {error}") from error
 
 
 def _peek_first(stream: io.BufferedReader) -> bytes:
@@ -198,7 +198,7 @@ def _read_line(line: bytes) -> Read:
     try:
         return read_record(json.loads(line))
     except (ValueError, RecursionError) as error:
-        return f"is no JSON: {_first_line(error)}"
+        return f"is not JSON: {_first_line(error)}"
 
 
 def _first_line(error: object) -> str:

@@ -105,7 +105,7 @@ def _read_time(option: str, value: str | None) -> datetime | None:
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ConfigurationError(
-            f"{option} {value!r} is no time; for example {option} 2026-11-24T00:00:00+01:00"
+            f"{option} {value!r} is not a time; for example {option} 2026-11-24T00:00:00+01:00"
         ) from None
 
 

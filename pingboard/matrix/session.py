@@ -419,7 +419,7 @@ class Session:
             if self._account.password is None:
                 raise AccountError(
                     f"PINGBOARD_ACCESS_TOKEN: {self._account.homeserver} does not accept it any "
-                    "more; log in anew, or set PINGBOARD_PASSWORD"
+                    "more; log in again, or set PINGBOARD_PASSWORD"
                 )
             await self._log_in()
 

@@ -57,7 +57,7 @@ def parse_duration(text: str) -> timedelta:
     """Return `5m`, `1s`, `150ms`, `1.5h` or `0` as a duration; ValueError for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", text.strip(), re.ASCII)
     if match is None:
-        raise ValueError(f"{text!r} is no duration such as 150ms, 30s, 5m or 1h")
+        raise ValueError(f"{text!r} is not a duration such as 150ms, 30s, 5m or 1h")
     number, unit = match.groups()
     if unit is None and float(number):
         raise ValueError(f"{text!r} has no unit; write {number}s, {number}m or {number}h")

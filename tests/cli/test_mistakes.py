@@ -41,7 +41,7 @@ def test_csv_that_is_json_and_json_that_is_csv_are_named(url: str, tmp_path: Pat
     assert line == ("pingboard: a.json: it is JSON, not CSV; try `pingboard import pingstat`")
     (tmp_path / "a.csv").write_text("room,ping\n")
     line = refuse(url, "import", "ndjson", "a.csv", folder=tmp_path)
-    assert line == "pingboard: a.csv: its lines are no JSON objects"
+    assert line == "pingboard: a.csv: its lines are not JSON objects"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_csv_that_is_json_and_json_that_is_csv_are_named(url: str, tmp_path: Pat
         ("import csv . --rejected /none/x", ".: it can't be read: Is a directory"),
         ("import csv - --rejected /none/x", "--rejected: /none/x can't be written"),
         ("export --format xml", "'xml' is not one of 'ndjson', 'csv', 'pingstat'"),
-        ("export --to soon", "--to 'soon' is no time; for example --to 2026-"),
+        ("export --to soon", "--to 'soon' is not a time; for example --to 2026-"),
         ("export --from 2026-02-01 --to 2026-01-01", "--from 2026-02-01 is after --to 2026-01-01"),
         ("export --output /none/x", "--output: /none/x can't be written: No such file"),
         ("serve --port 81", "--port is a setting: set PINGBOARD_PORT=81"),

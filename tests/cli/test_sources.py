@@ -67,7 +67,7 @@ def test_what_has_no_end_is_refused_in_constant_memory(
 def test_nested_brackets_in_a_line_are_a_fault_of_that_line() -> None:
     stream = io.BufferedReader(io.BytesIO(b'{"a":' + b"[" * 100_000 + b"\n"))
     (fault,) = READERS["ndjson"](stream)  # type: ignore[arg-type]
-    assert str(fault).startswith("is no JSON: ")
+    assert str(fault).startswith("is not JSON: ")
 
 
 @pytest.fixture

@@ -197,10 +197,10 @@ def test_rejected_rows_are_listed_with_reasons(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("form", "content", "fault"),
     [
-        ("pingstat", b'{"disclaimer": 1}', "it is no list of rows"),
-        ("pingstat", b"[{", "it is no JSON"),
+        ("pingstat", b'{"disclaimer": 1}', "it is not a list of rows"),
+        ("pingstat", b"[{", "it is not JSON"),
         ("pingstat", None, "it can't be read"),
-        ("csv", b"\xff\xff", "it is no CSV"),
+        ("csv", b"\xff\xff", "it is not CSV"),
     ],
 )
 def test_a_file_that_is_something_else_is_one_line(
