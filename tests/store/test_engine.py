@@ -136,11 +136,13 @@ def test_database_and_copy_are_private_also_where_they_were_not(tmp_path: Path) 
     engine.dispose()
     file.chmod(0o644)
     engine = open_engine(f"sqlite:///{file}")
+    reader = open_engine(f"sqlite:///{file}", read_only=True)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE a (b INTEGER)"))
-        back_up(open_engine(f"sqlite:///{file}", read_only=True), tmp_path / "b.db")
+        back_up(reader, tmp_path / "b.db")
         modes = {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()}
     assert modes == dict.fromkeys(["a.db", "a.db-wal", "a.db-shm", "b.db"], "0o600")
+    reader.dispose()
     engine.dispose()
 
 
@@ -279,8 +281,10 @@ def test_a_copy_made_while_writing_has_the_same_samples(tmp_path: Path) -> None:
     migrate(engine)
     ingest = Ingest(engine, "x")
     ingest.record(Batch([], [make_sample(1)]), "s1")
+    reader = open_engine(f"sqlite:///{tmp_path}/a.db", read_only=True)
     with engine.begin():  # a write under way
-        back_up(open_engine(f"sqlite:///{tmp_path}/a.db", read_only=True), tmp_path / "b.db")
+        back_up(reader, tmp_path / "b.db")
+    reader.dispose()
     ingest.record(Batch([], [make_sample(2)]), "s2")
     copy = open_engine(f"sqlite:///{tmp_path}/b.db")
     migrate(copy)

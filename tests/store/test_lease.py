@@ -82,9 +82,9 @@ def test_a_lease_that_was_given_back_can_be_taken_again(database_url: str) -> No
 
 
 def end_backends(engine: Engine) -> int:
-    """End all other connections to the database, as its restart would."""
+    """End all other connections to the database, as its restart would, and wait for their end."""
     others = text(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        "SELECT count(pg_terminate_backend(pid, 60000)) FROM pg_stat_activity "
         "WHERE pid <> pg_backend_pid() AND datname = current_database()"
     )
     with engine.connect() as connection:
