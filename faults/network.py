@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from faults.case import case, expect, until
-from faults.faultproxy import delayed, reset
+from faults.faultproxy import answer, delayed, reset
 from faults.scene import Scene
 
 
@@ -35,6 +35,33 @@ async def away_too_long(scene: Scene) -> str:
     begin = clock()
     await until(filled, scene.within(120), "not all of it was filled in")
     return f"{len(missed)} pings that it missed, their pongs stored {clock() - begin:.0f} s after"
+
+
+LIMITED = {"errcode": "M_LIMIT_EXCEEDED", "error": "wait", "retry_after_ms": 500}
+
+OUTAGES = {
+    "reset": (reset(), 2),
+    "502": (answer(502, b"<html>"), 2),
+    # Of pings it is said too: they alone can be limited.
+    "429": (answer(429, LIMITED), 4),
+}
+"""Kinds, with how many lines of log each may have."""
+
+
+@case(64, "Outages of each kind", "one line when it begins, one when it ends, none between")
+async def said_once(scene: Scene) -> str:
+    await scene.start(LOG_LEVEL="INFO")
+    await scene.has_trips(1)
+    for name, (fault, most) in OUTAGES.items():
+        before = len(scene.worker.log.splitlines())
+        scene.proxy.inject("/", fault)
+        await asyncio.sleep(scene.long(4, 60))
+        scene.proxy.clear()
+        await scene.has_trips(len(scene.trips()) + 2)
+        lines = scene.worker.log.splitlines()[before:]
+        expect(2 <= len(lines) <= most, f"{name}: {len(lines)} lines: {lines}")
+        expect("no longer waiting" in "".join(lines), f"{name}: its end is not said")
+    return f"{', '.join(OUTAGES)}, {scene.long(4, 60):g} s each"
 
 
 @case(

@@ -179,6 +179,20 @@ async def refused_sends(scene: Scene) -> str:
     return f"{len(REFUSALS)} refusals, each tried once"
 
 
+@case(70, "The account is locked while the worker runs", "/readyz says so, until it is unlocked")
+async def locked_account(scene: Scene) -> str:
+    await scene.start()
+    await scene.has_more(1, scene.within(20))
+    locked = {"errcode": "M_USER_LOCKED", "error": "locked", "soft_logout": True}
+    scene.proxy.inject("/", answer(401, locked))
+    # What the proxy holds open knows nothing of it.
+    await scene.there.ping(scene.room_id)
+    await scene.expect_readiness("locked")
+    scene.proxy.clear()
+    await scene.expect_readiness("ready")
+    return "locked, then ready"
+
+
 @case(71, "An encrypted room", "one line, /readyz says so, nothing in the clear")
 async def encrypted(scene: Scene) -> str:
     await scene.stage.owner.set_state(scene.room_id, "m.room.encryption", ENCRYPTION)

@@ -136,14 +136,17 @@ class Backfill:
                 asked, page, again = await self._ask_on(gap, again)
             except HomeserverError as error:
                 closed_ts = _now_ts() if error.errcode in _FINAL else None
+                # It is tried again and again, and an absence is said by the sync.
+                is_said = error.errcode is None or gap.fault == str(error)
+                write = log.debug if is_said else log.warning
+                write("gap not filled", room_id=gap.room_id, error=str(error))
                 gap = dataclasses.replace(gap, fault=str(error), closed_ts=closed_ts)
-                log.warning("gap not filled", room_id=gap.room_id, error=str(error))
                 await self._record(_judged(Batch(gaps=[gap])), 0)
                 break
             if asked is not gap:
                 gap, before = asked, {asked.position}
             gap = await self._record_page(gap, page, before)
-            log.info("filling a gap", room_id=gap.room_id, pongs=gap.pongs)
+            log.debug("filling a gap", room_id=gap.room_id, pongs=gap.pongs)
         if gap.fault is not None:
             await self._fill_by_relations(gap)
             return
@@ -168,7 +171,7 @@ class Backfill:
                 oldest_first = list(reversed(pongs))
                 await self._record(functools.partial(self._read, oldest_first, gap), len(pongs))
         except HomeserverError as error:
-            log.warning("relations can't be had either", room_id=gap.room_id, error=str(error))
+            log.debug("relations can't be had either", room_id=gap.room_id, error=str(error))
 
     async def _ask_on(self, gap: Gap, again: _Again | None) -> tuple[Gap, Page, _Again | None]:
         """The gap from where the next page is, the page, and how to ask should it be the last.

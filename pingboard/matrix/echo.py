@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pingboard.matrix.protocol import Event, is_join_of, pong_content, read_answerable
-from pingboard.matrix.retry import retry_until_answered
+from pingboard.matrix.retry import Outage, retry_until_answered
 from pingboard.matrix.sync import SyncBatch, read_position, sync_batches
 from pingboard.model import (
     EncryptedRoomError,
@@ -50,7 +50,7 @@ class EchoBot:
         self._rooms: list[str] = []
         self._is_changed = asyncio.Event()
         self._answering: set[asyncio.Task[None]] = set()
-        self._fault: str | None = None
+        self._outage = Outage("pongs are not sent", "pongs are sent again")
 
     async def run(self) -> None:
         """Answer until cancelled; AccountError where the homeserver turns us away.
@@ -142,24 +142,13 @@ class EchoBot:
             except RateLimitedError as error:
                 await asyncio.sleep(error.retry_after_s)
             except HomeserverError as error:
-                self._tell_fault(error)
+                self._outage.note(error)
                 if error.errcode is not None:
                     return
                 await asyncio.sleep(1.0)
             else:
-                self._tell_fault(None)
+                self._outage.end()
                 return
-
-    def _tell_fault(self, error: HomeserverError | None) -> None:
-        """Log once why pongs are not sent, and once that they are again."""
-        fault = str(error) if error is not None else None
-        if fault == self._fault:
-            return
-        self._fault = fault
-        if fault is not None:
-            log.warning("pongs are not sent", error=fault)
-        else:
-            log.info("pongs are sent again")
 
 
 def _since_join(events: Sequence[Event], user_id: str) -> Sequence[Event]:

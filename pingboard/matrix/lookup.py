@@ -10,10 +10,9 @@ import functools
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-import structlog
-
 from pingboard.matrix import clock
 from pingboard.matrix.protocol import read_redacted_ping
+from pingboard.matrix.retry import Outage
 from pingboard.model import Batch, HomeserverError, Ping
 
 if TYPE_CHECKING:
@@ -40,8 +39,6 @@ MAX_FOUND = 500
 MAX_ASKED = 10_000
 """Pings remembered that it was asked for: nobody makes us ask for the same again and again."""
 
-log = structlog.get_logger()
-
 
 class PingLookup:
     """One for all rooms of a worker. `record` commits what a lookup decides."""
@@ -57,6 +54,7 @@ class PingLookup:
         self._writer = writer
         self._pongs = pongs
         self._record = record
+        self._outage = Outage("pings can't be looked up", "pings are looked up again")
         self._asked: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     async def run(self) -> None:
@@ -89,9 +87,10 @@ class PingLookup:
             try:
                 event = await self._session.event(room_id, event_id)
             except HomeserverError as error:
-                log.warning("can't look a ping up", error=str(error))
+                self._outage.note(error)
                 is_answered = False
                 break
+            self._outage.end()
             self._remember(room_id, event_id)
             if event is not None:
                 events[event_id] = event

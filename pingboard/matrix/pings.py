@@ -20,6 +20,7 @@ import structlog
 
 from pingboard.matrix import clock
 from pingboard.matrix.protocol import ping_content
+from pingboard.matrix.retry import Outage
 from pingboard.matrix.session import REFUSED_STATES
 from pingboard.matrix.sync import MAX_STALL_S
 from pingboard.model import (
@@ -286,6 +287,7 @@ class Pinger:
         self._on_state = on_state
         self._may_ping = may_ping
         self._denied: dict[str, RoomState] = {}
+        self._outages: dict[str, Outage] = {}
         self._heard_rooms: frozenset[str] = frozenset()
         self._heard = asyncio.Condition()
         self._is_answering = False
@@ -299,13 +301,19 @@ class Pinger:
             self._heard.notify_all()
 
     async def run(self, room_id: str, delay_s: float = 0.0) -> None:
-        """Ping a room, one ping after the other, until it is encrypted; first after `delay_s`."""
-        await asyncio.sleep(delay_s)
+        """Ping a room, one ping after the other, until it is encrypted.
+
+        After each wait for our homeserver it begins `delay_s` later: many rooms do not begin at
+        once.
+        """
         while True:
             # A ping is only sent where its pongs are listened for. And while our homeserver is
             # away one of us knocks, the sync, ever more rarely.
-            async with self._heard:
-                await self._heard.wait_for(lambda: self._can_ping(room_id))
+            if not self._can_ping(room_id):
+                async with self._heard:
+                    await self._heard.wait_for(lambda: self._can_ping(room_id))
+                await asyncio.sleep(delay_s)
+                continue
             if not self._may_ping():
                 await asyncio.sleep(MAY_PAUSE_S)
                 continue
@@ -332,6 +340,8 @@ class Pinger:
             return await self._note_refusal(room_id, error)
         finally:
             ping.send_ended.set()
+        if (outage := self._outages.pop(room_id, None)) is not None:
+            outage.end()
         if self._denied.pop(room_id, None) is not None:
             await self._on_state(room_id, RoomState.JOINED)
         return self._interval_s
@@ -347,9 +357,14 @@ class Pinger:
                 self._denied[room_id] = state
                 await self._on_state(room_id, state)
             return max(self._interval_s, DENIED_PAUSE_S)
-        log.warning("ping not sent", room_id=room_id, error=str(error))
         if error.errcode is None:
+            # That our homeserver is away is said by the sync, which waits for it.
             self._is_answering = False
+            log.debug("ping not sent", room_id=room_id, error=str(error))
+        else:
+            self._outages.setdefault(
+                room_id, Outage("pings are refused", "pings are sent again", room_id=room_id)
+            ).note(error)
         wished_s = error.retry_after_s if isinstance(error, RateLimitedError) else 0.0
         return max(self._interval_s, wished_s)
 
@@ -368,7 +383,7 @@ class Pinger:
                 if error.errcode is not None or not ping.was_tried:
                     raise
                 ping.give_up(VoidReason.RETRIED)
-                log.warning("ping perhaps not sent, trying again", error=str(error))
+                log.debug("ping perhaps not sent, trying again", error=str(error))
             await asyncio.sleep(pause_s)
             if ping.ping is not None:
                 return ping.ping.event_id

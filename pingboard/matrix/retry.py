@@ -15,9 +15,37 @@ if TYPE_CHECKING:
 
 MAX_BACKOFF_S = 60.0
 
+# How a homeserver, its proxy or the network say that they are away: often one after the other.
+_AWAY = re.compile(r"can't be reached|does not answer|answered 5\d\d, without")
+
 R = TypeVar("R")
 
 log = structlog.get_logger()
+
+
+class Outage:
+    """Logs a fault once when it begins, once for each other kind, and once when it is over."""
+
+    def __init__(self, event: str, over: str, **context: str) -> None:
+        self._event = event
+        self._over = over
+        self._context = context
+        self._kind = ""
+
+    def note(self, error: Exception) -> bool:
+        """Log a fault; return whether it is of another kind than the one before."""
+        # Numbers, such as how long to wait, make no other fault of it.
+        kind = "away" if _AWAY.search(str(error)) else re.sub(r"\d+", "", str(error)) or "unknown"
+        is_new, self._kind = kind != self._kind, kind
+        write = log.warning if is_new else log.debug
+        write(self._event, **self._context, error=str(error))
+        return is_new
+
+    def end(self) -> None:
+        """Log that it is over, if there was one."""
+        if self._kind:
+            log.info(self._over, **self._context)
+        self._kind = ""
 
 
 async def retry_until_answered(
@@ -38,7 +66,7 @@ async def retry_until_answered(
             return error.retry_after_s
         return isinstance(error, on)
 
-    fault = ""
+    outage = Outage("waiting", "no longer waiting", waiting_for=waiting_for)
     async for attempt in stamina.retry_context(
         on=pause, attempts=None, timeout=None, wait_initial=1.0, wait_max=MAX_BACKOFF_S
     ):
@@ -46,15 +74,9 @@ async def retry_until_answered(
             try:
                 answer = await call()
             except on as error:
-                # Numbers, such as how long to wait, make no other fault of it.
-                kind = re.sub(r"\d+", "", str(error))
-                if kind != fault:
-                    fault = kind
-                    log.warning("waiting", waiting_for=waiting_for, error=str(error))
-                    if on_fault is not None:
-                        await on_fault(error)
+                if outage.note(error) and on_fault is not None:
+                    await on_fault(error)
                 raise
-            if fault:
-                log.info("no longer waiting", waiting_for=waiting_for)
+            outage.end()
             return answer
     raise AssertionError("attempts are unlimited")

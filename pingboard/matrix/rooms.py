@@ -177,6 +177,8 @@ class Rooms:
 
     async def _enter(self, room_id: str, alias: str | None, predecessor: str | None) -> None:
         await self._writer.record_room(room_id, alias, predecessor)
+        if predecessor is not None:
+            await self._writer.move_watches(predecessor, room_id)
         since_ts = time.time_ns() // 1_000_000 - EXPECTED_WITHIN_MS
         answered = await self._writer.answered_since(room_id, since_ts)
         self.members[room_id] = Members(answered)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nio import RoomInfo
 
     from pingboard.matrix.protocol import Event
+    from pingboard.model import HomeserverError
 
 MAX_STALL_S = 1.0
 """A stall of this length or more, of our homeserver or of ours, is not measured through."""
@@ -73,14 +74,18 @@ async def read_position(session: Session) -> str:
 
 
 async def sync_batches(
-    session: Session, since: str | None, rooms: list[str], hold_ms: Callable[[], int]
+    session: Session,
+    since: str | None,
+    rooms: list[str],
+    hold_ms: Callable[[], int],
+    on_fault: Callable[[HomeserverError], Awaitable[None]] | None = None,
 ) -> AsyncIterator[SyncBatch]:
     """Yield everything that happens in these rooms (IDs) after `since`, without end.
 
     Without `since`, the first batch is the present state, every timeline limited. `rooms` may be
     changed on the way; `hold_ms` is asked how long our homeserver may hold each sync but the first
-    open while nothing happens. Faults of the homeserver are logged and backed off from;
-    AccountError ends the stream.
+    open while nothing happens. Faults of the homeserver are logged, told to `on_fault` and backed
+    off from; AccountError ends the stream.
     """
     previous_ns: int | None = None
     uploaded: dict[str, str] = {}
@@ -90,7 +95,8 @@ async def sync_batches(
         # The first is not held: until it is there nobody is listened to, and nothing is pinged.
         held_ms = hold_ms() if previous_ns is not None else 0
         ask = functools.partial(session.sync, since, sync_filter, held_ms)
-        batch = _read(await retry_until_answered(ask), since, asked, previous_ns, held_ms)
+        synced = await retry_until_answered(ask, on_fault=on_fault)
+        batch = _read(synced, since, asked, previous_ns, held_ms)
         yield batch
         since, previous_ns = batch.next_batch, batch.arrived_ns
 

@@ -107,6 +107,7 @@ class Worker:
         self._lateness = clock.LoopLateness()
         self._synced_ts: int | None = None
         self._synced_ns = 0
+        self._is_locked = False
         self._is_changed = asyncio.Event()
         self._has_room = asyncio.Event()
         self._first_tries = set(rooms)
@@ -216,11 +217,14 @@ class Worker:
         await self._has_room.wait()
         self._synced_ns = clock.now_ns()  # as good as a sync: from now on it can be late
         saved, save_ns = await self._writer.saved_session(), 0
-        stream = sync_batches(self._session, saved.next_batch, self._rooms.joined, self._hold_ms)
+        stream = sync_batches(
+            self._session, saved.next_batch, self._rooms.joined, self._hold_ms, self._note_fault
+        )
         async for sync in stream:
             self._sent.hear(sync)
             await self._pinger.hear(sync)
             self._synced_ts, self._synced_ns = sync.arrived_ts, sync.arrived_ns
+            self._is_locked = False
             if self._state is not WorkerState.RUNNING:
                 self._is_changed.set()
             if not (sync.timelines or sync.left_rooms) and sync.arrived_ns < save_ns:
@@ -233,6 +237,10 @@ class Worker:
                 functools.partial(self._follow_up, sync),
                 sync.next_batch,
             )
+
+    async def _note_fault(self, error: HomeserverError) -> None:
+        self._is_locked = error.errcode == "M_USER_LOCKED"
+        self._is_changed.set()
 
     def _follow_up(self, sync: SyncBatch, batch: Batch) -> None:
         """Do what a response calls for once it is stored; nothing here waits."""
@@ -294,6 +302,8 @@ class Worker:
     def _how_we_are(self) -> WorkerState:
         if not self._has_room.is_set():
             return self._waiting_state
+        if self._is_locked:
+            return WorkerState.LOCKED
         if clock.now_ns() - self._synced_ns > UNREACHABLE_S * 1e9:
             return WorkerState.UNREACHABLE
         return WorkerState.STARTING if self._synced_ts is None else WorkerState.RUNNING

@@ -47,6 +47,7 @@ class Writer:
         self._ingest = ingest
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pingboard-writer")
         self._turn = asyncio.Lock()
+        self._is_away = False
 
     def close(self) -> None:
         """Finish the write under way."""
@@ -72,6 +73,10 @@ class Writer:
     async def remove_watch(self, room_id: str, homeserver: str) -> bool:
         """Drop a room's watch; return False where there was none."""
         return await self._do(watches.remove_watch, self._engine, room_id, homeserver)
+
+    async def move_watches(self, room_id: str, successor: str) -> None:
+        """Let the room that replaced a room have its watches."""
+        await self._do(watches.move_watches, self._engine, room_id, successor)
 
     async def record_told(self, told: Watch) -> None:
         """Remember when a room was told about a homeserver."""
@@ -163,34 +168,37 @@ class Writer:
     async def _do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         # Also while it is repeated nobody overtakes: what settles a pong comes after what kept it.
         async with self._turn:
-            return await _until_done(self._thread, functools.partial(work, *args, **kwargs))
+            return await self._until_done(self._thread, functools.partial(work, *args, **kwargs))
 
     async def _read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await _until_done(None, functools.partial(work, *args, **kwargs))
+        return await self._until_done(None, functools.partial(work, *args, **kwargs))
 
+    async def _until_done(self, thread: Executor | None, work: Callable[[], T]) -> T:
+        call = functools.partial(_explained, work)
+        async for attempt in stamina.retry_context(
+            on=PassingStoreError,
+            attempts=None,
+            timeout=None,
+            wait_initial=0.5,
+            wait_max=MAX_PAUSE_S,
+        ):
+            with attempt:
+                try:
+                    answer = await asyncio.get_running_loop().run_in_executor(thread, call)
+                except PassingStoreError as error:
+                    self._note_fault(error)
+                    raise
+                self._note_fault(None)
+                return answer
+        raise AssertionError("attempts are unlimited")
 
-async def _until_done(thread: Executor | None, work: Callable[[], T]) -> T:
-    call = functools.partial(_explained, work)
-    fault = ""
-    async for attempt in stamina.retry_context(
-        on=PassingStoreError,
-        attempts=None,
-        timeout=None,
-        wait_initial=0.5,
-        wait_max=MAX_PAUSE_S,
-    ):
-        with attempt:
-            try:
-                answer = await asyncio.get_running_loop().run_in_executor(thread, call)
-            except PassingStoreError as error:
-                if str(error) != fault:
-                    fault = str(error)
-                    log.warning("waiting", waiting_for="the database", error=fault)
-                raise
-            if fault:
-                log.info("no longer waiting", waiting_for="the database")
-            return answer
-    raise AssertionError("attempts are unlimited")
+    def _note_fault(self, error: PassingStoreError | None) -> None:
+        """Log once that the database is away, in whatever words, and once that it is back."""
+        if error is not None and not self._is_away:
+            log.warning("waiting", waiting_for="the database", error=str(error))
+        elif error is None and self._is_away:
+            log.info("no longer waiting", waiting_for="the database")
+        self._is_away = error is not None
 
 
 def _explained(call: Callable[[], T]) -> T:

@@ -37,6 +37,17 @@ def add_watch(engine: Engine, new: Watch) -> bool:
         return True
 
 
+def move_watches(engine: Engine, room_id: str, successor: str) -> None:
+    """Let the room that replaced a room have its watches."""
+    of_successor = select(watch.c.homeserver).where(watch.c.room_id == successor)
+    with engine.begin() as connection:
+        twice = watch.c.homeserver.in_(of_successor.scalar_subquery())
+        connection.execute(delete(watch).where(watch.c.room_id == room_id, twice))
+        connection.execute(
+            update(watch).where(watch.c.room_id == room_id).values(room_id=successor)
+        )
+
+
 def remove_watch(engine: Engine, room_id: str, homeserver: str) -> bool:
     """Drop a watch; return False where there was none."""
     dropped = delete(watch).where(watch.c.room_id == room_id, watch.c.homeserver == homeserver)

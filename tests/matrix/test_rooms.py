@@ -71,7 +71,7 @@ async def test_a_room_that_replaced_ours_while_we_were_away_takes_it_over(
     lab: Lab, engine: Engine, owner: Member
 ) -> None:
     room_id = await owner.create_room()
-    account = await lab.register(lab.homeservers[0], "returning")
+    account = await lab.register(lab.homeservers[0], "rejoining")
     async with listening(lab, engine, account, [room_id]):
         await until(lambda: synced(engine))
     upgraded = await owner.call("POST", f"rooms/{room_id}/upgrade", new_version="12")

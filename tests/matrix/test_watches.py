@@ -15,7 +15,13 @@ from pingboard.matrix.watches import WatchBot
 from pingboard.matrix.writer import Writer
 from pingboard.model import to_ts
 from pingboard.store.ingest import Ingest
-from pingboard.store.watches import MAX_WATCHES, Watch, add_watch, read_watches
+from pingboard.store.watches import (
+    MAX_WATCHES,
+    Watch,
+    add_watch,
+    move_watches,
+    read_watches,
+)
 from tests.web.site import NOW, ROOM, make_answers, open_store, record
 
 
@@ -62,6 +68,18 @@ async def test_a_room_watches_and_unwatches(tmp_path: Path) -> None:
     assert "watches 20 homeservers already" in await say("!pingboard watch more.example")
     task.cancel()
     writer.close()
+    engine.dispose()
+
+
+def test_the_room_that_replaces_a_room_has_its_watches(tmp_path: Path) -> None:
+    engine = open_store(tmp_path)
+    for watch in (Watch(ROOM, "one.example", 1), Watch(ROOM, "two.example", 1)):
+        add_watch(engine, watch)
+    kept = Watch("!new:one.example", "two.example", 2)
+    add_watch(engine, kept)
+    for _ in range(2):
+        move_watches(engine, ROOM, kept.room_id)
+    assert read_watches(engine) == [Watch(kept.room_id, "one.example", 1), kept]
     engine.dispose()
 
 

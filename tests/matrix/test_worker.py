@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from faults.faultproxy import FaultProxy, never
+from bench.true_homeserver import USER_ID, TrueHomeserver
+from faults.faultproxy import FaultProxy, never, reset
 from pingboard.lab import Lab
 from pingboard.matrix import worker as worker_module
 from pingboard.model import WorkerState
@@ -91,3 +92,31 @@ async def test_a_server_that_answered_before_is_expected_to_answer_again(
     finally:
         lab.network.release(hs2, lab.homeservers[0].name)
     assert rows(engine, worker.c.vantage, worker.c.state) == [("test", "stopped")]
+
+
+async def test_fifty_rooms_are_pinged_one_after_the_other_also_after_an_outage(
+    lab: Lab, engine: Engine
+) -> None:
+    async with TrueHomeserver(rooms=50) as homeserver, FaultProxy(homeserver.url) as proxy:
+        account = dataclasses.replace(
+            lab.owner, homeserver_url=proxy.url, user_id=USER_ID, access_token="token"
+        )
+
+        def first_pings() -> dict[str, float]:
+            """When each room was pinged first, of the requests seen so far."""
+            sends = [seen for seen in proxy.seen if seen.endpoint == "send"]
+            return {seen.path.split("/")[5]: seen.at for seen in reversed(sends)}
+
+        def span_s() -> float:
+            return max(first_pings().values()) - min(first_pings().values())
+
+        timing = {"interval": timedelta(seconds=6), "backfill": timedelta(0)}
+        async with listening(lab, engine, account, homeserver.rooms, **timing):
+            await until(lambda: len(first_pings()) == 50)
+            assert span_s() > 3
+            proxy.inject("/", reset())
+            await asyncio.sleep(8)  # so long that all are due
+            proxy.seen.clear()
+            proxy.clear()
+            await until(lambda: len(first_pings()) == 50)
+            assert span_s() > 3
