@@ -14,7 +14,8 @@ What the app has to know of it:
   the same after a change keeps its tag, and its Last-Modified. The time at which JSON was made and
   the window that it is of are no part of the digest (the tag is weak then): a window that ends now
   moves with each minute, though nothing happened. Each content coding has a tag of its own.
-* Requests that come while an answer is being made wait for it. One that took longer than a second
+* Requests that come while an answer is being made wait for it, but not while it waits for its own
+  client's turn (see limits). One that took longer than a second
   to make anew is then given for a second, whatever has changed: so that what is asked often costs
   no more than a part of one core.
 
@@ -36,6 +37,7 @@ from prometheus_client import CollectorRegistry, Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pingboard.web.conditional import date_answer, is_current, make_tag
+from pingboard.web.limits import LET_GO
 from pingboard.web.metrics import APP, CACHE, NO_RESPONSE, Requests, name_handler
 from pingboard.web.middleware import IS_HEAD
 from pingboard.web.negotiation import choose_encoding, encode, order_media_types
@@ -104,7 +106,9 @@ class Flight:
     As `send` of the app it holds the response back if it can be kept; else it passes it on.
     """
 
-    def __init__(self, send: Send, method: str) -> None:
+    def __init__(self, flights: dict[Key, Flight], key: Key, send: Send, method: str) -> None:
+        self._flights = flights
+        self._key = key
         self._send = send
         self._has_body = method == "GET"
         self.landed = asyncio.Event()
@@ -116,7 +120,9 @@ class Flight:
         self.body = bytearray()
 
     def land(self) -> None:
-        """Let the others go on."""
+        """Let the others go on: by the answer, or each by itself."""
+        if self._flights.get(self._key) is self:
+            del self._flights[self._key]
         self.followers = 0
         self.landed.set()
 
@@ -247,9 +253,9 @@ class ByteCache:
     ) -> Entry | None:
         """Ask the app while others wait; keep what it says if it may be kept."""
         method, started = scope["method"], time.monotonic()
-        flight = self._flights[key] = Flight(send, method)
+        flight = self._flights[key] = Flight(self._flights, key, send, method)
         # Made as for GET, for all who wait. Streams ask whether they are only for HEAD.
-        inner = {**scope, "method": "GET", IS_HEAD: method == "HEAD"}
+        inner = {**scope, "method": "GET", IS_HEAD: method == "HEAD", LET_GO: flight.land}
 
         async def receive_alone() -> Message:
             message = await receive()
@@ -264,7 +270,6 @@ class ByteCache:
             if flight.status == 200 and not flight.is_passed_on:
                 entry = self._keep(key, flight, version, time.monotonic() - started, inner)
         finally:
-            del self._flights[key]
             flight.land()
             status = None if entry else flight.status
             self._requests.record(inner, method, status, time.monotonic() - started)

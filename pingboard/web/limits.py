@@ -3,7 +3,8 @@
 A client has a number of units, which come back at a steady rate. An answer costs one, and one more
 for each `UNIT_S` that the app works before it answers and each `UNIT_BYTES` that it sends; so it
 counts what an answer costs, whichever path gives it. What the cache answers costs nothing. Of one
-client, `MAX_AT_ONCE` requests are worked at; the others wait their turn.
+client, `MAX_AT_ONCE` requests are worked at; the others wait their turn, and pay when it comes:
+what those before them cost counts.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ MAX_CLIENTS = 10_000
 
 _IPV6_PREFIX = 48
 """What a site gets from its provider, and can choose addresses from as it likes."""
+
+LET_GO = "pingboard.let_go"
+"""In a request's scope: what to call before it waits for its client's turn, so that those of other
+clients who asked the same don't wait with it."""
 
 FREE = ("/healthz",)
 """Paths that are asked all the time, and cost nothing."""
@@ -76,7 +81,11 @@ class Limits:
             await self._app(scope, receive, send)
             return
         client = self._find(name)
+        if client.turns.locked() and LET_GO in scope:
+            scope[LET_GO]()
+        await client.turns.acquire()
         if wait_s := self._take(client):
+            client.turns.release()
             detail = f"Too much was asked for; please try again in {wait_s} s."
             headers = {
                 "Retry-After": str(wait_s),
@@ -89,7 +98,6 @@ class Limits:
             await self._serve(client, scope, receive, send)
 
     async def _serve(self, client: Client, scope: Scope, receive: Receive, send: Send) -> None:
-        await client.turns.acquire()
         started, sent, is_working = self._clock(), 0, True
 
         def end_turn() -> None:

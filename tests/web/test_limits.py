@@ -5,15 +5,20 @@ from __future__ import annotations
 import itertools
 import re
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
+from pingboard.boards import Question
+from pingboard.model import Board
 from pingboard.store.engine import Engine
 from pingboard.web import limits
-from pingboard.web.limits import BURST, MAX_ADDRESS_BYTES, Limits
+from pingboard.web.limits import BURST, MAX_ADDRESS_BYTES, MAX_AT_ONCE, Limits
 from pingboard.web.problem_types import TYPES
+from pingboard.web.shared_boards import SharedBoards
 from tests.web.site import make_answers, record, serve
 
 COSTLY = "/api/v1/matrix"
@@ -49,6 +54,52 @@ def test_who_asks_too_fast_is_told_when_to_come_back(store: Engine) -> None:
         assert client.get(COSTLY, headers=elsewhere).status_code == 200  # from the cache
     # Each costs one unit, and a bit more for the time that it takes.
     assert sum(one.status_code == 200 for one in answers) > BURST / 2
+
+
+class GatedBoards(SharedBoards):
+    """Ranks boards of a hundred samples and more only once the gate is open."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.arrivals = threading.Semaphore(0)
+        self.gate = threading.Event()
+
+    def ask(self, question: Question) -> Board:
+        if question.min_samples >= 100:
+            self.arrivals.release()
+            assert self.gate.wait(60)
+        return super().ask(question)
+
+
+def test_nobody_waits_for_the_turn_of_another_client(store: Engine) -> None:
+    record(store, make_answers("one.example", [400]))
+    boards = GatedBoards(store)
+    with (
+        serve(store, per_minute=60, make_boards=lambda *_: boards) as client,
+        ThreadPoolExecutor(2 * MAX_AT_ONCE) as threads,
+    ):
+
+        def get(address: str, min_samples: int) -> int:
+            path, headers = "/api/v1/rankings", {"X-Forwarded-For": address}
+            parameters = {"min_samples": min_samples}
+            return client.get(path, params=parameters, headers=headers).status_code
+
+        numbers = range(100, 100 + MAX_AT_ONCE)
+        working = [threads.submit(get, "192.0.2.1", number) for number in numbers]
+        for _ in working:
+            assert boards.arrivals.acquire(timeout=60)
+        with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as late:
+            late.sendall(
+                b"GET /api/v1/rankings?min_samples=1 HTTP/1.1\r\nHost: %s\r\nAccept: */*\r\n"
+                b"X-Forwarded-For: 192.0.2.1\r\n\r\n" % client.base_url.netloc
+            )
+            for _ in range(3):  # by the last of them it has been read
+                client.get("/healthz")
+            asked = threads.submit(get, "192.0.2.2", 1)
+            assert asked.result(timeout=30) == 200
+            boards.gate.set()
+            assert {one.result() for one in working} == {200}
+            assert late.recv(12) == b"HTTP/1.1 200"
 
 
 def test_a_limit_of_zero_is_none(store: Engine) -> None:
