@@ -20,17 +20,22 @@ class PendingPongs:
     """Pongs by the ping that they name, and which of those pings have become known."""
 
     def __init__(self) -> None:
-        self._pongs: dict[Key, list[Pending]] = {}
+        self._pongs: dict[Key, dict[str, Pending]] = {}
+        """by the pong's event ID: history can bring it again"""
         self._count_of: dict[str, int] = {}
         self._resolved: dict[Key, None] = {}
 
     def add(self, candidate: Pending) -> bool:
         """Keep a pong until its ping is known; False where its server has too many pending."""
         pong = candidate.pong
+        candidates = self._pongs.get((pong.room_id, pong.ping_event_id), {})
+        if pong.event_id in candidates:
+            return True
         if self._count_of.get(pong.server, 0) >= MAX_PENDING:
             return False
         self._count_of[pong.server] = self._count_of.get(pong.server, 0) + 1
-        self._pongs.setdefault((pong.room_id, pong.ping_event_id), []).append(candidate)
+        candidates[pong.event_id] = candidate
+        self._pongs[pong.room_id, pong.ping_event_id] = candidates
         return True
 
     def resolve(self, ping: Key) -> None:
@@ -85,11 +90,11 @@ class PendingPongs:
             candidate
             for (of_room, _), candidates in self._pongs.items()
             if of_room == room_id
-            for candidate in candidates
+            for candidate in candidates.values()
         ]
 
     def _take(self, ping: Key) -> list[Pending]:
-        candidates = self._pongs.pop(ping, [])
+        candidates = list(self._pongs.pop(ping, {}).values())
         for candidate in candidates:
             self._count_of[candidate.pong.server] -= 1
         return candidates

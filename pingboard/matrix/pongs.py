@@ -45,6 +45,10 @@ MAX_ANSWERS = 200_000
 MAX_NO_PINGS = 1_000
 """Events remembered that are no pings, whatever pongs say."""
 
+MAX_REJECTED = 100_000
+"""Rejected events remembered, about 10 MB: history that has them again neither counts them again,
+nor makes a sample of a pong that was seen to come too late."""
+
 
 @dataclass(slots=True)
 class KnownPing:
@@ -84,6 +88,8 @@ class PongMatcher:
         self._known: OrderedDict[tuple[str, str], KnownPing] = OrderedDict()
         self._no_pings: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._answer_count = 0
+        self._rejected: OrderedDict[int, Rejection] = OrderedDict()
+        """by the hash of room and event ID"""
         self.pending = PendingPongs()
         for pong in pending:
             self.pending.add(pong)
@@ -139,11 +145,11 @@ class PongMatcher:
             if isinstance(verdict, Sample):
                 samples.append(verdict)
                 if is_implausible(verdict):
-                    rejected.append(_reject(verdict.pong, Rejection.IMPLAUSIBLE))
+                    rejected += self._reject(verdict.pong, Rejection.IMPLAUSIBLE)
             elif isinstance(verdict, Pending):
                 pending.append(verdict)
-            elif verdict is not None:
-                rejected.append(verdict)
+            else:
+                rejected += self._reject(candidate.pong, verdict)
         if members is not None:
             for sample in samples:
                 if sample.ping.vantage is not None and sample.pong.event_id in arrived.bots:
@@ -164,18 +170,39 @@ class PongMatcher:
         rooms = [room_id for room_id in self.pending.rooms() if not is_filling(room_id)]
         old = self.pending.take_older(now_ts - PONG_TIMEOUT_MS, rooms)
         given_up = [candidate.pong for candidate in old]
-        rejected = [_reject(pong, Rejection.UNKNOWN_PING) for pong in given_up]
+        rejected = [
+            counted for pong in given_up for counted in self._reject(pong, Rejection.UNKNOWN_PING)
+        ]
         return Batch(rejected=rejected, settled=given_up)
 
     def _read(self, event: Event, arrived: Arrived, seen_ts: int) -> None:
+        event_id = str(event.get("event_id"))
+        # Only that its ping is not known can change.
+        reason = self._rejected.get(hash((arrived.room_id, event_id)))
+        if reason is not None and reason is not Rejection.UNKNOWN_PING:
+            return
         read = read_event(event, arrived.room_id, seen_ts, clock.now_ts())
         if isinstance(read, Ping):
             arrived.pings.append(self._recognise(read, event, arrived.arrived_ns))
         elif isinstance(read, Pong):
             arrived.pongs.append(read)
             arrived.bots[read.event_id] = event["sender"]
-        elif read is not None:
+        elif read is not None and self._is_first_rejection(read, event_id):
             arrived.rejected.append(read)
+
+    def _reject(self, pong: Pong, reason: Rejection) -> list[Rejected]:
+        """Return what is to be counted of a pong that is rejected: nothing the second time."""
+        rejected = Rejected(pong.room_id, pong.server, reason, pong.seen_ts)
+        return [rejected] if self._is_first_rejection(rejected, pong.event_id) else []
+
+    def _is_first_rejection(self, rejected: Rejected, event_id: str) -> bool:
+        """Whether an event is rejected for the first time for that reason; it is remembered."""
+        key = hash((rejected.room_id, event_id))
+        is_first = self._rejected.get(key) is not rejected.reason
+        self._rejected[key] = rejected.reason
+        if len(self._rejected) > MAX_REJECTED:
+            self._rejected.popitem(last=False)
+        return is_first
 
     def _recognise(self, ping: Ping, event: Event, arrived_ns: int | None) -> Ping:
         """Know a ping for the pongs to come, and tell whether it is ours."""
@@ -217,16 +244,14 @@ class PongMatcher:
             self._answer_count += 1
         return first is None or first == hashed
 
-    def _decide(self, candidate: Pending, arrived: Arrived) -> Sample | Rejected | Pending | None:
-        """A sample, a rejection, the same pong if it has to wait, None for it once more."""
+    def _decide(self, candidate: Pending, arrived: Arrived) -> Sample | Pending | Rejection:
+        """Return a sample, the same pong if it has to wait, or why it does not count."""
         pong = candidate.pong
         known = self._find_known(pong)
         if (pong.room_id, pong.ping_event_id) in self._no_pings:
-            return _reject(pong, Rejection.NOT_A_PING)
+            return Rejection.NOT_A_PING
         if known is None:
-            return (
-                candidate if self.pending.add(candidate) else _reject(pong, Rejection.UNKNOWN_PING)
-            )
+            return candidate if self.pending.add(candidate) else Rejection.UNKNOWN_PING
         if candidate.provenance is Provenance.GAP_FILL:
             # The ping may have been seen by a clock that was set since. And two claimed times can
             # contradict each other; an answer never precedes its question.
@@ -243,9 +268,9 @@ class PongMatcher:
             pong = _without_clock_step(pong, known.ping)
         reason = verify(pong, known.ping)
         if reason is not None:
-            return _reject(pong, reason)
+            return reason
         if not self._is_first(known, pong):
-            return _reject(pong, Rejection.DUPLICATE)
+            return Rejection.DUPLICATE
         sent = self._sent.find(pong.ping_event_id)
         round_trip_ms = None
         if sent is not None:
@@ -276,7 +301,3 @@ def _without_clock_step(pong: Pong, ping: Ping) -> Pong:
     if is_ours_odd and 0 <= claimed_ms <= PONG_TIMEOUT_MS:
         return dataclasses.replace(pong, seen_ts=ping.seen_ts + claimed_ms)
     return pong
-
-
-def _reject(pong: Pong, reason: Rejection) -> Rejected:
-    return Rejected(pong.room_id, pong.server, reason, pong.seen_ts)

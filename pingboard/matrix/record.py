@@ -40,9 +40,6 @@ MAX_COMMIT_EVENTS = 1_000
 MAX_JUDGED_AT_ONCE = 100
 """Events that are judged before the event loop can stamp the next arrival: a few milliseconds."""
 
-MAX_TOLD = 10_000
-"""Events remembered that a limited timeline brought, and that its gap brings again."""
-
 HOLE_MS = 86_400_000
 """How far back is looked for what our homeserver missed."""
 
@@ -156,7 +153,6 @@ class TimelineReader:
         self._backfill_ms = backfill_ms
         self._with_history = with_history
         self._previous_ts = synced_ts or 0
-        self._told: dict[str, None] = {}
         self._holes = HoleWatch()
 
     async def read_sync(self, sync: SyncBatch) -> Batch:
@@ -167,11 +163,10 @@ class TimelineReader:
 
     async def read_page(self, events: Sequence[Event], gap: Gap) -> Batch:
         """Judge a stretch of history, oldest first, as far as its pings are known."""
-        new = [event for event in events if event.get("event_id") not in self._told]
         batches = []
         # A gap that ends at a token has nothing in it that is too old, whatever its date.
         wanted_ts = gap.oldest_ts if gap.until is None else None
-        for chunk in _chunks(events_since(new, wanted_ts)):
+        for chunk in _chunks(events_since(events, wanted_ts)):
             history = self._pongs.read_history(chunk, gap.room_id, gap.opened_ts)
             if unknown := self._pongs.unknown_pings(history):
                 stored = await self._writer.find_pings(gap.room_id, unknown)
@@ -193,7 +188,6 @@ class TimelineReader:
         if gaps:
             # Part of what we did not see arrive: its newest end.
             batch = await self.read_page(timeline.events, gaps[0])
-            self._remember(timeline.events)
         else:
             batch = await self._read_new(timeline, sync)
         # The wide ones first: the last that is recorded is filled first.
@@ -243,12 +237,6 @@ class TimelineReader:
             return []
         oldest_ts = sync.arrived_ts - min(HOLE_MS, self._backfill_ms)
         return [Gap(timeline.room_id, sync.next_batch, None, oldest_ts, sync.arrived_ts)]
-
-    def _remember(self, events: Sequence[Event]) -> None:
-        """Not to count again what is rejected; what counts is stored once in any case."""
-        self._told |= dict.fromkeys(str(event.get("event_id")) for event in events)
-        for event_id in list(self._told)[:-MAX_TOLD]:
-            del self._told[event_id]
 
     def _read_redactions(self, events: Sequence[Event], room_id: str) -> list[tuple[str, str]]:
         event_ids = [redacts for event in events if (redacts := read_redaction(event)) is not None]

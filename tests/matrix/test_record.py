@@ -27,7 +27,9 @@ from pingboard.store.schema import (
     sample,
 )
 from tests.matrix.listening import count, listening, ping_servers, rejections, rows, synced
+from tests.matrix.reading import Reading
 from tests.matrix.room_client import Member, new_member, until
+from tests.matrix.test_pongs import ping_event, pong_event
 
 
 async def test_history_before_the_first_start_is_imported_and_nothing_in_it_is_pinged_twice(
@@ -237,3 +239,49 @@ async def test_lookups_do_not_delay_what_is_known(lab: Lab, engine: Engine, owne
             await until(lambda: asked.hits)
             await owner.pong(room_id, await owner.ping(room_id))
             await until(lambda: count(engine, sample) == 1)
+
+
+async def test_what_was_rejected_is_counted_once_however_often_history_has_it(
+    engine: Engine,
+) -> None:
+    reading = Reading(engine)
+    forged = pong_event("$forged", "$a", server="liar.example")
+    forged["content"]["pong"]["from"] = "liar.example"
+    events = [
+        ping_event("$a"),
+        forged,
+        pong_event("$no-number", "$a", server="odd.example"),
+        pong_event("$invented", "$nowhere"),
+        pong_event("$first", "$a"),
+        pong_event("$second", "$a"),
+    ]
+    events[2]["content"]["pong"]["ms"] = "fast"
+    await reading.sync(*events, at_s=0)
+    for number in range(1, 4):
+        gaps = await reading.sync(at_s=number * 1000, limited=True)
+        for missed in gaps:
+            await reading.page(events, missed)
+    assert rejections(engine) == {"forged_from": 1, "invalid_ms": 1, "duplicate": 1}
+    assert count(engine, pending) == 1
+    assert reading.samples() == [("two.example", 100)]
+
+
+async def test_a_pong_that_was_seen_to_come_too_late_stays_late_in_history(engine: Engine) -> None:
+    reading = Reading(engine)
+    question, late = ping_event("$a"), pong_event("$late", "$a")
+    await reading.sync(question, at_s=0)
+    await reading.sync(late, at_s=720)
+    [hole, _] = await reading.sync(at_s=900, limited=True)
+    await reading.page([question, late], hole)
+    assert reading.samples() == []
+    assert rejections(engine) == {"late": 1}
+
+
+async def test_a_pong_given_up_counts_once_history_has_its_ping(engine: Engine) -> None:
+    reading = Reading(engine)
+    answer = pong_event("$b", "$a")
+    await reading.sync(answer, at_s=0)
+    await reading.give_up(at_s=601)
+    [hole, _] = await reading.sync(at_s=900, limited=True)
+    await reading.page([ping_event("$a"), answer], hole)
+    assert reading.samples() == [("two.example", 100)]

@@ -1,0 +1,85 @@
+"""What a worker makes of events that are handed to it: its own reader and a real store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+
+from pingboard.matrix.members import Members
+from pingboard.matrix.pings import SentPings
+from pingboard.matrix.pongs import PongMatcher
+from pingboard.matrix.record import TimelineReader
+from pingboard.matrix.rooms import Rooms
+from pingboard.matrix.sync import SyncBatch, Timeline
+from pingboard.matrix.writer import Writer
+from pingboard.model import Batch, Gap
+from pingboard.store.engine import Engine
+from pingboard.store.ingest import Ingest
+from pingboard.store.schema import sample, server
+from tests.samples import START_TS
+
+ROOM = "!room"
+US = "@pingboard:one.example"
+
+
+class Reading:
+    """A worker's reading of one room; times are seconds after `START_TS`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        ingest = Ingest(engine, US)
+        ingest.record_room(ROOM)
+        self.writer = Writer(engine, ingest)
+        sent = SentPings()
+        self._pongs = PongMatcher(US, "test", sent)
+        # Nothing is asked of a homeserver here.
+        rooms = Rooms(None, self.writer, lambda *_: None)  # type: ignore[arg-type]
+        rooms.members[ROOM] = Members({})
+        self._reader = TimelineReader(
+            US,
+            self.writer,
+            self._pongs,
+            sent,
+            rooms,
+            backfill_ms=7 * 86_400_000,
+            with_history={ROOM},
+            synced_ts=None,
+        )
+        self._syncs = 0
+
+    async def sync(self, *events: dict[str, Any], at_s: int, limited: bool = False) -> list[Gap]:
+        """Record what a sync response brings; return the gaps before it."""
+        self._syncs += 1
+        sync = SyncBatch(
+            since=f"s{self._syncs - 1}",
+            next_batch=f"s{self._syncs}",
+            rooms=frozenset([ROOM]),
+            arrived_ns=at_s * 10**9,
+            arrived_ts=START_TS + at_s * 1000,
+            previous_ns=None,
+            is_past=False,
+            timelines=[Timeline(ROOM, list(events), [], limited)],
+            left_rooms=[],
+        )
+        batch = await self._reader.read_sync(sync)
+        await self.writer.record(batch, sync.next_batch)
+        return list(batch.gaps)
+
+    async def page(self, events: Sequence[dict[str, Any]], gap: Gap) -> Batch:
+        """Record a page of a gap's history, its events oldest first."""
+        batch = await self._reader.read_page(events, gap)
+        await self.writer.record_if_any(batch)
+        return batch
+
+    async def give_up(self, at_s: int) -> None:
+        """Give up on pongs that were pending for too long."""
+        await self.writer.record(self._pongs.expire(START_TS + at_s * 1000, lambda _: False))
+
+    def samples(self) -> list[tuple[str, int]]:
+        """Return the pong servers and one-way latencies of the open hours' samples."""
+        statement = select(server.c.name, sample.c.one_way_ms)
+        with self._engine.connect() as connection:
+            joined = statement.join(sample, sample.c.pong_server == server.c.id)
+            return sorted((name, one_way_ms) for name, one_way_ms in connection.execute(joined))
