@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pingboard.model import Board, BoardName, Room, UnknownRoomError, Window, to_ts
 from pingboard.model.cancellation import raise_if_abandoned
-from pingboard.ranking.standings import rank_board
+from pingboard.ranking.boards import rank_board
 from pingboard.sample_cache import SampleCache
 from pingboard.store.journal import Watch
 from pingboard.store.rooms import list_rooms, read_lineage, read_room_names

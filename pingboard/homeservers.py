@@ -132,7 +132,7 @@ def read_profile(
     _require(boards, name)
     rooms = read_lineage(boards.engine, room_id)
     answers = homeservers.read_answers(boards.engine, rooms, window, name, now)
-    by_speed = sorted(read_pairs(boards, room_id, window), key=lambda one: one.median_ms)
+    by_speed = sorted(read_pairs(boards, room_id, window), key=lambda pair: pair.median_ms)
     return Profile(
         name=name,
         places={
@@ -141,13 +141,13 @@ def read_profile(
         sent=len(answers.answered_ts) + len(answers.lost_ts),
         lost=len(answers.lost_ts),
         rejected=homeservers.read_rejections(boards.engine, rooms, window, name),
-        pongs_to=[one for one in by_speed if one.ping_server == name],
-        pings_from=[one for one in by_speed if one.pong_server == name],
+        pongs_to=[pair for pair in by_speed if pair.ping_server == name],
+        pings_from=[pair for pair in by_speed if pair.pong_server == name],
         usual_to_ms=_take_middles(
-            (one.pong_server, one.median_ms) for one in by_speed if one.ping_server != name
+            (pair.pong_server, pair.median_ms) for pair in by_speed if pair.ping_server != name
         ),
         usual_from_ms=_take_middles(
-            (one.ping_server, one.median_ms) for one in by_speed if one.pong_server != name
+            (pair.ping_server, pair.median_ms) for pair in by_speed if pair.pong_server != name
         ),
     )
 
@@ -217,12 +217,12 @@ def find_similar(boards: Boards, name: str, limit: int) -> list[str]:
     A name that is a part of another, or that another is a part of, is like it, however much longer
     one of them is.
     """
-    known = [one for one in homeservers.read_homeservers(boards.engine) if one]
+    known = [other for other in homeservers.read_homeservers(boards.engine) if other]
     lower = name.lower()
     parts = [
-        one
-        for one in known
-        if min(len(lower), len(one)) > 3 and (lower in one.lower() or one.lower() in lower)
+        other
+        for other in known
+        if min(len(lower), len(other)) > 3 and (lower in other.lower() or other.lower() in lower)
     ]
     return list(dict.fromkeys([*get_close_matches(lower, known, limit, cutoff=0.8), *parts]))[
         :limit
@@ -251,6 +251,6 @@ def _find_place(
     standings = boards.board(name, window, now=now, room=room_id).standings
     for row in standings:
         if row.homeserver == homeserver:
-            others = [one.median_ms for one in standings if one is not row]
+            others = [other.median_ms for other in standings if other is not row]
             return Place(row, len(standings), others)
     return None

@@ -68,31 +68,31 @@ def read_pingstat(row: object) -> Record | str:
     if not isinstance(row, dict):
         return "is no object"
     try:
-        one = PingstatRow._make(map(row.__getitem__, PingstatRow._fields))
+        pong = PingstatRow._make(map(row.__getitem__, PingstatRow._fields))
     except KeyError as error:
         return f"lacks {error}"
     fault = (
-        _check_names(one.room_id, one.ping_id, one.ping_server, one.pong_server)
-        or _check_integer("receive_diff", one.receive_diff, -MAX_MS, MAX_MS)
-        or _check_integer("pong_timestamp", one.pong_timestamp, 0, MAX_TS)
+        _check_names(pong.room_id, pong.ping_id, pong.ping_server, pong.pong_server)
+        or _check_integer("receive_diff", pong.receive_diff, -MAX_MS, MAX_MS)
+        or _check_integer("pong_timestamp", pong.pong_timestamp, 0, MAX_TS)
     )
     if fault:
         return fault
-    pinged_ts = max(0, one.pong_timestamp - one.receive_diff)
+    pinged_ts = max(0, pong.pong_timestamp - pong.receive_diff)
     # By position, in the order of `Record`: a million rows come this way.
     return Record(
-        one.room_id,
+        pong.room_id,
         None,
         None,
-        one.ping_id,
-        one.ping_server,
-        one.pong_server,
-        one.receive_diff,
-        None,
-        pinged_ts,
+        pong.ping_id,
+        pong.ping_server,
+        pong.pong_server,
+        pong.receive_diff,
         None,
         pinged_ts,
-        one.pong_timestamp,
+        None,
+        pinged_ts,
+        pong.pong_timestamp,
         None,
         ESTIMATED,
         None,
@@ -106,15 +106,15 @@ def read_record(row: object) -> Record | str:
     if not isinstance(row, dict):
         return "is no object"
     try:
-        one = Record._make(map(row.__getitem__, Record._fields))
+        record = Record._make(map(row.__getitem__, Record._fields))
     except KeyError as error:
         return f"lacks {error}"
     return (
-        _check_names(one.room_id, one.ping_event_id, one.ping_server, one.pong_server)
-        or _check_room(one)
+        _check_names(record.room_id, record.ping_event_id, record.ping_server, record.pong_server)
+        or _check_room(record)
         or _check_numbers(row)
-        or _check_pong(one)
-        or one
+        or _check_pong(record)
+        or record
     )
 
 
@@ -174,9 +174,9 @@ def _check_names(room_id: object, event_id: object, *servers: object) -> str | N
     return None
 
 
-def _check_room(one: Record) -> str | None:
+def _check_room(record: Record) -> str | None:
     for name, pattern in (("room_alias", _ALIAS), ("room_predecessor", _ROOM_ID)):
-        value: object = getattr(one, name)
+        value: object = getattr(record, name)
         if value is not None and not (isinstance(value, str) and pattern.fullmatch(value)):
             return f"{name} is {_show(value)}, which is none"
     return None
@@ -191,17 +191,19 @@ def _check_numbers(row: Mapping[str, object]) -> str | None:
     return None
 
 
-def _check_pong(one: Record) -> str | None:
-    if one.vantage is not None and not (isinstance(one.vantage, str) and one.vantage.isprintable()):
-        return f"vantage is {_show(one.vantage)}, which is no name"
-    if one.ping_time not in (SEEN, ESTIMATED):
-        return f"ping_time is {_show(one.ping_time)}, neither {SEEN} nor {ESTIMATED}"
-    if one.one_way_ms is None:
+def _check_pong(record: Record) -> str | None:
+    if record.vantage is not None and not (
+        isinstance(record.vantage, str) and record.vantage.isprintable()
+    ):
+        return f"vantage is {_show(record.vantage)}, which is no name"
+    if record.ping_time not in (SEEN, ESTIMATED):
+        return f"ping_time is {_show(record.ping_time)}, neither {SEEN} nor {ESTIMATED}"
+    if record.one_way_ms is None:
         return None
-    if one.pong_origin_server_ts is None:
+    if record.pong_origin_server_ts is None:
         return "pong_origin_server_ts is empty, and one_way_ms is not"
-    if one.provenance not in _PROVENANCES:
-        return f"provenance is {_show(one.provenance)}, not one of {', '.join(_PROVENANCES)}"
+    if record.provenance not in _PROVENANCES:
+        return f"provenance is {_show(record.provenance)}, not one of {', '.join(_PROVENANCES)}"
     return None
 
 

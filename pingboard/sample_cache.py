@@ -19,7 +19,7 @@ from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names
-from pingboard.store.hours import iterate_hours, read_hours
+from pingboard.store.hours import iterate_hours
 from pingboard.store.journal import read_changed_hours, read_version
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class SampleCache:
         for room in rooms:
             absent = [hour for hour in range(first, after) if (room, hour) not in self._blocks]
             for start, end in _stretches(absent):
-                blocks = read_hours(connection, room, start, end)
+                blocks = dict(iterate_hours(connection, room, start, end))
                 for hour in range(start, end):
                     self._blocks[room, hour] = blocks.get(hour, EMPTY)
 

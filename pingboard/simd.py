@@ -34,7 +34,7 @@ def has_slow_avx512(cpuinfo: str) -> bool:
     """Whether the first processor of Linux's /proc/cpuinfo is a Zen 4: family 25, with AVX-512."""
     lines = cpuinfo.partition("\n\n")[0].splitlines()
     fields = {
-        name.strip(): value.strip() for name, _, value in (one.partition(":") for one in lines)
+        name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)
     }
     return (
         fields.get("vendor_id") == "AuthenticAMD"

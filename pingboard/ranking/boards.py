@@ -1,4 +1,4 @@
-"""The one table of the boards: whom each ranks, and by which latency.
+"""The one table of the boards, whom each ranks and by which latency; and blocks -> standings.
 
 Nothing else decides by a board's name which samples it takes. A new board is a name in
 `model/boards.py` with a few words, a rule here, and its texts in `web/pages/choices.py`; a place
@@ -7,7 +7,7 @@ that is forgotten does not type-check.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, assert_never
@@ -15,8 +15,10 @@ from typing import NamedTuple, assert_never
 import numpy as np
 
 from pingboard.columns import Block, Column, Integers, Offsets, cut, narrow
-from pingboard.model import BoardName, Window
+from pingboard.model import BoardName, Standing, Window
+from pingboard.ranking.loss import AnswerTally
 from pingboard.ranking.pairs import Part as PairPart
+from pingboard.ranking.rank import rank_parts
 
 
 class Ranked(StrEnum):
@@ -116,3 +118,31 @@ def select_pairs(blocks: Iterable[Block], window: Window) -> Iterator[PairPart]:
     for block in blocks:
         claims = cut(block.claims, window.start_ts, window.end_ts)
         yield claims.ping_server, claims.pong_server, claims.ms
+
+
+def rank_board(
+    blocks: Iterable[Block],
+    names: Sequence[str],
+    board: BoardName,
+    window: Window,
+    *,
+    now_ts: int,
+    min_samples: int = 1,
+    limit: int | None = None,
+) -> tuple[list[Standing], int]:
+    """Return the standings, as `rank` gives them, and how many samples the board takes in all.
+
+    The blocks are gone through once, so they may be a stream. The count is before `min_samples`
+    and `limit`; without samples ([], 0). A board of our own pings has loss and clocks, as of
+    `now_ts`.
+    """
+    tally = None
+    if get_rule(board).is_of_own_pings:
+        tally = AnswerTally(len(names), window, now_ts)
+        blocks = tally.count(blocks)
+    parts = [(servers, ms) for servers, ms, _ in select_samples(blocks, board, window)]
+    sample_count = sum(len(ms) for _, ms in parts)
+    standings = rank_parts(parts, names, min_samples=min_samples, limit=limit)
+    if tally is not None:
+        standings = tally.add_to(standings, names)
+    return standings, sample_count

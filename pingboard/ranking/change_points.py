@@ -209,5 +209,5 @@ def _find_silences(heard: NDArray[np.intp], others: Sequence[Hours]) -> list[Cha
 
 def _take_logarithms(trend: Trend) -> Hours:
     """Levels that a ratio moves by the same amount, whatever they are: base 2."""
-    ms = np.array([np.nan if one is None else one for one in trend], np.float64)
+    ms = np.array([np.nan if median_ms is None else median_ms for median_ms in trend], np.float64)
     return np.log2(np.maximum(ms, 1.0))

@@ -94,7 +94,7 @@ def compare(
     """A standing beside the medians of the others on its board, in any order."""
     sign = get_rule(board).clock_sign
     known = clock if sign else None
-    found = Comparison(
+    comparison = Comparison(
         board=board,
         median_ms=row.median_ms,
         others=len(others_ms),
@@ -103,15 +103,15 @@ def compare(
         clock_ms=sign * known.offset_ms if known and known.is_wrong else 0.0,
         verdict=Verdict.EVEN,
     )
-    return found._replace(verdict=_judge(found, row, known))
+    return comparison._replace(verdict=_judge(comparison, row, known))
 
 
 def diagnose(places: dict[BoardName, Comparison], clock: Clock | None) -> Diagnosis:
     """What all directions say together."""
     decided = {
-        board: found.verdict
-        for board, found in places.items()
-        if found.verdict not in (Verdict.FEW_SAMPLES, Verdict.FEW_OTHERS)
+        board: comparison.verdict
+        for board, comparison in places.items()
+        if comparison.verdict not in (Verdict.FEW_SAMPLES, Verdict.FEW_OTHERS)
     }
     sent, received = decided.get(BoardName.DELIVERY), decided.get(BoardName.RECEPTION)
     if Verdict.SLOW in (sent, received):
@@ -133,19 +133,19 @@ def _diagnose_one(sent: Verdict | None, received: Verdict | None) -> Diagnosis:
     return Diagnosis.NO_SENDING if sent is None else Diagnosis.NO_RECEIVING
 
 
-def _judge(found: Comparison, row: Standing, clock: Clock | None) -> Verdict:
-    if found.middle_ms is None or found.others_median_ms is None:
+def _judge(comparison: Comparison, row: Standing, clock: Clock | None) -> Verdict:
+    if comparison.middle_ms is None or comparison.others_median_ms is None:
         return Verdict.FEW_OTHERS
     if row.ci95_ms is None:
         return Verdict.FEW_SAMPLES
-    low_ms, high_ms = (end - found.others_median_ms for end in found.middle_ms)
-    verdict = _place(found.difference_ms, low_ms, high_ms)
-    is_chance = row.ci95_ms[0] <= found.others_median_ms <= row.ci95_ms[1]
-    if is_chance and not found.clock_ms:
+    low_ms, high_ms = (end - comparison.others_median_ms for end in comparison.middle_ms)
+    verdict = _place(comparison.difference_ms, low_ms, high_ms)
+    is_chance = row.ci95_ms[0] <= comparison.others_median_ms <= row.ci95_ms[1]
+    if is_chance and not comparison.clock_ms:
         return Verdict.EVEN
     # Bot and homeserver may have a clock each, so of what a wrong one does not even the direction
     # is sure: only what holds with it and without it is said.
-    left_ms = found.difference_ms - found.clock_ms
+    left_ms = comparison.difference_ms - comparison.clock_ms
     if clock and abs(left_ms) <= clock.uncertainty_ms:
         return Verdict.CLOCK
     agrees = not is_chance and verdict is _place(left_ms, low_ms, high_ms)

@@ -50,7 +50,7 @@ def count_bins(ms: Column) -> Histogram | None:
     """The histogram of (n,) latencies in ms; None without samples."""
     if not len(ms):
         return None
-    low, high = (int(one) for one in np.percentile(ms, _BEYOND, method="nearest"))
+    low, high = (int(bound) for bound in np.percentile(ms, _BEYOND, method="nearest"))
     is_log = low >= 0 and high > LINEAR_RATIO * max(low, 1)
     edges = _cut_log(low, high) if is_log else _cut_linear(low, high)
     least, most = int(ms.min()), int(ms.max())

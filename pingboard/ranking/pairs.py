@@ -1,6 +1,6 @@
 """The ping x pong matrix: columns of samples -> median and count of each pair that has any.
 
-One sort, as in `standings`: a sample becomes one key, its pair in the high bits and its latency in
+One sort, as in `rank`: a sample becomes one key, its pair in the high bits and its latency in
 the low ones, so that each pair's latencies lie in order in one run. Empty pairs cost nothing: of
 the square of all servers most are.
 """
@@ -24,9 +24,6 @@ _BIAS = 1 << 31
 
 _MIN_MS_BITS = 12
 """For a latency in four bytes: with fewer, most would not fit."""
-
-
-_STRETCH = 1 << 18
 
 Part = tuple[Column, Column, Column]
 """Ping servers, pong servers and latencies of some samples."""
@@ -69,11 +66,11 @@ class Pairs:
         self, *, ping_server: str | None, pong_server: str | None, min_samples: int
     ) -> Pairs:
         """Those of these servers, where one is named, with no fewer samples."""
-        wanted = self.samples >= min_samples
+        is_chosen = self.samples >= min_samples
         for name, column in ((ping_server, self.ping), (pong_server, self.pong)):
             if name is not None:
-                wanted &= column == (self.names.index(name) if name in self.names else -1)
-        return self._take(wanted)
+                is_chosen &= column == (self.names.index(name) if name in self.names else -1)
+        return self._take(is_chosen)
 
     def cut(self, first: int, after: int) -> Pairs:
         """Those from one place until before another."""
@@ -95,20 +92,20 @@ class Pairs:
     def _count(self, servers: Integers) -> dict[str, int]:
         totals = np.zeros(len(self.names), np.int64)
         np.add.at(totals, servers, self.samples)
-        found = np.flatnonzero(totals)
-        names = [self.names[server] for server in found.tolist()]
-        return dict(zip(names, totals[found].tolist(), strict=True))
+        present = np.flatnonzero(totals)
+        names = [self.names[server] for server in present.tolist()]
+        return dict(zip(names, totals[present].tolist(), strict=True))
 
-    def _take(self, wanted: NDArray[np.bool_] | slice) -> Pairs:
-        ping, pong = self.ping[wanted], self.pong[wanted]
-        return Pairs(self.names, ping, pong, self.median_ms[wanted], self.samples[wanted])
+    def _take(self, places: NDArray[np.bool_] | slice) -> Pairs:
+        ping, pong = self.ping[places], self.pong[places]
+        return Pairs(self.names, ping, pong, self.median_ms[places], self.samples[places])
 
 
-class _Runs(NamedTuple):
-    """Where in the sorted samples each pair is; all (p,)."""
+class Runs(NamedTuple):
+    """The groups of samples that there are, in order; all (g,)."""
 
-    pairs: Integers
-    """ping server x width + pong server"""
+    groups: Integers
+    """of pairs: ping server x width + pong server"""
     counts: Integers
     median_x2_ms: Integers
 
@@ -125,7 +122,7 @@ def pair(ping_servers: Column, pong_servers: Column, ms: Column, names: Sequence
 
 def pair_parts(parts: Sequence[Part], names: Sequence[str]) -> Pairs:
     """`pair` of samples that lie in several triples of columns, without joining these."""
-    parts = [one for one in parts if len(one[2])]
+    parts = [part for part in parts if len(part[2])]
     if not parts:
         nothing = np.empty(0, np.int64)
         return Pairs(names, nothing, nothing, nothing.astype(np.float64), nothing)
@@ -140,7 +137,7 @@ def pair_parts(parts: Sequence[Part], names: Sequence[str]) -> Pairs:
         runs = _sort_narrow(parts, width, bits)
     else:
         runs = _sort_wide(parts, width)
-    ping, pong = np.divmod(runs.pairs, width)
+    ping, pong = np.divmod(runs.groups, width)
     if present is not None:
         ping, pong = present[ping], present[pong]
     order = _order(ping, pong, names)
@@ -166,7 +163,7 @@ def _compact(parts: Sequence[Part], names: int) -> tuple[list[Part], Integers]:
     return renumbered, np.flatnonzero(is_present)
 
 
-def _sort_narrow(parts: Sequence[Part], width: int, bits: int) -> _Runs:
+def _sort_narrow(parts: Sequence[Part], width: int, bits: int) -> Runs:
     """With keys of four bytes, which sort twice as fast as eight.
 
     A latency that does not fit into its bits is cut to the largest that does. That is behind all
@@ -186,58 +183,52 @@ def _sort_narrow(parts: Sequence[Part], width: int, bits: int) -> _Runs:
         first += len(ms)
     keys.sort()
     runs, high = _read(keys, bits, 0)
-    cut = runs.pairs[high == top]
+    cut = runs.groups[high == top]
     if not len(cut):
         return runs
     exact = _sort_wide([_take(part, cut, width) for part in parts], width)
-    runs.median_x2_ms[np.searchsorted(runs.pairs, exact.pairs)] = exact.median_x2_ms
+    runs.median_x2_ms[np.searchsorted(runs.groups, exact.groups)] = exact.median_x2_ms
     return runs
 
 
 def _take(part: Part, pairs: Integers, width: int) -> Part:
     """The samples of these pairs."""
     ping_servers, pong_servers, ms = part
-    found = np.isin(ping_servers.astype(np.int64) * width + pong_servers, pairs)
-    return ping_servers[found], pong_servers[found], ms[found]
+    is_taken = np.isin(ping_servers.astype(np.int64) * width + pong_servers, pairs)
+    return ping_servers[is_taken], pong_servers[is_taken], ms[is_taken]
 
 
-def _sort_wide(parts: Sequence[Part], width: int) -> _Runs:
+def _sort_wide(parts: Sequence[Part], width: int) -> Runs:
     """With keys of eight bytes, which hold any two servers and any latency."""
     keys = np.concatenate([ping_servers.astype(np.uint64) for ping_servers, _, _ in parts])
     keys *= np.uint64(width)
     keys += np.concatenate([unsigned(pong_servers) for _, pong_servers, _ in parts])
+    ms = np.concatenate([ms.astype(np.int32) for _, _, ms in parts])
     if int(keys.max()) >> 32:
         # Of more than 65,536 servers: the pairs that there are get numbers, which do fit.
         present, numbers = np.unique(keys, return_inverse=True)
-        runs = _sort_numbered(numbers.astype(np.uint64), parts)
-        return runs._replace(pairs=present[runs.pairs].astype(np.int64))
-    return _sort_numbered(keys, parts)
+        runs = find_medians(numbers.astype(np.uint64), ms)
+        return runs._replace(groups=present[runs.groups].astype(np.int64))
+    return find_medians(keys, ms)
 
 
-def _sort_numbered(pairs: NDArray[np.uint64], parts: Sequence[Part]) -> _Runs:
-    """`pairs` (n,) are the numbers of the samples' pairs, each below 2**32."""
-    keys = pairs << np.uint64(32)
-    keys |= np.concatenate([unsigned(ms) ^ np.uint32(_BIAS) for _, _, ms in parts])
+def find_medians(groups: NDArray[np.uint64], ms: NDArray[np.int32]) -> Runs:
+    """Return the median of each group; both (n,), not empty, and a group is below 2**32."""
+    keys = groups << np.uint64(32)
+    keys |= unsigned(ms) ^ np.uint32(_BIAS)
     keys.sort()
     return _read(keys, 32, _BIAS)[0]
 
 
-def _read(keys: Keys, bits: int, bias: int) -> tuple[_Runs, Integers]:
+def _read(keys: Keys, bits: int, bias: int) -> tuple[Runs, Integers]:
     """The runs of sorted keys, and of each the upper one of the middle two latencies."""
-    starts = np.concatenate([[0], *_find_ends(keys, bits)])
+    pairs = keys >> keys.dtype.type(bits)
+    starts = np.concatenate([[0], np.flatnonzero(pairs[1:] != pairs[:-1]) + 1])
     counts = np.diff(starts, append=len(keys))
     mask = keys.dtype.type((1 << bits) - 1)
     low = (keys[starts + (counts - 1) // 2] & mask).astype(np.int64) - bias
     high = (keys[starts + counts // 2] & mask).astype(np.int64) - bias
-    pairs = (keys[starts] >> keys.dtype.type(bits)).astype(np.int64)
-    return _Runs(pairs, counts, low + high), high
-
-
-def _find_ends(keys: Keys, bits: int) -> Iterator[Integers]:
-    """Where one pair ends and the next begins; a stretch at a time, which stays in the cache."""
-    for first in range(0, len(keys), _STRETCH):
-        pairs = keys[first : first + _STRETCH + 1] >> keys.dtype.type(bits)
-        yield np.flatnonzero(pairs[1:] != pairs[:-1]) + (first + 1)
+    return Runs(pairs[starts].astype(np.int64), counts, low + high), high
 
 
 def _order(ping: Integers, pong: Integers, names: Sequence[str]) -> NDArray[np.intp]:

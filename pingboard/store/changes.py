@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pingboard.columns import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS
-from pingboard.store import journal
+from pingboard.store import journal, schema
 from pingboard.store.hours import delete_event_hashes, open_hours, read_closed_hour
 from pingboard.store.packing import NONE
 from pingboard.store.pings import StoredPing, learn_event
-from pingboard.store.schema import sample, unanswered
 from pingboard.store.sql import chunks, execute, insert_rows, mark
 
 if TYPE_CHECKING:
@@ -24,12 +23,17 @@ class NewSample(NamedTuple):
 
     ping: StoredPing
     pong_server: int
-    one_way_ms: int
-    round_trip_ms: int | None
     seen_ts: int
     origin_server_ts: int
+    # Stored as it is, in columns of these names:
+    one_way_ms: int
+    round_trip_ms: int | None
     provenance: int
     event_hash: int | None
+
+
+_AS_IT_IS = NewSample._fields[4:]
+_SAMPLE_COLUMNS = ("ping", "pong_server", "delay_ms", "lag_ms", "version", *_AS_IT_IS)
 
 
 class Changes:
@@ -41,22 +45,22 @@ class Changes:
         self._opened: set[journal.Hour] = set()
         self._changed: set[journal.Hour] = set()
 
-    def insert_samples(self, new: Sequence[NewSample], *, is_news: bool) -> int:
+    def insert_samples(self, samples: Sequence[NewSample], *, is_news: bool) -> int:
         """Store the samples whose ping has none of that pong server; return how many.
 
         News gets numbers in the journal, by which `samples.read_new` tells it.
         """
-        known, _ = self._read_closed([one.ping for one in new])
+        known, _ = self._read_closed([sample.ping for sample in samples])
         # An hour is not opened for what it has; but an imported pong may learn its event.
         new = [
-            one
-            for one in new
-            if (event_hash := known.get((one.ping.id, one.pong_server))) is None
-            or (event_hash == NONE and one.event_hash is not None)
+            sample
+            for sample in samples
+            if (event_hash := known.get((sample.ping.id, sample.pong_server))) is None
+            or (event_hash == NONE and sample.event_hash is not None)
         ]
-        hours = self._open(one.ping for one in new)
-        rows = [self._make_row(one, is_news=is_news) for one in new]
-        inserted = insert_rows(self._connection, sample, _SAMPLE_COLUMNS, rows)
+        hours = self._open(sample.ping for sample in new)
+        rows = [self._make_row(sample, is_news=is_news) for sample in new]
+        inserted = insert_rows(self._connection, schema.sample, _SAMPLE_COLUMNS, rows)
         has_learned = inserted < len(new) and self._learn_events(new)
         if inserted or has_learned:
             self._changed |= hours
@@ -69,20 +73,20 @@ class Changes:
         keys = [(stored, server) for stored, server in keys if (stored.id, server) not in known]
         hours = self._open(stored for stored, _ in keys)
         rows = [(stored.id, server) for stored, server in keys]
-        if insert_rows(self._connection, unanswered, ("ping", "pong_server"), rows):
+        if insert_rows(self._connection, schema.unanswered, ("ping", "pong_server"), rows):
             self._changed |= hours
 
     def settle(self, pings: Collection[StoredPing]) -> None:
         """Expect no longer what has come."""
-        for some in chunks({stored.id for stored in pings}):
-            execute(self._connection, _SETTLE.format(mark(len(some))), *some)
+        for chunk in chunks({stored.id for stored in pings}):
+            execute(self._connection, _SETTLE.format(mark(len(chunk))), *chunk)
 
     def void(self, pings: Collection[StoredPing]) -> None:
         """Expect nothing of these pings."""
         hours = self._open(pings)
-        for some in chunks({stored.id for stored in pings}):
-            sql = f"DELETE FROM unanswered WHERE ping IN {mark(len(some))}"  # noqa: S608
-            if execute(self._connection, sql, *some).rowcount:
+        for chunk in chunks({stored.id for stored in pings}):
+            sql = f"DELETE FROM unanswered WHERE ping IN {mark(len(chunk))}"  # noqa: S608
+            if execute(self._connection, sql, *chunk).rowcount:
                 self._changed |= hours
 
     def delete_samples(self, keys: Sequence[tuple[StoredPing, int]]) -> None:
@@ -146,48 +150,37 @@ class Changes:
         open_hours(self._connection, keys - self._opened)
         self._opened |= keys
 
-    def _learn_events(self, heard: Sequence[NewSample]) -> bool:
+    def _learn_events(self, samples: Sequence[NewSample]) -> bool:
         learned = [
             learn_event(
                 self._connection,
-                one.ping,
-                one.pong_server,
-                one.one_way_ms,
-                one.origin_server_ts,
-                one.event_hash,
+                sample.ping,
+                sample.pong_server,
+                sample.one_way_ms,
+                sample.origin_server_ts,
+                sample.event_hash,
             )
-            for one in heard
-            if one.event_hash is not None
+            for sample in samples
+            if sample.event_hash is not None
         ]
         return any(learned)
 
-    def _make_row(self, one: NewSample, *, is_news: bool) -> tuple[int | None, ...]:
-        pinged_ts = one.ping.seen_ts
+    def _make_row(self, sample: NewSample, *, is_news: bool) -> tuple[int | None, ...]:
+        ping, pong_server, seen_ts, origin_server_ts, *values = sample
         # A pong belongs to the hour of its ping, and windows look for it near there.
-        delay_ms = max(-PONG_TIMEOUT_MS, min(one.seen_ts - pinged_ts, PONG_TIMEOUT_MS))
-        lag_ms = pinged_ts + delay_ms - one.origin_server_ts
+        delay_ms = max(-PONG_TIMEOUT_MS, min(seen_ts - ping.seen_ts, PONG_TIMEOUT_MS))
+        lag_ms = ping.seen_ts + delay_ms - origin_server_ts
         version = None
         if is_news:
             self._version += 1
             version = self._version
-        return (
-            one.ping.id,
-            one.pong_server,
-            one.one_way_ms,
-            one.round_trip_ms,
-            delay_ms,
-            lag_ms,
-            one.provenance,
-            one.event_hash,
-            version,
-        )
+        return (ping.id, pong_server, delay_ms, lag_ms, version, *values)
 
 
 def _find_hour(stored: StoredPing) -> journal.Hour:
     return stored.room, stored.seen_ts // HOUR_MS
 
 
-_SAMPLE_COLUMNS = tuple(sample.c.keys())
 _SETTLE = """
 DELETE FROM unanswered WHERE ping IN {} AND EXISTS (SELECT 1 FROM sample
 WHERE sample.ping = unanswered.ping AND sample.pong_server = unanswered.pong_server)

@@ -291,8 +291,8 @@ def _read_schema(connection: Connection) -> str | None:
     """The migration that the tables are at; None for an empty database."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return found
+    schema: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return schema
 
 
 def _known_schemas() -> list[str]:

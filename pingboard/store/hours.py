@@ -53,9 +53,9 @@ CASE WHEN vantage IS NULL THEN 0 ELSE 1 END
 FROM ping WHERE room = ? AND seen_ts >= ? AND seen_ts < ?
 """
 _IN_RANGE = "ping.room{0} = ? AND ping.seen_ts >= ? AND ping.seen_ts < ?"
+_COLUMNS = ", ".join(f"coalesce(sample.{name}, {NONE})" for name in Samples._fields)
 _SAMPLES = f"""
-SELECT ping.seen_ts / {HOUR_MS}, sample.ping, sample.pong_server, one_way_ms,
-coalesce(round_trip_ms, -1), delay_ms, lag_ms, provenance, coalesce(event_hash, -1)
+SELECT ping.seen_ts / {HOUR_MS}, {_COLUMNS}
 FROM sample JOIN ping ON ping.id = sample.ping WHERE {_IN_RANGE}
 """  # noqa: S608
 _UNANSWERED = f"""
@@ -88,15 +88,13 @@ class Closing(NamedTuple):
     hours: Sequence[ClosingHour]
 
 
-def read_hours(connection: Connection, room_row: int, first: int, after: int) -> dict[int, Block]:
-    """Return the blocks of a room's hours in [first, after), without those that are empty."""
-    return dict(iterate_hours(connection, room_row, first, after))
-
-
 def iterate_hours(
     connection: Connection, room_row: int, first: int, after: int
 ) -> Iterator[tuple[int, Block]]:
-    """Yield the same one after the other, in order: only one of them has to be in memory."""
+    """Yield the blocks of a room's hours in [first, after), in order, without those that are empty.
+
+    Only one of them has to be in memory.
+    """
     opened = _read_open_hours(connection, room_row, first, after)
     packed = (
         select(hour.c.hour, hour.c.hot)
@@ -104,7 +102,7 @@ def iterate_hours(
         .order_by(hour.c.hour)
     )
     for number, hot in connection.execute(packed.execution_options(yield_per=64)):
-        for earlier in [one for one in opened if one < number]:
+        for earlier in [other for other in opened if other < number]:
             yield earlier, unpack_block(pack_hour(opened.pop(earlier)).hot)
         yield number, unpack_block(hot)
     for number, rows in opened.items():
@@ -204,7 +202,7 @@ def _read_open_hours(
     bounds = (room_row, first * HOUR_MS, after * HOUR_MS)
     # Few pings of many hours have rows: the sum keeps SQLite from beginning with the pings.
     few = "" if after - first == 1 else " + 0"
-    samples = fetch_integers(connection, _SAMPLES.format(few), 9, *bounds)
+    samples = fetch_integers(connection, _SAMPLES.format(few), 1 + len(Samples._fields), *bounds)
     missing = fetch_integers(connection, _UNANSWERED.format(few), 3, *bounds)
     return {
         number: _gather_rows(connection, room_row, number, samples, missing)
@@ -237,10 +235,10 @@ def open_hours(connection: Connection, hours: Iterable[journal.Hour]) -> None:
 def _insert_rows(connection: Connection, rows: Hour) -> None:
     # In the order of the table's key: each row is then added at the end.
     order = np.lexsort((rows.samples.pong_server, rows.samples.ping))
-    columns = [column[order].tolist() for column in rows.samples]
-    for name in ("round_trip_ms", "event_hash"):
-        place = Samples._fields.index(name)
-        columns[place] = [None if value == NONE else value for value in columns[place]]
+    columns: list[list[int | None]] = [column[order].tolist() for column in rows.samples]
+    for place, name in enumerate(Samples._fields):
+        if sample.c[name].nullable:
+            columns[place] = [None if value == NONE else value for value in columns[place]]
     insert_rows(connection, sample, Samples._fields, list(zip(*columns, strict=True)))
     missing = [column.tolist() for column in rows.unanswered]
     insert_rows(connection, unanswered, Unanswered._fields, list(zip(*missing, strict=True)))
@@ -255,17 +253,17 @@ def find_event_hashes(
         .where(hour.c.room.in_(rooms), hour.c.cold.is_not(None))
         .order_by(hour.c.hour.desc())
     )
-    found: set[journal.Hour] = set()
+    hours: set[journal.Hour] = set()
     missing = np.array(hashes)
     with connection.execute(packed.execution_options(yield_per=64)) as rows:
         for room_row, number, cold in rows:
             is_here = has_event_hashes(cold, missing)
             if is_here.any():
-                found.add((room_row, number))
+                hours.add((room_row, number))
                 missing = missing[~is_here]
                 if not len(missing):
                     break
-    return found
+    return hours
 
 
 def delete_event_hashes(
@@ -332,12 +330,12 @@ def store_closing(engine: Engine, closing: Closing) -> int:
         changed = journal.read_changed_hours(connection, closing.version)
         if changed is None:
             return 0
-        hours = [one for one in closing.hours if (one.room, one.hour) not in changed]
+        hours = [closed for closed in closing.hours if (closed.room, closed.hour) not in changed]
         if hours:
-            connection.execute(insert(hour), [one._asdict() for one in hours])
+            connection.execute(insert(hour), [closed._asdict() for closed in hours])
         newest = 0
-        for one in hours:
-            bounds = (one.room, one.hour * HOUR_MS, (one.hour + 1) * HOUR_MS)
+        for closed in hours:
+            bounds = (closed.room, closed.hour * HOUR_MS, (closed.hour + 1) * HOUR_MS)
             newest = max(newest, execute(connection, _NEWEST, *bounds).scalar_one() or 0)
             for table in (sample, unanswered):
                 execute(connection, f"DELETE FROM {table.name} WHERE {_OF_HOUR}", *bounds)  # noqa: S608

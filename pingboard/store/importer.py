@@ -229,10 +229,10 @@ def _make_sample(record: Record, stored: StoredPing, pong_server: int) -> NewSam
     return NewSample(
         stored,
         pong_server,
-        record.one_way_ms or 0,
-        record.round_trip_ms,
         seen_ts,
         origin_ts,
+        record.one_way_ms or 0,
+        record.round_trip_ms,
         _PROVENANCE[record.provenance or "import"],
         record.pong_event_hash,
     )

@@ -212,10 +212,10 @@ class Ingest:
                 NewSample(
                     stored,
                     servers[pong.server],
-                    pong.one_way_ms,
-                    sample.round_trip_ms,
                     pong.seen_ts,
                     pong.origin_server_ts,
+                    pong.one_way_ms,
+                    sample.round_trip_ms,
                     int(sample.provenance),
                     event_hash,
                 )

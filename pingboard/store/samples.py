@@ -138,13 +138,13 @@ def stream(
         raise_if_abandoned()
         with read_snapshot(engine) as connection:
             samples = [
-                one
-                for room_row, same in hours
-                if same == number
-                for one in _read_hour(connection, selection, room_row, rooms[room_row], number)
-                if after < one.key <= last
+                row
+                for room_row, number_of_room in hours
+                if number_of_room == number
+                for row in _read_hour(connection, selection, room_row, rooms[room_row], number)
+                if after < row.key <= last
             ]
-        samples.sort(key=lambda one: one.key)
+        samples.sort(key=lambda row: row.key)
         for start in range(0, len(samples), CHUNK_ROWS):
             yield samples[start : start + CHUNK_ROWS]
 

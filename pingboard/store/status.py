@@ -58,7 +58,7 @@ def read_status(engine: Engine) -> Status:
     """Return how the worker is, and when a pong was last seen."""
     with engine.connect() as connection:
         workers = [WorkerStatus(*row) for row in connection.execute(select(worker))]
-        workers.sort(key=lambda one: one.synced_ts or 0, reverse=True)
+        workers.sort(key=lambda status: status.synced_ts or 0, reverse=True)
         rooms = connection.scalars(select(room.c.id)).all()
         last_pongs = [find_last_pong(connection, row) for row in rooms]
         return Status(workers, max(filter(None, last_pongs), default=None))
@@ -92,5 +92,5 @@ def record_void_rounds(engine: Engine, vantage: str, counts: Mapping[VoidReason,
         for reason, count in counts.items():
             key = {"vantage": vantage, "reason": str(reason)}
             insert_new(connection, void_round, [{**key, "count": 0}])
-            same = update(void_round).filter_by(**key)
-            connection.execute(same.values(count=void_round.c.count + count))
+            statement = update(void_round).filter_by(**key)
+            connection.execute(statement.values(count=void_round.c.count + count))

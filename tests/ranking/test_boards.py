@@ -7,8 +7,7 @@ import pytest
 
 from pingboard.columns import HOUR_MS, Block
 from pingboard.model import BoardName, Window, from_ts
-from pingboard.ranking.boards import select_pairs, select_samples, select_server
-from pingboard.ranking.standings import rank_board
+from pingboard.ranking.boards import rank_board, select_pairs, select_samples, select_server
 from tests.blocks import SAMPLE, build_block
 
 NAMES = ["one.example", "two.example", "three.example"]

@@ -24,7 +24,7 @@ ASKING = """
 import numpy as np
 from pingboard.columns import EMPTY, HOUR_MS, Answers, Block, Offsets
 from pingboard.model import BoardName, Window, from_ts
-from pingboard.ranking.standings import rank_board
+from pingboard.ranking.boards import rank_board
 from pingboard.web.app import describe
 from pingboard.web.pages.choices import MEANINGS
 

@@ -17,8 +17,8 @@ from pingboard.store.hours import (
     close_hours,
     count_samples,
     find_last_pong,
+    iterate_hours,
     prepare_closing,
-    read_hours,
     store_closing,
 )
 from pingboard.store.ingest import Ingest
@@ -48,7 +48,7 @@ def make_late() -> Sample:
 def read(engine: Engine) -> Any:
     """All that boards get, how much there is of it, and when the last pong was."""
     with read_snapshot(engine) as connection:
-        blocks = read_hours(connection, 1, START_TS // HOUR_MS - 1, NOW_TS // HOUR_MS + 1)
+        blocks = dict(iterate_hours(connection, 1, START_TS // HOUR_MS - 1, NOW_TS // HOUR_MS + 1))
         listed = {
             hour: [
                 [column.tolist() for column in rows]
@@ -144,6 +144,6 @@ def test_an_hour_that_lost_all_it_had_is_gone(engine: Engine) -> None:
 def test_packing_only_reads_so_that_writing_goes_on(engine: Engine) -> None:
     record(engine, [make_sample(1)])
     with read_snapshot(engine) as connection:
-        before = list(read_hours(connection, 1, 0, NOW_TS // HOUR_MS))
+        before = list(dict(iterate_hours(connection, 1, 0, NOW_TS // HOUR_MS)))
         record(engine, [make_sample(3000)])
-        assert list(read_hours(connection, 1, 0, NOW_TS // HOUR_MS)) == before
+        assert list(dict(iterate_hours(connection, 1, 0, NOW_TS // HOUR_MS))) == before
