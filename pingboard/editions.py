@@ -114,11 +114,11 @@ def read_ranks(
     engine: Engine, weeks: int, room_id: str, alias: str | None, board: BoardName
 ) -> list[tuple[str, dict[str, int]]]:
     """Name and ranks of the last editions that have a room's board, the oldest first."""
-    found = [
+    weekly = [
         (edition.name, _find_ranks(edition, room_id, alias, board))
         for edition in reversed(store.read_latest_editions(engine, weeks))
     ]
-    return [(name, ranks) for name, ranks in found if ranks]
+    return [(name, ranks) for name, ranks in weekly if ranks]
 
 
 def _rooms(boards: Boards) -> Iterator[str]:

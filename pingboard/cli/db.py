@@ -113,10 +113,10 @@ def _compare(ours: Boards, theirs: Boards) -> int:
     windows = (Window.named("7d", now), Window(from_ts(FIRST_EVENT_TS), now))
     count = 0
     for room, name, window in itertools.product(ours.rooms(), BoardName, windows):
-        one, other = (
+        board, copy = (
             boards.board(name, window, now=now, room=room.room_id) for boards in (ours, theirs)
         )
-        if one != other:
+        if board != copy:
             raise StoreError(
                 f"the board {name} of {room.room_id} from {window.start:%F} differs after the "
                 "copy; keep the old database, and report it"

@@ -159,15 +159,15 @@ def _named(source: str, importer: Importer | None = None) -> Iterator[None]:
 
 
 def _add_all(importer: Importer, rows: Iterator[Read], refusals: Refusals) -> None:
-    number = 0
-    while chunk := list(islice(rows, CHUNK)):
+    numbered = enumerate(rows, 1)
+    while chunk := list(islice(numbered, CHUNK)):
         records: list[Record] = []
         numbers: list[int] = []
-        for number, one in enumerate(chunk, number + 1):  # noqa: B020 (counts on over the chunks)
-            if isinstance(one, str):
-                refusals.add(number, one)
+        for number, row in chunk:
+            if isinstance(row, str):
+                refusals.add(number, row)
             else:
-                records.append(one)
+                records.append(row)
                 numbers.append(number)
         for index, reason in importer.add(records):
             refusals.add(numbers[index], reason)

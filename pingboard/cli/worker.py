@@ -33,7 +33,7 @@ async def open_database(settings: Settings) -> AsyncIterator[tuple[Engine, Lease
     from pingboard.store.engine import PassingStoreError
     from pingboard.store.lease import SETTLE_S
 
-    told = ""
+    message = ""
     was_standby = False
     while True:
         # A start that waits is a start that worked, to a supervisor.
@@ -48,14 +48,14 @@ async def open_database(settings: Settings) -> AsyncIterator[tuple[Engine, Lease
             if is_standby and settings.database_url.startswith("sqlite"):
                 raise
             was_standby |= is_standby
-            if str(error) != told:
-                told = str(error)
+            if str(error) != message:
+                message = str(error)
                 say(f"pingboard: {error}; {'standing by' if is_standby else 'waiting for it'}")
             await asyncio.sleep(RETRY_S)
     async with opened:
         if was_standby:
             await asyncio.sleep(SETTLE_S)
-        if told:
+        if message:
             say("pingboard: the database is ours now")
         yield engine, lease
 
