@@ -6,7 +6,7 @@ pongs arrive.
 
 Columns are narrow: integers in as few bytes as hold them, and times as offsets from the earliest.
 Without that a board with matrix of ten million samples takes more than a sixth of the peer's memory
-(performance: "peak memory at 10M"): 24 bytes a sample instead of 12.
+(bench: "peak memory"): 24 bytes a sample instead of 12.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 numpy sorts with AVX-512 wherever the CPU has it. AMD's Zen 4 has it, but a compress-store to memory
 is microcoded there, and sorting takes six times as long as with AVX2 (numpy/x86-simd-sort issue 6).
-Sorting is most of what pingboard computes.
+Sorting is most of what pingboard computes (bench: "rank kernel").
 """
 
 from __future__ import annotations
