@@ -159,6 +159,10 @@ def test_every_problem_type_is_explained_at_its_address(site: httpx.Client) -> N
         page = site.get(f"/problems/{kind}")
         assert page.status_code == 200
         assert described.title in page.text
+        translated = site.get(f"/problems/{kind}?lang=de").text
+        assert page.text.count("<code>") == translated.count("<code>")
+        assert page.text.count("<code>") == described.meaning.count("`") / 2
+        assert "&lt;" not in page.text + translated
     assert site.get("/problems/nothing").status_code == 404
 
 

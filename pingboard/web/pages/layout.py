@@ -230,7 +230,8 @@ def _list_rooms(
 
 def _mark_code(text: str) -> Markup:
     """Text with its `code` as HTML."""
-    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", escape(text)))  # noqa: S704 (escaped)
+    escaped = str(escape(text))  # of a Markup, `sub` would escape the tags as well
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", escaped))  # noqa: S704
 
 
 @cache
