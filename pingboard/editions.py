@@ -77,13 +77,8 @@ def with_movement(engine: Engine, board: Board) -> Board:
     return replace(board, standings=standings)
 
 
-def read_boards(
-    edition: Edition, names: Sequence[BoardName], rooms: Sequence[str] = ()
-) -> list[Board]:
-    """Of each room of an edition the first of these boards that it has, as it was frozen.
-
-    `rooms` are aliases or IDs, all where none is named; a room that the edition lacks is left out.
-    """
+def read_boards(edition: Edition, names: Sequence[BoardName]) -> list[Board]:
+    """Of each room of an edition the first of these boards that it has, as it was frozen."""
     document = json.loads(edition.json)
     window = Window(
         *(datetime.fromisoformat(document["window"][end]) for end in ("from_at", "to_at"))
@@ -92,7 +87,7 @@ def read_boards(
     for room in document["rooms"]:
         name = next((name for name in names if name in room["boards"]), None)
         names_of_room = room["room"]
-        if name is None or (rooms and not {*names_of_room.values()} & {*rooms}):
+        if name is None:
             continue
         frozen = room["boards"][name]
         standings = [read_standing(row) for row in frozen["standings"]]

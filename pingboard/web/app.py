@@ -181,20 +181,30 @@ def create_site(
         requests=given.metrics.requests,
         never_kept=never_kept,
     )
-    site = KnownParameters(site, _lenient_routes())
+    site = KnownParameters(site, _list_queries())
     site = ProxyHeadersMiddleware(site, trusted_proxies)  # type: ignore[arg-type,assignment]
     return RequestHead(site, public_url=public_url, root_path=root_path)
 
 
-def _lenient_routes() -> list[tuple[APIRoute, frozenset[str]]]:
-    """Those of pages, `/rankings.md` and pingstat's, each with the parameters that it knows."""
-    routes = [route for router in _ROUTERS for route in router.routes]
-    return [
-        (route, names_of(route))
-        for route in routes
-        if isinstance(route, APIRoute)
-        and ({TAG, "pingstat"} & {*route.tags} or route.path == "/rankings.md")
+def _list_queries() -> list[tuple[APIRoute, frozenset[str] | None]]:
+    """Return the lenient routes: pages, `/rankings.md`, pingstat's; each with the names it knows.
+
+    Before them, with None, those of the strict ones whose addresses a lenient one would match too.
+    """
+    routes = [
+        route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)
     ]
+    lenient = [
+        route
+        for route in routes
+        if {TAG, "pingstat"} & {*route.tags} or route.path == "/rankings.md"
+    ]
+    strict = [
+        route
+        for route in routes
+        if route not in lenient and any(other.path_regex.match(route.path) for other in lenient)
+    ]
+    return [*((route, None) for route in strict), *((route, names_of(route)) for route in lenient)]
 
 
 def describe() -> str:

@@ -230,10 +230,13 @@ class KnownParameters:
     """Leaves out the query parameters that a path does not know, of the paths that ignore these.
 
     Links that are shared get `?utm_source=...` and the like; the answer must not depend on it, and
-    the cache must not keep it once more. `routes` are those paths, each with the names it knows.
+    the cache must not keep it once more. `routes` are those paths, each with the names it knows;
+    None for a path that ignores none. The first that matches counts.
     """
 
-    def __init__(self, app: ASGIApp, routes: Sequence[tuple[BaseRoute, frozenset[str]]]) -> None:
+    def __init__(
+        self, app: ASGIApp, routes: Sequence[tuple[BaseRoute, frozenset[str] | None]]
+    ) -> None:
         self._app = app
         self._routes = routes
 
@@ -248,7 +251,8 @@ class KnownParameters:
             scope["query_string"] = b"&".join(query.split(b"&", MAX_PARAMETERS)[:MAX_PARAMETERS])
         for route, names in self._routes:
             if route.matches(scope)[0] is not Match.NONE:
-                scope["query_string"] = _select(scope["query_string"], names)
+                if names is not None:
+                    scope["query_string"] = _select(scope["query_string"], names)
                 break
         await self._app(scope, receive, send)
 

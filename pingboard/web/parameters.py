@@ -312,6 +312,13 @@ class SectionQuery(TableQuery):
         "sub-heading for each room (2021), `current` an invitation for each room (2026).",
     )
 
+    def refuse_beside_edition(self) -> None:
+        """Raise a 422 where something is given that a frozen week can't follow."""
+        for field in ("window", "from_", "to", "min_samples"):
+            if field in self.model_fields_set:
+                message = "should be left out: an edition has its own week and homeservers"
+                raise refusal(field.rstrip("_"), message)
+
 
 def _check_step(name: str) -> str:
     if name not in STEPS:

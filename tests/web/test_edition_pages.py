@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from html import unescape
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -18,7 +19,7 @@ from pingboard.schedule import Schedule
 from pingboard.store.editions import insert_edition
 from pingboard.store.engine import Engine
 from tests.samples import make_ping, make_pong
-from tests.web.site import NOW, ROOM, open_store, record, serve, text_of
+from tests.web.site import ALIAS, NOW, ROOM, open_store, record, serve, text_of
 
 WEEKS = [
     {"a.example": 100, "b.example:8448": 200, "c.example": 300},
@@ -123,12 +124,53 @@ def test_a_site_without_editions_or_rooms_says_so(tmp_path: Path, store: Engine)
         assert client.get("/editions", params={"room": "#nowhere:one.example"}).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("query", "status", "detail"),
+    [
+        ("room=%23nope:x", 404, f"'#nope:x'; rooms that have: {ALIAS}"),
+        (f"room={quote(ALIAS)}&room=!other:x", 404, "'!other:x'"),
+        ("min_samples=2", 422, "min_samples: should be left out"),
+        ("window=7d", 422, "window: should be left out"),
+        ("from=2026-10-05T00:00:00Z", 422, "from: should be left out"),
+        ("to=2026-10-05T00:00:00Z", 422, "to: should be left out"),
+    ],
+)
+def test_what_an_edition_can_not_answer_is_refused(
+    archive: httpx.Client, query: str, status: int, detail: str
+) -> None:
+    answer = archive.get(f"/section.md?edition=2026-W41&{query}")
+    assert answer.status_code == status
+    assert detail in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/editions/2026-W41.json",
+        "/editions/2026-W41.md",
+        "/homeservers/a.example/feed.atom",
+        "/homeservers/a.example/history.svg",
+        "/feed.atom",
+        "/badge/a.example.svg",
+    ],
+)
+def test_what_is_no_page_names_a_parameter_that_it_does_not_know(
+    archive: httpx.Client, path: str
+) -> None:
+    assert archive.get(path).status_code == 200
+    answer = archive.get(path, params={"x": "1"})
+    assert answer.status_code == 422
+    assert "x: unknown parameter" in answer.json()["detail"]
+    assert archive.get("/editions/2026-W41", params={"x": "1"}).status_code == 200
+
+
 def test_the_section_of_an_edition_is_frozen_and_can_be_copied(archive: httpx.Client) -> None:
     section = archive.get("/section.md?edition=2026-W41").text
     assert section.startswith("## Dept of Ping 🏓\n\n")
     assert "Ranked by *delivery*" in section
     assert section == archive.get("/section.md?edition=latest").text
     assert archive.get("/section.md?edition=2026-W01").status_code == 404
+    assert section == archive.get(f"/section.md?edition=2026-W41&room={quote(ALIAS)}").text
     for path in ("/editions", "/editions/2026-W41"):
         page = archive.get(path).text
         copied = re.search(r'<pre tabindex="0" id="section"[^>]*>([^<]*)</pre>', page)

@@ -34,7 +34,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def reconcile(case: schemathesis.Case[Any]) -> None:
     """Make parameters agree that are right alone: JSON Schema can't say what holds between two.
 
-    Of `from`, `to` and `window` one is left, a `step` is one of a day, and it is the first page.
+    Of `from`, `to` and `window` one is left, none of them with an `edition`; a `step` is one of a
+    day, and it is the first page.
     """
     if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE:
         return
@@ -42,6 +43,9 @@ def reconcile(case: schemathesis.Case[Any]) -> None:
     case.query.pop("from", None)
     if "to" in case.query:
         case.query.pop("window", None)
+    if "edition" in case.query:
+        for name in ("to", "window", "min_samples"):
+            case.query.pop(name, None)
     if "step" in case.query:
         case.query["window"] = "24h"
 

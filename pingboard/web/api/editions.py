@@ -183,9 +183,10 @@ def get_section(
     """Heading, intro, and an invitation and a table for each room; the sentences are settings.
 
     Of `delivery` unless another board is asked for. `edition=latest` is the last frozen week, the
-    same tomorrow as today.
+    same tomorrow as today; no other window and no `min_samples` go with it.
     """
     if query.edition:
+        query.refuse_beside_edition()
         return MarkdownResponse(
             write_section(given, find_edition(given.boards, query.edition), query)
         )
@@ -200,8 +201,17 @@ def get_section(
 
 def write_section(given: Given, edition: Edition, query: SectionQuery) -> str:
     """The section of a frozen week, of the rooms that are asked for, else of those configured."""
-    boards = read_boards(edition, query.board_names, query.room or given.rooms)
+    boards = read_boards(edition, query.board_names)
+    known = {name for board in boards for name in (board.room_id, board.room_alias)}
+    unknown = next((room for room in query.room if room not in known), None)
+    if unknown:
+        others = ", ".join(board.room_alias or board.room_id for board in boards) or "none"
+        raise errors.problem(
+            "unknown-room",
+            f"{edition.name} has no such board of a room {unknown!r}; rooms that have: {others}",
+        )
+    rooms = {*(query.room or given.rooms)}
     # Rooms may have been configured after that week.
-    boards = boards or read_boards(edition, query.board_names, query.room)
+    boards = [board for board in boards if rooms & {board.room_id, board.room_alias}] or boards
     limited = [replace(board, standings=board.standings[: query.limit]) for board in boards]
     return section(limited, query.style, given.wording)
