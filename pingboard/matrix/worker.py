@@ -27,6 +27,7 @@ from pingboard.matrix.sync import sync_batches
 from pingboard.model import (
     AccountError,
     HomeserverError,
+    LeaseError,
     PingboardError,
     RoomState,
     WorkerState,
@@ -130,6 +131,10 @@ class Worker:
                 tasks.create_task(self._close_hours())
         except* AccountError as errors:
             await self._tell(WorkerState.AUTH)
+            raise errors.exceptions[0] from None
+        except* LeaseError as errors:
+            # Another worker writes: to tell how we are would be refused for as long as it does.
+            self._state = WorkerState.STOPPED
             raise errors.exceptions[0] from None
         except* PingboardError as errors:
             raise errors.exceptions[0] from None
