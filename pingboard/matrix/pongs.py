@@ -58,7 +58,9 @@ class KnownPing:
     arrived_ns: int | None = None
     """`clock.now_ns()` of its arrival, if it was seen to arrive"""
     answers: dict[str, int] = field(default_factory=dict)
-    """pong server -> hash of the event ID of its first pong"""
+    """pong server -> hash of room and event ID of its first pong"""
+    claimed_ts: dict[str, int] = field(default_factory=dict)
+    """pong server -> when that pong says it was sent, if it was not seen to arrive"""
 
 
 @dataclass(slots=True)
@@ -138,7 +140,7 @@ class PongMatcher:
         released = self.pending.take_resolved()
         candidates = released + [Pending(pong, arrived.provenance) for pong in arrived.pongs]
         samples: list[Sample] = []
-        rejected = list(arrived.rejected)
+        rejected = arrived.rejected
         pending: list[Pending] = []
         for candidate in sorted(candidates, key=lambda candidate: candidate.pong.seen_ts):
             verdict = self._decide(candidate, arrived)
@@ -178,7 +180,7 @@ class PongMatcher:
     def _read(self, event: Event, arrived: Arrived, seen_ts: int) -> None:
         event_id = str(event.get("event_id"))
         # Only that its ping is not known can change.
-        reason = self._rejected.get(hash((arrived.room_id, event_id)))
+        reason = self._rejected.get(_key_of(arrived.room_id, event_id))
         if reason is not None and reason is not Rejection.UNKNOWN_PING:
             return
         read = read_event(event, arrived.room_id, seen_ts, clock.now_ts())
@@ -197,12 +199,15 @@ class PongMatcher:
 
     def _is_first_rejection(self, rejected: Rejected, event_id: str) -> bool:
         """Whether an event is rejected for the first time for that reason; it is remembered."""
-        key = hash((rejected.room_id, event_id))
+        key = _key_of(rejected.room_id, event_id)
         is_first = self._rejected.get(key) is not rejected.reason
-        self._rejected[key] = rejected.reason
+        self._remember_rejection(key, rejected.reason)
+        return is_first
+
+    def _remember_rejection(self, key: int, reason: Rejection) -> None:
+        self._rejected[key] = reason
         if len(self._rejected) > MAX_REJECTED:
             self._rejected.popitem(last=False)
-        return is_first
 
     def _recognise(self, ping: Ping, event: Event, arrived_ns: int | None) -> Ping:
         """Know a ping for the pongs to come, and tell whether it is ours."""
@@ -235,14 +240,31 @@ class PongMatcher:
                 self._know(KnownPing(sent.ping, sent.appeared_ns))
         return self._known.get(key)
 
-    def _is_first(self, known: KnownPing, pong: Pong) -> bool:
+    def _is_first(self, known: KnownPing, pong: Pong, *, is_history: bool) -> bool:
         """Whether it is its server's first pong to that ping, or that one told again."""
-        hashed = hash(pong.event_id)
+        key = _key_of(pong.room_id, pong.event_id)
         first = known.answers.get(pong.server)
         if first is None:
-            known.answers[sys.intern(pong.server)] = hashed
+            server = sys.intern(pong.server)
+            known.answers[server] = key
+            if is_history:
+                known.claimed_ts[server] = pong.seen_ts
             self._answer_count += 1
-        return first is None or first == hashed
+        return first is None or first == key
+
+    def _displace(self, known: KnownPing, pong: Pong, arrived: Arrived) -> bool:
+        """Reject the pong that counts if this one is earlier in history; whether it is.
+
+        A gap is read backwards, so the first of its pongs comes last.
+        """
+        server, claimed_ts = pong.server, known.claimed_ts.get(pong.server)
+        if claimed_ts is None or pong.seen_ts >= claimed_ts:
+            return False
+        self._remember_rejection(known.answers[server], Rejection.DUPLICATE)
+        arrived.rejected.append(Rejected(pong.room_id, server, Rejection.DUPLICATE, claimed_ts))
+        known.answers[server] = _key_of(pong.room_id, pong.event_id)
+        known.claimed_ts[server] = pong.seen_ts
+        return True
 
     def _decide(self, candidate: Pending, arrived: Arrived) -> Sample | Pending | Rejection:
         """Return a sample, the same pong if it has to wait, or why it does not count."""
@@ -269,14 +291,18 @@ class PongMatcher:
         reason = verify(pong, known.ping)
         if reason is not None:
             return reason
-        if not self._is_first(known, pong):
-            return Rejection.DUPLICATE
+        is_history = candidate.provenance is Provenance.GAP_FILL
+        is_earlier = False
+        if not self._is_first(known, pong, is_history=is_history):
+            is_earlier = is_history and self._displace(known, pong, arrived)
+            if not is_earlier:
+                return Rejection.DUPLICATE
         sent = self._sent.find(pong.ping_event_id)
         round_trip_ms = None
         if sent is not None:
             sent.answer(pong.server)
             round_trip_ms = sent.round_trip_ms(arrived_ns) if arrived_ns is not None else None
-        return Sample(known.ping, pong, round_trip_ms, candidate.provenance)
+        return Sample(known.ping, pong, round_trip_ms, candidate.provenance, is_earlier)
 
     def _expect(self, arrived: Arrived, members: Members) -> list[tuple[Ping, list[str]]]:
         """Who should answer our pings, said once for each; of a void one nobody is missed."""
@@ -288,6 +314,10 @@ class PongMatcher:
             sent.is_expected = True
             expected.append((ping, members.expected(ping.seen_ts)))
         return expected
+
+
+def _key_of(room_id: str, event_id: str) -> int:
+    return hash((room_id, event_id))
 
 
 def _without_clock_step(pong: Pong, ping: Ping) -> Pong:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pingboard.columns import HOUR_MS
-from pingboard.model import PONG_TIMEOUT_MS
+from pingboard.model import PONG_TIMEOUT_MS, Provenance
 from pingboard.store import journal, schema
 from pingboard.store.hours import delete_event_hashes, open_hours, read_closed_hour
 from pingboard.store.packing import NONE
@@ -94,6 +94,13 @@ class Changes:
         self._changed |= self._open(stored for stored, _ in keys)
         for stored, server in keys:
             execute(self._connection, _DELETE, stored.id, server)
+
+    def displace(self, keys: Iterable[tuple[StoredPing, int]]) -> None:
+        """Delete samples that history brought, each of a ping and a pong server (row)."""
+        for stored, server in keys:
+            hours = self._open([stored])
+            if execute(self._connection, _DISPLACE, stored.id, server).rowcount:
+                self._changed |= hours
 
     def delete_closed(
         self, hours: Iterable[journal.Hour], event_hashes: Sequence[int]
@@ -186,3 +193,4 @@ DELETE FROM unanswered WHERE ping IN {} AND EXISTS (SELECT 1 FROM sample
 WHERE sample.ping = unanswered.ping AND sample.pong_server = unanswered.pong_server)
 """
 _DELETE = "DELETE FROM sample WHERE ping = ? AND pong_server = ?"
+_DISPLACE = f"{_DELETE} AND provenance = {int(Provenance.GAP_FILL)}"

@@ -200,7 +200,8 @@ class Ingest:
         # Its server's second pong to a ping does not count when the first is taken back: what is
         # sent to mend a number does not measure what the ping did.
         withdrawn = find_withdrawn(connection, {stored.id for stored in pings.values()})
-        new = []
+        new: list[NewSample] = []
+        earlier: dict[tuple[int, int], NewSample] = {}
         for sample, event_hash in zip(samples, hashes, strict=True):
             ping, pong = sample.ping, sample.pong
             stored = pings.get(get_key(ping))
@@ -220,6 +221,11 @@ class Ingest:
                     event_hash,
                 )
             )
+            if sample.is_earlier:
+                earlier[stored.id, servers[pong.server]] = new[-1]
+        changes.displace((first.ping, first.pong_server) for first in earlier.values())
+        # Of one ping and pong server the first of these is inserted.
+        new = [*earlier.values(), *new]
         changes.insert_samples(new, is_news=True)
         changes.settle([added.ping for added in new if added.ping.is_ours])
 

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from faults.faultproxy import FaultProxy, changed_json, never
+from pingboard.columns import HOUR_MS
 from pingboard.lab import Lab
 from pingboard.matrix import backfill
 from pingboard.matrix.record import HOLE_MS
@@ -19,6 +20,7 @@ from pingboard.matrix.session import Account, Session
 from pingboard.matrix.sync import read_position
 from pingboard.model import Batch, Gap, Pending, Pong, Provenance
 from pingboard.store.engine import Engine
+from pingboard.store.hours import close_hours
 from pingboard.store.ingest import Ingest
 from pingboard.store.schema import (
     gap,
@@ -30,6 +32,7 @@ from tests.matrix.listening import count, listening, ping_servers, rejections, r
 from tests.matrix.reading import Reading
 from tests.matrix.room_client import Member, new_member, until
 from tests.matrix.test_pongs import ping_event, pong_event
+from tests.samples import START_TS
 
 
 async def test_history_before_the_first_start_is_imported_and_nothing_in_it_is_pinged_twice(
@@ -285,3 +288,39 @@ async def test_a_pong_given_up_counts_once_history_has_its_ping(engine: Engine) 
     [hole, _] = await reading.sync(at_s=900, limited=True)
     await reading.page([ping_event("$a"), answer], hole)
     assert reading.samples() == [("two.example", 100)]
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+async def test_a_servers_first_pong_counts_though_a_gap_is_read_backwards(
+    engine: Engine, is_closed: bool
+) -> None:
+    reading = Reading(engine)
+    first, second = pong_event("$first", "$a", ms=300), pong_event("$second", "$a", ms=10)
+    second["origin_server_ts"] = first["origin_server_ts"] + 60_000
+    await reading.sync(ping_event("$a"), at_s=0)
+    [_, missed] = await reading.sync(second, at_s=90, limited=True)
+    assert reading.samples() == [("two.example", 10)]
+    if is_closed:
+        assert close_hours(engine, START_TS + 2 * HOUR_MS) == 1
+    await reading.page([first], missed)
+    assert reading.samples() == [("two.example", 300)]
+    await reading.page([ping_event("$a"), first, second], missed)
+    assert reading.samples() == [("two.example", 300)]
+    assert rejections(engine) == {"duplicate": 1}
+
+
+async def test_a_pong_that_was_seen_to_arrive_keeps_its_place_whatever_history_claims(
+    engine: Engine,
+) -> None:
+    reading = Reading(engine)
+    seen, claimed = pong_event("$seen", "$a", ms=300), pong_event("$claimed", "$a", ms=10)
+    await reading.sync(ping_event("$a"), seen, at_s=0)
+    [hole, _] = await reading.sync(at_s=900, limited=True)
+    await reading.page([claimed], hole)
+    assert reading.samples() == [("two.example", 300)]
+    # Nor does it after a restart, which forgets what was seen.
+    restarted = Reading(engine)
+    later = pong_event("$later", "$a", ms=400)
+    await restarted.page([later], hole)
+    await restarted.page([claimed], hole)
+    assert restarted.samples() == [("two.example", 300)]

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from pingboard.model import Batch, Rejected, Rejection, RoomState, from_ts
+from pingboard.model import Batch, Provenance, Rejected, Rejection, RoomState, from_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest, SavedSession
 from pingboard.store.pings import find_pings
@@ -49,6 +49,31 @@ def test_the_first_pong_of_a_server_stands(engine: Engine, ingest: Ingest) -> No
     ingest.record(Batch([], [make_sample(1, one_way_ms=100)]))
     ingest.record(Batch([], [make_sample(1, one_way_ms=1)]))
     assert [row.one_way_ms for row in read_rows(engine, ROOM)] == [100]
+
+
+@pytest.mark.parametrize("is_one_batch", [False, True])
+def test_an_earlier_pong_of_history_takes_the_place_of_a_later_one_of_history_alone(
+    engine: Engine, ingest: Ingest, is_one_batch: bool
+) -> None:
+    live, later = make_sample(1, one_way_ms=100), make_sample(2, one_way_ms=100)
+    later = dataclasses.replace(later, provenance=Provenance.GAP_FILL)
+    earlier = [
+        dataclasses.replace(
+            first,
+            pong=dataclasses.replace(first.pong, event_id="$earlier", one_way_ms=50),
+            provenance=Provenance.GAP_FILL,
+            is_earlier=True,
+        )
+        for first in (live, later)
+    ]
+    ingest.record(Batch([], [live]))
+    if is_one_batch:
+        ingest.record(Batch([], [later, *earlier]))
+    else:
+        ingest.record(Batch([], [later]))
+        ingest.record(Batch([], earlier))
+    assert sorted(row.one_way_ms for row in read_rows(engine, ROOM)) == [50, 100]
+    assert count(engine, sample) == 2
 
 
 def test_when_the_first_pong_is_taken_back_the_next_one_does_not_count(
