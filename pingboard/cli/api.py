@@ -77,13 +77,14 @@ def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]
             embed_origins=settings.embed_origins,
             site=Site(settings.vantage, settings.contact, settings.data_licence),
         )
+        proxies = settings.forwarded_allow_ips
         site = create_site(
             app,
             public_url=settings.public_url.rstrip("/"),
             root_path=settings.root_path,
-            trusted_proxies=settings.forwarded_allow_ips,
+            trusted_proxies=proxies,
         )
-        yield Server(site, listener, before_stop=lambda: stop_streams(app))
+        yield Server(site, listener, before_stop=lambda: stop_streams(app), trusted_proxies=proxies)
 
 
 async def make_tables(settings: Settings) -> None:

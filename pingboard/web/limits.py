@@ -76,7 +76,7 @@ class Limits:
             detail = f"The address has {length} bytes; {MAX_ADDRESS_BYTES} is the most."
             await errors.refuse(errors.problem("address-too-long", detail), scope, receive, send)
             return
-        name = name_client(scope) if self._per_second else None
+        name = name_client(scope["client"]) if self._per_second else None
         if name is None or scope["path"].endswith(FREE):
             await self._app(scope, receive, send)
             return
@@ -141,17 +141,16 @@ class Limits:
         client.units = max(client.units - units, -MAX_DEBT)
 
 
-def name_client(scope: Scope) -> str | None:
-    """Return whom a request comes from; None for this machine.
+def name_client(client: tuple[str, int] | None) -> str | None:
+    """Return whom a request of this address and port comes from; None for this machine.
 
     Of an IPv6 address the network of its site; a proxy's word that is no address stands for all
     who hide like this.
     """
-    host = scope["client"][0] if scope["client"] else None
-    if host is None:
+    if client is None:
         return None
     try:
-        address = ipaddress.ip_address(host)
+        address = ipaddress.ip_address(client[0])
     except ValueError:
         return "unknown"
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:

@@ -12,24 +12,26 @@ import errno
 import resource
 import socket
 import threading
-from typing import TYPE_CHECKING
+import time
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+import httptools
 import structlog
 import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pingboard.model import ConfigurationError
 from pingboard.model.cancellation import AbandonedError
+from pingboard.web.limits import name_client
+from pingboard.web.middleware import unmap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from starlette.types import ASGIApp, Receive, Scope, Send
-
-
-import time
-
-import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 32 << 10
 MAX_HEADERS = 100
@@ -38,6 +40,8 @@ MAX_HEAD_S = 10.0
 MAX_WRITE_S = 30.0
 """How long a client may take nothing of an answer."""
 MAX_CONNECTIONS = 4096
+CLIENTS = 16
+"""How many it takes to have all connections; a trusted proxy may have them alone."""
 LOG_EVERY_S = 60.0
 
 CUT_OFF = "pingboard.cut_off"
@@ -63,17 +67,32 @@ class BoundedProtocol(HttpToolsProtocol):
     _is_in_head = True
     _timer: asyncio.TimerHandle | None = None
 
+    def __init__(
+        self, *arguments: Any, trusted: Container[str], counts: Counter[str], **options: Any
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self._trusted = trusted
+        self._counts = counts
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection, unless there are too many."""
+        """Take the connection, unless there are too many, or too many of its client."""
         super().connection_made(transport)
+        host = self.client[0] if self.client else ""
+        self._name = name_client(self.client) or "this machine"
+        self._counts[self._name] += 1
+        has_too_many = self._counts[self._name] > self.max_connections / CLIENTS
         if len(self.connections) > self.max_connections:
-            self._log_refusal()
-            transport.close()
+            self._refuse("too many connections: new ones are refused")
+        elif has_too_many and unmap(host) not in self._trusted:
+            self._refuse("too many connections of one client: new ones of it are refused")
         else:
             self._start_timer(MAX_HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timer with the rest."""
+        self._counts[self._name] -= 1
+        if not self._counts[self._name]:
+            del self._counts[self._name]
         self._stop_timer()
         super().connection_lost(exc)
 
@@ -162,13 +181,12 @@ class BoundedProtocol(HttpToolsProtocol):
             )
             self.transport.close()
 
-    def _log_refusal(self) -> None:
+    def _refuse(self, reason: str) -> None:
         now = time.monotonic()
         if now - BoundedProtocol._refused_at >= LOG_EVERY_S:
             BoundedProtocol._refused_at = now
-            log.warning(
-                "too many connections: new ones are refused", connections=len(self.connections)
-            )
+            log.warning(reason, client=self._name, connections=len(self.connections))
+        self.transport.close()
 
 
 _OTHER_FILES = 200
@@ -181,7 +199,8 @@ _STOP_TIMEOUT_S = 5
 class Server:
     """One listening socket and the app behind it. Stop it also if it was never started.
 
-    `before_stop` ends what the app would go on with for ever.
+    `before_stop` ends what the app would go on with for ever. `trusted_proxies` are as in
+    `create_site`: their connections are those of many clients.
     """
 
     def __init__(
@@ -190,17 +209,20 @@ class Server:
         listener: socket.socket,
         *,
         before_stop: Callable[[], None] = lambda: None,
+        trusted_proxies: str = "127.0.0.1",
     ) -> None:
         self.url = url_of(listener)
         """Where a browser on this machine finds it; ends in `/`."""
         self._listener = listener
         self._before_stop = before_stop
+        trusted = ProxyHeadersMiddleware(app, trusted_proxies).trusted_hosts  # type: ignore[arg-type]
+        counts: Counter[str] = Counter()
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
                 _cut_off_quietly(app),
                 proxy_headers=False,  # the app does it (see app)
                 loop="uvloop",
-                http=BoundedProtocol,
+                http=partial(BoundedProtocol, trusted=trusted, counts=counts),  # type: ignore[arg-type]
                 ws="none",
                 lifespan="off",
                 # Our own log configuration stands, and uvicorn does not add another to it.

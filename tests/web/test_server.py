@@ -10,7 +10,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from pingboard.model import ConfigurationError
-from pingboard.web.server import Server, listen
+from pingboard.web.server import CLIENTS, BoundedProtocol, Server, listen
 
 APP = PlainTextResponse("hello")
 
@@ -33,6 +33,37 @@ def test_stopping_closes_connections_that_are_kept_alive() -> None:
         client.get(server.url)
         server.stop()
         server.stop()
+
+
+@pytest.mark.parametrize(("trusted", "is_served"), [("192.0.2.0/24", False), ("127.0.0.1", True)])
+def test_one_client_has_its_share_of_the_connections_and_a_proxy_all(
+    trusted: str, is_served: bool
+) -> None:
+    server = Server(APP, listen("127.0.0.1", 0), trusted_proxies=trusted)
+    server.start()
+    port = int(server.url.rstrip("/").rpartition(":")[2])
+    share = BoundedProtocol.max_connections // CLIENTS
+    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(share)]
+    try:
+        if is_served:
+            assert httpx.get(server.url).text == "hello"
+        else:
+            with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+                httpx.get(server.url)
+            idle.pop().close()
+            while not _is_served(server.url):  # it notices the close when it notices
+                pass
+    finally:
+        for connection in idle:
+            connection.close()
+        server.stop()
+
+
+def _is_served(url: str) -> bool:
+    try:
+        return httpx.get(url).text == "hello"
+    except (httpx.ReadError, httpx.RemoteProtocolError):
+        return False
 
 
 def test_a_server_that_never_started_gives_its_port_back() -> None:

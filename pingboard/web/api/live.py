@@ -156,7 +156,7 @@ async def _ask(
     ] = None,
 ) -> _Asked:
     """Everything that can be refused, before the stream begins."""
-    client = name_client(request.scope)
+    client = name_client(request.scope["client"])
     if feed.is_full or given.listeners[client] >= MAX_LISTENERS_PER_CLIENT:
         raise errors.problem("too-busy", "Too many listeners; please come back later.")
     # In the pool, as any path that asks the database.
