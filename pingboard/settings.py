@@ -235,6 +235,11 @@ class Settings(BaseSettings):
     def _is_url(cls, value: str | None) -> str | None:
         if value is None or is_server_name(value):
             return value
+        if "@" in value:  # what stands before it may be a password, so it isn't shown
+            raise ValueError(
+                "it has an '@'; name the homeserver alone, its account is for "
+                "PINGBOARD_USER and PINGBOARD_PASSWORD"
+            )
         if not _is_http_address(value):
             raise ValueError(
                 f"{value!r} is neither a server name nor an http:// or https:// address"

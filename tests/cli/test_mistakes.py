@@ -87,6 +87,27 @@ def test_a_wrong_setting_is_one_line_of_every_command(
     assert line.startswith("pingboard: PINGBOARD_PORT: 'http'")
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://user:hunter2@one.example",
+        "https://user:hunter2@one.example:99999",
+        "http://user:hunter2@[::1",
+        "ftp://user:hunter2@one.example",
+        "user:hunter2@one.example",
+        "https://user:hunter2@one example",
+    ],
+)
+def test_a_password_in_the_address_of_a_homeserver_is_refused_and_not_shown(
+    url: str, tmp_path: Path, address: str
+) -> None:
+    code, stdout, stderr = run(url, "table", folder=tmp_path, settings={"HOMESERVER": address})
+    assert (code, stdout) == (2, "")
+    [line] = stderr.splitlines()
+    assert line.startswith("pingboard: PINGBOARD_HOMESERVER: it has an '@'")
+    assert "hunter2" not in line
+
+
 def test_csv_of_something_else_and_rows_that_are_too_long_are_named(
     url: str, tmp_path: Path
 ) -> None:
