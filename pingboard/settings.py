@@ -387,13 +387,15 @@ def _read_assignment(line: str) -> dict[str, str]:
     if match is None:
         raise ValueError("it does not have the form NAME=value")
     name, equals, value = match[1], match[2], match[3].strip()
+    # Any other name may be a secret that was wrapped onto a line of its own.
+    shown = name if name.upper().startswith(_PREFIX) else "NAME"
     if not equals:
-        raise ValueError(f"{name} is not followed by '='; write {name}=value")
+        raise ValueError(f"{shown} is not followed by '='; write {shown}=value")
     if "\0" in value:
-        raise ValueError(f"the value of {name} has a NUL byte")
+        raise ValueError(f"the value of {shown} has a NUL byte")
     if value[:1] in ("'", '"'):
         if len(value) < 2 or value[-1] != value[0]:
-            raise ValueError(f"the value of {name} begins with a quote that does not end it")
+            raise ValueError(f"the value of {shown} begins with a quote that does not end it")
         value = value[1:-1]
     return {name: value}
 

@@ -108,6 +108,16 @@ def test_a_password_in_the_address_of_a_homeserver_is_refused_and_not_shown(
     assert "hunter2" not in line
 
 
+@pytest.mark.parametrize("secret", ["syt_hunter2", "hunter2='x", "hunter2=\0"])
+def test_a_secret_on_the_line_after_its_name_is_not_shown(
+    url: str, tmp_path: Path, secret: str
+) -> None:
+    (tmp_path / ".env").write_text(f"PINGBOARD_ACCESS_TOKEN=\n{secret}\n")
+    line = refuse(url, "table", folder=tmp_path)
+    assert line.startswith("pingboard: .env, line 2: ")
+    assert "hunter2" not in line
+
+
 def test_csv_of_something_else_and_rows_that_are_too_long_are_named(
     url: str, tmp_path: Path
 ) -> None:
