@@ -60,10 +60,13 @@ def _describe(error: Exception) -> str:
 
 
 class Counted(io.RawIOBase):
-    """A stream that tells how many bytes were read from it."""
+    """A stream that tells how many bytes were read from it, and has no fewer than its size."""
 
-    def __init__(self, stream: IO[bytes], on_read: Callable[[int], object]) -> None:
+    def __init__(
+        self, stream: IO[bytes], size: int | None, on_read: Callable[[int], object]
+    ) -> None:
         self._stream = stream
+        self._missing = size or 0
         self._on_read = on_read
 
     def readable(self) -> bool:
@@ -76,6 +79,9 @@ class Counted(io.RawIOBase):
             data = self._stream.read(len(buffer))
         except (OSError, HTTPException) as error:
             raise ConfigurationError(f"reading it failed: {_describe(error)}") from error
+        self._missing -= len(data)
+        if not data and self._missing > 0:
+            raise ConfigurationError(f"it breaks off {self._missing:,} bytes before its end")
         buffer[: len(data)] = data
         self._on_read(len(data))
         return len(data)

@@ -129,7 +129,7 @@ def _import(form: str, source: str, rejected: Path | None) -> None:
     ):
         importer = Importer(engine)
         task = progress.add_task(source.rpartition("/")[2], total=size)
-        counted = Counted(stream, lambda count: progress.advance(task, count))
+        counted = Counted(stream, size, lambda count: progress.advance(task, count))
         try:
             with (
                 _named(source, importer),

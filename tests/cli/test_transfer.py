@@ -238,14 +238,16 @@ def test_nothing_is_imported_beside_a_worker(database_url: str, tmp_path: Path) 
 
 
 @pytest.fixture
-def pingstat_server() -> Iterator[Callable[[bytes], str]]:
-    """Serves one body over HTTP."""
+def pingstat_server() -> Iterator[Callable[..., str]]:
+    """Serves one body over HTTP, with these headers."""
     servers: list[http.server.HTTPServer] = []
 
-    def serve_body(body: bytes) -> str:
+    def serve_body(body: bytes, **headers: str) -> str:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.send_response(200)
+                for name, value in headers.items():
+                    self.send_header(name.replace("_", "-"), value)
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -263,8 +265,28 @@ def pingstat_server() -> Iterator[Callable[[bytes], str]]:
         server.server_close()
 
 
+@pytest.mark.parametrize("form", ["csv", "ndjson", "pingstat"])
+@pytest.mark.parametrize(
+    "headers", [{"Content_Length": "100000"}, {"Transfer_Encoding": "chunked"}]
+)
+def test_a_download_that_breaks_off_is_not_taken_for_whole(
+    tmp_path: Path, pingstat_server: Callable[..., str], form: str, headers: dict[str, str]
+) -> None:
+    (tmp_path / "raw").write_text(json.dumps(random_rows(6, 20)))
+    url = f"sqlite:///{tmp_path}/a.db"
+    assert run(url, "import", "pingstat", "raw", folder=tmp_path)[0] == 0
+    body = run(url, "export", "--format", form, folder=tmp_path)[1].encode()
+    if "Transfer_Encoding" in headers:
+        body = b"186a0\r\n" + body  # 100,000 in hexadecimal
+    address = pingstat_server(body, **headers)
+    code, _, said = run(url, "import", form, address, folder=tmp_path)
+    assert code == 2
+    assert said.startswith(f"pingboard: {address}: ")
+    assert said.count("\n") == 1
+
+
 def test_an_address_and_stdin_are_read_too(
-    tmp_path: Path, pingstat_server: Callable[[bytes], str]
+    tmp_path: Path, pingstat_server: Callable[..., str]
 ) -> None:
     rows = random_rows(3, 20)
     body = json.dumps(rows).encode()
