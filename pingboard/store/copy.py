@@ -1,12 +1,13 @@
 """One database into another, whole: SQLite -> PostgreSQL, in one transaction.
 
-Whatever ends it before its end leaves the target as it was, so it can simply be started again. Row
-IDs stay as they are: the packed hours refer to them.
+Each table is read back and compared before the commit. Whatever ends it before its end leaves the
+target as it was, so it can simply be started again. Row IDs stay as they are: the packed hours
+refer to them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import func, insert, select, text, update
 
@@ -15,9 +16,9 @@ from pingboard.store.engine import migrate, read_snapshot
 from pingboard.store.schema import metadata, room
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
-    from sqlalchemy import Connection, Engine, Table
+    from sqlalchemy import Connection, Engine, Row, Table
 
 CHUNK = 5_000
 """Rows a statement."""
@@ -29,7 +30,7 @@ def copy_database(
     """Copy all rows of all tables into an empty database; return how many.
 
     Hold both leases meanwhile. `on_progress` is told each table with its rows. Raises
-    ConfigurationError for a target that has data of its own.
+    ConfigurationError for a target that has data of its own, StoreError for a copy that differs.
     """
     migrate(target)
     total = 0
@@ -41,30 +42,49 @@ def copy_database(
         for table in metadata.sorted_tables:
             writing.execute(table.delete())  # such as the journal's first entry
         for table in metadata.sorted_tables:
-            count = _copy_table(reading, writing, table)
-            on_progress(table.name, count)
-            total += count
+            _copy_table(reading, writing, table)
+            digest = _digest(writing, table)
+            if digest != _digest(reading, table):
+                raise StoreError(
+                    f"{table.name} differs after the copy; keep the old database, and report it"
+                )
+            on_progress(table.name, digest.rows)
+            total += digest.rows
         if writing.dialect.name == "postgresql":
             _raise_sequences(writing)
-    _analyze(target)
+        writing.execute(text("ANALYZE"))  # the first boards may be asked for at once
     return total
 
 
-def _copy_table(reading: Connection, writing: Connection, table: Table) -> int:
-    rows = reading.execution_options(stream_results=True).execute(
-        select(table).order_by(*table.primary_key)
-    )
-    count = 0
+class _Digest(NamedTuple):
+    rows: int
+    hashes: int
+
+
+def _digest(connection: Connection, table: Table) -> _Digest:
+    """Read all rows of a table; their order doesn't matter, as databases sort text differently."""
+    count = hashes = 0
+    for chunk in _read_rows(connection, table):
+        count += len(chunk)
+        hashes += sum(hash(tuple(row)) for row in chunk)
+    return _Digest(count, hashes)
+
+
+def _read_rows(connection: Connection, table: Table) -> Iterator[Sequence[Row[Any]]]:
+    rows = connection.execute(select(table).execution_options(stream_results=True))
+    return rows.partitions(CHUNK)
+
+
+def _copy_table(reading: Connection, writing: Connection, table: Table) -> None:
     predecessors: list[dict[str, Any]] = []
-    for chunk in rows.mappings().partitions(CHUNK):
-        values = [dict(row) for row in chunk]
+    for chunk in _read_rows(reading, table):
+        values = [dict(row._mapping) for row in chunk]
         if table is room:
             # A room may refer to one that comes later.
             predecessors += [
                 {"b_id": row["id"], "b_predecessor": row.pop("predecessor")} for row in values
             ]
         writing.execute(insert(table), values)
-        count += len(values)
     for row in predecessors:
         if row["b_predecessor"] is not None:
             writing.execute(
@@ -72,10 +92,6 @@ def _copy_table(reading: Connection, writing: Connection, table: Table) -> int:
                 .where(room.c.id == row["b_id"])
                 .values(predecessor=row["b_predecessor"])
             )
-    copied = writing.execute(select(func.count()).select_from(table)).scalar_one()
-    if copied != count:
-        raise StoreError(f"{copied} of {count} rows of {table.name} were copied; try again")
-    return count
 
 
 def _raise_sequences(connection: Connection) -> None:
@@ -91,9 +107,3 @@ def _raise_sequences(connection: Connection) -> None:
             connection.execute(
                 text("SELECT setval(:sequence, :last)"), {"sequence": sequence, "last": last}
             )
-
-
-def _analyze(engine: Engine) -> None:
-    """Let the database know what it has got, before the first boards are asked for."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("ANALYZE"))

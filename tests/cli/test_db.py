@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from pingboard.store.editions import Edition, insert_edition
 from pingboard.store.engine import Engine, open_engine
@@ -85,7 +85,7 @@ def test_a_copy_in_postgresql_has_everything_and_goes_on(
 ) -> None:
     code, _, stderr = run(url, "db", "copy", postgresql_database, folder=tmp_path)
     assert code == 0, stderr
-    assert "boards of both are equal" in stderr
+    assert "all were read back and are equal" in stderr
     source, target = open_engine(url), open_engine(postgresql_database)
     for table in metadata.tables:
         assert count(target, table) == count(source, table), table
@@ -123,6 +123,31 @@ def test_a_copy_that_is_cut_off_leaves_nothing_and_can_be_repeated(
         connection.commit()
     code, _, stderr = run(url, "db", "copy", postgresql_database, folder=tmp_path)
     assert code == 0, stderr
+
+
+def test_a_copy_that_differs_leaves_nothing(
+    url: str, postgresql_database: str, tmp_path: Path
+) -> None:
+    assert run(postgresql_database, "db", "upgrade", folder=tmp_path)[0] == 0
+    target = open_engine(postgresql_database)
+    with target.begin() as connection:
+        connection.execute(
+            text(
+                "CREATE FUNCTION damage() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$BEGIN NEW.one_way_ms = NEW.one_way_ms + 1; RETURN NEW; END$$"
+            )
+        )
+        connection.execute(
+            text(
+                "CREATE TRIGGER damage BEFORE INSERT ON sample "
+                "FOR EACH ROW EXECUTE FUNCTION damage()"
+            )
+        )
+    code, _, stderr = run(url, "db", "copy", postgresql_database, folder=tmp_path)
+    assert code == 1
+    assert "sample differs after the copy" in stderr
+    assert count(target, "room") == 0
+    target.dispose()
 
 
 def test_the_drill_backup_loss_restore_gives_the_same_boards(url: str, tmp_path: Path) -> None:
