@@ -145,6 +145,8 @@ def _import(form: str, source: str, rejected: Path | None) -> None:
             raise typer.Exit(130) from None
     say(f"imported {importer.imported:,} samples; {importer.known:,} were there already")
     refusals.report()
+    if refusals.count and not (importer.imported or importer.known):
+        raise typer.Exit(2)  # whatever it is, it is no export
 
 
 @contextlib.contextmanager
@@ -184,7 +186,7 @@ class Refusals:
                 f"--rejected: {path} can't be written: {error.strerror}"
             ) from None
         self._path = path
-        self._count = 0
+        self.count = 0
         self._shown: list[str] = []
 
     def __enter__(self) -> Self:
@@ -197,7 +199,7 @@ class Refusals:
     def add(self, number: int, reason: str) -> None:
         """Row `number`, from 1, was not imported."""
         line = f"row {number}: {reason}"
-        self._count += 1
+        self.count += 1
         if len(self._shown) < SHOWN:
             self._shown.append(line)
         if self._file:
@@ -205,14 +207,14 @@ class Refusals:
 
     def report(self) -> None:
         """Say what was not imported, if anything."""
-        if not self._count:
+        if not self.count:
             return
-        say(f"rejected {self._count:,} rows")
+        say(f"rejected {self.count:,} rows")
         for line in self._shown:
             say(f"  {line}")
         if self._path:
             say(f"  all of them are in {self._path}")
-        elif self._count > SHOWN:
+        elif self.count > SHOWN:
             say("  --rejected FILE lists all of them")
 
 

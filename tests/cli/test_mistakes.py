@@ -121,16 +121,36 @@ def test_a_secret_on_the_line_after_its_name_is_not_shown(
 def test_csv_of_something_else_and_rows_that_are_too_long_are_named(
     url: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "a.csv").write_text("rank,homeserver\n")
-    line = refuse(url, "import", "csv", "a.csv", folder=tmp_path)
-    assert line == (
-        "pingboard: a.csv: its first line lacks 'room_id', a column of "
-        "`pingboard export --format csv`"
-    )
+    for content in (
+        "",
+        "\n\n",
+        "rank,homeserver\n",
+        "room_id\tpong_server\n",
+        "<html>login</html>",
+    ):
+        (tmp_path / "a.csv").write_text(content)
+        line = refuse(url, "import", "csv", "a.csv", folder=tmp_path)
+        assert line == (
+            "pingboard: a.csv: its first line lacks 'room_id', a column of "
+            "`pingboard export --format csv`"
+        )
     (header,) = run(url, "export", "--format", "csv", folder=tmp_path)[1].splitlines()
     (tmp_path / "a.csv").write_text(f"{header}\n{',' * 50}\n")
-    _, _, stderr = run(url, "import", "csv", "a.csv", folder=tmp_path)
+    code, _, stderr = run(url, "import", "csv", "a.csv", folder=tmp_path)
+    assert code == 2
     assert "row 1: has more values than columns" in stderr
+
+
+@pytest.mark.parametrize(
+    ("form", "content"), [("ndjson", '{"level": "info"}'), ("pingstat", "[{}]")]
+)
+def test_rows_of_something_else_alone_are_an_error(
+    url: str, tmp_path: Path, form: str, content: str
+) -> None:
+    (tmp_path / "other").write_text(content)
+    code, _, stderr = run(url, "import", form, "other", folder=tmp_path)
+    assert code == 2
+    assert "rejected 1 rows" in stderr
 
 
 def test_csv_with_semicolons_and_a_byte_order_mark_is_read(tmp_path: Path) -> None:
