@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     InstanceOf,
@@ -50,7 +51,17 @@ def _split(value: object) -> object:
     return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
-Origin = Annotated[str, Field(pattern=r"^(\*|https?://[A-Za-z0-9.-]+(:\d{1,5})?)$")]
+def _check_address(value: str) -> str:
+    if value not in ("", "*") and not _is_http_address(value):
+        raise ValueError(f"{value!r} names a host or a port that is not possible")
+    return value
+
+
+Origin = Annotated[
+    str,
+    Field(pattern=r"^(\*|https?://[A-Za-z0-9.-]+(:\d{1,5})?)$"),
+    AfterValidator(_check_address),
+]
 
 
 class Settings(BaseSettings):
@@ -133,7 +144,9 @@ class Settings(BaseSettings):
         8080, ge=0, le=65535, description="port to serve on; 0 takes a free one", examples=["8080"]
     )
     public_url: Annotated[
-        str, Field(pattern=r"^$|^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?/?$")
+        str,
+        Field(pattern=r"^$|^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?/?$"),
+        AfterValidator(_check_address),
     ] = Field(
         "",
         description="the site's address as others see it, without a path (that is "
@@ -448,7 +461,10 @@ def _describe(fault: Any, given: Mapping[str, str]) -> str:
         return message
     name = str(fault["loc"][0])
     variable = f"{_PREFIX}{name.upper()}"
-    if fault["type"] != "value_error" and name not in _SECRETS:
+    if fault["type"] == "string_pattern_mismatch":  # nobody should have to read a pattern
+        shown = re.sub("//.*@", "//…@", fault["input"])  # perhaps a password
+        message = f"{shown!r} does not fit ({Settings.model_fields[name].description})"
+    elif fault["type"] != "value_error" and name not in _SECRETS:
         shown = given.get(variable, fault["input"])
         message = f"{shown!r}: {message[0].lower()}{message[1:]}"
     return f"{variable}: {message}; {_example(name)}"

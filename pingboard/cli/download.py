@@ -32,6 +32,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows a redirect to http and https alone, and never from the Internet into our network."""
 
     max_redirections = MAX_REDIRECTS
+    inf_msg = f"redirects in a circle, or more than {MAX_REDIRECTS} times: "
 
     def __init__(self, *, is_private: bool) -> None:
         self._may_be_private = is_private

@@ -47,9 +47,11 @@ def open_source(source: str) -> tuple[IO[bytes], int | None]:
 def _describe_refusal(error: HTTPError) -> str:
     """Return what a server says that does not have what was asked for, such as a room."""
     detail = ""
-    with error, contextlib.suppress(OSError, ValueError, HTTPException):
+    with error, contextlib.suppress(OSError, ValueError, HTTPException, RecursionError):
         answer = json.loads(error.read(10_000))
-        detail = f": {answer.get('detail') or answer.get('error') or ''}"
+        if isinstance(answer, dict):
+            text = str(answer.get("detail") or answer.get("error") or "")
+            detail = f": {''.join(filter(str.isprintable, text))}"
     return f"it can't be read: the other side answers {error.code} {error.reason}{detail[:300]}"
 
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,30 @@ def test_a_wrong_setting_is_one_line_of_every_command(
     assert (code, stdout) == (2, "")
     [line] = stderr.splitlines()
     assert line.startswith("pingboard: PINGBOARD_PORT: 'http'")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PUBLIC_URL", "ping.example", "'ping.example' does not fit (the site's address as others"),
+        ("PUBLIC_URL", "https://u:hunter2@a.example/x", "'https://…@a.example/x' does not fit"),
+        ("PUBLIC_URL", "https://a.example:99999", "names a host or a port that is not possible"),
+        ("CONTACT", "alice", "'alice' does not fit (who runs the site: a Matrix user ID"),
+        ("ROOT_PATH", "ping/", "'ping/' does not fit (path prefix"),
+        ("EMBED_ORIGINS", "https://a.example blog", "'blog' does not fit (sites that may show"),
+        ("EMBED_ORIGINS", "https://a.example:0", "names a host or a port that is not possible"),
+        ("LOG_LEVEL", "loud", "'loud' does not fit (DEBUG, INFO, WARNING or ERROR)"),
+    ],
+)
+def test_a_setting_of_another_form_is_told_in_words_with_an_example(
+    url: str, tmp_path: Path, name: str, value: str, said: str
+) -> None:
+    code, stdout, stderr = run(url, "table", folder=tmp_path, settings={name: value})
+    assert (code, stdout) == (2, "")
+    [line] = stderr.splitlines()
+    assert line.startswith(f"pingboard: PINGBOARD_{name}: ")
+    assert said in line
+    assert f"; for example PINGBOARD_{name}=" in line
 
 
 @pytest.mark.parametrize(
@@ -202,6 +227,41 @@ def test_a_port_that_speaks_no_http_is_one_line(url: str, tmp_path: Path) -> Non
         line = refuse(url, "import", "pingstat", source, folder=tmp_path)
         thread.join()
     assert "220 mail.example" in line
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "reason"),
+    [
+        (302, {"Location": "/again"}, b"", "302 redirects in a circle, or more than 5 times"),
+        (404, {}, b'{"error": "no\\nsuch\\u001b[31m room"}', "404 Not Found: nosuch[31m room"),
+        (404, {}, b'["no"]', "404 Not Found"),
+        (404, {}, b"[" * 10_000, "404 Not Found"),
+    ],
+)
+def test_whatever_the_other_side_answers_instead_is_one_line(
+    url: str, tmp_path: Path, status: int, headers: dict[str, str], body: bytes, reason: str
+) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        source = f"http://127.0.0.1:{server.server_port}/x"
+        try:
+            line = refuse(url, "import", "pingstat", source, folder=tmp_path)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert f"it can't be read: the other side answers {reason}" in line
 
 
 def test_a_room_that_the_other_side_does_not_have_is_one_line(url: str, tmp_path: Path) -> None:
