@@ -35,7 +35,7 @@ from pingboard.web.api import (
 )
 from pingboard.web.cache import ByteCache
 from pingboard.web.dependencies import Given, names_of, refuse_repeated
-from pingboard.web.freshness import Freshness
+from pingboard.web.freshness import Freshness, SharedQuestion
 from pingboard.web.limits import Limits
 from pingboard.web.live_updates import LiveUpdates
 from pingboard.web.metrics import Metrics
@@ -141,7 +141,8 @@ def create_app(
     app = FastAPI(**_ABOUT, dependencies=[Depends(refuse_repeated)])
     feed = LiveUpdates(boards, clock)
     metrics = Metrics(boards, feed, clock)
-    given = Given(boards, clock, wording, configured, feed, metrics, embed_origins, site)
+    readiness = SharedQuestion(lambda: operations.read_readiness(boards.engine, clock()))
+    given = Given(boards, clock, wording, configured, feed, metrics, readiness, embed_origins, site)
     dependencies.provide(app, given)
     app.add_middleware(Abandonment, is_stopping=given.is_stopping.is_set)
     app.add_middleware(Limits, per_minute=per_minute)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, get_origin
+from typing import TYPE_CHECKING, Annotated, get_origin
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.utils import get_flat_params
@@ -16,10 +16,14 @@ from fastapi.routing import APIRoute
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
 from pingboard.web.api.streaming import OneThread
+from pingboard.web.freshness import SharedQuestion
 from pingboard.web.live_updates import LiveUpdates
 from pingboard.web.metrics import Metrics
 from pingboard.web.pages.site import Site
 from pingboard.web.parameters import refusal
+
+if TYPE_CHECKING:
+    from pingboard.web.api.operations import Readiness
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class Given:
     feed: LiveUpdates
     """what is new in the database"""
     metrics: Metrics
+    readiness: SharedQuestion[Readiness]
     embed_origins: Sequence[str]
     """sites that may show the board in a frame"""
     site: Site

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import Generic, TypeVar
 
 import structlog
 
@@ -21,6 +22,38 @@ then twice as long each time that nothing has changed. So many requests at once 
 and while pongs come in each is shown at once."""
 
 
+Answer = TypeVar("Answer")
+
+MAX_WAIT_S = 5.0
+
+
+class SharedQuestion(Generic[Answer]):
+    """A question to the database, in a thread: whoever asks meanwhile shares the answer.
+
+    A database that hangs would else take a thread and a connection for each who asks.
+    """
+
+    def __init__(self, ask: Callable[[], Answer]) -> None:
+        self._ask = ask
+        self._task: asyncio.Task[Answer] | None = None
+        self._is_overdue = False
+
+    async def __call__(self) -> Answer:
+        """Return the answer; TimeoutError after `MAX_WAIT_S`, then at once until it has come."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(asyncio.to_thread(self._ask))
+            # Perhaps nobody waits for it any more when it fails.
+            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
+            self._is_overdue = False
+        if self._is_overdue:
+            raise TimeoutError
+        done, _ = await asyncio.wait([self._task], timeout=MAX_WAIT_S)
+        if not done:
+            self._is_overdue = True
+            raise TimeoutError
+        return self._task.result()
+
+
 class Freshness:
     """Gives something that differs as soon as the data has changed, or the minute has.
 
@@ -31,6 +64,7 @@ class Freshness:
     def __init__(self, boards: Boards, clock: Callable[[], datetime]) -> None:
         self._boards = boards
         self._clock = clock
+        self._ask = SharedQuestion(boards.version)
         self._ask_at = 0.0
         self._pause_s = 0.0
         self._current: tuple[object, float] | None = None
@@ -43,15 +77,14 @@ class Freshness:
             is_cheap = self._boards.version_is_cheap
             # Before asking: while one request waits for the database, others don't ask too.
             self._ask_at = now + max(self._pause_s, _MIN_PAUSE_S[is_cheap])
-            ask = self._boards.version
             version: object
             try:
-                version = ask() if is_cheap else await asyncio.to_thread(ask)
+                version = self._boards.version() if is_cheap else await self._ask()
                 self._note(None)
-            except StoreError as error:
+            except (StoreError, TimeoutError) as error:
                 # Like nothing before: then no answer is fresh, and the app says what is wrong.
                 version = object()
-                self._note(error)
+                self._note(str(error) or f"nothing came within {MAX_WAIT_S:.0f} s")
             current = (version, self._clock().timestamp() // 60)
             is_same = current == self._current
             longer_s = min(2 * self._pause_s, _MAX_PAUSE_S[is_cheap])
@@ -59,9 +92,9 @@ class Freshness:
             self._current = current
         return self._current
 
-    def _note(self, error: StoreError | None) -> None:
+    def _note(self, error: str | None) -> None:
         if error is not None and not self._is_away:
-            log.warning("the database does not answer, so requests get 503", error=str(error))
+            log.warning("the database does not answer, so requests get 503", error=error)
         elif error is None and self._is_away:
             log.info("the database answers again")
         self._is_away = error is not None

@@ -7,8 +7,8 @@ first hundred are counted together as `other`, and a path by the template of its
 
 from __future__ import annotations
 
+import asyncio
 import platform
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -30,6 +30,7 @@ from pingboard.model import Provenance, WorkerState
 from pingboard.store.journal import can_resume, find_version
 from pingboard.store.samples import CHUNK_ROWS, RawSample, read_new
 from pingboard.store.status import read_status, read_totals
+from pingboard.web.freshness import SharedQuestion
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -165,13 +166,13 @@ def name_handler(scope: Scope) -> str:
 
 
 class Metrics:
-    """The metrics of one app; `render` may be called from any thread."""
+    """The metrics of one app."""
 
     def __init__(self, boards: Boards, feed: LiveUpdates, clock: Callable[[], datetime]) -> None:
         self._boards = boards
         self._feed = feed
         self._clock = clock
-        self._lock = threading.Lock()
+        self._read_once = SharedQuestion(self._read)
         self._version: int | None = None
         self._last_ping = 0
         self._rejected: dict[str, int] = {}
@@ -184,17 +185,16 @@ class Metrics:
         self._families = _Families(self.registry)
         self.requests = Requests(self.registry)
 
-    def render(self) -> bytes:
+    async def render(self) -> bytes:
         """Everything as of now, in Prometheus's text format."""
-        with self._lock:
-            try:
-                self._read()
-            except Exception:  # noqa: BLE001 (that the database is down is what is asked for)
-                self._families.up.set(0)
-            else:
-                self._families.up.set(1)
-            self._families.listeners.set(self._feed.listeners)
-            return generate_latest(self.registry)
+        try:
+            await self._read_once()
+        except Exception:  # noqa: BLE001 (that the database is down is what is asked for)
+            self._families.up.set(0)
+        else:
+            self._families.up.set(1)
+        self._families.listeners.set(self._feed.listeners)
+        return await asyncio.to_thread(generate_latest, self.registry)
 
     def _read(self) -> None:
         engine = self._boards.engine

@@ -18,7 +18,7 @@ from pingboard.store.engine import Engine
 from pingboard.store.rooms import RoomStatus, read_room_states
 from pingboard.store.status import Status, read_status
 from pingboard.web import errors
-from pingboard.web.dependencies import GivenAll, GivenBoards, Now
+from pingboard.web.dependencies import GivenAll
 from pingboard.web.obstacles import ROOM_OBSTACLES, STALE_AFTER, WORKER_OBSTACLES
 from pingboard.web.parameters import NoQuery
 from pingboard.web.schemas import Instant
@@ -54,8 +54,8 @@ async def get_health(_query: Annotated[NoQuery, Query()], response: Response) ->
     summary="Is the data up to date?",
     responses=errors.NOT_READY_RESPONSE,
 )
-def get_readiness(
-    boards: GivenBoards, now: Now, _query: Annotated[NoQuery, Query()], response: Response
+async def get_readiness(
+    given: GivenAll, _query: Annotated[NoQuery, Query()], response: Response
 ) -> Readiness:
     """200 where the database answers and a worker syncs; 503 with the reason where not.
 
@@ -63,7 +63,10 @@ def get_readiness(
     `auth`, `stopped`, `stale`, `room`. The boards are served in any case.
     """
     response.headers["Cache-Control"] = "no-store"
-    return read_readiness(boards.engine, now)
+    try:
+        return await given.readiness()
+    except TimeoutError:
+        raise _not_ready("database", "The database does not answer.") from None
 
 
 def read_readiness(engine: Engine, now: datetime) -> Readiness:
@@ -98,9 +101,9 @@ class PrometheusText(Response):
         }
     },
 )
-def get_metrics(given: GivenAll, _query: Annotated[NoQuery, Query()]) -> PrometheusText:
+async def get_metrics(given: GivenAll, _query: Annotated[NoQuery, Query()]) -> PrometheusText:
     """Pongs by verdict, pings, round trips in seconds, gaps, last sync, and this API itself."""
-    return PrometheusText(given.metrics.render(), headers={"Cache-Control": "no-store"})
+    return PrometheusText(await given.metrics.render(), headers={"Cache-Control": "no-store"})
 
 
 def _not_ready(reason: str, detail: str) -> Problem:
