@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pingboard.model import PingstatRow, Provenance
+from pingboard.model import PingstatRow, Provenance, is_vantage
 from pingboard.servername import is_server_name
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ SEEN, ESTIMATED = "seen", "estimated"
 """How a ping's times are known."""
 
 _ROOM_ID = re.compile(r"![!-~]{1,254}", re.ASCII)
-_ALIAS = re.compile(r"#[^\x00-\x20]{1,254}")
+_ALIAS = re.compile(r"#[^\x00-\x20\x7f-\x9f\ud800-\udfff]{1,254}")
 _EVENT_ID = re.compile(r"\$[!-~]{1,254}", re.ASCII)
 
 
@@ -193,7 +193,7 @@ def _check_numbers(row: Mapping[str, object]) -> str | None:
 
 def _check_pong(record: Record) -> str | None:
     if record.vantage is not None and not (
-        isinstance(record.vantage, str) and record.vantage.isprintable()
+        isinstance(record.vantage, str) and is_vantage(record.vantage)
     ):
         return f"vantage is {_show(record.vantage)}, which is no name"
     if record.ping_time not in (SEEN, ESTIMATED):

@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from pingboard.model import ConfigurationError, parse_duration
+from pingboard.model import ConfigurationError, is_vantage, parse_duration
 from pingboard.schedule import Schedule, parse_schedule
 from pingboard.servername import is_server_name, server_of
 
@@ -118,7 +118,6 @@ class Settings(BaseSettings):
     )
     vantage: str = Field(
         "main",
-        min_length=1,
         description="a name for the place that this worker pings from",
         examples=["frankfurt"],
     )
@@ -271,6 +270,13 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"{part.strip()!r} is not an IP address, a network or * ({error})"
                 ) from None
+        return value
+
+    @field_validator("vantage")
+    @classmethod
+    def _is_vantage(cls, value: str) -> str:
+        if not is_vantage(value):
+            raise ValueError("it is longer than 255 characters, or has some that can't be shown")
         return value
 
     @field_validator("user")

@@ -59,6 +59,7 @@ from pingboard.model.events import (
     Sample,
     VoidReason,
     WorkerState,
+    is_vantage,
 )
 from pingboard.model.times import (
     DEFAULT_WINDOW,
@@ -111,6 +112,7 @@ __all__ = [
     "describe_board",
     "from_ts",
     "is_possible_time",
+    "is_vantage",
     "month_of",
     "month_start_ts",
     "parse_duration",

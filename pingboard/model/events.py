@@ -10,6 +10,13 @@ PONG_TIMEOUT_MS = 600_000
 """A pong counts up to 10 minutes after its ping; later it is lost (method: "What makes a pong
 count", rule 5). pingstat ends at the same number."""
 
+MAX_VANTAGE_LENGTH = 255
+
+
+def is_vantage(text: str) -> bool:
+    """Whether it can be the name of the place that a worker pings from."""
+    return 1 <= len(text) <= MAX_VANTAGE_LENGTH and text.isprintable()
+
 
 class Provenance(IntEnum):
     """How a sample came to us; stored as its integer, so the numbers never change."""

@@ -98,6 +98,7 @@ def test_a_wrong_setting_is_one_line_of_every_command(
         ("ROOT_PATH", "ping/", "'ping/' does not fit (path prefix"),
         ("EMBED_ORIGINS", "https://a.example blog", "'blog' does not fit (sites that may show"),
         ("EMBED_ORIGINS", "https://a.example:0", "names a host or a port that is not possible"),
+        ("VANTAGE", "a" * 256, "it is longer than 255 characters"),
         ("LOG_LEVEL", "loud", "'loud' does not fit (DEBUG, INFO, WARNING or ERROR)"),
     ],
 )
@@ -176,6 +177,20 @@ def test_rows_of_something_else_alone_are_an_error(
     code, _, stderr = run(url, "import", form, "other", folder=tmp_path)
     assert code == 2
     assert "rejected 1 rows" in stderr
+
+
+def test_rows_with_a_name_that_nothing_has_are_rejected(url: str, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    store = open_store(tmp_path / "source")
+    record(store, make_answers("one.example", [400]))
+    store.dispose()
+    source = f"sqlite:///{tmp_path}/source/pingboard.db"
+    row = json.loads(run(source, "export", folder=tmp_path)[1])
+    for name, value in (("vantage", "a" * 256), ("vantage", ""), ("room_alias", "#\ud800:x")):
+        (tmp_path / "rows").write_text(json.dumps(row | {name: value}))
+        code, _, stderr = run(url, "import", "ndjson", "rows", folder=tmp_path)
+        assert code == 2
+        assert f"row 1: {name} is '" in stderr
 
 
 def test_csv_with_semicolons_and_a_byte_order_mark_is_read(tmp_path: Path) -> None:
