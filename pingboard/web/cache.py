@@ -11,9 +11,10 @@ What the app has to know of it:
 * An answer is as of a version of the data and a minute. The next request after either has changed
   is answered anew; `Cache-Control` is the app's to say, and `no-cache` where it says nothing.
 * The ETag is the app's own where it sets one, else a digest of the body: an answer that comes out
-  the same after a change keeps its tag, and its Last-Modified. The time at which JSON was made and
-  the window that it is of are no part of the digest (the tag is weak then): a window that ends now
-  moves with each minute, though nothing happened. Each content coding has a tag of its own.
+  the same after a change keeps its tag, and its Last-Modified. The time at which JSON or a page was
+  made, and the window that it is of, are no part of the digest (the tag is weak then): a window
+  that ends now moves with each minute, though nothing happened. Each content coding has a tag of
+  its own.
 * Requests that come while an answer is being made wait for it, but not while it waits for its own
   client's turn (see limits). One that took longer than a second
   to make anew is then given for a second, whatever has changed: so that what is asked often costs
@@ -280,7 +281,7 @@ class ByteCache:
     ) -> Entry:
         headers, body = flight.headers, bytes(flight.body)
         kind = headers.get(b"content-type", b"")
-        etag = headers.pop(b"etag", None) or make_tag(body, is_json=b"json" in kind)
+        etag = headers.pop(b"etag", None) or make_tag(body, kind)
         headers.pop(b"content-length", None)
         headers.setdefault(b"cache-control", b"no-cache")
         varies = headers.get(b"vary", b"")

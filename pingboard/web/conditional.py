@@ -10,7 +10,13 @@ from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 
 _ENTITY_TAG = re.compile(rb'"[^"]*"')
-_VOLATILE = re.compile(rb'"generated_at":"[^"]*"|"window":\{[^}]*\}')
+_VOLATILE = {
+    b"json": re.compile(rb'"generated_at":"[^"]*"|"window":\{[^}]*\}'),
+    b"html": re.compile(
+        rb'<time class="[a-z ]*generated"[^>]*>[^<]*|data-from="[^"]*" data-to="[^"]*"'
+    ),
+}
+"""By the kind of text: when it was made, and the window that it is of, which moves by itself."""
 _DATE_BYTES = 29
 
 
@@ -30,9 +36,12 @@ def is_matched(given: bytes, etag: bytes) -> bool:
     return etag.removeprefix(b"W/") in _ENTITY_TAG.findall(given)
 
 
-def make_tag(body: bytes, *, is_json: bool) -> bytes:
-    """Return the tag of a body; a weak one where it leaves out when JSON was made."""
-    stable = _VOLATILE.sub(b"", body, 2) if is_json else body
+def make_tag(body: bytes, media_type: bytes) -> bytes:
+    """Return the tag of a body; a weak one where it leaves out when the body was made."""
+    stable = body
+    for kind, volatile in _VOLATILE.items():
+        if kind in media_type:
+            stable = volatile.sub(b"", body, 2)
     weak = b"" if len(stable) == len(body) else b"W/"
     return b'%s"%s"' % (weak, hashlib.blake2b(stable, digest_size=9).hexdigest().encode())
 

@@ -290,6 +290,29 @@ def test_a_new_pong_is_in_the_next_answer(store: Engine) -> None:
     assert "|1|three.example|100|" in after.text
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        RANKINGS,
+        "/",
+        "/matrix",
+        "/homeservers/one.example",
+        "/homeservers/one.example/history.svg",
+        "/join?homeserver=one.example",
+    ],
+)
+def test_a_tag_stays_the_same_while_nothing_but_time_goes_on(store: Engine, path: str) -> None:
+    record(store, EXAMPLE_SAMPLES)
+    now = [NOW + timedelta(minutes=5)]
+    with serve(store, clock=lambda: now[0]) as site:
+        before = site.get(path)
+        known = {"If-None-Match": before.headers["etag"]}
+        now[0] += timedelta(minutes=3)
+        assert site.get(path, headers=known).status_code == 304
+        record(store, make_answers("one.example", [100], first=9))
+        assert site.get(path, headers=known).status_code == 200
+
+
 def test_the_table_is_that_of_all_pongs_however_it_was_made(store: Engine) -> None:
     """By the app, or anew in the cache; for windows that move and for one that doesn't."""
     chosen = random.Random(1)

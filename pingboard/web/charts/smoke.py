@@ -89,8 +89,14 @@ def draw(
 ) -> Smoke | None:
     """The drawing of a window's buckets; None where nothing was heard and nothing lost.
 
-    `scale` is one that several drawings share; left out, it is made for this one.
+    `scale` is one that several drawings share; left out, it is made for this one. It shows whole
+    buckets, so that it stays the same while nothing happens.
     """
+    step_ms = step // timedelta(milliseconds=1)
+    window = Window(
+        from_ts(window.start_ts // step_ms * step_ms),
+        from_ts(-(-window.end_ts // step_ms) * step_ms),
+    )
     bands = [bucket.band for bucket in buckets if bucket.band]
     lost = sum(bucket.lost for bucket in buckets)
     if not bands and not lost:

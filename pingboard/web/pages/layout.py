@@ -30,6 +30,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from starlette.responses import HTMLResponse
 
+from pingboard.model import write_instant
 from pingboard.web.pages.language import LANGUAGES, Language, find_language, get_language, mark
 from pingboard.web.pages.site import Site, find_package_links
 from pingboard.web.parameters import RoomQuery
@@ -193,6 +194,7 @@ def get_environment(code: str) -> jinja2.Environment:
         extensions=["jinja2.ext.i18n"],
     )
     environment.filters["code"] = _mark_code
+    environment.filters["instant"] = write_instant
     environment.policies["ext.i18n.trimmed"] = True
     words = get_language(code).words
     # The extension gives this method to the environment, which its type does not know.
