@@ -105,7 +105,9 @@ def _open_sqlite(rest: str, *, read_only: bool) -> Engine:
     )
 
     def keep_private(*_: object) -> None:
-        if not read_only:
+        if read_only:
+            close_to_others(path)
+        else:
             make_private(path)
 
     def set_up(connection: sqlite3.Connection, _record: object) -> None:
@@ -135,14 +137,19 @@ def find_file(engine: Engine) -> Path:
 
 
 def make_private(path: Path) -> None:
-    """Make a database file that only its owner can read, and close those that others can.
-
-    It may hold a login's token. What belongs to another user stays as it is.
-    """
+    """Make a database file that only its owner can read, where there is none; or close it."""
     # Never open one that is there: closing it again would drop all locks of this process on it
     # (POSIX), and another process would then delete the log that this one still writes to.
     with suppress(OSError):  # what is wrong with the folder SQLite says better
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE))
+    close_to_others(path)
+
+
+def close_to_others(path: Path) -> None:
+    """Let only their owner read a database's files: they may hold a login's token.
+
+    What belongs to another user stays as it is.
+    """
     for suffix in ("", "-wal", "-shm", "-journal", ".lock"):
         file = path.with_name(path.name + suffix)
         with suppress(OSError):

@@ -305,6 +305,15 @@ def test_a_window_with_an_offset_means_that_instant(tmp_path: Path) -> None:
         assert len(exported.splitlines()) == count, since
 
 
+def test_a_restored_database_is_closed_to_others_by_whoever_opens_it_first(
+    url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "pingboard.db"
+    file.chmod(0o644)
+    assert run(url, "export", folder=tmp_path)[0] == 0
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_table_without_samples_says_what_to_try(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     record(store, make_answers("one.example", [400]))
