@@ -83,7 +83,7 @@ def names_of(route: APIRoute) -> frozenset[str]:
     return frozenset(
         [field.alias for field in get_flat_params(route.dependant)]
         + [parameter["name"] for parameter in described]
-    )
+    ).difference(field.alias for field in route.dependant.path_params)
 
 
 async def refuse_repeated(request: Request) -> None:

@@ -115,7 +115,9 @@ def _explain_parameters(
 ) -> Problem:
     """Explain the first of them: an address has room for thousands."""
     faults = error.errors()
-    known = [field.alias for field in get_flat_params(request.scope["route"].dependant)]
+    dependant = request.scope["route"].dependant
+    in_path = [field.alias for field in dependant.path_params]
+    known = [field.alias for field in get_flat_params(dependant) if field.alias not in in_path]
     errors = [
         {
             "type": fault["type"],

@@ -47,7 +47,8 @@ _REST = (
     r"(\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 )
 _RFC3339 = re.compile(
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII | re.IGNORECASE,
 )
 """Looser, because for a 13th month there is a better message."""
 
@@ -180,12 +181,12 @@ class WindowQuery(RoomQuery):
         end = self.to or (self.from_ + length if self.from_ and self.window else now)
         start = self.from_ or end - length
         if start >= end:
-            raise refusal("from", f"should be before the window's end, {end.isoformat()}")
+            raise refusal("from", f"should be before the window's end, {write_instant(end)}")
         if end - start > MAX_WINDOW:
             raise refusal(
                 "from",
                 f"should be at most {MAX_WINDOW.days} days before the window's end, "
-                f"{end.isoformat()}",
+                f"{write_instant(end)}",
             )
         return Window(start, end)
 

@@ -199,3 +199,48 @@ def test_an_answer_that_is_not_compressed_may_be_refused(site: httpx.Client, pat
     assert answer.status_code == 406
     answer = site.get(path, headers={"Accept-Encoding": "identity;q=0, gzip"})
     assert answer.headers["content-encoding"] == "gzip"
+
+
+@pytest.mark.parametrize(
+    ("address", "detail"),
+    [
+        (
+            "/badge/x.svg?name=a",
+            "name: unknown parameter; known: room, window, from, to, board, label",
+        ),
+        (
+            "/api/v1/homeservers/x?name=a",
+            "name: unknown parameter; known: room, window, from, to, limit",
+        ),
+        (
+            f"{RANKINGS}?from=2020-01-01T00:00:00Z",
+            "from: should be at most 366 days before the window's end, 2026-10-12T00:00:00.000Z",
+        ),
+        (
+            f"{RANKINGS}?from=2026-10-05T00:00:00%2B99:99",
+            "from: should be RFC 3339 with a timezone, for example 2026-10-05T00:00:00Z "
+            "(in a URL, a '+' is written %2B)",
+        ),
+        (
+            "/api/v1/homeservers/one.example/history?step=1h&window=365d",
+            "step: should be longer: the window has more than 2000 buckets of 1h; left out, it is ",
+        ),
+    ],
+)
+def test_a_refusal_says_what_would_be_right(site: httpx.Client, address: str, detail: str) -> None:
+    answer = site.get(address)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(detail)
+
+
+def test_a_page_says_the_same_in_german(site: httpx.Client) -> None:
+    early = site.get("/?from=2020-01-01T00:00:00Z&lang=de")
+    assert (early.status_code, "höchstens 366 Tage" in early.text) == (422, True)
+    many = site.get("/?min_samples=99999999999&lang=de")
+    assert (many.status_code, "1 bis 1.000.000.000" in many.text) == (422, True)
+
+
+def test_a_page_ignores_a_parameter_with_the_name_of_a_part_of_its_path(
+    site: httpx.Client,
+) -> None:
+    assert site.get("/homeservers/one.example?name=x").status_code == 200

@@ -79,8 +79,8 @@ def get_homeserver_history(
     if count_buckets(window, step) > MAX_BUCKETS:
         raise refusal(
             "step",
-            f"should be longer: a window of {window.end - window.start} has more than "
-            f"{MAX_BUCKETS} buckets of {step_name}; left out, it is {choose_step(window)}",
+            f"should be longer: the window has more than {MAX_BUCKETS} buckets of {step_name}; "
+            f"left out, it is {choose_step(window)}",
         )
     board = query.board or query.ask(boards, now).name
     buckets = homeservers.read_history(boards, answer.room.id, window, name, board, step, now=now)

@@ -22,10 +22,13 @@ MAX_ROOMS = 20
 VALUES = {
     "board": mark("One of %(boards)s."),
     "window": mark("One of %(windows)s; left out where from and to are given."),
-    "from": mark("A time with its timezone, before the end, such as 2026-10-05T00:00:00Z."),
+    "from": mark(
+        "A time with its timezone, before the end and at most 366 days before it, such as "
+        "2026-10-05T00:00:00Z."
+    ),
     "to": mark("A time with its timezone, after the start, such as 2026-10-12T00:00:00Z."),
     "limit": mark("A whole number from 1 to 10,000."),
-    "min_samples": mark("A whole number from 1."),
+    "min_samples": mark("A whole number from 1 to 1,000,000,000."),
     "lang": mark("One of %(languages)s."),
     "sort": mark("A column, such as median; with a - before it, the other way round."),
     "q": mark("At most 255 characters."),
