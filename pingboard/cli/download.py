@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
 import urllib.request
 from http.client import HTTPResponse
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Self, cast
 from urllib.error import URLError
 from urllib.parse import urlsplit
 
@@ -16,8 +17,40 @@ if TYPE_CHECKING:
 MAX_REDIRECTS = 5
 TIMEOUT_S = 60
 
+MIN_BYTES_PER_S = 1_000
+SLOW_AFTER_S = 60
+"""An import holds the database: after so long an answer must have come at that rate."""
 
-def open_url(url: str) -> HTTPResponse:
+
+class Download:
+    """The body of an answer, which must keep coming."""
+
+    def __init__(self, answer: HTTPResponse) -> None:
+        self.size = answer.length
+        """in bytes, where the server says"""
+        self._answer = answer
+        self._count = 0
+        self._waited_s = 0.0
+
+    def read(self, size: int) -> bytes:
+        """Return what has come, at most `size` bytes; raises TimeoutError where it is too slow."""
+        began = time.monotonic()
+        data = self._answer.read1(size)
+        self._waited_s += time.monotonic() - began
+        self._count += len(data)
+        is_slow = self._count < MIN_BYTES_PER_S * self._waited_s
+        if data and is_slow and self._waited_s > SLOW_AFTER_S:
+            raise TimeoutError(f"it comes at less than {MIN_BYTES_PER_S:,} bytes a second")
+        return data
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._answer.close()
+
+
+def open_url(url: str) -> Download:
     """Open it; raises OSError where it, or what it redirects to, can't be had or is not for us.
 
     ValueError where it is not an address.
@@ -25,7 +58,7 @@ def open_url(url: str) -> HTTPResponse:
     if " " in url or not url.isprintable():
         raise ValueError("an address has no spaces; write %20 for one in its path")
     opener = urllib.request.build_opener(_Redirects(is_private=_is_private(url)))
-    return cast("HTTPResponse", opener.open(url, timeout=TIMEOUT_S))
+    return Download(cast("HTTPResponse", opener.open(url, timeout=TIMEOUT_S)))
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-from pingboard.cli.download import open_url
+from pingboard.cli.download import Download, open_url
 from pingboard.model import ConfigurationError
 from pingboard.records import Record, read_csv, read_pingstat, read_record
 
@@ -28,14 +28,14 @@ MAX_VALUE_BYTES = 1 << 20
 """Of a row, or a text in it; what is longer is no export, and must not fill the memory."""
 
 
-def open_source(source: str) -> tuple[IO[bytes], int | None]:
+def open_source(source: str) -> tuple[IO[bytes] | Download, int | None]:
     """A file, an http(s) address or `-` for stdin; and its size in bytes, where that is known."""
     try:
         if source == "-":
             return sys.stdin.buffer, None
         if urlsplit(source).scheme in ("http", "https"):
-            answer = open_url(source)
-            return answer, answer.length
+            download = open_url(source)
+            return download, download.size
         path = Path(source)
         return path.open("rb"), path.stat().st_size
     except HTTPError as error:
@@ -65,7 +65,7 @@ class Counted(io.RawIOBase):
     """A stream that tells how many bytes were read from it, and has no fewer than its size."""
 
     def __init__(
-        self, stream: IO[bytes], size: int | None, on_read: Callable[[int], object]
+        self, stream: IO[bytes] | Download, size: int | None, on_read: Callable[[int], object]
     ) -> None:
         self._stream = stream
         self._missing = size or 0

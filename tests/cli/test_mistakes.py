@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pingboard.cli import download
 from pingboard.store.engine import migrate, open_engine
 from tests.cli.test_transfer import random_rows
 from tests.commands import environment, run
@@ -277,6 +279,31 @@ def test_whatever_the_other_side_answers_instead_is_one_line(
             server.shutdown()
             thread.join()
     assert f"it can't be read: the other side answers {reason}" in line
+
+
+def test_an_answer_that_only_drips_does_not_hold_the_database(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "SLOW_AFTER_S", 0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(ConnectionError):
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+                while not is_refused.wait(0.01):
+                    connection.sendall(b" ")
+
+        is_refused = threading.Event()
+        thread = threading.Thread(target=drip)
+        thread.start()
+        source = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+        try:
+            line = refuse(url, "import", "csv", source, folder=tmp_path)
+        finally:
+            is_refused.set()
+            thread.join()
+    assert "it comes at less than 1,000 bytes a second" in line
 
 
 def test_a_room_that_the_other_side_does_not_have_is_one_line(url: str, tmp_path: Path) -> None:
