@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from pingboard.model import ConfigurationError, is_vantage, parse_duration
+from pingboard.model import ConfigurationError, hide_password, is_vantage, parse_duration
 from pingboard.schedule import Schedule, parse_schedule
 from pingboard.servername import is_server_name, server_of
 
@@ -468,7 +468,7 @@ def _describe(fault: Any, given: Mapping[str, str]) -> str:
     name = str(fault["loc"][0])
     variable = f"{_PREFIX}{name.upper()}"
     if fault["type"] == "string_pattern_mismatch":  # nobody should have to read a pattern
-        shown = re.sub("//.*@", "//…@", fault["input"])  # perhaps a password
+        shown = hide_password(fault["input"])
         message = f"{shown!r} does not fit ({Settings.model_fields[name].description})"
     elif fault["type"] != "value_error" and name not in _SECRETS:
         shown = given.get(variable, fault["input"])

@@ -57,6 +57,8 @@ def open_url(url: str) -> Download:
     """
     if " " in url or not url.isprintable():
         raise ValueError("an address has no spaces; write %20 for one in its path")
+    if "@" in urlsplit(url).netloc:  # urllib would take what follows a colon for a port
+        raise ValueError("an address has no user and no password; download it, and import the file")
     opener = urllib.request.build_opener(_Redirects(is_private=_is_private(url)))
     return Download(cast("HTTPResponse", opener.open(url, timeout=TIMEOUT_S)))
 

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 import typer
 
 from pingboard.cli.start import configured, readable, say, writable
-from pingboard.model import ConfigurationError, Window, from_ts, to_ts
+from pingboard.model import ConfigurationError, Window, from_ts, hide_password, to_ts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -157,7 +157,7 @@ def _named(source: str, importer: Importer | None = None) -> Iterator[None]:
     except ConfigurationError as error:
         count = importer.imported if importer is not None else 0
         kept = f" ({count:,} samples are imported)" if count else ""
-        raise ConfigurationError(f"{source}: {error}{kept}") from error
+        raise ConfigurationError(f"{hide_password(source)}: {error}{kept}") from error
 
 
 def _add_all(importer: Importer, rows: Iterator[Read], refusals: Refusals) -> None:

@@ -44,6 +44,7 @@ from pingboard.model.errors import (
     StoreError,
     UnknownHomeserverError,
     UnknownRoomError,
+    hide_password,
 )
 from pingboard.model.events import (
     PONG_TIMEOUT_MS,
@@ -111,6 +112,7 @@ __all__ = [
     "WorkerState",
     "describe_board",
     "from_ts",
+    "hide_password",
     "is_possible_time",
     "is_vantage",
     "month_of",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class PingboardError(Exception):
     """Something that pingboard tells its user in one line."""
@@ -58,3 +60,8 @@ class UnknownRoomError(PingboardError):
 
 class UnknownHomeserverError(PingboardError):
     """Nothing was heard of a homeserver of that name."""
+
+
+def hide_password(address: str) -> str:
+    """Return it without a user and a password, even where it is malformed otherwise."""
+    return re.sub(r"//[^/]*@", "//…@", address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -220,13 +221,16 @@ def test_pingstats_json_with_a_byte_order_mark_is_read(url: str, tmp_path: Path)
         ("none.json", "No such file"),
         ("http://a host.example/x", "an address has no spaces"),
         ("http://127.0.0.1:1/x", "refused"),
+        ("http://user:hunter2@127.0.0.1:1/x", "an address has no user and no password"),
+        ("http://127.0.0.1:1/@x", "refused"),
     ],
 )
 def test_a_source_that_can_not_be_read_is_one_line(
     url: str, tmp_path: Path, source: str, reason: str
 ) -> None:
     line = refuse(url, "import", "pingstat", source, folder=tmp_path)
-    assert line.startswith(f"pingboard: {source}: it can't be read: ")
+    shown = re.sub(r"user:.*@", "…@", source)
+    assert line.startswith(f"pingboard: {shown}: it can't be read: ")
     assert reason in line
 
 
