@@ -12,8 +12,8 @@ from faults.case import case, expect, now_ts
 from faults.crowd import SERVERS, Crowd
 from faults.database import Stored
 from faults.failover import (
-    END_LEASE,
     LOST_LEASE_CODE,
+    end_lease,
     expect_never_two,
     expect_order,
     until_pinged,
@@ -97,7 +97,7 @@ async def _end_each_in_turn(scene: Scene, server: PostgreSQL, workers: list[Work
     await second.launch()
     await asyncio.sleep(20)
 
-    scene.database.query(END_LEASE)
+    end_lease(scene)
     await asyncio.sleep(5)
     seconds["lost lease"] = await until_pinged(scene, now_ts())
     await asyncio.sleep(10)

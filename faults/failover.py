@@ -16,6 +16,7 @@ from faults.invariants import check_log
 from faults.scene import Scene
 from faults.storage import PostgreSQL, postgresql, settle
 from faults.worker import WorkerProcess
+from pingboard.store.lease import ADVISORY_LOCK
 
 LOST_LEASE_CODE = 3
 TAKEOVER_S = 60
@@ -30,7 +31,9 @@ SENDERS_SINCE = """
     WHERE sent_ts > :since_ts
 """
 END_LEASE = """
-    SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1
+    SELECT pg_terminate_backend(pid) FROM pg_locks
+    WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+      AND (classid::bigint << 32) + objid::bigint = :key
 """
 
 
@@ -63,7 +66,7 @@ async def lost_lease(scene: Scene) -> str:
     async with _open_pair(scene) as pair:
         losses = int(scene.long(1, 10))
         for _ in range(losses):
-            scene.database.query(END_LEASE)
+            end_lease(scene)
             await asyncio.sleep(scene.long(3, 20))
             await until_pinged(scene, now_ts())
         expect_never_two(scene, takeovers=1)
@@ -100,6 +103,12 @@ async def _open_pair(scene: Scene) -> AsyncIterator[Pair]:
                 await expect_order(scene, worker)
         finally:
             await second.kill()
+
+
+def end_lease(scene: Scene) -> None:
+    """End the connection that holds the lease, and leave the worker those that it writes on."""
+    rows = scene.database.query(END_LEASE, key=ADVISORY_LOCK)
+    expect(len(rows) == 1, f"{len(rows)} connections held the lease")
 
 
 async def until_pinged(scene: Scene, since_ts: int, name: str | None = None) -> float:

@@ -20,7 +20,7 @@ REFUSALS = {
     "M_USER_LOCKED": "locked its account",
     "M_USER_SUSPENDED": "suspended its account",
     "M_RESOURCE_LIMIT_EXCEEDED": "reached a limit",
-    "M_CONSENT_NOT_GIVEN": "agree to the homeserver's terms",
+    "M_CONSENT_NOT_GIVEN": "has to agree to the homeserver",
 }
 
 
