@@ -9,6 +9,7 @@ import stamina
 import structlog
 
 from pingboard.model import HomeserverError, RateLimitedError
+from pingboard.store.engine import PassingStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,8 +35,7 @@ class Outage:
 
     def note(self, error: Exception) -> bool:
         """Log a fault; return whether it is of another kind than the one before."""
-        # Numbers, such as how long to wait, make no other fault of it.
-        kind = "away" if _AWAY.search(str(error)) else re.sub(r"\d+", "", str(error)) or "unknown"
+        kind = _kind_of(error)
         is_new, self._kind = kind != self._kind, kind
         write = log.warning if is_new else log.debug
         write(self._event, **self._context, error=str(error))
@@ -46,6 +46,18 @@ class Outage:
         if self._kind:
             log.info(self._over, **self._context)
         self._kind = ""
+
+
+def _kind_of(error: Exception) -> str:
+    if isinstance(error, PassingStoreError) or _AWAY.search(str(error)):
+        return "away"
+    # Numbers, such as how long to wait, make no other fault of it.
+    return re.sub(r"\d+", "", str(error)) or "unknown"
+
+
+def log_waiting(waiting_for: str) -> Outage:
+    """Return what logs that something is waited for."""
+    return Outage("waiting", "no longer waiting", waiting_for=waiting_for)
 
 
 async def retry_until_answered(
@@ -66,7 +78,7 @@ async def retry_until_answered(
             return error.retry_after_s
         return isinstance(error, on)
 
-    outage = Outage("waiting", "no longer waiting", waiting_for=waiting_for)
+    outage = log_waiting(waiting_for)
     async for attempt in stamina.retry_context(
         on=pause, attempts=None, timeout=None, wait_initial=1.0, wait_max=MAX_BACKOFF_S
     ):

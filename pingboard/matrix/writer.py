@@ -13,8 +13,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import stamina
-import structlog
 
+from pingboard.matrix.retry import log_waiting
 from pingboard.store import backlog, editions, hours, pings, retention, rooms, status, watches
 from pingboard.store.engine import PassingStoreError, explained
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from pingboard.store.watches import Watch
 
 MAX_PAUSE_S = 30.0
-
-log = structlog.get_logger()
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,7 +45,7 @@ class Writer:
         self._ingest = ingest
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pingboard-writer")
         self._turn = asyncio.Lock()
-        self._is_away = False
+        self._outage = log_waiting("the database")
 
     def close(self) -> None:
         """Finish the write under way."""
@@ -186,19 +184,11 @@ class Writer:
                 try:
                     answer = await asyncio.get_running_loop().run_in_executor(thread, call)
                 except PassingStoreError as error:
-                    self._note_fault(error)
+                    self._outage.note(error)
                     raise
-                self._note_fault(None)
+                self._outage.end()
                 return answer
         raise AssertionError("attempts are unlimited")
-
-    def _note_fault(self, error: PassingStoreError | None) -> None:
-        """Log once that the database is away, in whatever words, and once that it is back."""
-        if error is not None and not self._is_away:
-            log.warning("waiting", waiting_for="the database", error=str(error))
-        elif error is None and self._is_away:
-            log.info("no longer waiting", waiting_for="the database")
-        self._is_away = error is not None
 
 
 def _explained(call: Callable[[], T]) -> T:
