@@ -288,6 +288,11 @@ class Pinger:
         self._may_ping = may_ping
         self._denied: dict[str, RoomState] = {}
         self._outages: dict[str, Outage] = {}
+        self._unanswered: set[str] = set()
+        """the rooms whose last ping our homeserver did not answer"""
+        self._send_outage = Outage(
+            "pings are not answered, though syncs are", "pings are answered again"
+        )
         self._heard_rooms: frozenset[str] = frozenset()
         self._heard = asyncio.Condition()
         self._is_answering = False
@@ -340,6 +345,7 @@ class Pinger:
             return await self._note_refusal(room_id, error)
         finally:
             ping.send_ended.set()
+        self._note_answer(room_id)
         if (outage := self._outages.pop(room_id, None)) is not None:
             outage.end()
         if self._denied.pop(room_id, None) is not None:
@@ -348,6 +354,10 @@ class Pinger:
 
     async def _note_refusal(self, room_id: str, error: HomeserverError) -> float:
         """Tell of a ping that was not sent; return how long to wait for the next, in seconds."""
+        if error.errcode is None:
+            self._note_silence(room_id, error)
+            return self._interval_s
+        self._note_answer(room_id)
         state = REFUSED_STATES.get(error.errcode or "")
         if isinstance(error, EncryptedRoomError):
             state = RoomState.ENCRYPTED
@@ -357,16 +367,27 @@ class Pinger:
                 self._denied[room_id] = state
                 await self._on_state(room_id, state)
             return max(self._interval_s, DENIED_PAUSE_S)
-        if error.errcode is None:
-            # That our homeserver is away is said by the sync, which waits for it.
-            self._is_answering = False
-            log.debug("ping not sent", room_id=room_id, error=str(error))
-        else:
-            self._outages.setdefault(
-                room_id, Outage("pings are refused", "pings are sent again", room_id=room_id)
-            ).note(error)
+        self._outages.setdefault(
+            room_id, Outage("pings are refused", "pings are sent again", room_id=room_id)
+        ).note(error)
         wished_s = error.retry_after_s if isinstance(error, RateLimitedError) else 0.0
         return max(self._interval_s, wished_s)
+
+    def _note_silence(self, room_id: str, error: HomeserverError) -> None:
+        """Note a ping that our homeserver did not answer, so that the next waits for a sync."""
+        # That it is away is said by the sync, which waits for it. But there was a sync between two
+        # pings: where neither is answered, sends alone fail.
+        self._is_answering = False
+        if room_id in self._unanswered:
+            self._send_outage.note(error)
+        else:
+            log.debug("ping not sent", room_id=room_id, error=str(error))
+        self._unanswered.add(room_id)
+
+    def _note_answer(self, room_id: str) -> None:
+        self._unanswered.discard(room_id)
+        if not self._unanswered:
+            self._send_outage.end()
 
     async def _send(self, room_id: str, nonce: str, tx_id: str, ping: SentPing) -> str:
         """Send, and repeat while it is not known whether it was sent; return the event ID.

@@ -9,8 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from faults.faultproxy import FaultProxy, answer, lost_answer
+from faults.faultproxy import FaultProxy, answer, lost_answer, reset
 from pingboard.lab import Lab
 from pingboard.matrix import clock, pings, sync
 from pingboard.matrix.pings import HOLD_MS, WATCH_HOLD_MS, WATCH_S, SentPing, SentPings
@@ -50,6 +51,27 @@ async def test_a_homeserver_that_is_away_is_not_pinged_through(
             proxy.clear()
             mended = clock()
             await until(lambda: proxy.count("send", mended) > 1)
+
+
+async def test_sends_that_alone_fail_are_one_warning(
+    lab: Lab, engine: Any, owner: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pings, "REPEATS_S", (0.01, 0.01, 0.01))
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "unanswered")
+    async with FaultProxy(account.homeserver_url) as proxy:
+        behind = dataclasses.replace(account, homeserver_url=proxy.url)
+        interval = timedelta(milliseconds=50)
+        with capture_logs() as lines:
+            async with listening(lab, engine, behind, [room_id], interval=interval):
+                await until(lambda: proxy.count("send") > 1)
+                failing = proxy.inject("/send/", reset())
+                await until(lambda: failing.hits > 40)
+                proxy.clear()
+                await until(lambda: lines[-1]["event"] == "pings are answered again")
+    told = [line["event"] for line in lines if line["log_level"] != "debug"]
+    assert told[-2:] == ["pings are not answered, though syncs are", "pings are answered again"]
+    assert told.count("pings are not answered, though syncs are") == 1
 
 
 async def test_void_rounds_are_counted_by_what_went_wrong(
