@@ -168,14 +168,17 @@ class PongMatcher:
         )
 
     def expire(self, now_ts: int, is_filling: Callable[[str], bool]) -> Batch:
-        """Give up on pongs whose ping did not come: after 10 min, or once history is filled."""
+        """Give up on pongs whose ping did not come: after 10 min, or once history is filled.
+
+        Also expect no pongs any more of pings that have turned out void in silence.
+        """
         rooms = [room_id for room_id in self.pending.rooms() if not is_filling(room_id)]
         old = self.pending.take_older(now_ts - PONG_TIMEOUT_MS, rooms)
         given_up = [candidate.pong for candidate in old]
         rejected = [
             counted for pong in given_up for counted in self._reject(pong, Rejection.UNKNOWN_PING)
         ]
-        return Batch(rejected=rejected, settled=given_up)
+        return Batch(rejected=rejected, settled=given_up, voided=self._sent.take_unexpected())
 
     def _read(self, event: Event, arrived: Arrived, seen_ts: int) -> None:
         event_id = str(event.get("event_id"))

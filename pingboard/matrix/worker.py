@@ -26,6 +26,7 @@ from pingboard.matrix.session import Session
 from pingboard.matrix.sync import sync_batches
 from pingboard.model import (
     AccountError,
+    Batch,
     HomeserverError,
     LeaseError,
     PingboardError,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from pingboard.matrix.session import Account
     from pingboard.matrix.sync import SyncBatch
     from pingboard.matrix.writer import Writer
-    from pingboard.model import Batch
 
 JOIN_HOLD_MS = 1_000
 """So briefly while rooms are being joined, because the sync under way leaves them out."""
@@ -200,6 +200,8 @@ class Worker:
     async def close(self) -> None:
         """Finish the write under way and let go of the homeserver."""
         if self._state not in (WorkerState.AUTH, WorkerState.STOPPED):
+            # No later event will tell that these measure nothing.
+            await self._writer.record_if_any(Batch(voided=self._sent.take_unexpected()))
             await self._tell(WorkerState.STOPPED)
         if hasattr(self, "_session"):
             await self._session.aclose()

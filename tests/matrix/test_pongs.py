@@ -196,7 +196,7 @@ def test_a_ping_that_never_comes_makes_its_pong_rejected_after_ten_minutes(
 ) -> None:
     live(pongs, pong_event("$b", "$a"))
     assert pongs.expire(START_TS + PONG_TIMEOUT_MS, lambda _: False) == Batch(
-        rejected=[], settled=[]
+        rejected=[], settled=[], voided=[]
     )
     assert reasons(pongs.expire(START_TS + PONG_TIMEOUT_MS + 1, lambda _: True)) == []
     gone = pongs.expire(START_TS + PONG_TIMEOUT_MS + 1, lambda _: False)
@@ -342,6 +342,16 @@ def test_nothing_is_expected_of_a_ping_that_turns_out_void(
     batch = live(pongs, after_s=2, members=members)
     assert [ping.event_id for ping in batch.voided] == ["$own"]
     assert live(pongs, after_s=3, members=members).voided == []
+
+
+def test_nothing_is_expected_of_a_void_ping_though_nothing_is_heard_after_it(
+    pongs: PongMatcher, sent: SentPing
+) -> None:
+    members = members_of(["@bot:two.example"], {"two.example": START_TS})
+    live(pongs, own_ping(), after_s=1, members=members)
+    sent.give_up(VoidReason.STALLED)
+    batch = pongs.expire(START_TS + 2_000, lambda _room_id: False)
+    assert [ping.event_id for ping in batch.voided] == ["$own"]
 
 
 def test_a_bot_that_left_or_fell_silent_is_not_expected() -> None:
