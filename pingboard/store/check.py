@@ -109,8 +109,8 @@ def _find_fault(
     try:
         unpack_block(connection.execute(select(hour.c.hot).where(at)).scalar_one())
         stored = read_hour(connection, room_row, number) if is_whole else None
-    except (ValueError, IndexError, struct.error) as error:
-        return f"it can't be read ({error})"
+    except (ValueError, LookupError, ArithmeticError, struct.error) as error:
+        return f"it can't be read ({error!r})"
     if stored is None:
         return None
     if len(stored.samples.ping) != samples:

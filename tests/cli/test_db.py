@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from contextlib import closing
@@ -14,6 +15,7 @@ from pingboard.store.editions import Edition, insert_edition
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.hours import close_hours
 from pingboard.store.schema import metadata, sample
+from tests.cli.test_transfer import random_rows
 from tests.commands import run
 from tests.web.site import make_answers, open_store, record
 
@@ -78,6 +80,27 @@ def test_each_damage_has_its_line_and_what_to_do(
         found.startswith(line) and "restore the last backup" in found
         for found in stdout.splitlines()
     ), stdout
+
+
+def test_whatever_byte_of_a_closed_hour_is_damaged_the_check_comes_to_its_end(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/pingboard.db"
+    (tmp_path / "raw").write_text(json.dumps(random_rows(1, 2000)))
+    assert run(url, "import", "pingstat", "raw", folder=tmp_path)[0] == 0
+    with closing(sqlite3.connect(tmp_path / "pingboard.db")) as connection:
+        hours = connection.execute("SELECT room, hour, hot FROM hour").fetchall()
+        for place, (room, hour, hot) in enumerate(hours):
+            # The first bytes are the lengths and widths of columns, in each hour another one.
+            damaged = bytearray(hot)
+            damaged[place % len(hot)] ^= 0x04
+            connection.execute(
+                "UPDATE hour SET hot = ? WHERE room = ? AND hour = ?", (damaged, room, hour)
+            )
+        connection.commit()
+    code, stdout, _ = run(url, "db", "check", folder=tmp_path)
+    assert code == 1
+    assert "fault   hours: hour " in stdout
 
 
 def test_a_copy_in_postgresql_has_everything_and_goes_on(
