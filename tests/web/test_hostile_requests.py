@@ -183,7 +183,9 @@ def test_the_prefix_alone_is_the_board(store: Engine) -> None:
         assert site.get("/ping").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/matrix/", "/editions/", "/join/", "/docs/"])
+@pytest.mark.parametrize(
+    "path", ["/matrix/", "/editions/", "/join/", "/docs/", "/homeservers/one.example/"]
+)
 def test_a_slash_at_the_end_does_no_harm(site: httpx.Client, path: str) -> None:
     assert site.get(path, follow_redirects=True).url.path == path.rstrip("/")
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from pingboard import homeservers
 from pingboard.boards import Boards
@@ -136,6 +136,8 @@ def show_homeserver(
     try:
         profile = homeservers.read_profile(boards, room_id, window, name, now=now)
     except UnknownHomeserverError:
+        if name.endswith("/"):
+            return RedirectResponse(request.url.replace(path=request.url.path.rstrip("/")))
         similar = homeservers.find_similar(boards, name[:255], SIMILAR)
         unknown = {"name": name, "similar": similar}
         return render(request, "homeserver_unknown.html", unknown, status=404)
