@@ -12,6 +12,7 @@ from bench.true_homeserver import USER_ID, TrueHomeserver
 from faults.faultproxy import FaultProxy, never, reset
 from pingboard.lab import Lab
 from pingboard.matrix import worker as worker_module
+from pingboard.matrix.pings import JITTER
 from pingboard.model import WorkerState
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
@@ -110,12 +111,19 @@ async def test_fifty_rooms_are_pinged_one_after_the_other_also_after_an_outage(
         def span_s() -> float:
             return max(first_pings().values()) - min(first_pings().values())
 
-        timing = {"interval": timedelta(seconds=6), "backfill": timedelta(0)}
+        def silent_s() -> float:
+            """How long nothing was sent."""
+            last = max(seen.at for seen in proxy.seen if seen.endpoint == "send")
+            return asyncio.get_running_loop().time() - last
+
+        interval_s = 6
+        timing = {"interval": timedelta(seconds=interval_s), "backfill": timedelta(0)}
         async with listening(lab, engine, account, homeserver.rooms, **timing):
             await until(lambda: len(first_pings()) == 50)
             assert span_s() > 3
             proxy.inject("/", reset())
-            await asyncio.sleep(8)  # so long that all are due
+            # Then all are due.
+            await until(lambda: silent_s() > interval_s * (1 + JITTER))
             proxy.seen.clear()
             proxy.clear()
             await until(lambda: len(first_pings()) == 50)
