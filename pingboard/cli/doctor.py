@@ -34,7 +34,8 @@ def doctor(
     """
     from pingboard.model.findings import Verdict
 
-    findings = [finding for part in (_check_settings, _check_site) for finding in part()]
+    parts = (_check_settings, _check_certificates, _check_site)
+    findings = [finding for part in parts for finding in part()]
     _print(findings, as_json=as_json)
     if any(finding.verdict is Verdict.FAULT for finding in findings):
         raise typer.Exit(1)
@@ -84,6 +85,27 @@ def _check_settings() -> Iterator[Finding]:
     for file in [ENV_FILE, *(Path(secret) for secret in secrets if secret is not None)]:
         if file.exists() and file.stat().st_mode & 0o077:
             yield Finding("settings", Verdict.WARNING, f"{file}: others can read it", "chmod 600")
+
+
+def _check_certificates() -> Iterator[Finding]:
+    """Name a CA bundle that can't be used: TLS passes over it, and then trusts nobody."""
+    import os
+    import ssl
+
+    from pingboard.model.findings import Finding, Verdict
+
+    path = os.environ.get("SSL_CERT_FILE")
+    if path is None:
+        return
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # a missing file, or (SSLError) one without certificates
+        yield Finding(
+            "certificates",
+            Verdict.FAULT,
+            f"SSL_CERT_FILE: {path} can't be used: {error.strerror or error}",
+            "name a file of CA certificates in PEM, or unset it to use the system's",
+        )
 
 
 def _check_site() -> Iterator[Finding]:

@@ -57,6 +57,20 @@ async def test_a_wrong_setting_is_a_fault_and_an_open_file_a_warning(tmp_path: P
     assert "warning settings: .env: others can read it; chmod 600" in text
 
 
+@pytest.mark.parametrize("content", [None, "no certificate"])
+async def test_a_ca_bundle_that_can_not_be_used_is_a_fault_of_one_line(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    if content is not None:
+        bundle.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    code, text = await output("doctor", {}, tmp_path)
+    assert code == 1
+    [line] = [line for line in text.splitlines() if "certificates" in line]
+    assert line.startswith(f"fault   certificates: SSL_CERT_FILE: {bundle} can't be used: ")
+
+
 async def test_it_sees_all_of_a_live_site_beside_its_worker(lab: Lab, tmp_path: Path) -> None:
     account = await lab.register(lab.homeservers[0], "examined")
     settings = account_settings(account, lab.room_alias) | {
