@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
 import time
 from contextlib import closing
 from pathlib import Path
@@ -11,24 +12,31 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text
 
+from pingboard.model import Batch
 from pingboard.store.editions import Edition, insert_edition
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.hours import close_hours
+from pingboard.store.ingest import Ingest
 from pingboard.store.schema import metadata, sample
 from tests.cli.test_transfer import random_rows
 from tests.commands import run
-from tests.web.site import make_answers, open_store, record
+from tests.web.site import ROOM, make_answers, open_store, record
 
 BOARDS = ("response", "delivery", "reception")
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """A SQLite database with closed and open hours and an edition."""
+    """A SQLite database with closed and open hours, a redaction in each, and an edition."""
     store = open_store(tmp_path)
-    record(store, make_answers("one.example", [380, 395, 403]))
+    in_closed = make_answers("one.example", [380, 395, 403, 9000])
+    in_open = make_answers("two.example", [460, 512, 600, 9000], first=4000)
+    record(store, in_closed)
     assert close_hours(store, time.time_ns() // 1_000_000) > 0
-    record(store, make_answers("two.example", [460, 512, 600], first=4000))
+    record(store, in_open)
+    redacted = [(ROOM, answers[-1].pong.event_id) for answers in (in_closed, in_open)]
+    Ingest(store, "test").record(Batch(redacted=redacted))
+    assert len(read_withdrawn(store)) == 2
     insert_edition(store, Edition("2026-W41", 1, "{}", "| |"))
     with store.connect() as connection:
         assert count(store, "hour") > 0
@@ -41,6 +49,23 @@ def count(engine: Engine, table: str) -> int:
     with engine.connect() as connection:
         rows = select(func.count()).select_from(metadata.tables[table])
         return int(connection.execute(rows).scalar_one())
+
+
+def read_withdrawn(engine: Engine) -> list[tuple[str, str]]:
+    """The pairs (ping, pong server) whose pong was taken back."""
+    withdrawn, ping, server = (metadata.tables[name] for name in ("withdrawn", "ping", "server"))
+    pairs = select(ping.c.event, server.c.name).select_from(
+        withdrawn.join(ping).join(server, withdrawn.c.pong_server == server.c.id)
+    )
+    with engine.connect() as connection:
+        return sorted((event, name) for event, name in connection.execute(pairs))
+
+
+def find_tools(engine: Engine) -> Path:
+    """The folder of a PostgreSQL server's own programs: an older pg_dump refuses it."""
+    with engine.connect() as connection:
+        folder = text("SELECT setting FROM pg_config WHERE name = 'BINDIR'")
+        return Path(connection.execute(folder).scalar_one())
 
 
 def read_tables(url: str, folder: Path) -> list[str]:
@@ -113,6 +138,7 @@ def test_a_copy_in_postgresql_has_everything_and_goes_on(
     for table in metadata.tables:
         assert count(target, table) == count(source, table), table
     assert read_tables(postgresql_database, tmp_path) == read_tables(url, tmp_path)
+    assert read_withdrawn(target) == read_withdrawn(source)
     code, stdout, _ = run(postgresql_database, "db", "check", folder=tmp_path)
     assert code == 0, stdout
     # What comes next gets row IDs of its own, and changes the closed hour.
@@ -184,6 +210,35 @@ def test_the_drill_backup_loss_restore_gives_the_same_boards(url: str, tmp_path:
     (tmp_path / "copy.db").rename(tmp_path / "pingboard.db")
     assert run(url, "db", "check", folder=tmp_path)[0] == 0
     assert read_tables(url, tmp_path) == before
+
+
+def test_the_drill_on_postgresql_gives_the_same_boards_and_goes_on(
+    url: str, postgresql_database: str, tmp_path: Path
+) -> None:
+    """As docs/operations.md has it, "Backups"."""
+    assert run(url, "db", "copy", postgresql_database, folder=tmp_path)[0] == 0
+    before = read_tables(postgresql_database, tmp_path)
+    dump = tmp_path / "pingboard.dump"
+    engine = open_engine(postgresql_database)
+    tools = find_tools(engine)
+    subprocess.run(
+        [tools / "pg_dump", "--format=custom", f"--file={dump}", postgresql_database], check=True
+    )
+    withdrawn = read_withdrawn(engine)
+    record(engine, make_answers("three.example", [100], first=2))
+    with engine.begin() as connection:
+        connection.execute(text("TRUNCATE sample, hour"))
+    assert read_tables(postgresql_database, tmp_path) != before
+    subprocess.run(
+        [tools / "pg_restore", "--clean", "--if-exists", f"--dbname={postgresql_database}", dump],
+        check=True,
+    )
+    assert run(postgresql_database, "db", "check", folder=tmp_path)[0] == 0
+    assert read_tables(postgresql_database, tmp_path) == before
+    assert read_withdrawn(engine) == withdrawn
+    record(engine, make_answers("three.example", [100], first=2))
+    engine.dispose()
+    assert "three.example" in "".join(read_tables(postgresql_database, tmp_path))
 
 
 def test_a_backup_of_no_database_is_one_line(tmp_path: Path) -> None:
