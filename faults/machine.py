@@ -35,8 +35,8 @@ from faults.truth import samples_of
 from faults.user import pong
 from pingboard.matrix import backfill
 from pingboard.matrix.session import Account
+from pingboard.matrix.store_writer import Writer
 from pingboard.matrix.worker import Worker
-from pingboard.matrix.writer import Writer
 from pingboard.store.engine import Engine, migrate, open_engine
 from pingboard.store.ingest import Ingest
 

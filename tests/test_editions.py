@@ -13,7 +13,7 @@ from sqlalchemy import delete
 
 from pingboard.boards import Boards
 from pingboard.matrix.bot import EditionBot
-from pingboard.matrix.writer import Writer
+from pingboard.matrix.store_writer import Writer
 from pingboard.model import Batch, BoardName, Gap, Sample, Window, to_ts
 from pingboard.render.markdown import table
 from pingboard.schedule import Schedule

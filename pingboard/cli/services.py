@@ -132,7 +132,7 @@ async def _echo(settings: Settings) -> None:
     from pingboard.matrix.echo import EchoBot
     from pingboard.matrix.retry import retry_until_answered
     from pingboard.matrix.session import Session
-    from pingboard.matrix.writer import Writer
+    from pingboard.matrix.store_writer import Writer
     from pingboard.store.ingest import Ingest
 
     account = account_of(settings)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from pingboard.matrix.session import Account
+    from pingboard.matrix.store_writer import Writer
     from pingboard.matrix.worker import Attendant, Worker
-    from pingboard.matrix.writer import Writer
     from pingboard.settings import Settings
     from pingboard.store.engine import Engine
     from pingboard.store.lease import Lease
@@ -77,8 +77,8 @@ async def made_worker(settings: Settings, engine: Engine, lease: Lease) -> Async
     import asyncio
 
     from pingboard.cli.heartbeat import HEART
+    from pingboard.matrix.store_writer import Writer
     from pingboard.matrix.worker import Worker
-    from pingboard.matrix.writer import Writer
     from pingboard.store.ingest import Ingest
     from pingboard.store.lease import CONFIRM_PAUSE_S
 
@@ -112,8 +112,7 @@ async def made_worker(settings: Settings, engine: Engine, lease: Lease) -> Async
 def _attendants(settings: Settings, writer: Writer) -> list[Attendant]:
     """What the worker does beside the measuring. It reads through an engine of its own."""
     from pingboard.boards import Boards
-    from pingboard.matrix.bot import CommandBot, EditionBot
-    from pingboard.matrix.watches import WatchBot
+    from pingboard.matrix.bot import CommandBot, EditionBot, WatchBot
     from pingboard.store.engine import open_engine
 
     boards = Boards(open_engine(settings.database_url, read_only=True))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pingboard.matrix.pongs import PongMatcher
     from pingboard.matrix.protocol import Event
     from pingboard.matrix.session import Session
-    from pingboard.matrix.writer import Writer
+    from pingboard.matrix.store_writer import Writer
 
 PAUSE_S = 1.0
 """Between lookups. Most pongs that come before their ping have it before the first."""

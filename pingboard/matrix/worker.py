@@ -1,6 +1,6 @@
 """Wires the parts: pings out, sync responses in, through one queue to the store.
 
-sync -> record -> the store         pings, backfill, lookup, rooms beside them
+sync -> recorder -> the store         pings, backfill, lookup, rooms beside them
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pingboard.matrix.backfill import Backfill
 from pingboard.matrix.lookup import PingLookup
 from pingboard.matrix.pings import Pinger, SentPings
 from pingboard.matrix.pongs import PongMatcher
-from pingboard.matrix.record import Recorder, TimelineReader
+from pingboard.matrix.recorder import Recorder, TimelineReader
 from pingboard.matrix.retry import retry_until_answered
 from pingboard.matrix.rooms import Rooms
 from pingboard.matrix.session import Session
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from pingboard.matrix.protocol import Event
     from pingboard.matrix.session import Account
+    from pingboard.matrix.store_writer import Writer
     from pingboard.matrix.sync import SyncBatch
-    from pingboard.matrix.writer import Writer
 
 JOIN_HOLD_MS = 1_000
 """So briefly while rooms are being joined, because the sync under way leaves them out."""

@@ -12,8 +12,8 @@ from sqlalchemy import select
 
 from pingboard.lab import Lab
 from pingboard.matrix.session import Account
+from pingboard.matrix.store_writer import Writer
 from pingboard.matrix.worker import Worker
-from pingboard.matrix.writer import Writer
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.schema import (

@@ -7,13 +7,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from pingboard.matrix.members import Members
 from pingboard.matrix.pings import SentPings
 from pingboard.matrix.pongs import PongMatcher
-from pingboard.matrix.record import TimelineReader
-from pingboard.matrix.rooms import Rooms
+from pingboard.matrix.recorder import TimelineReader
+from pingboard.matrix.rooms import Members, Rooms
+from pingboard.matrix.store_writer import Writer
 from pingboard.matrix.sync import SyncBatch, Timeline
-from pingboard.matrix.writer import Writer
 from pingboard.model import Batch, Gap
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest

@@ -26,7 +26,7 @@ from pingboard.matrix.bot import (
     read_command,
 )
 from pingboard.matrix.session import Account, Session
-from pingboard.matrix.writer import Writer
+from pingboard.matrix.store_writer import Writer
 from pingboard.model import Batch, Board, BoardName, Sample, Standing, Window
 from pingboard.schedule import parse_schedule
 from pingboard.store.engine import migrate, open_engine

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pingboard.matrix import pongs as pongs_module
-from pingboard.matrix.members import EXPECTED_WITHIN_MS, Members
-from pingboard.matrix.pending import MAX_PENDING
 from pingboard.matrix.pings import SentPing, SentPings
-from pingboard.matrix.pongs import MAX_PINGS, PongMatcher
+from pingboard.matrix.pongs import MAX_PENDING, MAX_PINGS, PongMatcher
+from pingboard.matrix.rooms import EXPECTED_WITHIN_MS, Members
 from pingboard.model import PONG_TIMEOUT_MS, Batch, Ping, Provenance, Rejection, VoidReason
 from tests.samples import START_TS
 

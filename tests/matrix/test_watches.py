@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pingboard.boards import Boards
-from pingboard.matrix.bot import CommandBot
-from pingboard.matrix.watches import WatchBot
-from pingboard.matrix.writer import Writer
+from pingboard.matrix.bot import CommandBot, WatchBot
+from pingboard.matrix.store_writer import Writer
 from pingboard.model import to_ts
 from pingboard.store.ingest import Ingest
 from pingboard.store.watches import (

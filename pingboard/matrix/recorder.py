@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pingboard.matrix.pongs import PongMatcher
     from pingboard.matrix.protocol import Event
     from pingboard.matrix.rooms import Rooms
+    from pingboard.matrix.store_writer import Writer
     from pingboard.matrix.sync import SyncBatch, Timeline
-    from pingboard.matrix.writer import Writer
 
 MAX_QUEUED_EVENTS = 5_000
 """Events that may wait to be recorded: about 15 MB."""

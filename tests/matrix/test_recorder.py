@@ -15,7 +15,7 @@ from faults.faultproxy import FaultProxy, changed_json, never
 from pingboard.columns import HOUR_MS
 from pingboard.lab import Lab
 from pingboard.matrix import backfill
-from pingboard.matrix.record import HOLE_MS
+from pingboard.matrix.recorder import HOLE_MS
 from pingboard.matrix.session import Account, Session
 from pingboard.matrix.sync import read_position
 from pingboard.model import Batch, Gap, Pending, Pong, Provenance
