@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import delete
 
 from pingboard import sample_cache
 from pingboard.model import Batch, BoardName, Window, from_ts
@@ -15,7 +16,9 @@ from pingboard.sample_cache import SampleCache
 from pingboard.store.engine import Engine
 from pingboard.store.hours import close_hours, iterate_hours
 from pingboard.store.ingest import Ingest
+from pingboard.store.journal import find_version
 from pingboard.store.rooms import read_lineage
+from pingboard.store.schema import change, sample
 from tests.samples import ROOM, START_TS, make_sample
 
 if TYPE_CHECKING:
@@ -128,3 +131,15 @@ def test_what_no_window_needs_for_an_hour_is_forgotten(
     count(cache, engine, 0, 10)
     assert len(reads) == 3
     assert reads[0] == reads[2]
+
+
+def test_a_database_that_goes_back_to_an_earlier_state_is_read_again(engine: Engine) -> None:
+    record(engine, [1])
+    restored = find_version(engine)
+    cache = SampleCache(engine)
+    record(engine, [2, 3])
+    assert count(cache, engine, 0, 1) == 3
+    with engine.begin() as connection:  # as a restore from a backup leaves it
+        connection.execute(delete(sample).where(sample.c.version > restored))
+        connection.execute(delete(change).where(change.c.version > restored))
+    assert count(cache, engine, 0, 1) == 1

@@ -45,8 +45,11 @@ def find_version(engine: Engine) -> int:
 
 
 def read_changed_hours(connection: Connection, version: int) -> set[Hour] | None:
-    """Return the hours that changed after a version, or None if the journal does not go so far."""
-    if version < _read_oldest(connection):
+    """Return the hours that changed after a version, or None if the journal can't tell.
+
+    It forgets old versions, and a database that was restored has not reached later ones.
+    """
+    if not _is_known(connection, version):
         return None
     changed = select(change.c.room, change.c.hour).where(
         change.c.version > version, change.c.room.is_not(None)
@@ -57,7 +60,7 @@ def read_changed_hours(connection: Connection, version: int) -> set[Hour] | None
 def can_resume(engine: Engine, version: int) -> bool:
     """Tell whether all that came after a version is still known; not so for a future version."""
     with engine.connect() as connection:
-        return _read_oldest(connection) <= version <= read_version(connection)
+        return _is_known(connection, version)
 
 
 def write_changes(
@@ -89,8 +92,9 @@ def limit_entries(connection: Connection, limit: int) -> None:
         prune(connection, read_version(connection))
 
 
-def _read_oldest(connection: Connection) -> int:
-    return int(execute(connection, "SELECT min(version) FROM change").scalar_one())
+def _is_known(connection: Connection, version: int) -> bool:
+    oldest, newest = execute(connection, "SELECT min(version), max(version) FROM change").one()
+    return bool(oldest <= version <= newest)
 
 
 class Watch:
