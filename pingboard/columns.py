@@ -103,11 +103,18 @@ class Answers(NamedTuple):
     ms: Column
     """the round trip; -1 where there is none"""
     offset_x2_ms: Column
-    """see ranking.clocks; or NO_OFFSET"""
+    """see ranking.clocks; NO_OFFSET where it is not known when the ping was sent"""
+
+    def find_counted(self, start_ts: int, end_ts: int) -> Answers:
+        """Return those that count against losses: of pings in [start, end) that are not void."""
+        pinged_ts = self.ping_seen_ts.wide()
+        is_inside = (pinged_ts >= start_ts) & (pinged_ts < end_ts)
+        is_counted = is_inside & (self.offset_x2_ms != NO_OFFSET)
+        return _map(self, lambda column: column[is_counted])
 
 
 class Losses(NamedTuple):
-    """Every pong to our own pings that has not come; all (n,)."""
+    """Every pong to our own pings that has not come; all (n,). Not of pings that are void."""
 
     seen_ts: Offsets
     """when we saw the ping"""

@@ -10,7 +10,10 @@ START_TS = 1_780_000_000_000
 
 
 def make_ping(number: int = 1, server: str = "one.example", **changes: object) -> Ping:
-    """The ping with event ID `$ping<number>`, seen `number` seconds after `START_TS`."""
+    """The ping with event ID `$ping<number>`, seen `number` seconds after `START_TS`.
+
+    With a vantage it is ours, sent when it was seen.
+    """
     ts = START_TS + number * 1000
     values: dict[str, object] = {
         "event_id": f"$ping{number}",
@@ -19,6 +22,8 @@ def make_ping(number: int = 1, server: str = "one.example", **changes: object) -
         "origin_server_ts": ts,
         "seen_ts": ts,
     }
+    if changes.get("vantage") is not None:
+        values["sent_ts"] = changes.get("seen_ts", ts)
     return Ping(**{**values, **changes})  # type: ignore[arg-type]
 
 

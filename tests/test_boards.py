@@ -8,6 +8,7 @@ from datetime import timedelta
 from sqlalchemy import insert, select, update
 
 from pingboard.boards import Boards
+from pingboard.homeservers import read_history
 from pingboard.model import Batch, BoardName, Sample, Standing, Window, from_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
@@ -24,7 +25,7 @@ def answer(
 ) -> Sample:
     """Our own ping, answered by a server whose clock is ahead, after equal ways there and back."""
     sent_ts = START_TS + number * 1000
-    own = make_ping(number, "ours.example", vantage="main", sent_ts=sent_ts)
+    own = make_ping(number, "ours.example", vantage="main", sent_ts=None if void else sent_ts)
     there_ms = round_trip_ms // 2 + ahead_ms
     pong = replace(
         make_pong(own, pong_server, there_ms),
@@ -48,17 +49,45 @@ def response(engine: Engine, window: Window = DAY) -> dict[str, Standing]:
 
 
 def test_loss_counts_pongs_that_did_not_come_within_ten_minutes(engine: Engine) -> None:
-    last = int(timedelta(days=1).total_seconds()) - 599
     samples = [answer(number, "two.example", 200) for number in range(1, 8)]
-    samples.append(answer(8, "two.example", 200, void=True))
-    samples.append(answer(last, "three.example", 300))
+    samples.append(answer(3, "three.example", 300))
     Ingest(engine, "test").record(Batch([], samples))
-    for number in (1, 2, last):
-        expect(engine, number, "three.example" if number < last else "two.example")
+    for number in (1, 2):
+        expect(engine, number, "three.example")
     rows = response(engine)
     two, three = rows["two.example"], rows["three.example"]
-    assert (two.samples, two.sent, two.lost, two.loss) == (7, 8, 0, 0.0)
+    assert (two.samples, two.sent, two.lost, two.loss) == (7, 7, 0, 0.0)
     assert (three.samples, three.sent, three.lost, three.loss) == (1, 3, 2, 2 / 3)
+
+
+def test_loss_is_that_of_pings_whose_last_pong_is_in_or_lost(engine: Engine) -> None:
+    newest = int(timedelta(days=1).total_seconds())
+    numbers = range(newest - 1200, newest, 60)
+    ingest = Ingest(engine, "test")
+    for number in numbers:
+        sample = answer(number, "two.example", 200)
+        is_answered = number % 120 == 0
+        expected = [(sample.ping, ["two.example"])]
+        ingest.record(Batch(samples=[sample] if is_answered else [], expected=expected))
+    row = response(engine)["two.example"]
+    assert (row.samples, row.sent, row.lost, row.loss) == (10, 10, 5, 0.5)
+    buckets = read_history(
+        Boards(engine), ROOM, DAY, "two.example", BoardName.RESPONSE, timedelta(days=1), now=NOW
+    )
+    assert (sum(one.sent for one in buckets), sum(one.lost for one in buckets)) == (10, 5)
+
+
+def test_a_void_ping_counts_for_nobody_and_against_nobody(engine: Engine) -> None:
+    ingest = Ingest(engine, "test")
+    for number in range(20):
+        sample = answer(number, "two.example", 200, void=number >= 15)
+        is_answered = number % 2 == 0
+        expected = [] if number >= 15 else [(sample.ping, ["two.example"])]
+        ingest.record(Batch(samples=[sample] if is_answered else [], expected=expected))
+        if 10 <= number < 15:
+            ingest.record(Batch(voided=[sample.ping]))
+    row = response(engine)["two.example"]
+    assert (row.sent, row.lost, row.loss) == (10, 5, 0.5)
 
 
 def test_a_loss_is_in_the_window_in_which_its_ping_was_sent(engine: Engine) -> None:

@@ -163,7 +163,7 @@ class PongMatcher:
                     bot = arrived.bots[sample.pong.event_id]
                     members.hear(bot, sample.pong.server, sample.pong.seen_ts)
         return Batch(
-            pings=arrived.pings,
+            pings=[self._forget_void_send(ping) for ping in arrived.pings],
             samples=samples,
             rejected=rejected,
             expected=self._expect(arrived, members) if members is not None else [],
@@ -311,6 +311,12 @@ class PongMatcher:
             sent.answer(pong.server)
             round_trip_ms = sent.round_trip_ms(arrived_ns) if arrived_ns is not None else None
         return Sample(known.ping, pong, round_trip_ms, candidate.provenance, is_earlier)
+
+    def _forget_void_send(self, ping: Ping) -> Ping:
+        """A ping as it is stored: nothing is measured from when a void one was sent."""
+        sent = self._sent.find(ping.event_id)
+        is_void = sent is not None and sent.void is not None
+        return dataclasses.replace(ping, sent_ts=None) if is_void else ping
 
     def _expect(self, arrived: Arrived, members: Members) -> list[tuple[Ping, list[str]]]:
         """Who should answer our pings, said once for each; of a void one nobody is missed."""

@@ -118,7 +118,7 @@ class Ping:
     vantage: str | None = None
     """the vantage that it was sent from, for our own pings"""
     sent_ts: int | None = None
-    """our clock at the send, for our own pings that this process sent"""
+    """our clock at the send, for our own pings that this process sent and that are not void"""
     is_estimated: bool = False
     """its times follow from a pong's, as of what pingstat kept"""
 

@@ -17,7 +17,8 @@ _MAX_KEPT = 1 << 20
 class AnswerTally:
     """Counts the answers of each pong server in a window, block by block.
 
-    A pong is lost once `now_ts` is 10 minutes after its ping (method: "Loss").
+    A pong is lost once `now_ts` is 10 minutes after its ping (method: "Loss"). Until then neither
+    those count that have come nor those that have not; nor ever those to a ping that is void.
     """
 
     def __init__(self, servers: int, window: Window, now_ts: int) -> None:
@@ -34,7 +35,8 @@ class AnswerTally:
         for block in blocks:
             answers = cut(block.answers, self._window.start_ts, self._window.end_ts)
             losses = cut(block.losses, self._window.start_ts, self._given_up_ts)
-            self._answered += np.bincount(answers.pong_server, minlength=servers)
+            counted = block.answers.find_counted(self._window.start_ts, self._given_up_ts)
+            self._answered += np.bincount(counted.pong_server, minlength=servers)
             self._lost += np.bincount(losses.pong_server, minlength=servers)
             self._keep(answers.pong_server, answers.ms, answers.offset_x2_ms)
             yield block

@@ -82,12 +82,12 @@ class Changes:
             execute(self._connection, _SETTLE.format(mark(len(chunk))), *chunk)
 
     def void(self, pings: Collection[StoredPing]) -> None:
-        """Expect nothing of these pings."""
-        hours = self._open(pings)
+        """Expect nothing of these pings, and forget when they were sent: they measure nothing."""
+        self._changed |= self._open(pings)
         for chunk in chunks({stored.id for stored in pings}):
-            sql = f"DELETE FROM unanswered WHERE ping IN {mark(len(chunk))}"  # noqa: S608
-            if execute(self._connection, sql, *chunk).rowcount:
-                self._changed |= hours
+            rows = mark(len(chunk))
+            execute(self._connection, f"DELETE FROM unanswered WHERE ping IN {rows}", *chunk)  # noqa: S608
+            execute(self._connection, f"UPDATE ping SET sent_ts = NULL WHERE id IN {rows}", *chunk)  # noqa: S608
 
     def delete_samples(self, keys: Sequence[tuple[StoredPing, int]]) -> None:
         """Delete samples, each of a ping and a pong server (row)."""

@@ -55,8 +55,11 @@ def read_server_names(connection: Connection) -> list[str]:
 def read_answers(
     engine: Engine, rooms: Sequence[int], window: Window, homeserver: str, now: datetime
 ) -> Answers:
-    """Return which of our pings inside the window a homeserver answered, and which not in time."""
-    # A pong that is not there yet may still come.
+    """Return which of our pings inside the window a homeserver answered, and which not in time.
+
+    Those that are void or not ten minutes old are neither.
+    """
+    # A pong that is not there yet may still come. Until then those that are there tell nothing.
     given_up_ts = min(window.end_ts, to_ts(now) - PONG_TIMEOUT_MS)
     first, after = window.start_ts // HOUR_MS, (window.end_ts - 1) // HOUR_MS + 1
     answered, lost = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
@@ -64,11 +67,12 @@ def read_answers(
         row = connection.scalar(_find_row(homeserver))
         for room_row in rooms if row is not None else ():
             for _, block in iterate_hours(connection, room_row, first, after):
-                answered.append(block.answers.ping_seen_ts[block.answers.pong_server == row].wide())
+                counted = block.answers.find_counted(window.start_ts, given_up_ts)
+                answered.append(counted.ping_seen_ts[counted.pong_server == row].wide())
                 lost.append(block.losses.seen_ts[block.losses.pong_server == row].wide())
     answered_ts, lost_ts = (np.sort(np.concatenate(times)) for times in (answered, lost))
     return Answers(
-        answered_ts[(answered_ts >= window.start_ts) & (answered_ts < window.end_ts)],
+        answered_ts,
         lost_ts[(lost_ts >= window.start_ts) & (lost_ts < given_up_ts)],
     )
 

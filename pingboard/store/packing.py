@@ -183,7 +183,11 @@ def _read_own(hot: bytes) -> tuple[Answers, Losses]:
     reader.skip()
     clock_ms = reader.column()
     parts = [_read_samples(reader, first) for first in firsts]
-    losses = reader.column()
+    losses, lost_server = reader.column(), reader.column()
+    # Of a foreign ping, or one that is void, nobody's answer is missed.
+    is_missed = losses < ours
+    is_missed[is_missed] = clock_ms[losses[is_missed]] != _MISSING
+    losses, lost_server = losses[is_missed], lost_server[is_missed]
     answers = [
         _read_answers(part, ours, ping_seen_ts, clock_ms)
         for part in parts
@@ -191,7 +195,7 @@ def _read_own(hot: bytes) -> tuple[Answers, Losses]:
     ]
     return (
         sort(join(answers)) if len(answers) > 1 else (answers or [EMPTY.answers])[0],
-        Losses(ping_seen_ts[losses], reader.column()) if len(losses) else EMPTY.losses,
+        Losses(ping_seen_ts[losses], lost_server) if len(losses) else EMPTY.losses,
     )
 
 

@@ -111,6 +111,7 @@ class Model:
             record = self.find(ping.room_id, ping.event_id)
             if record is not None:
                 record.expected.clear()
+                record.sent_ts = None
         for room_id, event_id in batch.redacted:
             self._redact(room_id, hash_event_id(event_id))
 
@@ -501,26 +502,26 @@ class Model:
         return samples
 
     def _loss(self, room_id: str, span: Span, now_ts: int, homeserver: str) -> Row:
-        answered = sum(
-            ping.vantage is not None and pong.server == homeserver
-            for ping, pong in self._pongs(room_id, span)
-        )
-        lost = len(self._answered_and_lost(room_id, span, now_ts, homeserver)[1])
-        sent = answered + lost
-        return {"sent": sent, "lost": lost, "loss": lost / sent if sent else None}
+        answered, lost = self._answered_and_lost(room_id, span, now_ts, homeserver)
+        sent = len(answered) + len(lost)
+        return {"sent": sent, "lost": len(lost), "loss": len(lost) / sent if sent else None}
 
     def _answered_and_lost(
         self, room_id: str, span: Span, now_ts: int, homeserver: str
     ) -> tuple[list[int], list[int]]:
-        """Return the times of our pings in a window that a server answered, and did not."""
+        """Return the times of our pings in a window that a server answered, and did not.
+
+        Only of those whose fate is decided for every server: neither void nor too new.
+        """
         answered, lost = [], []
-        given_up_ts = now_ts - PONG_TIMEOUT_MS
+        given_up_ts = min(span.end_ts, now_ts - PONG_TIMEOUT_MS)
         for ping in self._pings_of(room_id):
-            if ping.vantage is None or not span.start_ts <= ping.seen_ts < span.end_ts:
+            is_counted = ping.vantage is not None and ping.sent_ts is not None
+            if not is_counted or not span.start_ts <= ping.seen_ts < given_up_ts:
                 continue
             if homeserver in ping.pongs:
                 answered.append(ping.seen_ts)
-            elif homeserver in ping.expected and ping.seen_ts < given_up_ts:
+            elif homeserver in ping.expected:
                 lost.append(ping.seen_ts)
         return answered, lost
 

@@ -34,7 +34,7 @@ def old_sample(days: float, pong_server: str = "two.example", ms: int = 100) -> 
     """An answer to a ping of ours, so many days ago."""
     ts = to_ts(NOW - timedelta(days=days))
     ping = replace(make_ping(event_id=f"$at{ts}"), origin_server_ts=ts, seen_ts=ts, sent_ts=ts - 3)
-    ping = replace(ping, vantage="main")
+    ping = replace(ping, vantage="main", sent_ts=ping.seen_ts)
     return Sample(ping, make_pong(ping, pong_server, ms), ms + 50)
 
 

@@ -30,6 +30,11 @@ def delay(samples: list[Sample], ms: int) -> list[Sample]:
     ]
 
 
+def forget_send(samples: list[Sample]) -> list[Sample]:
+    """The same samples without what tells a clock."""
+    return [replace(one, ping=replace(one.ping, sent_ts=None)) for one in samples]
+
+
 def test_the_page_says_where_the_homeserver_stands(site: httpx.Client) -> None:
     page = text_of(site.get(PAGE))
     assert "#2 of 2 512 ms" in page
@@ -40,8 +45,8 @@ def test_the_page_says_where_the_homeserver_stands(site: httpx.Client) -> None:
 
 def test_a_homeserver_beside_others_is_told_whose_fault_it_is(store: Engine) -> None:
     for number in range(5):
-        record(store, make_answers(f"hs{number}.example", range(390, 410)))
-    record(store, make_answers("slow.example", range(900, 920)))
+        record(store, forget_send(make_answers(f"hs{number}.example", range(390, 410))))
+    record(store, forget_send(make_answers("slow.example", range(900, 920))))
     with serve(store) as client:
         slow = text_of(client.get("/homeservers/slow.example"))
         usual = text_of(client.get("/homeservers/hs1.example"))
