@@ -106,19 +106,17 @@ def record_pings(
     Nothing is added to hours whose single samples are dropped, so some have none.
     """
     stored = find_stored_pings(connection, lookups, pings)
-    new: dict[PingKey, Ping] = {}
     unknown = [ping for ping in pings if get_key(ping) not in stored]
-    for ping in _leave_out_dropped(connection, lookups, unknown):
-        new.setdefault(get_key(ping), ping)
-    stored |= _insert_pings(connection, lookups, [*new.values()])
+    stored |= _insert_new(connection, lookups, _leave_out_dropped(connection, lookups, unknown))
+    corrected: dict[int, StoredPing] = {}
     for ping in pings:
         known = stored.get(get_key(ping))
-        if known is None or not known.is_estimated or ping.is_estimated:
+        if known is None or not known.is_estimated or ping.is_estimated or known.id in corrected:
             continue
         server_row = lookups.servers.find(connection, [ping.server])[ping.server]
         if corrects_server or known.server == server_row:
-            stored[get_key(ping)] = _replace_estimate(connection, lookups, changes, known, ping)
-    return stored
+            corrected[known.id] = _replace_estimate(connection, lookups, changes, known, ping)
+    return {key: corrected.get(known.id, known) for key, known in stored.items()}
 
 
 def _leave_out_dropped(
@@ -140,6 +138,20 @@ def _leave_out_dropped(
         for ping in pings
         if ping.seen_ts >= kept_from[ping.room_id] and get_key(ping) not in dropped
     ]
+
+
+def _insert_new(
+    connection: Connection, lookups: Lookups, pings: Sequence[Ping]
+) -> dict[PingKey, StoredPing]:
+    """Insert the first ping of each event; all rooms of an upgrade have one between them."""
+    firsts: dict[tuple[tuple[int, ...], str], Ping] = {}
+    keys = {}
+    for ping in pings:
+        if get_key(ping) not in keys:
+            in_lineage = lookups.find_lineage(connection, ping.room_id), ping.event_id
+            keys[get_key(ping)] = get_key(firsts.setdefault(in_lineage, ping))
+    inserted = _insert_pings(connection, lookups, [*firsts.values()])
+    return {key: inserted[first] for key, first in keys.items()}
 
 
 def _insert_pings(

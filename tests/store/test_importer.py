@@ -82,3 +82,24 @@ def test_an_import_leaves_no_rows_of_hours_that_are_over(engine: Engine) -> None
         samples = select(func.count(), func.sum(hour.c.samples))
         assert connection.execute(samples).one() == (12, len(records))
     assert len(list(read_records(engine, None, WINDOW))) == len(records) + 1
+
+
+def test_rows_of_one_ping_under_both_rooms_of_an_upgrade_are_one_sample(engine: Engine) -> None:
+    ingest = Ingest(engine, "test")
+    ingest.record_room("!old:one.example")
+    ingest.record_room("!new:one.example", predecessor="!old:one.example")
+    record = read_pingstat(
+        {
+            "room_id": "!old:one.example",
+            "ping_id": "$ping",
+            "ping_server": "one.example",
+            "pong_server": "two.example",
+            "receive_diff": 100,
+            "pong_timestamp": START_TS,
+        }
+    )
+    assert isinstance(record, Record)
+    with Importer(engine) as importer:
+        assert list(importer.add([record, record._replace(room_id="!new:one.example")])) == []
+        assert (importer.imported, importer.known) == (1, 1)
+    assert len(list(read_records(engine, None, WINDOW))) == 1
