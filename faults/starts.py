@@ -184,6 +184,12 @@ async def locked_account(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(1, scene.within(20))
     locked = {"errcode": "M_USER_LOCKED", "error": "locked", "soft_logout": True}
+    refused = scene.proxy.inject("/send/", answer(401, locked))
+
+    async def is_refused() -> bool:
+        return refused.hits > 0
+
+    await until(is_refused, scene.within(20), "nothing was sent")
     scene.proxy.inject("/", answer(401, locked))
     # What the proxy holds open knows nothing of it.
     await scene.there.ping(scene.room_id)

@@ -9,6 +9,7 @@ held so briefly that a longer pause is a stall; then the ping is void from there
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import secrets
 import time
@@ -296,6 +297,12 @@ class Pinger:
         self._heard_rooms: frozenset[str] = frozenset()
         self._heard = asyncio.Condition()
         self._is_answering = False
+        self._unlocked = asyncio.Event()
+
+    def unlock(self) -> None:
+        """Ping again without delay where the account was locked: a sync was answered."""
+        self._unlocked.set()
+        self._unlocked.clear()
 
     async def hear(self, sync: SyncBatch) -> None:
         """Note that our homeserver has answered a sync: it can be pinged through, again."""
@@ -325,7 +332,16 @@ class Pinger:
             pause_s = await self._ping(room_id)
             if self._denied.get(room_id) is RoomState.ENCRYPTED:
                 return
-            await asyncio.sleep(pause_s * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
+            pause_s *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
+            if self._denied.get(room_id) is RoomState.LOCKED:
+                await self._wait_until_unlocked(pause_s)
+                pause_s = delay_s
+            await asyncio.sleep(pause_s)
+
+    async def _wait_until_unlocked(self, at_most_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(at_most_s):
+                await self._unlocked.wait()
 
     def _can_ping(self, room_id: str) -> bool:
         return self._is_answering and room_id in self._heard_rooms

@@ -231,7 +231,9 @@ class Worker:
             self._sent.hear(sync)
             await self._pinger.hear(sync)
             self._synced_ts, self._synced_ns = sync.arrived_ts, sync.arrived_ns
-            self._is_locked = False
+            if self._is_locked:
+                self._is_locked = False
+                self._pinger.unlock()
             if self._state is not WorkerState.RUNNING:
                 self._is_changed.set()
             if not (sync.timelines or sync.left_rooms) and sync.arrived_ns < save_ns:
