@@ -16,6 +16,8 @@ from faults.scene import Scene
 from faults.seed import analyze
 from faults.truth import differences
 
+TRACEBACK = re.compile(r"Traceback .*\n(?:[ |+].*\n)*(.*)")
+"""to the line that names the error"""
 USER_ID = re.compile(r"@[\w.=/+-]*:hs\d\.localhost")
 END_WITHIN_S = 10
 
@@ -84,8 +86,8 @@ async def check_samples(scene: Scene) -> list[str]:
 
 def check_log(scene: Scene, log: str) -> Iterator[str]:
     """No traceback, no secret and no user ID is in a log."""
-    if "Traceback" in log:
-        yield f"a traceback in the log: {log.splitlines()[-1][:300]}"
+    if match := TRACEBACK.search(log):
+        yield f"a traceback in the log: {match[1][:300]}"
     for user in scene.stage.users:
         if user.account.access_token in log or user.account.password in log:
             yield "a token or password in the log"

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Coroutine
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +148,9 @@ async def _step(file: Path, command: str, target: str, kill_after_s: float | Non
         async with asyncio.timeout(kill_after_s):
             _, stderr = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
-        return True
+        with suppress(ProcessLookupError):  # it may have ended just now
+            process.kill()
+        return await process.wait() != 0
     expect(process.returncode == 0, f"{command} {target}: {stderr.decode()[-300:]}")
     return False
 

@@ -140,6 +140,11 @@ class Block:
     def losses(self) -> Losses:
         return self._own[1]
 
+    def detach(self) -> Block:
+        """Return the same, whose claims don't keep all bytes of their hour in memory."""
+        seen_ts, *columns = self.claims
+        return Block(Claims(seen_ts, *(column.copy() for column in columns)), self._read_own)
+
 
 Rows = TypeVar("Rows", Claims, Answers, Losses)
 

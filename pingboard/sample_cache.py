@@ -122,7 +122,7 @@ class SampleCache:
 
 @dataclass(frozen=True, slots=True)
 class _Stream:
-    """Hours that are read as they are gone through: a year takes no more memory than a day."""
+    """Hours that are read as they are gone through: what is kept of them is what is ranked."""
 
     connection: Connection
     rooms: Sequence[int]
@@ -133,7 +133,7 @@ class _Stream:
         for room in self.rooms:
             for _, block in iterate_hours(self.connection, room, self.first, self.after):
                 raise_if_abandoned()
-                yield block
+                yield block.detach()
 
 
 def _stretches(hours: Sequence[int]) -> Iterator[tuple[int, int]]:

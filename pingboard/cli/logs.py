@@ -32,6 +32,8 @@ def set_up_logs(level: str, form: str = "text") -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     # What it warns of are answers that it can't use; they become errors of ours, said once.
     logging.getLogger("nio").setLevel(logging.ERROR)
+    # A connection that breaks as it is put back: whoever used it is told, and logs it.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     # Who retries logs it once, not at each try.
     stamina.instrumentation.set_on_retry_hooks([])
     renderer: Processor = structlog.processors.LogfmtRenderer(key_order=_KEYS)

@@ -289,8 +289,8 @@ class Pinger:
         self._may_ping = may_ping
         self._denied: dict[str, RoomState] = {}
         self._outages: dict[str, Outage] = {}
-        self._unanswered: set[str] = set()
-        """the rooms whose last ping our homeserver did not answer"""
+        self._unanswered: Counter[str] = Counter()
+        """how many pings of a room our homeserver did not answer, the last ones in a row"""
         self._send_outage = Outage(
             "pings are not answered, though syncs are", "pings are answered again"
         )
@@ -391,17 +391,17 @@ class Pinger:
 
     def _note_silence(self, room_id: str, error: HomeserverError) -> None:
         """Note a ping that our homeserver did not answer, so that the next waits for a sync."""
-        # That it is away is said by the sync, which waits for it. But there was a sync between two
-        # pings: where neither is answered, sends alone fail.
+        # That it is away is said by the sync, which waits for it. But between three pings two syncs
+        # were answered, and the second was asked after the first ping: sends alone fail.
         self._is_answering = False
-        if room_id in self._unanswered:
+        self._unanswered[room_id] += 1
+        if self._unanswered[room_id] >= 3:
             self._send_outage.note(error)
         else:
             log.debug("ping not sent", room_id=room_id, error=str(error))
-        self._unanswered.add(room_id)
 
     def _note_answer(self, room_id: str) -> None:
-        self._unanswered.discard(room_id)
+        self._unanswered.pop(room_id, None)
         if not self._unanswered:
             self._send_outage.end()
 

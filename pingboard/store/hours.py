@@ -37,7 +37,7 @@ from pingboard.store.packing import (
     unpack_hour,
 )
 from pingboard.store.schema import hour, sample, unanswered
-from pingboard.store.sql import execute, fetch_integers, insert_rows
+from pingboard.store.sql import execute, fetch_integers, insert_new, insert_rows
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -331,8 +331,8 @@ def store_closing(engine: Engine, closing: Closing) -> int:
         if changed is None:
             return 0
         hours = [closed for closed in closing.hours if (closed.room, closed.hour) not in changed]
-        if hours:
-            connection.execute(insert(hour), [closed._asdict() for closed in hours])
+        # One that is there already was stored by a try whose answer was lost.
+        insert_new(connection, hour, [closed._asdict() for closed in hours])
         newest = 0
         for closed in hours:
             bounds = (closed.room, closed.hour * HOUR_MS, (closed.hour + 1) * HOUR_MS)

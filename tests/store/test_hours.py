@@ -118,6 +118,15 @@ def test_an_hour_that_changes_while_it_is_packed_is_packed_again(engine: Engine)
     assert read(engine) == after
 
 
+def test_hours_are_closed_once_where_the_answer_to_the_commit_was_lost(engine: Engine) -> None:
+    record(engine, [make_sample(number) for number in (1, 5000, 9000)])
+    closing = prepare_closing(engine, NOW_TS)
+    assert store_closing(engine, closing) == 3
+    after = read(engine)
+    store_closing(engine, closing)
+    assert read(engine) == after
+
+
 def test_a_redacted_pong_leaves_its_closed_hour_closed(engine: Engine) -> None:
     record(engine, make_samples(), expected=[SILENT])
     close_hours(engine, NOW_TS)
