@@ -359,8 +359,8 @@ class _EnvFileSource(PydanticBaseSettingsSource):
     passwords.
     """
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        raise NotImplementedError  # only __call__ is asked for
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 (abstract in the base)
+        return None, field_name, False  # only __call__ is asked
 
     def __call__(self) -> dict[str, Any]:
         return {

@@ -132,8 +132,8 @@ def predecessor_of(create_content: Event) -> str | None:
 
 def transaction_id(event: Event) -> str | None:
     """The transaction ID with which we sent it; our homeserver tells it to the sender alone."""
-    found = _dict(event.get("unsigned")).get("transaction_id")
-    return found if isinstance(found, str) else None
+    transaction_id = _dict(event.get("unsigned")).get("transaction_id")
+    return transaction_id if isinstance(transaction_id, str) else None
 
 
 def ping_content(nonce: str) -> Event:

@@ -136,11 +136,7 @@ def show_homeserver(
     try:
         profile = homeservers.read_profile(boards, room_id, window, name, now=now)
     except UnknownHomeserverError:
-        if name.endswith("/"):
-            return RedirectResponse(request.url.replace(path=request.url.path.rstrip("/")))
-        similar = homeservers.find_similar(boards, name[:255], SIMILAR)
-        unknown = {"name": name, "similar": similar}
-        return render(request, "homeserver_unknown.html", unknown, status=404)
+        return _show_unknown(request, boards, name)
     path, language = request.url.path, language_of(request)
     places = [board for board in BoardName if profile.places[board]]
     default = places[0] if places else DEFAULT_BOARD
@@ -170,6 +166,14 @@ def show_homeserver(
         other = query.with_.strip()
         context["comparison"] = _compare_with(boards, room_id, window, (name, other), board, now)
     return render(request, "homeserver.html", context, room_id=room_id)
+
+
+def _show_unknown(request: Request, boards: GivenBoards, name: str) -> Response:
+    if name.endswith("/"):
+        return RedirectResponse(request.url.replace(path=request.url.path.rstrip("/")))
+    similar = homeservers.find_similar(boards, name[:255], SIMILAR)
+    context = {"name": name, "similar": similar}
+    return render(request, "homeserver_unknown.html", context, status=404)
 
 
 def _describe(profile: Profile) -> Mapping[str, Any]:
