@@ -138,7 +138,27 @@ async def test_a_board_whose_worker_died_stops_calling_itself_live(
             await tab.clock.fast_forward(61_000)
             await tab.clock.resume()
             await expect(tab.locator("#stale")).to_contain_text("No new data since 12 Oct 2026")
-            await expect(tab.locator("#live")).to_have_count(0)
+            await expect(tab.locator("#live")).to_be_hidden()
+
+
+async def test_a_stale_board_turns_live_when_the_worker_is_back(
+    browser: Browser, store: Engine
+) -> None:
+    later = NOW + timedelta(minutes=10)
+    with serve(store, clock=lambda: later) as client:
+        async with open_tab(browser, origin_of(client)) as tab:
+            await tab.clock.install()
+            await tab.goto("/")
+            await expect(tab.locator("#stale")).to_be_visible()
+            await expect(tab.locator("#live")).to_be_hidden()
+            await tab.get_by_role("searchbox").focus()
+            # It is heard again, before the first pong comes.
+            Ingest(store, "test").record_worker("main", WorkerState.RUNNING, 0, to_ts(later))
+            await tab.clock.fast_forward(61_000)
+            await tab.clock.resume()
+            await expect(tab.locator("#live .state")).to_have_text("Live")
+            await expect(tab.locator("#stale")).to_have_count(0)
+            await expect(tab.get_by_role("searchbox")).to_be_focused()
 
 
 async def test_a_page_that_waits_for_its_room_becomes_the_board(

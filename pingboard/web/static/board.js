@@ -7,7 +7,7 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 const SOON_MS = 1000;
 const PAUSE_MS = 5000; // however many pongs come
-const MAX_AGE_MS = 60_000; // without pongs the page asks whether its data is old by now
+const MAX_AGE_MS = 60_000; // without pongs the page asks whether its data is old, or new again
 // Thousands of rows are reloaded faster than compared: then this only says what is new.
 const isMany = document.querySelectorAll("#board tbody tr").length > 1000;
 
@@ -31,8 +31,8 @@ async function refresh() {
 }
 
 function show(page) {
-  // From waiting to a board, or from live to stale: too much is different.
-  if (!find("look", page) !== !form || !find("live", page)) return location.reload();
+  // From waiting to a board: too much is different.
+  if (!find("look", page) !== !form) return location.reload();
   const table = find("board"), fresh = find("board", page);
   if (table && fresh) {
     replace(table.tHead, fresh.tHead);
@@ -40,7 +40,8 @@ function show(page) {
   } else {
     replace(find("rows"), find("rows", page));
   }
-  for (const id of ["summary", "choices", "markdown"]) replace(find(id), find(id, page));
+  if (live && find("live", page)) live.hidden = find("live", page).hidden;
+  for (const id of ["notice", "summary", "choices", "markdown"]) replace(find(id), find(id, page));
   if (form) find("said").dataset.found = find("said", page).dataset.found;
   form?.querySelector("button").replaceWith(form && find("look", page).querySelector("button"));
 }
@@ -124,10 +125,10 @@ function soon() {
 }
 
 function tick() {
+  if (isConnected && performance.now() - askedAt > MAX_AGE_MS) soon();
   const ago = live?.querySelector(".ago");
   if (!ago || isConnected === null) return;
   const { live: on, lost, updated, heard: pongs } = live.dataset;
-  if (isConnected && performance.now() - askedAt > MAX_AGE_MS) soon();
   const seconds = Math.round((performance.now() - updatedAt) / 1000);
   live.classList.toggle("on", isConnected);
   live.querySelector(".state").textContent = isConnected ? on : lost;
