@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from yarl import URL
 
-from pingboard.lab.process import LeashedProcess
+from pingboard.lab.process import ChildProcess
 
 if TYPE_CHECKING:
     from faults.scene import Scene
@@ -33,7 +33,7 @@ class Reply:
     seconds: float
 
 
-class Site(LeashedProcess):
+class Site(ChildProcess):
     """Ready when it says that it serves."""
 
     grace_s = 20.0

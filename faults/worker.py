@@ -11,7 +11,7 @@ from pathlib import Path
 from faults.case import CaseError, until
 from faults.faultproxy import FaultProxy
 from pingboard.lab import LabError
-from pingboard.lab.process import LeashedProcess
+from pingboard.lab.process import ChildProcess
 
 COMMAND = ("pingboard", "worker")
 
@@ -20,7 +20,7 @@ def _say_nothing(_line: str) -> None:
     pass
 
 
-class WorkerProcess(LeashedProcess):
+class WorkerProcess(ChildProcess):
     """Ready when the proxy has seen it sync from a position."""
 
     grace_s = 20.0

@@ -22,7 +22,7 @@ import typer
 
 from pingboard import simd
 from pingboard.cli import db, doctor, lab, services, tables, transfer
-from pingboard.cli.start import say, without_user_ids
+from pingboard.cli.output import say, without_user_ids
 from pingboard.model import (
     AccountError,
     ConfigurationError,

@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from pingboard.cli.start import RETRY_S, opened, say, wording, writable
+from pingboard.cli.database import RETRY_S, opened, writable
+from pingboard.cli.output import say, wording
 from pingboard.model import PingboardError
 
 if TYPE_CHECKING:
@@ -127,13 +128,13 @@ async def api_process(
     import os
     import sys
 
-    from pingboard.lab.process import LEASH
+    from pingboard.lab.process import END_WITH_PARENT
 
     # The rooms are the lab's where there is one; the rest is what we were told ourselves.
     environment = {**os.environ, "PINGBOARD_ROOMS": " ".join(settings.rooms), **variables}
     environment.pop("NOTIFY_SOCKET", None)  # the life that systemd watches is the worker's
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", str(LEASH)),
+        *(sys.executable, "-P", str(END_WITH_PARENT)),
         *("pingboard", "serve", "--listener-fd", str(listener.fileno())),
         stdin=asyncio.subprocess.PIPE,
         pass_fds=[listener.fileno()],

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from pingboard.cli.start import configured, opened, readable, say, writable
+from pingboard.cli.database import opened, readable, writable
+from pingboard.cli.output import say
 from pingboard.model import ConfigurationError, PingboardError
 
 # What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
@@ -22,9 +23,10 @@ def upgrade() -> None:
 
     Every start does this unless PINGBOARD_MIGRATE=0.
     """
-    settings = configured()
+    from pingboard.settings import load_settings
     from pingboard.store.engine import migrate
 
+    settings = load_settings()
     with opened(settings.database_url) as engine:
         migrate(engine)
 
@@ -36,9 +38,10 @@ def backup(
     ],
 ) -> None:
     """Copy a SQLite database to a file, even while in use."""
-    settings = configured()
+    from pingboard.settings import load_settings
     from pingboard.store.engine import back_up
 
+    settings = load_settings()
     with opened(settings.database_url, read_only=True) as engine:
         back_up(engine, file)
     say(f"copied to {file}")
@@ -51,9 +54,10 @@ def check() -> None:
     Exit code 1 if there is any, with what to do.
     """
     from pingboard.model.findings import Verdict
+    from pingboard.settings import load_settings
     from pingboard.store.check import check_database
 
-    settings = configured()
+    settings = load_settings()
     is_damaged = False
     with readable(settings) as boards:
         for finding in check_database(boards.engine):
@@ -72,10 +76,11 @@ def copy_to(
     Stop the worker first. Every row is read back and compared. If it is interrupted, it leaves
     nothing behind: start it again.
     """
+    from pingboard.settings import load_settings
     from pingboard.store.copy import copy_database
     from pingboard.store.lease import hold_lease
 
-    settings = configured()
+    settings = load_settings()
     if not target.startswith(("postgresql://", "postgres://")):
         raise ConfigurationError(
             "the target is not PostgreSQL; for example postgresql://USER:PASSWORD@HOST/NAME"

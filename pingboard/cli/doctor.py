@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pingboard.cli.start import configured, without_user_ids
+from pingboard.cli.output import without_user_ids
 from pingboard.model import ConfigurationError, PingboardError
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ def _check_settings() -> Iterator[Finding]:
     import os
 
     from pingboard.model.findings import Finding, Verdict
-    from pingboard.settings import ENV_FILE, read_env_file
+    from pingboard.settings import ENV_FILE, load_settings, read_env_file
 
     try:
-        settings = configured()
+        settings = load_settings()
     except ConfigurationError as error:
         for line in str(error).splitlines():
             yield Finding(
@@ -109,8 +109,10 @@ def _check_certificates() -> Iterator[Finding]:
 
 
 def _check_site() -> Iterator[Finding]:
+    from pingboard.settings import load_settings
+
     try:
-        settings = configured()
+        settings = load_settings()
     except ConfigurationError:
         return
     engine = yield from _check_database(settings)
@@ -238,8 +240,9 @@ def health() -> None:
     looks into PINGBOARD_RUNTIME_DIR, where every command keeps its heartbeat.
     """
     from pingboard.cli.heartbeat import find_fault
+    from pingboard.settings import load_settings
 
-    settings = configured()
+    settings = load_settings()
     if settings.runtime_dir is None:
         raise ConfigurationError(
             "PINGBOARD_RUNTIME_DIR is not set, for this command and for the one that it checks; "

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pingboard.cli.start import run_until_stopped, say
+from pingboard.cli.output import say
+from pingboard.cli.signals import run_until_stopped
 from pingboard.model import ConfigurationError, parse_duration
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import stamina
 import structlog
 
-from pingboard.cli.start import without_user_ids
+from pingboard.cli.output import without_user_ids
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor

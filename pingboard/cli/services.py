@@ -15,8 +15,10 @@ from pingboard.cli.api import (
     open_server,
     run_beside,
 )
+from pingboard.cli.database import writable
 from pingboard.cli.lab import lab_database, lab_settings
-from pingboard.cli.start import run_until_stopped, say, start, writable
+from pingboard.cli.output import say
+from pingboard.cli.signals import run_until_stopped
 from pingboard.cli.worker import account_key, account_of, made_worker, open_database
 from pingboard.model import ConfigurationError
 
@@ -38,15 +40,27 @@ Host = Annotated[str | None, typer.Option(hidden=True, callback=_name_setting)]
 Port = Annotated[str | None, typer.Option(hidden=True, callback=_name_setting)]
 
 
+def _start(command: str) -> Settings:
+    """Read the settings, set up the logs, and let the heart beat."""
+    from pingboard.cli.heartbeat import HEART
+    from pingboard.cli.logs import set_up_logs
+    from pingboard.settings import load_settings
+
+    settings = load_settings()
+    set_up_logs(settings.log_level.upper(), settings.log_format)
+    HEART.start(command, settings.runtime_dir)
+    return settings
+
+
 def run(host: Host = None, port: Port = None) -> None:
     """Run worker and API, each in a process. With no account configured, on a lab of its own."""
     del host, port  # their callback has refused them
-    run_until_stopped(_run(start("run")))
+    run_until_stopped(_run(_start("run")))
 
 
 def worker() -> None:
     """Run the worker alone: ping, listen, record."""
-    settings = start("worker")
+    settings = _start("worker")
     settings.require_account()
     run_until_stopped(_work(settings))
 
@@ -58,7 +72,7 @@ def serve(
 ) -> None:
     """Serve the boards of a database; needs no account."""
     del host, port
-    settings = start("serve")
+    settings = _start("serve")
     with (
         open_listener(settings, listener_fd) as listener,
         open_server(settings, listener) as server,
@@ -68,7 +82,7 @@ def serve(
 
 def echo() -> None:
     """Answer `!ping` as maubot/echo does, to add a homeserver."""
-    settings = start("echo")
+    settings = _start("echo")
     settings.require_account()
     run_until_stopped(_echo(settings))
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pingboard.cli.start import configured, readable, wording
+from pingboard.cli.database import readable
+from pingboard.cli.output import wording
 from pingboard.model import (
     DEFAULT_BOARD,
     DEFAULT_WINDOW,
@@ -55,8 +56,9 @@ def table(
     """Print a board: drawn on a terminal, Markdown into a pipe."""
     from pingboard.boards import order_boards
     from pingboard.render import markdown
+    from pingboard.settings import load_settings
 
-    settings = configured()
+    settings = load_settings()
     with readable(settings) as boards:
         names = [board] if board else order_boards(DEFAULT_BOARD)
         (answer,) = _ask(boards, [room], names, window, limit, min_samples)
@@ -93,8 +95,9 @@ def section(
     """
     from pingboard.boards import order_boards
     from pingboard.render.section import section
+    from pingboard.settings import load_settings
 
-    settings = configured()
+    settings = load_settings()
     with readable(settings) as boards:
         rooms = room or boards.section_rooms(settings.rooms)
         names = [board] if board else order_boards(BoardName.DELIVERY)

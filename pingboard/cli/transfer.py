@@ -11,7 +11,8 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 import typer
 
-from pingboard.cli.start import configured, readable, say, writable
+from pingboard.cli.database import readable, writable
+from pingboard.cli.output import say
 from pingboard.model import ConfigurationError, Window, from_ts, hide_password, to_ts
 
 if TYPE_CHECKING:
@@ -79,11 +80,12 @@ def export(
 
     NDJSON and CSV keep all that boards are made of.
     """
+    from pingboard.settings import load_settings
     from pingboard.store.exporter import read_records
     from pingboard.store.retention import find_kept_from
     from pingboard.store.rooms import read_lineage
 
-    settings = configured()
+    settings = load_settings()
     start = _read_time("--from", since) or datetime(1970, 1, 1, tzinfo=UTC)
     end = _read_time("--to", to) or datetime(9999, 1, 1, tzinfo=UTC)
     if start > end:
@@ -113,10 +115,11 @@ def _import(form: str, source: str, rejected: Path | None) -> None:
     import io
 
     from pingboard.cli.sources import READERS, Counted, open_source
+    from pingboard.settings import load_settings
     from pingboard.store.importer import Importer
     from pingboard.store.lease import hold_lease
 
-    settings = configured()
+    settings = load_settings()
     # Before the database is touched: most mistakes are here.
     with _named(source):
         stream, size = open_source(source)

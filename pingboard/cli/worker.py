@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from pingboard.cli.start import RETRY_S, say, writable
+from pingboard.cli.database import RETRY_S, writable
+from pingboard.cli.output import say
 from pingboard.model import LeaseError
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@
       homeserver.py   a Synapse (config.py writes its configuration)
       echobot.py      `pingboard echo`, started as a user would
         process.py      a child process: start, ready, stop, kill, pause, resume, its log
-        leash.py        runs in each child and ends it when this process ends
+        end_with_parent.py   runs in each child and ends it when this process ends
       network.py      the links between the homeservers: delay, hold, cut
         proxy.py        a CONNECT proxy for each homeserver; all its federation goes through it
-        link.py         one direction of a link
+        federation_link.py   one direction of a link
       accounts.py, rooms.py   the few client-server calls that setting up takes
 
 In comes how many homeservers and how slow their links; out comes a ping room with an echo bot on

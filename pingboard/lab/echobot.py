@@ -6,10 +6,10 @@ from pathlib import Path
 import aiohttp
 
 from pingboard.lab.accounts import Account
-from pingboard.lab.process import LeashedProcess, OnProgress
+from pingboard.lab.process import ChildProcess, OnProgress
 
 
-class EchoBot(LeashedProcess):
+class EchoBot(ChildProcess):
     """Ready when `members` tells that it has joined the room, which it does by itself."""
 
     def __init__(

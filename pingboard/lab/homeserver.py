@@ -9,7 +9,7 @@ import aiohttp
 from pingboard.lab.accounts import Account, register_account
 from pingboard.lab.config import Limits, SynapseConfig
 from pingboard.lab.errors import LabError
-from pingboard.lab.process import LeashedProcess, OnProgress
+from pingboard.lab.process import ChildProcess, OnProgress
 from pingboard.lab.proxy import LOOPBACK
 from pingboard.model import ConfigurationError
 
@@ -25,7 +25,7 @@ def require_synapse() -> None:
         )
 
 
-class Homeserver(LeashedProcess):
+class Homeserver(ChildProcess):
     """A Synapse. `name` is for people and the network ("hs1"), `server_name` is Matrix's."""
 
     def __init__(

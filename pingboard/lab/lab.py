@@ -17,7 +17,7 @@ from pingboard.lab.errors import LabError
 from pingboard.lab.homeserver import Homeserver, require_synapse
 from pingboard.lab.network import Network, check_delay, check_name
 from pingboard.lab.ports import reserve_port
-from pingboard.lab.process import LeashedProcess, OnProgress
+from pingboard.lab.process import ChildProcess, OnProgress
 from pingboard.lab.rooms import ALIAS_LOCALPART, create_ping_room, joined_members
 
 ECHO_COMMAND = ("pingboard", "echo")
@@ -168,7 +168,7 @@ class Lab:
     async def _members(self) -> frozenset[str]:
         return await joined_members(self._http, self.owner, self.room_id)
 
-    async def _start_process(self, process: LeashedProcess) -> None:
+    async def _start_process(self, process: ChildProcess) -> None:
         await process.start()
         self._on_progress(f"{process.name} ready")
 

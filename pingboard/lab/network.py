@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from pingboard.lab.errors import LabError
-from pingboard.lab.link import Direction
+from pingboard.lab.federation_link import Direction
 from pingboard.lab.proxy import LOOPBACK, Proxy, Route
 
 

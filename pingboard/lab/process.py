@@ -1,7 +1,8 @@
 """A child process of the lab, from its start to its end.
 
-In comes a module with its arguments and environment; out comes a running process on a leash
-(leash.py) whose output goes to a log file. What "ready" means is each child's own (`is_ready`).
+In comes a module with its arguments and environment; out comes a running process that ends with
+this one (end_with_parent.py) and whose output goes to a log file. What "ready" means is each
+child's own (`is_ready`).
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from typing import BinaryIO
 
 from pingboard.lab.errors import LabError
 
-LEASH = Path(__file__).with_name("leash.py")
+END_WITH_PARENT = Path(__file__).with_name("end_with_parent.py")
 
 POLL_INTERVAL_S = 0.05
 LAST_LINES = 15
@@ -25,7 +26,7 @@ LAST_LINES = 15
 OnProgress = Callable[[str], None]
 
 
-class LeashedProcess(ABC):
+class ChildProcess(ABC):
     """A child process that ends with this one at the latest. Subclasses say when it is ready."""
 
     ready_timeout_s: float = 60.0
@@ -95,7 +96,7 @@ class LeashedProcess(ABC):
             return await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",
-                str(LEASH),
+                str(END_WITH_PARENT),
                 *self._command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from pingboard.lab.link import Direction, carry
+from pingboard.lab.federation_link import Direction, carry
 
 LOOPBACK = "127.0.0.1"
 

@@ -18,11 +18,11 @@ from pingboard.records import ESTIMATED, Record
 from pingboard.store import journal
 from pingboard.store.changes import Changes, NewSample
 from pingboard.store.hours import close_hours
-from pingboard.store.lookups import Lookups
 from pingboard.store.pings import estimate_pong_seen_ts, find_kept_from, record_pings
 from pingboard.store.redactions import find_redacted, find_withdrawn
+from pingboard.store.room_upgrades import merge_lineage
+from pingboard.store.row_ids import RowIDs
 from pingboard.store.schema import room
-from pingboard.store.upgrades import merge_lineage
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -60,7 +60,7 @@ class Importer:
     imported: int = 0
     known: int = 0
     """samples that were there already"""
-    _lookups: Lookups = field(default_factory=Lookups)
+    _row_ids: RowIDs = field(default_factory=RowIDs)
     _described: set[RoomDescription] = field(default_factory=set)
     _open_samples: int = 0
 
@@ -112,7 +112,7 @@ class Importer:
             return
         room_ids = {room_id for room_id, _, before in new}
         room_ids |= {before for *_, before in new if before is not None}
-        rows = self._lookups.rooms.find(connection, room_ids)
+        rows = self._row_ids.rooms.find(connection, room_ids)
         for room_id, alias, predecessor in sorted(new, key=str):
             if alias is not None:
                 is_taken = select(room.c.id).where(room.c.alias == alias)
@@ -122,14 +122,14 @@ class Importer:
                 _set_missing(connection, rows[room_id], predecessor=rows[predecessor])
                 merge_lineage(connection, room_id)
         journal.write_room_change(connection)
-        self._lookups.forget()
+        self._row_ids.forget()
         self._described |= new
 
     def _check_retention(
         self, connection: Connection, records: Mapping[int, Record]
     ) -> dict[int, str]:
         kept_from = {
-            room_id: find_kept_from(connection, self._lookups.find_lineage(connection, room_id))
+            room_id: find_kept_from(connection, self._row_ids.find_lineage(connection, room_id))
             for room_id in {record.room_id for record in records.values()}
         }
         return {
@@ -142,11 +142,11 @@ class Importer:
         """Store these; return the faults of those that can't be."""
         names = {record.ping_server for record in records.values()}
         names |= {record.pong_server for record in records.values()}
-        servers = self._lookups.servers.find(connection, names)
+        servers = self._row_ids.servers.find(connection, names)
         changes = Changes(connection)
         pings = [_make_ping(record) for record in records.values()]
         stored_pings = record_pings(
-            connection, self._lookups, changes, pings, corrects_server=False
+            connection, self._row_ids, changes, pings, corrects_server=False
         )
         redacted = self._find_redacted(connection, records.values())
         withdrawn = find_withdrawn(connection, {stored.id for stored in stored_pings.values()})
@@ -189,7 +189,7 @@ class Importer:
             (room_id, event_hash)
             for room_id, of_room in hashes.items()
             for event_hash in find_redacted(
-                connection, self._lookups.find_lineage(connection, room_id), of_room
+                connection, self._row_ids.find_lineage(connection, room_id), of_room
             )
         }
 

@@ -19,12 +19,12 @@ from pingboard.model import RoomState
 from pingboard.store import journal
 from pingboard.store.backlog import delete_pending, insert_pending, record_gaps
 from pingboard.store.changes import Changes, NewSample
-from pingboard.store.lookups import Lookups
 from pingboard.store.pings import StoredPing, find_stored_pings, get_key, record_pings
 from pingboard.store.redactions import find_hours, find_redacted, find_withdrawn, redact
+from pingboard.store.room_upgrades import merge_lineage
+from pingboard.store.row_ids import RowIDs
 from pingboard.store.schema import hash_event_id, rejection, room, session, worker
 from pingboard.store.sql import execute, insert_new, insert_rows
-from pingboard.store.upgrades import merge_lineage
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -54,7 +54,7 @@ class Ingest:
     def __init__(self, engine: Engine, account: str) -> None:
         self._engine = engine
         self._account = hashlib.sha256(account.encode()).hexdigest()
-        self._lookups = Lookups()
+        self._row_ids = RowIDs()
 
     def record(self, batch: Batch, next_batch: str | None = None) -> None:
         """Commit a batch together with the sync token that it leads up to."""
@@ -65,42 +65,42 @@ class Ingest:
                 if next_batch is not None:
                     self._update_session(connection, next_batch=next_batch)
         except BaseException:
-            self._lookups.forget()
+            self._row_ids.forget()
             raise
 
     def _record(self, connection: Connection, batch: Batch, redacted_hours: set[Hour]) -> None:
-        lookups, changes = self._lookups, Changes(connection)
+        row_ids, changes = self._row_ids, Changes(connection)
         named = [*batch.pings, *(ping for ping, _ in batch.expected)]
         named += [sample.ping for sample in batch.samples]
-        pings = record_pings(connection, lookups, changes, named, corrects_server=True)
+        pings = record_pings(connection, row_ids, changes, named, corrects_server=True)
         self._record_expected(connection, changes, batch, pings)
         self._record_samples(connection, changes, batch.samples, pings)
-        rooms = lookups.rooms.find(connection, _name_rooms(batch))
+        rooms = row_ids.rooms.find(connection, _name_rooms(batch))
         if batch.rejected:
             self._record_rejected(connection, batch.rejected)
         if batch.voided:
-            changes.void(find_stored_pings(connection, lookups, batch.voided).values())
+            changes.void(find_stored_pings(connection, row_ids, batch.voided).values())
         if batch.pending:
             names = {candidate.pong.server for candidate in batch.pending}
-            servers = lookups.servers.find(connection, names)
+            servers = row_ids.servers.find(connection, names)
             insert_pending(connection, batch.pending, rooms, servers)
         delete_pending(connection, batch.settled, rooms)
         for room_id in dict.fromkeys(room_id for room_id, _ in batch.redacted):
             event_ids = [event for of_room, event in batch.redacted if of_room == room_id]
-            lineage = lookups.find_lineage(connection, room_id)
+            lineage = row_ids.find_lineage(connection, room_id)
             redact(connection, changes, rooms[room_id], lineage, event_ids, redacted_hours)
         record_gaps(connection, batch.gaps, rooms)
-        changes.finish(has_new_room=lookups.rooms.has_new)
-        lookups.rooms.has_new = False
+        changes.finish(has_new_room=row_ids.rooms.has_new)
+        row_ids.rooms.has_new = False
 
     def record_room(
         self, room_id: str, alias: str | None = None, predecessor: str | None = None
     ) -> None:
         """Remember a joined room, the alias that leads to it now, and the room it replaces."""
-        self._lookups.forget()
+        self._row_ids.forget()
         with self._engine.begin() as connection:
             named = [room_id] if predecessor is None else [room_id, predecessor]
-            rooms = self._lookups.rooms.find(connection, named)
+            rooms = self._row_ids.rooms.find(connection, named)
             values: dict[str, object] = {"state": str(RoomState.JOINED)}
             if predecessor is not None:
                 values["predecessor"] = rooms[predecessor]
@@ -115,7 +115,7 @@ class Ingest:
             if predecessor is not None:
                 merge_lineage(connection, room_id)
             journal.write_room_change(connection)
-            self._lookups.rooms.has_new = False
+            self._row_ids.rooms.has_new = False
 
     def record_room_state(self, room_id: str, state: RoomState) -> None:
         """Remember that a room can, or can't, be measured in; an upgraded room stays that."""
@@ -170,7 +170,7 @@ class Ingest:
         if not batch.expected:
             return
         names = {name for _, servers in batch.expected for name in servers}
-        rows = self._lookups.servers.find(connection, names)
+        rows = self._row_ids.servers.find(connection, names)
         withdrawn = find_withdrawn(connection, {stored.id for stored in pings.values()})
         keys = [
             (stored, rows[name])
@@ -191,11 +191,11 @@ class Ingest:
     ) -> None:
         if not samples:
             return
-        servers = self._lookups.servers.find(connection, {sample.pong.server for sample in samples})
+        servers = self._row_ids.servers.find(connection, {sample.pong.server for sample in samples})
         hashes = [hash_event_id(sample.pong.event_id) for sample in samples]
         redacted: set[tuple[str, int]] = set()
         for room_id in {sample.ping.room_id for sample in samples}:
-            lineage = self._lookups.find_lineage(connection, room_id)
+            lineage = self._row_ids.find_lineage(connection, room_id)
             redacted |= {(room_id, hashed) for hashed in find_redacted(connection, lineage, hashes)}
         # Its server's second pong to a ping does not count when the first is taken back: what is
         # sent to mend a number does not measure what the ping did.
@@ -230,8 +230,8 @@ class Ingest:
         changes.settle([added.ping for added in new if added.ping.is_ours])
 
     def _record_rejected(self, connection: Connection, rejected: Sequence[Rejected]) -> None:
-        rooms = self._lookups.rooms.find(connection, {pong.room_id for pong in rejected})
-        servers = self._lookups.servers.find(connection, {pong.server for pong in rejected})
+        rooms = self._row_ids.rooms.find(connection, {pong.room_id for pong in rejected})
+        servers = self._row_ids.servers.find(connection, {pong.server for pong in rejected})
         counts = Counter(
             (rooms[pong.room_id], servers[pong.server], str(pong.reason), pong.seen_ts // _DAY_MS)
             for pong in rejected

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from pingboard.store.changes import Changes
-    from pingboard.store.lookups import Lookups
+    from pingboard.store.row_ids import RowIDs
 
 PingKey = tuple[str, str]
 """Room ID and event ID."""
@@ -79,12 +79,12 @@ def get_key(ping: Ping) -> PingKey:
 
 
 def find_stored_pings(
-    connection: Connection, lookups: Lookups, pings: Iterable[Ping]
+    connection: Connection, row_ids: RowIDs, pings: Iterable[Ping]
 ) -> dict[PingKey, StoredPing]:
     """Return those of these pings that are stored in any room of their room's lineage."""
     stored: dict[PingKey, StoredPing] = {}
     for room_id, event_ids in _group_by_room(pings).items():
-        lineage = lookups.find_lineage(connection, room_id)
+        lineage = row_ids.find_lineage(connection, room_id)
         sql = f"SELECT {PING_FIELDS} FROM ping WHERE room IN {mark(len(lineage))} AND event IN "  # noqa: S608
         for chunk in chunks(event_ids):
             for row in execute(connection, sql + mark(len(chunk)), *lineage, *chunk):
@@ -94,7 +94,7 @@ def find_stored_pings(
 
 def record_pings(
     connection: Connection,
-    lookups: Lookups,
+    row_ids: RowIDs,
     changes: Changes,
     pings: Sequence[Ping],
     *,
@@ -105,22 +105,22 @@ def record_pings(
     `corrects_server`: what is known of their servers is more than what an import said.
     Nothing is added to hours whose single samples are dropped, so some have none.
     """
-    stored = find_stored_pings(connection, lookups, pings)
+    stored = find_stored_pings(connection, row_ids, pings)
     unknown = [ping for ping in pings if get_key(ping) not in stored]
-    stored |= _insert_new(connection, lookups, _leave_out_dropped(connection, lookups, unknown))
+    stored |= _insert_new(connection, row_ids, _leave_out_dropped(connection, row_ids, unknown))
     corrected: dict[int, StoredPing] = {}
     for ping in pings:
         known = stored.get(get_key(ping))
         if known is None or not known.is_estimated or ping.is_estimated or known.id in corrected:
             continue
-        server_row = lookups.servers.find(connection, [ping.server])[ping.server]
+        server_row = row_ids.servers.find(connection, [ping.server])[ping.server]
         if corrects_server or known.server == server_row:
-            corrected[known.id] = _replace_estimate(connection, lookups, changes, known, ping)
+            corrected[known.id] = _replace_estimate(connection, row_ids, changes, known, ping)
     return {key: corrected.get(known.id, known) for key, known in stored.items()}
 
 
 def _leave_out_dropped(
-    connection: Connection, lookups: Lookups, pings: Sequence[Ping]
+    connection: Connection, row_ids: RowIDs, pings: Sequence[Ping]
 ) -> list[Ping]:
     """Return those pings that do not belong to hours whose single samples are dropped."""
     if not pings or not read_kept_from(connection):
@@ -128,7 +128,7 @@ def _leave_out_dropped(
     dropped: set[PingKey] = set()
     kept_from: dict[str, int] = {}
     for room_id, event_ids in _group_by_room(pings).items():
-        lineage = lookups.find_lineage(connection, room_id)
+        lineage = row_ids.find_lineage(connection, room_id)
         dropped |= {
             (room_id, event_id) for event_id in find_dropped(connection, lineage, event_ids)
         }
@@ -141,26 +141,26 @@ def _leave_out_dropped(
 
 
 def _insert_new(
-    connection: Connection, lookups: Lookups, pings: Sequence[Ping]
+    connection: Connection, row_ids: RowIDs, pings: Sequence[Ping]
 ) -> dict[PingKey, StoredPing]:
     """Insert the first ping of each event; all rooms of an upgrade have one between them."""
     firsts: dict[tuple[tuple[int, ...], str], Ping] = {}
     keys = {}
     for ping in pings:
         if get_key(ping) not in keys:
-            in_lineage = lookups.find_lineage(connection, ping.room_id), ping.event_id
+            in_lineage = row_ids.find_lineage(connection, ping.room_id), ping.event_id
             keys[get_key(ping)] = get_key(firsts.setdefault(in_lineage, ping))
-    inserted = _insert_pings(connection, lookups, [*firsts.values()])
+    inserted = _insert_pings(connection, row_ids, [*firsts.values()])
     return {key: inserted[first] for key, first in keys.items()}
 
 
 def _insert_pings(
-    connection: Connection, lookups: Lookups, pings: Sequence[Ping]
+    connection: Connection, row_ids: RowIDs, pings: Sequence[Ping]
 ) -> dict[PingKey, StoredPing]:
     if not pings:
         return {}
-    rooms = lookups.rooms.find(connection, {ping.room_id for ping in pings})
-    servers = lookups.servers.find(connection, {ping.server for ping in pings})
+    rooms = row_ids.rooms.find(connection, {ping.room_id for ping in pings})
+    servers = row_ids.servers.find(connection, {ping.server for ping in pings})
     last = execute(connection, "SELECT max(id) FROM ping").scalar_one() or 0
     rows = [
         (
@@ -170,7 +170,7 @@ def _insert_pings(
             ping.event_id,
             ping.origin_server_ts,
             ping.seen_ts,
-            lookups.find_vantage(connection, ping),
+            row_ids.find_vantage(connection, ping),
             ping.sent_ts,
             ping.is_estimated,
         )
@@ -193,15 +193,15 @@ def _insert_pings(
 
 
 def _replace_estimate(
-    connection: Connection, lookups: Lookups, changes: Changes, stored: StoredPing, seen: Ping
+    connection: Connection, row_ids: RowIDs, changes: Changes, stored: StoredPing, seen: Ping
 ) -> StoredPing:
     """Give a stored ping the times with which it was seen, and its pongs times near these."""
-    lineage = lookups.find_lineage(connection, seen.room_id)
+    lineage = row_ids.find_lineage(connection, seen.room_id)
     if seen.seen_ts < find_kept_from(connection, lineage):
         return stored  # It can't move to an hour that stays as it is.
     changes.touch((stored.room, ts // HOUR_MS) for ts in (stored.seen_ts, seen.seen_ts))
-    server_row = lookups.servers.find(connection, [seen.server])[seen.server]
-    vantage_row = lookups.find_vantage(connection, seen)
+    server_row = row_ids.servers.find(connection, [seen.server])[seen.server]
+    vantage_row = row_ids.find_vantage(connection, seen)
     times = (seen.origin_server_ts, seen.seen_ts)
     execute(connection, _UPDATE, server_row, *times, vantage_row, seen.sent_ts, False, stored.id)
     real = stored._replace(

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from pingboard.lab import LabError
-from pingboard.lab.process import LeashedProcess
+from pingboard.lab.process import ChildProcess
 
 READY = "from pathlib import Path; Path('ready').touch()\n"
 
 
-class Script(LeashedProcess):
+class Script(ChildProcess):
     """Ready when its script has made the file `ready`."""
 
     ready_timeout_s = 20.0
@@ -84,7 +84,7 @@ async def test_a_child_gets_its_arguments_and_its_environment_alone(
 
 
 async def test_a_child_can_be_a_module(tmp_path: Path) -> None:
-    class Module(LeashedProcess):
+    class Module(ChildProcess):
         async def is_ready(self) -> bool:
             return False
 

@@ -1,4 +1,4 @@
-"""What the writers look up: the row IDs of names, and of the rooms of a lineage."""
+"""The row IDs that the writers ask for: of names, and of the rooms of a lineage."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Names:
         }
 
 
-class Lookups:
+class RowIDs:
     """The rows that one writer refers to, most of them in memory."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Ties a child process of the lab to its parent: `python leash.py MODULE_OR_FILE ARGUMENTS...`
+"""Ends a process of the lab when its parent ends: `end_with_parent.py MODULE_OR_FILE ARGUMENTS...`
 
 Standard input is a pipe that the lab's process holds open and never writes to. It reaches its end
 when that process ends, however it ends, and then this one ends too. So a `kill -9` of the lab
