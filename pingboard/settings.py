@@ -189,6 +189,13 @@ class Settings(BaseSettings):
         "and its address behind it if it has one",
         examples=["CC0-1.0 https://creativecommons.org/publicdomain/zero/1.0/"],
     )
+    source_url: str = Field(
+        "",
+        pattern=r"^$|^https?://[^\s@#?]+$",
+        description="where pingboard's Git repository is, for a link on every page and for the "
+        "command on /join that installs it; left out, what the package says",
+        examples=["https://git.example.org/pingboard"],
+    )
     title: str | None = Field(
         None,
         description="heading of the section for This Week in Matrix",

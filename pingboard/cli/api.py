@@ -76,7 +76,9 @@ def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]
             configured=settings.rooms,
             per_minute=settings.rate_limit,
             embed_origins=settings.embed_origins,
-            site=Site(settings.vantage, settings.contact, settings.data_licence),
+            site=Site(
+                settings.vantage, settings.contact, settings.data_licence, settings.source_url
+            ),
         )
         proxies = settings.forwarded_allow_ips
         site = create_site(

@@ -30,14 +30,14 @@ TYPES = {
     ),
     "bad-host": ProblemType(
         400,
-        mark("Which site?"),
+        mark("Wrong host"),
         mark(
             "A request needs exactly one `Host` header: a host name or an address, with or without "
             "a port."
         ),
     ),
     "not-found": ProblemType(
-        404, mark("Not found"), mark("There is no such address; /docs lists those there are.")
+        404, mark("Not found"), mark("There is no such address; /docs lists them all.")
     ),
     "unknown-room": ProblemType(
         404,
@@ -87,8 +87,9 @@ TYPES = {
         429,
         mark("Too many requests"),
         mark(
-            "This client asked for more work than it may. `Retry-After` says after how many "
-            "seconds to try again. Ask less often, keep the `ETag`, and take samples in one stream."
+            "This client has asked for more work than it is allowed. `Retry-After` says after how "
+            "many seconds to try again. Ask less often, keep the `ETag`, and take samples in one "
+            "stream."
         ),
     ),
     "http-error": ProblemType(
@@ -114,7 +115,7 @@ TYPES = {
         503,
         mark("Too busy"),
         mark(
-            "Something is used up, such as the connections to /api/v1/live. Please try again; "
+            "A limit is reached, such as that of connections to /api/v1/live. Please try again; "
             "`Retry-After` says when."
         ),
         retry_after_s=30,

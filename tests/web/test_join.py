@@ -11,8 +11,9 @@ from pingboard.model import Batch, Rejected, Rejection, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.web.pages.layout import describe_room
+from pingboard.web.pages.site import Site
 from tests.samples import make_sample
-from tests.web.site import NOW, ROOM, make_answers, open_store, record, serve
+from tests.web.site import NOW, ROOM, make_answers, open_store, record, serve, text_of
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,22 @@ def test_without_a_room_one_can_still_read_how_to_join(store: Engine) -> None:
         assert client.get("/join?room=%23no:one.example").status_code == 404
     assert page.status_code == 200
     assert "pingboard echo" in page.text
+
+
+def test_the_command_that_installs_names_the_repository_or_says_that_it_is_unknown(
+    store: Engine,
+) -> None:
+    source = "https://git.example.org/pingboard"
+    with serve(store, site=Site(source_url=source)) as client:
+        told = client.get("/join").text
+    assert f">pipx install git+{source}</pre>" in told
+    assert f'<a href="{source}" rel="noreferrer">Source code</a>' in told
+    assert f'<a href="{source}#readme" rel="noreferrer">Documentation</a>' in told
+    with serve(store) as client:
+        untold = client.get("/join")
+    assert ">pipx install git+ADDRESS</pre>" in untold.text
+    assert "This site does not know it; ask its operator." in text_of(untold)
+    assert "Source code" not in untold.text
 
 
 def test_the_method_is_told_in_both_languages(joined: httpx.Client) -> None:

@@ -105,7 +105,7 @@ class SvgResponse(Response):
 @router.get(
     "/badge/{name:anything}.svg",
     operation_id="get_badge",
-    summary="A badge",
+    summary="A badge as an image",
     response_class=SvgResponse,
     responses={
         200: {
@@ -120,7 +120,7 @@ def get_badge(
     name: BadgeName,
     query: Annotated[BadgeQuery, Query()],
 ) -> Response:
-    """Rank and median in milliseconds as an image; also for a name that is not on the board."""
+    """Shows rank and median; a name that is not on the board gets a badge that says so."""
     badge = Badge.of(_find(boards, now, name, query), query.label)
     sides = [_measure(badge.label), _measure(badge.message)]
     context = {"badge": badge, "widths": sides, "total": sum(sides)}
@@ -135,7 +135,7 @@ def get_badge(
 def get_badge_endpoint(
     boards: GivenBoards, now: Now, name: BadgeName, query: Annotated[BadgeQuery, Query()]
 ) -> ShieldsEndpoint:
-    """What https://img.shields.io/endpoint?url=... draws a badge of, in any of its styles."""
+    """Pass its address to https://img.shields.io/endpoint?url=... to choose among more styles."""
     badge = Badge.of(_find(boards, now, name, query), query.label)
     return ShieldsEndpoint(label=badge.label, message=badge.message, color=badge.colour)
 
@@ -183,7 +183,7 @@ def get_history_image(
     ],
     query: Annotated[ImageQuery, Query()],
 ) -> Response:
-    """Median, percentile bands and loss over time, 720 x 240, light or dark as its viewer is."""
+    """Median, percentile bands and loss in 720 x 240 pixels, light or dark to suit its viewer."""
     drawing, standing, board = _draw(boards, now, name, query)
     shown = clean_xml(name)
     shown = shown if len(shown) <= MAX_TITLE_CHARACTERS else f"{shown[:MAX_TITLE_CHARACTERS]}…"

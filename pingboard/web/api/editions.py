@@ -88,11 +88,11 @@ class EditionIndex(BaseModel):
     next_cursor: str | None = Field(description="For the next page; null on the last.")
 
 
-@router.get("/api/v1/editions", operation_id="list_editions", summary="The editions")
+@router.get("/api/v1/editions", operation_id="list_editions", summary="The published editions")
 def list_editions(
     response: Response, boards: GivenBoards, query: Annotated[PageQuery, Query()]
 ) -> EditionIndex:
-    """Every edition that was published, the newest first."""
+    """The newest first; each is named after its week, such as `2026-W41`."""
     names = [
         EditionName(edition=name, closed_at=from_ts(closed_ts))
         for name, closed_ts in read_edition_names(boards.engine).items()
@@ -109,7 +109,7 @@ def list_editions(
     responses={200: {"model": EditionDocument}, **_NOT_FOUND},
 )
 def get_edition(name: Name, boards: GivenBoards, _query: Annotated[NoQuery, Query()]) -> Response:
-    """The boards of a week in every room, with the ranks of the week before. It never changes."""
+    """All boards of every room, with the ranks of the week before. It never changes."""
     document = find_edition(boards, name).json
     return Response(document, media_type="application/json", headers=IMMUTABLE)
 
@@ -124,14 +124,14 @@ def get_edition(name: Name, boards: GivenBoards, _query: Annotated[NoQuery, Quer
 def get_edition_markdown(
     name: Name, boards: GivenBoards, _query: Annotated[NoQuery, Query()]
 ) -> Response:
-    """The tables of a week, ten rows each. It never changes."""
+    """A table of ten rows for each board and room. It never changes."""
     return MarkdownResponse(find_edition(boards, name).markdown, headers=IMMUTABLE)
 
 
 @router.get(
     "/feed.atom",
     operation_id="get_feed",
-    summary="The editions as a feed (Atom)",
+    summary="The editions as an Atom feed",
     response_class=Response,
     responses={
         200: {
@@ -143,7 +143,7 @@ def get_edition_markdown(
 def get_feed(
     request: Request, boards: GivenBoards, _query: Annotated[NoQuery, Query()]
 ) -> Response:
-    """The last half year of editions, an entry each (RFC 4287)."""
+    """The last half year, one entry per week (RFC 4287)."""
     latest = read_latest_editions(boards.engine, FEED_ENTRIES)
     documents = [json.loads(edition.json) for edition in latest]
     context = {
@@ -180,10 +180,10 @@ def find_edition(boards: Boards, name: str) -> Edition:
 def get_section(
     given: GivenAll, now: Now, query: Annotated[SectionQuery, Query()]
 ) -> MarkdownResponse:
-    """Heading, intro, and an invitation and a table for each room; the sentences are settings.
+    """A heading, an intro, and for each room an invitation and a table, worded by the operator.
 
-    Of `delivery` unless another board is asked for. `edition=latest` is the last frozen week, the
-    same tomorrow as today; no other window and no `min_samples` go with it.
+    Ranked by `delivery` unless another board is asked for. `edition=latest` gives the last frozen
+    week, which reads the same tomorrow; it can't be combined with a window or `min_samples`.
     """
     if query.edition:
         query.refuse_beside_edition()

@@ -72,7 +72,7 @@ class History(Answer):
 def get_homeserver_history(
     boards: GivenBoards, now: Now, name: HomeserverName, query: Annotated[HistoryQuery, Query()]
 ) -> History:
-    """A homeserver's latency on one board and its loss, in buckets. Latencies are milliseconds."""
+    """Percentiles of its latency on one board, and its loss, in buckets of equal length."""
     answer, window = describe(boards, query, now), query.window_at(now)
     step_name = query.step or choose_step(window)
     step = STEPS[step_name]

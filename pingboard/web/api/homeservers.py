@@ -185,7 +185,7 @@ class HomeserverProfile(Answer):
 @router.get(
     "/api/v1/homeservers",
     operation_id="list_homeservers",
-    summary="The homeservers",
+    summary="The homeservers of a room",
     responses=errors.UNKNOWN_ROOM_RESPONSE,
 )
 def list_homeservers(
@@ -194,7 +194,7 @@ def list_homeservers(
     now: Now,
     query: Annotated[HomeserversQuery, Query()],
 ) -> Homeservers:
-    """Every homeserver that pinged or answered in a room and window, by name."""
+    """Those that pinged or answered in the window, by name."""
     answer, window = describe(boards, query, now), query.window_at(now)
     page, cursor = cut_page(
         homeservers.list_homeservers(boards, answer.room.id, window),
@@ -214,13 +214,13 @@ def list_homeservers(
 @router.get(
     "/api/v1/homeservers/{name}",
     operation_id="get_homeserver",
-    summary="One homeserver",
+    summary="One homeserver in detail",
     responses=errors.UNKNOWN_HOMESERVER_RESPONSE,
 )
 def get_homeserver(
     boards: GivenBoards, now: Now, name: HomeserverName, query: Annotated[ProfileQuery, Query()]
 ) -> HomeserverProfile:
-    """A homeserver's place on each board, its loss, its rejected pongs, and its partners."""
+    """Its place on each board, its loss, its rejected pongs by reason, and its partners."""
     answer = describe(boards, query, now)
     profile = homeservers.read_profile(boards, answer.room.id, query.window_at(now), name, now=now)
     return HomeserverProfile.of(profile, answer, query)
@@ -239,7 +239,7 @@ _NAMESPACE = uuid.UUID("b9b7e0b4-3f0a-5d8e-9a52-1c6d7f3f5a10")
 @router.get(
     "/homeservers/{name:anything}/feed.atom",
     operation_id="get_homeserver_feed",
-    summary="What changed about a homeserver, as a feed (Atom)",
+    summary="Changes of a homeserver as an Atom feed",
     response_class=Response,
     responses={
         **errors.UNKNOWN_HOMESERVER_RESPONSE,
@@ -256,9 +256,9 @@ def get_homeserver_feed(
     name: Annotated[str, Path(min_length=1, max_length=255, examples=["two.example"])],
     query: Annotated[RoomQuery, Query()],
 ) -> Response:
-    """An entry each time it fell silent, came back, or got much slower or faster, of 31 days.
+    """An entry each time it fell silent, came back, or became much slower or faster, for 31 days.
 
-    /method says what counts as a change. The number is that of the first board it is on.
+    /method says what counts as a change. Latencies are of the first board that it is on.
     """
     room_id, alias = boards.find_room(query.room)
     window = Window(now - FEED_LENGTH, now)

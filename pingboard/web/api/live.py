@@ -184,10 +184,10 @@ async def _ask(
 async def follow_live(
     request: Request, given: GivenAll, asked: Annotated[_Asked, Depends(_ask)]
 ) -> Response:
-    """Each new pong of a room within a second, each change of rank within some seconds.
+    """Server-sent events: a pong within a second, a change of rank within a few seconds.
 
-    After a cut, a request with `Last-Event-ID` gets every pong since then once, also when the
-    server was restarted meanwhile. What a change of rank led to is in /api/v1/rankings.
+    After a disconnect, a request with `Last-Event-ID` gets every pong since then exactly once, even
+    if the server was restarted. Changes of rank are not repeated; ask /api/v1/rankings.
     """
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     if is_head(request.scope):

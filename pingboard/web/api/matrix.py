@@ -44,11 +44,11 @@ class Matrix(Answer):
 @router.get(
     "/api/v1/matrix",
     operation_id="get_matrix",
-    summary="Ping server x pong server",
+    summary="The latency of each pair of homeservers",
     response_model=Matrix,
 )
 def get_matrix(boards: GivenBoards, now: Now, query: Annotated[MatrixQuery, Query()]) -> Response:
-    """Median one-way latency and count of each pair; pairs without samples are left out."""
+    """Median one-way times from ping server to pong server. Pairs without samples are left out."""
     answer, window = describe(boards, query, now), query.window_at(now)
     pairs = homeservers.read_matrix(boards, answer.room.id, window).select(
         ping_server=query.ping_server,

@@ -41,9 +41,9 @@ class Readiness(BaseModel):
 
 
 # A coroutine: it answers from the event loop, also while every thread of the pool is at work.
-@router.get("/healthz", operation_id="get_health", summary="Is the process serving?")
+@router.get("/healthz", operation_id="get_health", summary="Is this process alive?")
 async def get_health(_query: Annotated[NoQuery, Query()], response: Response) -> Health:
-    """200 as long as the process serves; it does not look at the database or the worker."""
+    """200 as long as it serves, whatever the state of database and worker."""
     response.headers["Cache-Control"] = "no-store"
     return Health()
 
@@ -57,10 +57,10 @@ async def get_health(_query: Annotated[NoQuery, Query()], response: Response) ->
 async def get_readiness(
     given: GivenAll, _query: Annotated[NoQuery, Query()], response: Response
 ) -> Readiness:
-    """200 where the database answers and a worker syncs; 503 with the reason where not.
+    """200 if the database answers and a worker syncs, otherwise 503 with the reason.
 
     `reason` is one of `database`, `no-worker`, `starting`, `unreachable`, `joining`, `locked`,
-    `auth`, `stopped`, `stale`, `room`. The boards are served in any case.
+    `auth`, `stopped`, `stale`, `room`. The boards are served either way.
     """
     response.headers["Cache-Control"] = "no-store"
     try:
@@ -102,7 +102,7 @@ class PrometheusText(Response):
     },
 )
 async def get_metrics(given: GivenAll, _query: Annotated[NoQuery, Query()]) -> PrometheusText:
-    """Pongs by verdict, pings, round trips in seconds, gaps, last sync, and this API itself."""
+    """Pings, pongs by verdict, round trips in seconds, gaps, sync lag, and requests."""
     return PrometheusText(await given.metrics.render(), headers={"Cache-Control": "no-store"})
 
 
@@ -155,9 +155,9 @@ class Index(BaseModel):
     operations: list[Operation]
 
 
-@router.get("/api/v1", operation_id="get_index", summary="What there is to ask for")
+@router.get("/api/v1", operation_id="get_index", summary="All paths of the API")
 async def get_index(request: Request, _query: Annotated[NoQuery, Query()]) -> Index:
-    """Every path of the interface; `description_path` has their parameters and answers."""
+    """`description_path` leads to their parameters and answers."""
     root = request.scope.get("root_path", "")
     paths = request.app.openapi()["paths"]
     return Index(

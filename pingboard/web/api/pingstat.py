@@ -102,7 +102,7 @@ for _target, _operation_id, _what in (
         f"/{_target}",
         status_code=302,
         operation_id=_operation_id,
-        summary=f"Legacy address of {_what}",
+        summary=f"Old address of {_what}",
         description="Redirects to the address with the room in its path.",
         openapi_extra=_ROOM_ID,
         response_class=RedirectResponse,
@@ -113,7 +113,7 @@ for _target, _operation_id, _what in (
 @router.get(
     "/{room:anything}/stats.json",
     operation_id="get_pingstat",
-    summary="Statistics as pingstat gives them",
+    summary="pingstat's statistics",
     response_class=Response,
     openapi_extra=_AGES,
     responses={200: {"content": _STATISTICS}},
@@ -127,13 +127,13 @@ async def get_stats_json(request: Request, room: str, given: GivenAll) -> Respon
 @router.get(
     "/{room:anything}/stats.raw.json",
     operation_id="get_pingstat_raw",
-    summary="Single pongs as pingstat gives them",
+    summary="pingstat's raw pongs",
     response_class=Response,
     openapi_extra=_AGES,
     responses={200: {"content": _PONGS}},
 )
 async def get_stats_raw_json(request: Request, room: str, given: GivenAll) -> Response:
-    """Each pong, in the order of ping and pong server; here a window may be longer than a week."""
+    """Ordered by ping server and pong server. Only here may the window exceed a week."""
     rows = await _read(request, room, given)
     return await _answer(request, given, write_list(rows))
 
@@ -141,13 +141,13 @@ async def get_stats_raw_json(request: Request, room: str, given: GivenAll) -> Re
 @router.get(
     "/{room:anything}/stats",
     operation_id="show_pingstat",
-    summary="Statistics as a page, or as JSON",
+    summary="pingstat's statistics as a page",
     openapi_extra=_AGES,
     response_class=Response,
     responses={200: {"content": _PAGE}},
 )
 async def show_stats(request: Request, room: str, given: GivenAll) -> Response:
-    """`stats.json` as a page; as JSON for who accepts `application/json` by name."""
+    """`Accept: application/json` gives what `stats.json` does."""
     if "application/json" in request.headers.get("accept", ""):
         return await get_stats_json(request, room, given)
     rows = await _read(request, room, given, longest_ms=WEEK_MS)

@@ -144,7 +144,7 @@ CSV_CONTENT: dict[str, Any] = {
 @router.get(
     "/api/v1/rankings",
     operation_id="get_rankings",
-    summary="A board as JSON, Markdown or CSV",
+    summary="The ranking of a room",
     response_model=Rankings,
     responses={200: {"content": MARKDOWN_CONTENT | CSV_CONTENT}},
 )
@@ -155,10 +155,9 @@ def get_rankings(
     now: Now,
     query: Annotated[RankingsQuery, Query()],
 ) -> Rankings | Response:
-    """Homeservers of a room by their median latency in a window. Latencies are milliseconds.
+    """Its homeservers by median latency in a window, the fastest first.
 
-    `Accept: text/markdown` and `Accept: text/csv` give the forms of `/rankings.md` and
-    `/rankings.csv`.
+    `Accept: text/markdown` and `Accept: text/csv` give what `/rankings.md` and `/rankings.csv` do.
     """
     form = choose_media_type(
         request.headers.get("accept", ""), [JSON, *MARKDOWN_CONTENT, *CSV_CONTENT]
@@ -183,27 +182,29 @@ def get_rankings(
 @router.get(
     "/rankings.md",
     operation_id="get_rankings_markdown",
-    summary="A board as a Markdown table",
+    summary="The ranking as a Markdown table",
     response_class=MarkdownResponse,
     responses={200: {"description": "The table", "content": MARKDOWN_CONTENT}},
 )
 def get_rankings_markdown(
     boards: GivenBoards, now: Now, query: Annotated[TableQuery, Query()]
 ) -> MarkdownResponse:
-    """The table that This Week in Matrix prints. Medians are milliseconds, as short as they go."""
+    """Ready for This Week in Matrix: rank, name, and median in ms without trailing zeros."""
     return MarkdownResponse(markdown.table(query.ask(boards, now).standings))
 
 
 @router.get(
     "/rankings.csv",
     operation_id="get_rankings_csv",
-    summary="A board as CSV",
+    summary="The ranking as CSV",
     response_class=CsvResponse,
     responses={200: {"description": "A row a homeserver", "content": CSV_CONTENT}},
 )
 def get_rankings_csv(
     boards: GivenBoards, now: Now, query: Annotated[BoardQuery, Query()]
 ) -> CsvResponse:
-    """What the JSON says, a row a homeserver; a name that a spreadsheet would take for a formula
-    has an apostrophe before it."""
+    """One row per homeserver, with every field of the JSON.
+
+    A name that a spreadsheet would take for a formula is preceded by an apostrophe.
+    """
     return CsvResponse(csv.rankings(query.ask(boards, now).standings))

@@ -53,11 +53,11 @@ class Rooms(BaseModel):
     next_cursor: str | None = Field(description="For the next page; null on the last.")
 
 
-@router.get("/api/v1/rooms", operation_id="list_rooms", summary="The rooms")
+@router.get("/api/v1/rooms", operation_id="list_rooms", summary="The rooms of this site")
 def list_rooms(
     response: Response, boards: GivenBoards, now: Now, query: Annotated[PageQuery, Query()]
 ) -> Rooms:
-    """Every room that was joined or has samples, the most recently heard first."""
+    """Those joined or imported, the most recently heard first, and whether new data comes."""
     workers = read_status(boards.engine).workers
     synced_ts = workers[0].synced_ts if workers else None
     synced_at = None if synced_ts is None else from_ts(synced_ts)

@@ -132,10 +132,10 @@ Row = dict[str, Any]
 def list_samples(
     request: Request, boards: GivenBoards, now: Now, query: Annotated[SamplesQuery, Query()]
 ) -> Response:
-    """Every sample whose pong was seen in the window, in the order in which its ping was seen.
+    """Those whose pong was seen in the window, in the order in which their pings were seen.
 
-    As JSON a page, with `next_cursor`; as NDJSON or CSV all of them, unless `limit` makes pages
-    of these too. A page that is not the last has a `Link` with `rel="next"`.
+    JSON comes in pages, with `next_cursor`; NDJSON and CSV come whole, unless `limit` makes pages
+    of them too. Every page but the last has a `Link` with `rel="next"`.
     """
     chosen = query.format or _choose_format(request.headers.get("accept", ""))
     limit = query.limit or (JSON_PAGE if chosen is SampleFormat.JSON else None)

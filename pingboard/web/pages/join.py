@@ -23,11 +23,6 @@ from pingboard.servername import is_server_name, server_of
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages.layout import TAG, PageQuery, describe_room, render
 from pingboard.web.pages.remedies import REMEDIES
-from pingboard.web.pages.site import PACKAGE_LINKS, find_package_links
-
-_SOURCE = find_package_links().get(PACKAGE_LINKS["Source"])
-INSTALL = f"pipx install git+{_SOURCE}" if _SOURCE else "pipx install pingboard"
-"""The command that installs this program."""
 
 SIMILAR = 3
 """Names that may have been meant, at most."""
@@ -80,7 +75,6 @@ def show_join(
         "check": None,
         "room": None,
         "remedies": REMEDIES,
-        "install": INSTALL,
     }
     try:
         room_id, alias = boards.find_room(query.room)

@@ -32,7 +32,7 @@ from starlette.responses import HTMLResponse
 
 from pingboard.model import write_instant
 from pingboard.web.pages.language import LANGUAGES, Language, find_language, get_language, mark
-from pingboard.web.pages.site import Site, find_package_links
+from pingboard.web.pages.site import Site
 from pingboard.web.parameters import RoomQuery
 
 TAG = "pages"
@@ -163,7 +163,6 @@ def describe_layout(
             for there, text in NAVIGATION.items()
         ],
         "site": site,
-        "package_links": find_package_links(),
         "rooms": _list_rooms(request, root + path, asked, room_id),
         "languages": [
             (Link(name, _query(root + path, {**asked, "lang": code}), code == language.code), code)

@@ -78,7 +78,7 @@ REMEDIES = {
         mark("The homeserver had already answered that ping."),
         mark(
             "Two bots of this homeserver answer in the room, or one answers twice. The first "
-            "answer counts, so nothing is lost; let one of them leave."
+            "answer counts, so nothing is lost; have one of them leave."
         ),
     ),
     Rejection.IMPLAUSIBLE: Advice(

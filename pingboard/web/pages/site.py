@@ -1,7 +1,7 @@
 """What a site says of itself on every page: where it measures from, who runs it, what may be used.
 
-The operator's part is settings; the addresses of source and documentation are those of the package
-(`[project.urls]` in pyproject.toml).
+These are settings. The source code's address is that of the package (`[project.urls]` in
+pyproject.toml) where none is set.
 """
 
 from __future__ import annotations
@@ -11,10 +11,6 @@ from functools import cache
 from importlib.metadata import metadata
 
 from pingboard.servername import server_of
-from pingboard.web.pages.language import mark
-
-PACKAGE_LINKS = {"Source": mark("Source code"), "Documentation": mark("Documentation")}
-"""Which of the package's addresses are shown, and as what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +23,13 @@ class Site:
     """a Matrix user ID, an e-mail address or a web page"""
     data_licence: str = ""
     """a name, and its address behind it"""
+    source_url: str = ""
+    """the Git repository of the program"""
+
+    @property
+    def source_link(self) -> str:
+        """Where the source code is; empty where nobody has said."""
+        return self.source_url or _find_package_source()
 
     @property
     def contact_link(self) -> str:
@@ -50,7 +53,6 @@ class Site:
 
 
 @cache
-def find_package_links() -> dict[str, str]:
-    """Address by (untranslated) text, of those of `PACKAGE_LINKS` that the package has."""
+def _find_package_source() -> str:
     links = [entry.partition(", ") for entry in metadata("pingboard").get_all("Project-URL") or []]
-    return {PACKAGE_LINKS[label]: url for label, _, url in links if label in PACKAGE_LINKS}
+    return next((url for label, _, url in links if label == "Source"), "")
