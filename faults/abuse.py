@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 from faults.bot import Manner
-from faults.case import case, expect, until
+from faults.case import case
+from faults.claims import expect, until
 from faults.faultproxy import changed_json
 from faults.scene import Scene
 from faults.user import Event, User, pong

@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from faults.case import CaseError
+from faults.claims import CaseError
 from faults.user import Event, User
 
 _FILTER = json.dumps(

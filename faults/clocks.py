@@ -7,7 +7,8 @@ import os
 import signal
 from pathlib import Path
 
-from faults.case import case, expect, now_ts
+from faults.case import case
+from faults.claims import expect, now_ts
 from faults.scene import Scene
 
 SHIFTED = str(Path(__file__).with_name("shifted.py"))

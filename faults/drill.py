@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack
 
 import aiohttp
 
-from faults.case import case, expect, now_ts
+from faults.case import case
+from faults.claims import expect, now_ts
 from faults.crowd import SERVERS, Crowd
 from faults.database import Stored
 from faults.failover import (

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import groupby
 
-from faults.case import case, expect, now_ts, until
+from faults.case import case
+from faults.claims import expect, now_ts, until
 from faults.invariants import check_log
 from faults.scene import Scene
 from faults.storage import PostgreSQL, postgresql, settle

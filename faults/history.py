@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable
 from urllib.parse import quote
 
-from faults.case import case, expect, until
+from faults.case import case
+from faults.claims import expect, until
 from faults.faultproxy import Fault, answer, changed_json
 from faults.scene import Scene
 from faults.user import User

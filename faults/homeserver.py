@@ -7,7 +7,8 @@ import random
 from typing import Any
 from urllib.parse import urlsplit
 
-from faults.case import case, expect, now_ts, until
+from faults.case import case
+from faults.claims import expect, now_ts, until
 from faults.faultproxy import (
     Fault,
     Seen,

@@ -11,7 +11,8 @@ from statistics import median
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from faults.case import case, expect, until
+from faults.case import case
+from faults.claims import expect, until
 from faults.invariants import USER_ID
 from faults.scene import Scene
 from faults.site import Site, open_site

@@ -11,7 +11,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 
-from faults.case import CaseError
+from faults.claims import CaseError
 from faults.scene import Scene
 from faults.seed import analyze
 from faults.truth import differences

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from faults.bot import Manner
-from faults.case import case, expect, until
+from faults.case import case
+from faults.claims import expect, until
 from faults.faultproxy import Answer, Forward, Injection, answer, changed_json
 from faults.lasting import in_background
 from faults.scene import Scene

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from faults.case import case, expect, until
+from faults.case import case
+from faults.claims import expect, until
 from faults.faultproxy import answer, delayed, reset
 from faults.scene import Scene
 

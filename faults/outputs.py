@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from httpx import ASGITransport, AsyncClient
 from markdown_it import MarkdownIt
 
-from faults.case import CaseError
+from faults.claims import CaseError
 from pingboard.boards import Boards
 from pingboard.editions import make
 from pingboard.schedule import Week

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from faults.case import Case, CaseError
+from faults.case import Case
+from faults.claims import CaseError
 from faults.invariants import check_invariants
 from faults.scene import Scene
 from faults.stage import Stage

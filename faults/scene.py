@@ -14,7 +14,7 @@ from uuid import uuid4
 from httpx import ASGITransport, AsyncClient
 
 from faults.bot import Manner
-from faults.case import expect, until
+from faults.claims import expect, until
 from faults.database import Database, Stored
 from faults.faultproxy import FaultProxy
 from faults.lasting import Lasting

@@ -7,7 +7,8 @@ import random
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from faults.case import case, expect, until
+from faults.case import case
+from faults.claims import expect, until
 from faults.faultproxy import answer, delayed, reset
 from faults.scene import Scene
 from faults.storage import postgresql, settle

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from faults.case import case, expect, run_program, until
+from faults.case import case
+from faults.claims import expect, run_program, until
 from faults.database import Database
 from faults.invariants import check_samples
 from faults.scene import Scene

@@ -8,7 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from faults.case import case, expect, until
+from faults.case import case
+from faults.claims import expect, until
 from faults.faultproxy import changed_json
 from faults.outputs import names_by_output
 from faults.scene import Scene

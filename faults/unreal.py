@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from faults.case import CaseError, case, expect
+from faults.case import case
+from faults.claims import CaseError, expect
 from faults.crowd import Torrent
 from faults.model_homeserver import ROOM_ID, USER_ID
 from faults.scene import Scene

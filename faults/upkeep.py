@@ -12,7 +12,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from faults.case import case, expect, run_program, until
+from faults.case import case
+from faults.claims import expect, run_program, until
 from faults.scene import Scene
 from faults.storage import postgresql, settle
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import aiohttp
 import stamina
 
-from faults.case import CaseError
+from faults.claims import CaseError
 from pingboard.lab import Account
 
 Event = dict[str, Any]

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from faults.case import CaseError, until
+from faults.claims import CaseError, until
 from faults.faultproxy import FaultProxy
 from pingboard.lab import LabError
 from pingboard.lab.process import ChildProcess
