@@ -62,9 +62,9 @@ def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]
     It serves before there is a database too: requests get 503, and /readyz says why.
     """
     from pingboard.web.app import create_app, create_site, stop_streams
+    from pingboard.web.freshness import SharedBoards
     from pingboard.web.pages.site import Site
     from pingboard.web.server import Server
-    from pingboard.web.shared_boards import SharedBoards
 
     with (
         opened(settings.database_url, read_only=True) as engine,

@@ -37,11 +37,17 @@ from urllib.parse import parse_qsl
 from prometheus_client import CollectorRegistry, Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pingboard.web.conditional import date_answer, is_current, make_tag
 from pingboard.web.limits import LET_GO
 from pingboard.web.metrics import APP, CACHE, NO_RESPONSE, Requests, name_handler
 from pingboard.web.middleware import IS_HEAD
-from pingboard.web.negotiation import choose_encoding, encode, order_media_types
+from pingboard.web.negotiation import (
+    choose_encoding,
+    date_answer,
+    encode,
+    is_current,
+    make_tag,
+    order_media_types,
+)
 from pingboard.web.pages.language import DEFAULT, choose_language
 
 Key = tuple[object, ...]

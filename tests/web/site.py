@@ -17,8 +17,8 @@ from pingboard.model import Batch, Sample, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.web.app import create_app, create_site, stop_streams
+from pingboard.web.freshness import SharedBoards
 from pingboard.web.server import Server, listen
-from pingboard.web.shared_boards import SharedBoards
 from tests.databases import open_migrated_file
 from tests.samples import make_ping, make_pong
 

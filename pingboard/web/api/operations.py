@@ -19,9 +19,9 @@ from pingboard.store.rooms import RoomStatus, read_room_states
 from pingboard.store.status import Status, read_status
 from pingboard.web import errors
 from pingboard.web.dependencies import GivenAll
-from pingboard.web.obstacles import ROOM_OBSTACLES, STALE_AFTER, WORKER_OBSTACLES
 from pingboard.web.parameters import NoQuery
 from pingboard.web.schemas import Instant
+from pingboard.web.worker import ROOM_OBSTACLES, STALE_AFTER, WORKER_OBSTACLES
 
 router = APIRouter(tags=["operations"], responses=errors.BAD_PARAMETER_RESPONSE)
 

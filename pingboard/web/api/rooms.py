@@ -13,9 +13,9 @@ from pingboard.store.status import read_status
 from pingboard.web import errors
 from pingboard.web.api.paging import cut_page
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.obstacles import STALE_AFTER
 from pingboard.web.parameters import PageQuery
 from pingboard.web.schemas import Count, Instant, RoomName
+from pingboard.web.worker import STALE_AFTER
 
 router = APIRouter(tags=["rooms"], responses=errors.BAD_PARAMETER_RESPONSE)
 

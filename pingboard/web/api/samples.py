@@ -33,10 +33,9 @@ from pingboard.store.samples import RawSample as StoredSample
 from pingboard.web import errors
 from pingboard.web.api.paging import link_next, read_cursor, write_cursor
 from pingboard.web.api.streaming import stream_text
-from pingboard.web.conditional import is_matched
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.middleware import is_head
-from pingboard.web.negotiation import choose_media_type
+from pingboard.web.negotiation import choose_media_type, is_matched
 from pingboard.web.parameters import SampleFormat, SamplesQuery
 from pingboard.web.schemas import EXAMPLES, Answer, Instant, describe
 

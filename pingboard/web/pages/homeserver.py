@@ -38,8 +38,8 @@ from pingboard.web.pages.board import render_waiting
 from pingboard.web.pages.idn import decode_name
 from pingboard.web.pages.layout import TAG, PageQuery, language_of, render
 from pingboard.web.pages.remedies import REMEDIES
-from pingboard.web.pages.worker_notice import read_worker
 from pingboard.web.parameters import WindowQuery
+from pingboard.web.worker import read_worker
 
 SHOWN_PARTNERS = 5
 BOARDS_OF_PINGS = frozenset(

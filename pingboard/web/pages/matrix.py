@@ -16,8 +16,8 @@ from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages import choices
 from pingboard.web.pages.board import render_waiting
 from pingboard.web.pages.layout import TAG, Link, PageQuery, language_of, render
-from pingboard.web.pages.worker_notice import read_worker
 from pingboard.web.parameters import WindowQuery
+from pingboard.web.worker import read_worker
 
 router = APIRouter(tags=[TAG], include_in_schema=False)
 

@@ -1,15 +1,41 @@
-"""What a page says of the worker: as of when its data is, and what keeps it from measuring."""
+"""How the worker is: as of when its data is, and what keeps it from measuring, in words.
+
+/readyz and the pages say the same.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from pingboard.model import RoomState, WorkerState, from_ts
 from pingboard.store.engine import Engine
 from pingboard.store.rooms import read_room_states
 from pingboard.store.status import read_status
-from pingboard.web.obstacles import ROOM_OBSTACLES, STALE_AFTER, WORKER_OBSTACLES
+from pingboard.web.pages.language import mark
+
+STALE_AFTER = timedelta(minutes=3)
+"""A sync is answered at least twice a minute, also where nothing happens."""
+
+WORKER_OBSTACLES = {
+    WorkerState.AUTH: mark("The homeserver does not accept the worker’s account."),
+    WorkerState.JOINING: mark("The worker can’t join any of its rooms yet."),
+    WorkerState.LOCKED: mark("The homeserver’s admin has locked the worker’s account."),
+    WorkerState.UNREACHABLE: mark("The worker’s homeserver does not answer."),
+    WorkerState.STOPPED: mark("The worker has stopped."),
+}
+
+ROOM_OBSTACLES = {
+    RoomState.LEFT: mark("its account is not in the room any more"),
+    RoomState.UNJOINED: mark("its account can’t join the room yet"),
+    RoomState.DENIED: mark("its account may not send"),
+    RoomState.ENCRYPTED: mark("the room is encrypted, and nothing may be sent there in the clear"),
+    RoomState.LOCKED: mark("the homeserver’s admin has locked its account"),
+    RoomState.SUSPENDED: mark("the homeserver’s admin has suspended its account"),
+    RoomState.RESOURCE_LIMIT: mark("the homeserver has reached a limit that its admin has set"),
+    RoomState.NO_CONSENT: mark("its account has to agree to the homeserver’s terms first"),
+}
+"""Why the worker can't ping in a room."""
 
 LASTING = frozenset({WorkerState.AUTH, WorkerState.JOINING, WorkerState.LOCKED})
 """These do not pass within a minute or two, so a page says them at once."""
