@@ -1,4 +1,4 @@
-"""Settings -> the worker with all that it needs: the lease, the writer, its attendants."""
+"""Settings -> the worker with all that it needs: the lease, the writer, its bots."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pingboard.model import LeaseError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from pingboard.matrix.bot import Bot
     from pingboard.matrix.session import Account
     from pingboard.matrix.store_writer import Writer
-    from pingboard.matrix.worker import Attendant, Worker
+    from pingboard.matrix.worker import Worker
     from pingboard.settings import Settings
     from pingboard.store.engine import Engine
     from pingboard.store.lease import Lease
@@ -101,7 +102,7 @@ async def made_worker(settings: Settings, engine: Engine, lease: Lease) -> Async
         retention=settings.retention,
         guard=guard,
         may_ping=lease.is_confirmed,
-        attendants=_attendants(settings, writer),
+        bots=_bots(settings, writer),
     )
     try:
         yield worker
@@ -110,19 +111,19 @@ async def made_worker(settings: Settings, engine: Engine, lease: Lease) -> Async
         writer.close()
 
 
-def _attendants(settings: Settings, writer: Writer) -> list[Attendant]:
-    """What the worker does beside the measuring. It reads through an engine of its own."""
+def _bots(settings: Settings, writer: Writer) -> list[Bot]:
+    """Return what the worker does beside the measuring. It reads through an engine of its own."""
     from pingboard.boards import Boards
     from pingboard.matrix.bot import CommandBot, EditionBot, WatchBot
     from pingboard.store.engine import open_engine
 
     boards = Boards(open_engine(settings.database_url, read_only=True))
-    attendants: list[Attendant] = []
+    bots: list[Bot] = []
     if settings.edition is not None:
-        attendants.append(EditionBot(boards, writer, settings.edition, announces=settings.announce))
+        bots.append(EditionBot(boards, writer, settings.edition, announces=settings.announce))
     if settings.commands:
-        attendants += [CommandBot(boards, writer), WatchBot(boards, writer)]
-    return attendants
+        bots += [CommandBot(boards, writer), WatchBot(boards, writer)]
+    return bots
 
 
 def account_of(settings: Settings) -> Account:

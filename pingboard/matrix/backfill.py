@@ -1,31 +1,44 @@
-"""Backfill: gaps in a room's history, left while we were down or when too much came at once.
+"""Backfill: what was not heard live, asked for later.
 
-From the newest event backwards, page by page, each page committed together with where to go on,
-so that it can be interrupted anywhere. A pong is met before the ping that it answers and is
-pending until then; what is pending when the gap is filled is looked up, then given up.
+A gap in a room's history, left while we were down or when too much came at once, is read from its
+newest event backwards, page by page. Each page is committed together with where to go on, so that
+it can be interrupted anywhere. A pong is met before the ping that it answers and is pending until
+then; what is pending when the gap is filled is looked up, then given up.
+
+Pings that pending pongs name are looked up a few at a time, beside receiving and recording: whoever
+invents pings delays nobody's pong.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 import stamina
 import structlog
 
+from pingboard.matrix import clock
+from pingboard.matrix.protocol import read_redacted_ping
+from pingboard.matrix.record import events_since
+from pingboard.matrix.retry import Outage
 from pingboard.matrix.sync import read_position
-from pingboard.model import Batch, Gap, HomeserverError, RateLimitedError
+from pingboard.model import Batch, Gap, HomeserverError, Ping, RateLimitedError
+from pingboard.store.backlog import read_open_gaps
+from pingboard.store.pings import find_latest_pings, find_pings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pingboard.matrix.pongs import PongMatcher
     from pingboard.matrix.protocol import Event
+    from pingboard.matrix.record import Judge, Recorder, TimelineReader
     from pingboard.matrix.session import Page, Session
-    from pingboard.matrix.sync import Timeline
+    from pingboard.matrix.store_writer import Writer
 
 ATTEMPTS = 6
 """How often a page is asked for before the gap is left for later."""
@@ -37,18 +50,25 @@ MIN_PAGE = 10
 """Events in the smallest page that is asked for."""
 
 LATER_S = 600.0
+"""How long a gap that could not be filled is left alone."""
 
-FULL_TIMELINE = 100
-"""Events in a timeline that is limited because there are more: Synapse's own limit."""
+LOOKUP_PAUSE_S = 1.0
+"""Between lookups. Most pongs that come before their ping have it before the first."""
 
-SHORTEST_PAUSE_NS = 60_000_000_000
-LONGEST_PAUSE_NS = 60 * SHORTEST_PAUSE_NS
+MAX_LOOKUPS = 5
+"""Pings of a room that our homeserver is asked for at once."""
+
+MAX_LAST_LOOKUPS = 100
+"""The same once a gap is closed, when nothing else can bring them any more."""
+
+MAX_FOUND = 500
+"""Pings of a room that are looked for in the store at once."""
+
+MAX_ASKED = 10_000
+"""Pings remembered that it was asked for: nobody makes us ask for the same again and again."""
 
 # An answer of these kinds will not get better by asking again.
 _FINAL = frozenset({"M_FORBIDDEN", "M_NOT_FOUND", "M_INVALID_PARAM", "M_UNRECOGNIZED"})
-
-Judge = Callable[[], Awaitable[Batch]]
-"""Judges what was fetched, when its turn has come."""
 
 log = structlog.get_logger()
 
@@ -62,28 +82,21 @@ class _Again(NamedTuple):
 
 
 class Backfill:
-    """Fills one gap after the other. `read` judges a page's events; `record` commits them.
-
-    `finish` is called when a room's last gap is closed, and again later where it returns False;
-    `latest_pings` are the last ones of a room that are stored.
-    """
+    """Fills one gap after the other, and looks up what is pending once a room has no more."""
 
     def __init__(
         self,
         session: Session,
-        *,
-        open_gaps: Callable[[], Awaitable[list[Gap]]],
-        read: Callable[[Sequence[Event], Gap], Awaitable[Batch]],
-        record: Callable[[Judge, int], Awaitable[Batch]],
-        finish: Callable[[str], Awaitable[bool]],
-        latest_pings: Callable[[str], Awaitable[list[str]]],
+        writer: Writer,
+        reader: TimelineReader,
+        recorder: Recorder,
+        lookup: PingLookup,
     ) -> None:
         self._session = session
-        self._open_gaps = open_gaps
-        self._read = read
-        self._record = record
-        self._finish = finish
-        self._latest_pings = latest_pings
+        self._writer = writer
+        self._reader = reader
+        self._recorder = recorder
+        self._lookup = lookup
         self._wake = asyncio.Event()
         self._filling: set[str] = set()
         self._noticed: set[str] = set()
@@ -103,26 +116,19 @@ class Backfill:
         """Fill what there is, wait for more, without end."""
         while True:
             self._wake.clear()
-            gaps = await self._open_gaps()
-            for gap in gaps:
+            for gap in await self._writer.call(read_open_gaps):
                 await self._fill(gap)
             # A gap that is noticed from here on may not be among the answers.
             self._noticed.clear()
-            still_open = {gap.room_id for gap in await self._open_gaps()}
+            still_open = {gap.room_id for gap in await self._writer.call(read_open_gaps)}
             for room_id in self._filling - still_open - self._noticed:
-                if not await self._finish(room_id):
+                if not await self._lookup.finish_room(room_id):
                     still_open.add(room_id)
                 elif room_id not in self._noticed:
                     self._filling.discard(room_id)
-            await self._rest(LATER_S if still_open else None)
-
-    async def _rest(self, seconds: float | None) -> None:
-        """Until there are new gaps; at most so long."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LATER_S if still_open else None):
+                    await self._wake.wait()
 
     async def _fill(self, gap: Gap) -> None:
         """Page by page to its end; a fault that may pass leaves it open."""
@@ -135,13 +141,13 @@ class Backfill:
             try:
                 asked, page, again = await self._ask_on(gap, again)
             except HomeserverError as error:
-                closed_ts = _now_ts() if error.errcode in _FINAL else None
+                closed_ts = clock.now_ts() if error.errcode in _FINAL else None
                 # It is tried again and again, and an absence is said by the sync.
                 is_said = error.errcode is None or gap.fault == str(error)
                 write = log.debug if is_said else log.warning
                 write("gap not filled", room_id=gap.room_id, error=str(error))
                 gap = dataclasses.replace(gap, fault=str(error), closed_ts=closed_ts)
-                await self._record(_judged(Batch(gaps=[gap])), 0)
+                await self._recorder.record(_judged(Batch(gaps=[gap])))
                 break
             if asked is not gap:
                 gap, before = asked, {asked.position}
@@ -157,19 +163,19 @@ class Backfill:
         """Commit a page together with where to go on; return the gap from there."""
 
         async def judge() -> Batch:
-            batch = await self._read(list(reversed(page.events)), gap)
+            batch = await self._reader.read_page(list(reversed(page.events)), gap)
             advanced = _advance(gap, page, before, len(batch.samples))
             return dataclasses.replace(batch, gaps=[advanced])
 
-        return (await self._record(judge, len(page.events))).gaps[0]
+        return (await self._recorder.record(judge, len(page.events))).gaps[0]
 
     async def _fill_by_relations(self, gap: Gap) -> None:
         """The second way, where history can't be had: the pongs of the pings before the gap."""
         try:
-            for event_id in await self._latest_pings(gap.room_id):
+            for event_id in await self._writer.call(find_latest_pings, gap.room_id):
                 pongs = await self._session.answers(gap.room_id, event_id)
-                oldest_first = list(reversed(pongs))
-                await self._record(functools.partial(self._read, oldest_first, gap), len(pongs))
+                read = functools.partial(self._reader.read_page, list(reversed(pongs)), gap)
+                await self._recorder.record(read, len(pongs))
         except HomeserverError as error:
             log.debug("relations can't be had either", room_id=gap.room_id, error=str(error))
 
@@ -209,6 +215,81 @@ class Backfill:
         raise AssertionError("the last attempt raises")
 
 
+class PingLookup:
+    """Looks up the pings that pending pongs name: in the store, then at our homeserver."""
+
+    def __init__(
+        self, session: Session, writer: Writer, pongs: PongMatcher, recorder: Recorder
+    ) -> None:
+        self._session = session
+        self._writer = writer
+        self._pongs = pongs
+        self._recorder = recorder
+        self._outage = Outage("pings can't be looked up", "pings are looked up again")
+        self._asked: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    async def run(self) -> None:
+        """Look up what is pending without end."""
+        while True:
+            await asyncio.sleep(LOOKUP_PAUSE_S)
+            for room_id in self._pongs.pending.rooms():
+                pings = self._pongs.pending.pings(room_id)
+                new = [ping for ping in pings if (room_id, ping) not in self._asked]
+                await self._look_up(room_id, new, MAX_LOOKUPS)
+
+    async def finish_room(self, room_id: str) -> bool:
+        """Look up what is pending in a room whose gaps are closed, and decide it.
+
+        False where our homeserver can't be asked just now.
+        """
+        return await self._look_up(room_id, self._pongs.pending.pings(room_id), MAX_LAST_LOOKUPS)
+
+    async def _look_up(self, room_id: str, event_ids: Sequence[str], limit: int) -> bool:
+        """Find out what these events are, and judge the pongs that name them.
+
+        Our homeserver is asked for at most so many; False where it can't be.
+        """
+        if not event_ids:
+            return True
+        pings = await self._writer.call(find_pings, room_id, event_ids[:MAX_FOUND])
+        events: dict[str, Event] = {}
+        is_answered = True
+        for event_id in [name for name in event_ids if name not in pings][:limit]:
+            try:
+                event = await self._session.event(room_id, event_id)
+            except HomeserverError as error:
+                self._outage.note(error)
+                is_answered = False
+                break
+            self._outage.end()
+            self._remember(room_id, event_id)
+            if event is not None:
+                events[event_id] = event
+        if pings or events:
+            stored = list(pings.values())
+            judge = functools.partial(self._judge, room_id, stored, events)
+            await self._recorder.record(judge)
+        return is_answered
+
+    async def _judge(self, room_id: str, pings: list[Ping], events: dict[str, Event]) -> Batch:
+        self._pongs.learn(pings)
+        now_ts = clock.latest_ts()
+        history = self._pongs.read_history(events.values(), room_id, now_ts)
+        known = {ping.event_id for ping in history.pings}
+        for event_id, event in events.items():
+            redacted = read_redacted_ping(event, room_id, now_ts)
+            if redacted is not None:
+                self._pongs.learn([redacted])
+            elif event_id not in known:
+                self._pongs.learn_no_ping(room_id, event_id)
+        return self._pongs.judge(self._pongs.read_history([], room_id, now_ts))
+
+    def _remember(self, room_id: str, event_id: str) -> None:
+        self._asked[room_id, event_id] = None
+        if len(self._asked) > MAX_ASKED:
+            self._asked.popitem(last=False)
+
+
 def _judged(batch: Batch) -> Judge:
     async def judge() -> Batch:
         return batch
@@ -227,14 +308,9 @@ def _advance(gap: Gap, page: Page, before: set[str], pongs: int) -> Gap:
         gap,
         position=page.end or gap.position,
         pongs=gap.pongs + pongs,
-        closed_ts=_now_ts() if is_done or fault else None,
+        closed_ts=clock.now_ts() if is_done or fault else None,
         fault=fault,
     )
-
-
-def events_since(events: Sequence[Event], oldest_ts: int | None) -> list[Event]:
-    """Those that say they are from then or later; all where it does not matter."""
-    return [event for event in events if oldest_ts is None or _timestamp(event) >= oldest_ts]
 
 
 def _is_too_old(events: Sequence[Event], oldest_ts: int | None) -> bool:
@@ -242,54 +318,3 @@ def _is_too_old(events: Sequence[Event], oldest_ts: int | None) -> bool:
     if oldest_ts is None or not events:
         return False
     return 2 * len(events_since(events, oldest_ts)) < len(events)
-
-
-def _timestamp(event: Event) -> int:
-    value = event.get("origin_server_ts")
-    return value if isinstance(value, int) else 0
-
-
-class _Look(NamedTuple):
-    at_ns: int
-    pause_ns: int
-    """until the next at the earliest"""
-
-
-class HoleWatch:
-    """When to look for what our homeserver itself missed: it, or another one, was away for hours.
-
-    What it fetches from others when it is asked for history comes before all tokens (Synapse:
-    "backfilled"), in no sync and in no gap that ends at one. That there is a hole it says by a
-    timeline that is limited, though short. A homeserver that always gives short ones seems to have
-    holes all the time, so it is asked ever more rarely.
-    """
-
-    def __init__(self) -> None:
-        self._found: set[str] = set()
-        self._looks: dict[str, _Look] = {}
-
-    def is_due(self, timeline: Timeline, now_ns: int) -> bool:
-        """Whether to look behind a hole now; `now_ns` is `clock.now_ns()`.
-
-        Each of a hundred homeservers that come back can leave one, so of several in a minute the
-        later wait; and where it never ends, twice as long each time.
-        """
-        room_id = timeline.room_id
-        if timeline.limited and len(timeline.events) < FULL_TIMELINE:
-            self._found.add(room_id)
-        if room_id not in self._found:
-            return False
-        pause_ns = SHORTEST_PAUSE_NS
-        if (last := self._looks.get(room_id)) is not None:
-            since_ns = now_ns - last.at_ns
-            if since_ns < last.pause_ns:
-                return False
-            if since_ns < 2 * last.pause_ns:
-                pause_ns = min(2 * last.pause_ns, LONGEST_PAUSE_NS)
-        self._found.discard(room_id)
-        self._looks[room_id] = _Look(now_ns, pause_ns)
-        return True
-
-
-def _now_ts() -> int:
-    return time.time_ns() // 1_000_000

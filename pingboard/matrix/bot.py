@@ -12,12 +12,15 @@ import html
 import json
 import re
 import time
+from abc import ABC, abstractmethod
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import structlog
 
 from pingboard import editions, homeservers
+from pingboard.matrix import clock
+from pingboard.matrix.protocol import message_content
 from pingboard.model import (
     BoardName,
     HomeserverError,
@@ -31,11 +34,19 @@ from pingboard.model import (
 from pingboard.render.change_point import describe_change
 from pingboard.render.markdown import shortest_decimal
 from pingboard.servername import is_server_name
+from pingboard.store.editions import insert_edition
 from pingboard.store.engine import explained
-from pingboard.store.watches import MAX_WATCHES, Watch, read_watches
+from pingboard.store.watches import (
+    MAX_WATCHES,
+    Watch,
+    add_watch,
+    read_watches,
+    record_told,
+    remove_watch,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
     from pingboard.boards import Boards
@@ -44,7 +55,7 @@ if TYPE_CHECKING:
     from pingboard.matrix.session import Session
     from pingboard.matrix.store_writer import Writer
     from pingboard.model import Board, Standing
-    from pingboard.schedule import Schedule, Week
+    from pingboard.schedule import Schedule
     from pingboard.store.editions import Edition
 
 BURST = 3
@@ -81,6 +92,9 @@ HELP = (
 _WATCH = re.compile(r"(?P<verb>watch|unwatch)\s+(?P<homeserver>\S+)", re.IGNORECASE)
 _COMMAND = re.compile(r"!pingboard(?:\s+(?P<argument>\S.*))?", re.DOTALL)
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 log = structlog.get_logger()
 
 
@@ -95,19 +109,15 @@ class Command(NamedTuple):
 
 def read_command(event: Event, room_id: str, now_ts: int) -> Command | None:
     """The command in a timeline event; None where there is none that is to be answered."""
-    content, body = event.get("content"), None
-    if event.get("type") == "m.room.message" and isinstance(content, dict):
-        body = content.get("body")
-    if not isinstance(content, dict) or not isinstance(body, str):
-        return None
+    content = message_content(event)
     # A bot writes notices; an edit and a pong are no new message of a person.
-    relation = content.get("m.relates_to")
-    if content.get("msgtype") != "m.text" or "pong" in content:
+    if content is None or content.get("msgtype") != "m.text" or "pong" in content:
         return None
+    relation, body = content.get("m.relates_to"), content.get("body")
     if isinstance(relation, dict) and relation.get("rel_type") == "m.replace":
         return None
     event_id, sent_ts = event.get("event_id"), event.get("origin_server_ts")
-    match = _COMMAND.fullmatch(body.strip())
+    match = _COMMAND.fullmatch(body.strip()) if isinstance(body, str) else None
     if match is None or not isinstance(event_id, str) or type(sent_ts) is not int:
         return None
     if now_ts - sent_ts > MAX_AGE_MS:
@@ -115,23 +125,49 @@ def read_command(event: Event, room_id: str, now_ts: int) -> Command | None:
     return Command(room_id, event_id, (match["argument"] or "").strip())
 
 
-class CommandBot:
+class Bot(ABC):
+    """Does something beside the measuring, on the worker's session; it never raises."""
+
+    def hear(self, event: Event, room_id: str, user_id: str) -> None:  # noqa: B027 (most don't)
+        """Look at an event of a room as it arrives; `user_id` is our own."""
+
+    @abstractmethod
+    async def run(self, session: Session) -> None:
+        """Work until cancelled."""
+
+
+async def _ask(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Read from the database in a thread."""
+    return await asyncio.to_thread(explained()(work), *args, **kwargs)
+
+
+async def _repeat(work: Callable[[datetime], Awaitable[None]], pause_s: float, fault: str) -> None:
+    """Do what is due again and again; what fails is logged as `fault`."""
+    while True:
+        await asyncio.sleep(pause_s)
+        try:
+            await work(from_ts(clock.now_ts()))
+        except PingboardError as error:
+            log.warning(fault, error=str(error))
+
+
+class CommandBot(Bot):
     """Answers the commands of all rooms, one after the other. `hear`, while `run` runs."""
 
     def __init__(
-        self, boards: Boards, writer: Writer, clock: Callable[[], float] = time.monotonic
+        self, boards: Boards, writer: Writer, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._boards = boards
         self._writer = writer
-        self._clock = clock
+        self._monotonic = monotonic
         self._queue: asyncio.Queue[Command] = asyncio.Queue(MAX_QUEUED)
         self._allowance: dict[str, tuple[float, float]] = {}
 
     def hear(self, event: Event, room_id: str, user_id: str) -> None:
-        """Look at an event of a room as it arrives; `user_id` is our own."""
+        """Queue the command in an event, if there is one."""
         if event.get("sender") == user_id:
             return
-        command = read_command(event, room_id, time.time_ns() // 1_000_000)
+        command = read_command(event, room_id, clock.now_ts())
         if command is not None and not self._queue.full() and self._take_allowance(room_id):
             self._queue.put_nowait(command)
 
@@ -152,7 +188,7 @@ class CommandBot:
 
     def _take_allowance(self, room_id: str) -> bool:
         """Take one answer from the room's allowance (a token bucket), if there is one."""
-        now = self._clock()
+        now = self._monotonic()
         left, since = self._allowance.get(room_id, (float(BURST), now))
         left = min(float(BURST), left + (now - since) / REFILL_S)
         self._allowance[room_id] = (max(left - 1, 0.0) if left >= 1 else left, now)
@@ -167,16 +203,15 @@ class CommandBot:
             )
         if argument and (argument.lower() == "help" or not is_server_name(argument)):
             return make_notice(HELP)
-        boards = await asyncio.to_thread(self._read_boards, command.room_id)
+        boards = await _ask(self._read_boards, command.room_id)
         return describe_homeserver(argument, boards) if argument else describe_top(boards)
 
     async def _change_watch(self, room_id: str, homeserver: str, *, begins: bool) -> dict[str, Any]:
         if not begins:
-            was_watched = await self._writer.remove_watch(room_id, homeserver)
+            was_watched = await self._writer.call(remove_watch, room_id, homeserver)
             words = "is no longer watched" if was_watched else "was not watched"
             return make_notice(f"{homeserver} {words} in this room.")
-        now_ts = time.time_ns() // 1_000_000
-        if await self._writer.add_watch(Watch(room_id, homeserver, now_ts)):
+        if await self._writer.call(add_watch, Watch(room_id, homeserver, clock.now_ts())):
             return make_notice(
                 f"This room will be told when {homeserver} falls silent, comes back, or gets much "
                 f"slower or faster, at most once a day. !pingboard unwatch {homeserver} ends that."
@@ -186,13 +221,12 @@ class CommandBot:
         )
 
     def _read_boards(self, room_id: str) -> list[Board]:
-        now = from_ts(time.time_ns() // 1_000_000)
+        now = from_ts(clock.now_ts())
         window = Window.named("7d", now)
-        with explained():
-            return [self._boards.board(name, window, now=now, room=room_id) for name in BoardName]
+        return [self._boards.board(name, window, now=now, room=room_id) for name in BoardName]
 
 
-class EditionBot:
+class EditionBot(Bot):
     """Closes each edition that is due, and announces it if it shall."""
 
     def __init__(
@@ -205,39 +239,23 @@ class EditionBot:
         self._empty: set[str] = set()
         """editions of weeks in which nothing was heard"""
 
-    def hear(self, event: Event, room_id: str, user_id: str) -> None:
-        """Nothing that is said in a room matters here."""
-
     async def run(self, session: Session) -> None:
         """Make editions until cancelled."""
-        while True:
-            await asyncio.sleep(EDITION_CHECK_S)
-            try:
-                await self.make_due(session, from_ts(time.time_ns() // 1_000_000))
-            except PingboardError as error:
-                log.warning("no edition", error=str(error))
+        await _repeat(lambda now: self.make_due(session, now), EDITION_CHECK_S, "no edition")
 
     async def make_due(self, session: Session | None, now: datetime) -> None:
         """Make each edition that is due, the oldest first."""
-        for week in await asyncio.to_thread(self._find_due, now):
+        for week in await _ask(editions.due, self._boards.engine, self._schedule, now):
             if week.name in self._empty:
                 continue
-            edition = await asyncio.to_thread(self._make, week)
+            edition = await _ask(editions.make, self._boards, week)
             if edition is None:
                 self._empty.add(week.name)
                 continue
-            await self._writer.record_edition(edition)
+            await self._writer.call(insert_edition, edition)
             log.info("edition closed", edition=week.name)
             if self._announces and session is not None and now - week.end < MAX_ANNOUNCEMENT_AGE:
                 await self._announce(session, edition)
-
-    def _find_due(self, now: datetime) -> list[Week]:
-        with explained():
-            return editions.due(self._boards.engine, self._schedule, now)
-
-    def _make(self, week: Week) -> Edition | None:
-        with explained():
-            return editions.make(self._boards, week)
 
     async def _announce(self, session: Session, edition: Edition) -> None:
         for room in json.loads(edition.json)["rooms"]:
@@ -249,31 +267,24 @@ class EditionBot:
                 log.warning("edition not announced", room_id=room["room"]["id"], error=str(error))
 
 
-class WatchBot:
+class WatchBot(Bot):
     """Tells rooms about the homeservers that they watch."""
 
     def __init__(self, boards: Boards, writer: Writer) -> None:
         self._boards = boards
         self._writer = writer
 
-    def hear(self, event: Event, room_id: str, user_id: str) -> None:
-        """Nothing that is said in a room matters here."""
-
     async def run(self, session: Session) -> None:
         """Look for changes until cancelled."""
-        while True:
-            await asyncio.sleep(WATCH_CHECK_S)
-            try:
-                await self.tell_due(session, from_ts(time.time_ns() // 1_000_000))
-            except PingboardError as error:
-                log.warning("watches not looked at", error=str(error))
+        fault = "watches not looked at"
+        await _repeat(lambda now: self.tell_due(session, now), WATCH_CHECK_S, fault)
 
     async def tell_due(self, session: Session, now: datetime) -> None:
         """Tell each room what it has not been told."""
-        for watch in await asyncio.to_thread(self._read_watches):
+        for watch in await _ask(read_watches, self._boards.engine):
             if now - from_ts(watch.told_ts) < MIN_WATCH_PAUSE:
                 continue
-            change = await asyncio.to_thread(self._find_news, watch, now)
+            change = await _ask(self._find_news, watch, now)
             if change is None:
                 continue
             words = describe_change(change.kind, change.at, change.ratio)
@@ -285,26 +296,21 @@ class WatchBot:
             except HomeserverError as error:
                 log.warning("watch not told", room_id=watch.room_id, error=str(error))
                 continue
-            await self._writer.record_told(watch._replace(told_ts=to_ts(now)))
-
-    def _read_watches(self) -> list[Watch]:
-        with explained():
-            return read_watches(self._boards.engine)
+            await self._writer.call(record_told, watch._replace(told_ts=to_ts(now)))
 
     def _find_news(self, watch: Watch, now: datetime) -> Change | None:
         """Return a homeserver's last change, if it is younger than what the room was told last."""
         window = Window.named("7d", now)
         try:
-            with explained():
-                profile = homeservers.read_profile(
-                    self._boards, watch.room_id, window, watch.homeserver, now=now
-                )
-                board = next((name for name in BoardName if profile.places[name]), None)
-                if board is None:
-                    return None
-                changes = homeservers.read_changes(
-                    self._boards, watch.room_id, window, watch.homeserver, board
-                )
+            profile = homeservers.read_profile(
+                self._boards, watch.room_id, window, watch.homeserver, now=now
+            )
+            board = next((name for name in BoardName if profile.places[name]), None)
+            if board is None:
+                return None
+            changes = homeservers.read_changes(
+                self._boards, watch.room_id, window, watch.homeserver, board
+            )
         except (UnknownHomeserverError, UnknownRoomError):
             return None
         return changes[-1] if changes and to_ts(changes[-1].at) > watch.told_ts else None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
 import urllib.request
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -155,7 +154,7 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
         )
         if "/sync?" in path:
             # Here, before the body is read and parsed: at a thousand pongs that takes 0.1 s.
-            self.arrived_ns, self.arrived_ts = clock.now_ns(), time.time_ns() // 1_000_000
+            self.arrived_ns, self.arrived_ts = clock.now_ns(), clock.now_ts()
         if 300 <= response.status < 400 and "Location" in response.headers:
             response.release()
             destination = urljoin(str(response.url), response.headers["Location"])

@@ -1,4 +1,4 @@
-"""The clock of round trips: nobody sets it, and it goes on while the machine is suspended."""
+"""The clock of round trips, which nobody sets and no suspend stops; and the wall clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def now_ns() -> int:
-    """Nanoseconds since some moment in the past."""
+    """Return nanoseconds since some moment in the past."""
     return time.clock_gettime_ns(_CLOCK)
 
 
@@ -18,11 +18,16 @@ _START_TS = (time.time_ns() - now_ns()) // 1_000_000
 
 
 def now_ts() -> int:
-    """Return the wall clock, ms since the epoch, as if it was never set back since the start.
+    """Return the wall clock, ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def latest_ts() -> int:
+    """Return the wall clock as if it was never set back since the start.
 
     For what must not be dated too far ahead of us: our own clock alone would make it so.
     """
-    return max(time.time_ns() // 1_000_000, _START_TS + now_ns() // 1_000_000)
+    return max(now_ts(), _START_TS + now_ns() // 1_000_000)
 
 
 TICK_S = 0.1

@@ -33,12 +33,14 @@ from pingboard.model import (
     RoomState,
     VoidReason,
 )
+from pingboard.store.rooms import record_room_state
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from datetime import timedelta
 
     from pingboard.matrix.session import Session
+    from pingboard.matrix.store_writer import Writer
     from pingboard.matrix.sync import SyncBatch
 
 JITTER = 0.2
@@ -104,7 +106,7 @@ class SentPing:
     def stamp(self) -> None:
         """Note that it is sent now."""
         self.was_tried = True
-        self.sent_ns, self.sent_ts = clock.now_ns(), time.time_ns() // 1_000_000
+        self.sent_ns, self.sent_ts = clock.now_ns(), clock.now_ts()
 
     def give_up(self, reason: VoidReason, since_ns: int = 0) -> None:
         """Make it void; what arrived until `since_ns` stands. The first reason counts."""
@@ -268,24 +270,20 @@ class SentPings:
 
 
 class Pinger:
-    """Pings rooms at an interval.
-
-    `on_state` is told when a room begins, or ceases, to let us send; `may_ping` is asked before
-    each ping.
-    """
+    """Pings rooms at an interval; `may_ping` is asked before each ping."""
 
     def __init__(
         self,
         session: Session,
         pings: SentPings,
         interval: timedelta,
-        on_state: Callable[[str, RoomState], Awaitable[None]],
+        writer: Writer,
         may_ping: Callable[[], bool],
     ) -> None:
         self._session = session
         self._pings = pings
         self._interval_s = interval.total_seconds()
-        self._on_state = on_state
+        self._writer = writer
         self._may_ping = may_ping
         self._denied: dict[str, RoomState] = {}
         self._outages: dict[str, Outage] = {}
@@ -365,7 +363,7 @@ class Pinger:
         if (outage := self._outages.pop(room_id, None)) is not None:
             outage.end()
         if self._denied.pop(room_id, None) is not None:
-            await self._on_state(room_id, RoomState.JOINED)
+            await self._writer.call(record_room_state, room_id, RoomState.JOINED)
         return self._interval_s
 
     async def _note_refusal(self, room_id: str, error: HomeserverError) -> float:
@@ -381,7 +379,7 @@ class Pinger:
             if self._denied.get(room_id) is not state:
                 log.error("can't ping", room_id=room_id, error=str(error))
                 self._denied[room_id] = state
-                await self._on_state(room_id, state)
+                await self._writer.call(record_room_state, room_id, state)
             return max(self._interval_s, DENIED_PAUSE_S)
         self._outages.setdefault(
             room_id, Outage("pings are refused", "pings are sent again", room_id=room_id)

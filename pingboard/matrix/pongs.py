@@ -116,7 +116,7 @@ class PongMatcher:
         for event in events:
             claimed_ts = event.get("origin_server_ts")
             seen_ts = latest_ts
-            if isinstance(claimed_ts, int) and is_possible_time(claimed_ts, clock.now_ts()):
+            if isinstance(claimed_ts, int) and is_possible_time(claimed_ts, clock.latest_ts()):
                 seen_ts = min(claimed_ts, latest_ts)
             self._read(event, arrived, seen_ts)
         return arrived
@@ -191,7 +191,7 @@ class PongMatcher:
         reason = self._rejected.get(_key_of(arrived.room_id, event_id))
         if reason is not None and reason is not Rejection.UNKNOWN_PING:
             return
-        read = read_event(event, arrived.room_id, seen_ts, clock.now_ts())
+        read = read_event(event, arrived.room_id, seen_ts, clock.latest_ts())
         if isinstance(read, Ping):
             arrived.pings.append(self._recognise(read, event, arrived.arrived_ns))
         elif isinstance(read, Pong):

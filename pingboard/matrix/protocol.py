@@ -45,7 +45,7 @@ def read_event(
     `seen_ts` is our receipt or, of history, when it says it was sent; `now_ts` bounds how late it
     may be dated. Both are Matrix timestamps.
     """
-    content = _content_of(event)
+    content = message_content(event)
     if content is None:
         return None
     if read_trigger(content) is not None:
@@ -143,7 +143,7 @@ def ping_content(nonce: str) -> Event:
 
 def read_answerable(event: Event, room_id: str, now_ts: int) -> Answerable | None:
     """The ping in an event, with what an answer needs; None where it is no ping."""
-    content = _content_of(event)
+    content = message_content(event)
     text = read_trigger(content) if content is not None else None
     ping = _read_ping(event, room_id, now_ts, now_ts) if text is not None else None
     if content is None or text is None or not isinstance(ping, Ping):
@@ -278,7 +278,8 @@ def _fault_of(claims: list[Event]) -> Rejection | None:
     return None if agree else Rejection.CONTRADICTORY
 
 
-def _content_of(event: Event) -> Event | None:
+def message_content(event: Event) -> Event | None:
+    """Return the content of a message; None where an event is none, or says nothing."""
     if event.get("type") != "m.room.message" or "state_key" in event:
         return None
     return _dict(event.get("content")) or None

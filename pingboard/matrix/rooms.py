@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 import structlog
 
+from pingboard.matrix import clock
 from pingboard.matrix.protocol import predecessor_of, read_tombstone, successor_of
 from pingboard.matrix.retry import retry_until_answered
 from pingboard.model import HomeserverError, RoomState
 from pingboard.servername import server_of
+from pingboard.store.pings import find_answered_since
+from pingboard.store.rooms import read_room_names, record_room_state
+from pingboard.store.watches import move_watches
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -78,9 +81,9 @@ class Rooms:
         return room_id
 
     async def _record_unjoined(self, room: str) -> None:
-        for room_id in await self._writer.room_ids():
-            if room in (room_id, await self._writer.alias_of(room_id)):
-                await self._writer.record_room_state(room_id, RoomState.UNJOINED)
+        for names in await self._writer.call(read_room_names):
+            if room in names:
+                await self._writer.call(record_room_state, names[0], RoomState.UNJOINED)
 
     def ask_members(self, room_id: str) -> None:
         """Ask who is in a room, soon; until our homeserver says, those known before stay."""
@@ -154,7 +157,8 @@ class Rooms:
             )
             await self._session.leave(successor)
             return False
-        await self._enter(successor, await self._writer.alias_of(room_id), room_id)
+        aliases = dict(await self._writer.call(read_room_names))
+        await self._enter(successor, aliases.get(room_id), room_id)
         log.info("followed an upgrade", room_id=room_id, successor=successor)
         return True
 
@@ -165,7 +169,7 @@ class Rooms:
         """
         create = await self._session.state(room_id, "m.room.create")
         predecessor = predecessor_of(create) if create is not None else None
-        if predecessor is None or predecessor not in await self._writer.room_ids():
+        if predecessor not in dict(await self._writer.call(read_room_names)):
             return None
         tombstone = await self._session.state(predecessor, "m.room.tombstone")
         if tombstone is not None and successor_of(tombstone) == room_id:
@@ -180,9 +184,9 @@ class Rooms:
     async def _enter(self, room_id: str, alias: str | None, predecessor: str | None) -> None:
         await self._writer.record_room(room_id, alias, predecessor)
         if predecessor is not None:
-            await self._writer.move_watches(predecessor, room_id)
-        since_ts = time.time_ns() // 1_000_000 - EXPECTED_WITHIN_MS
-        answered = await self._writer.answered_since(room_id, since_ts)
+            await self._writer.call(move_watches, predecessor, room_id)
+        since_ts = clock.now_ts() - EXPECTED_WITHIN_MS
+        answered = await self._writer.call(find_answered_since, room_id, since_ts)
         self.members[room_id] = Members(answered)
         self.ask_members(room_id)
         if room_id not in self.joined:

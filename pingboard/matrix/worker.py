@@ -1,6 +1,6 @@
 """Wires the parts: pings out, sync responses in, through one queue to the store.
 
-sync -> recorder -> the store         pings, backfill, lookup, rooms beside them
+sync -> record -> the store         pings, backfill, rooms beside them
 """
 
 from __future__ import annotations
@@ -9,17 +9,15 @@ import asyncio
 import contextlib
 import functools
 import itertools
-import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
 from pingboard.matrix import clock
-from pingboard.matrix.backfill import Backfill
-from pingboard.matrix.lookup import PingLookup
+from pingboard.matrix.backfill import Backfill, PingLookup
 from pingboard.matrix.pings import Pinger, SentPings
 from pingboard.matrix.pongs import PongMatcher
-from pingboard.matrix.recorder import Recorder, TimelineReader
+from pingboard.matrix.record import Recorder, TimelineReader
 from pingboard.matrix.retry import retry_until_answered
 from pingboard.matrix.rooms import Rooms
 from pingboard.matrix.session import Session
@@ -33,12 +31,17 @@ from pingboard.model import (
     RoomState,
     WorkerState,
 )
+from pingboard.store.backlog import read_open_gaps, read_pending, read_rooms_with_history
+from pingboard.store.hours import prepare_closing, store_closing
+from pingboard.store.retention import drop_samples
+from pingboard.store.rooms import record_room_state
+from pingboard.store.status import read_status, record_void_rounds, record_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from datetime import timedelta
 
-    from pingboard.matrix.protocol import Event
+    from pingboard.matrix.bot import Bot
     from pingboard.matrix.session import Account
     from pingboard.matrix.store_writer import Writer
     from pingboard.matrix.sync import SyncBatch
@@ -62,16 +65,6 @@ async def _nothing() -> None:
     """Do nothing, where nobody else can be active."""
 
 
-class Attendant(Protocol):
-    """Does something beside the measuring, on the worker's session; it never raises."""
-
-    def hear(self, event: Event, room_id: str, user_id: str) -> None:
-        """Look at an event as it arrives; `user_id` is our own."""
-
-    async def run(self, session: Session) -> None:
-        """Work until cancelled."""
-
-
 class Worker:
     """Listens in the rooms and pings them. `run` until cancelled, then `close`.
 
@@ -91,7 +84,7 @@ class Worker:
         guard: Callable[[], Coroutine[None, None, None]] = _nothing,
         may_ping: Callable[[], bool] = lambda: True,
         retention: timedelta | None = None,
-        attendants: Sequence[Attendant] = (),
+        bots: Sequence[Bot] = (),
     ) -> None:
         self._writer = writer
         self._account = account
@@ -102,7 +95,7 @@ class Worker:
         self._retention = retention
         self._guard = guard
         self._may_ping = may_ping
-        self._attendants = attendants
+        self._bots = bots
         self._sent = SentPings()
         self._pinging: dict[str, asyncio.Task[None]] = {}
         self._lateness = clock.LoopLateness()
@@ -114,7 +107,7 @@ class Worker:
         self._first_tries = set(rooms)
         self._waiting_state = WorkerState.STARTING
         self._state = WorkerState.STOPPED
-        self._state_ts = _now_ts()
+        self._state_ts = clock.now_ts()
 
     async def run(self) -> None:
         """Log in, join, ping and record until cancelled. What is away is waited for.
@@ -142,14 +135,13 @@ class Worker:
     async def _measure(self) -> None:
         self._session = await self._log_in()
         session, writer = self._session, self._writer
-        self._pinger = Pinger(
-            session, self._sent, self._interval, writer.record_room_state, self._may_ping
-        )
+        self._pinger = Pinger(session, self._sent, self._interval, writer, self._may_ping)
         self._rooms = Rooms(session, writer, self._replace_room)
-        pending = await writer.pending_pongs()
+        pending = await writer.call(read_pending)
+        workers = (await writer.call(read_status)).workers
         self._pongs = PongMatcher(session.user_id, self._vantage, self._sent, pending)
         self._recorder = Recorder(writer)
-        self._lookup = PingLookup(session, writer, self._pongs, self._recorder.record)
+        self._lookup = PingLookup(session, writer, self._pongs, self._recorder)
         self._reader = TimelineReader(
             session.user_id,
             writer,
@@ -157,20 +149,15 @@ class Worker:
             self._sent,
             self._rooms,
             backfill_ms=self._backfill_ms,
-            with_history=await writer.rooms_with_history(),
-            synced_ts=await writer.last_synced_ts(self._vantage),
+            with_history=await writer.call(read_rooms_with_history),
+            synced_ts=next(
+                (status.synced_ts for status in workers if status.vantage == self._vantage), None
+            ),
         )
-        self._backfill = Backfill(
-            session,
-            open_gaps=writer.open_gaps,
-            read=self._reader.read_page,
-            record=self._recorder.record,
-            finish=self._lookup.finish_room,
-            latest_pings=writer.latest_pings,
-        )
+        self._backfill = Backfill(session, writer, self._reader, self._recorder, self._lookup)
         # What is pending since an earlier run may name a ping that no gap brings any more.
         unfinished = [candidate.pong.room_id for candidate in pending]
-        unfinished += [gap.room_id for gap in await writer.open_gaps()]
+        unfinished += [gap.room_id for gap in await writer.call(read_open_gaps)]
         self._backfill.notice(unfinished)
         for room in self._configured_rooms:
             self._tasks.create_task(self._join(room))
@@ -183,8 +170,8 @@ class Worker:
             self._expire(),
         ):
             self._tasks.create_task(work)
-        for attendant in self._attendants:
-            self._tasks.create_task(attendant.run(self._session))
+        for bot in self._bots:
+            self._tasks.create_task(bot.run(self._session))
 
     async def _log_in(self) -> Session:
         async def tell(error: HomeserverError) -> None:
@@ -201,7 +188,7 @@ class Worker:
         """Finish the write under way and let go of the homeserver."""
         if self._state not in (WorkerState.AUTH, WorkerState.STOPPED):
             # No later event will tell that these measure nothing.
-            await self._writer.record_if_any(Batch(voided=self._sent.take_unexpected()))
+            await self._writer.record(Batch(voided=self._sent.take_unexpected()))
             await self._tell(WorkerState.STOPPED)
         if hasattr(self, "_session"):
             await self._session.aclose()
@@ -214,7 +201,9 @@ class Worker:
 
         room_id = await self._rooms.join(room, tell)
         self._first_tries.discard(room)
-        self._has_room.set()
+        if not self._has_room.is_set():
+            self._synced_ns = clock.now_ns()  # as good as a sync: from now on one can be late
+            self._has_room.set()
         # Many rooms are not pinged all at once.
         share = self._configured_rooms.index(room) / len(self._configured_rooms)
         self._begin_pinging(room_id, share * self._interval.total_seconds())
@@ -222,7 +211,6 @@ class Worker:
     async def _receive(self) -> None:
         """Stamp, and ask again at once: nothing here may take longer than a queue."""
         await self._has_room.wait()
-        self._synced_ns = clock.now_ns()  # as good as a sync: from now on it can be late
         saved, save_ns = await self._writer.saved_session(), 0
         stream = sync_batches(
             self._session, saved.next_batch, self._rooms.joined, self._hold_ms, self._note_fault
@@ -258,10 +246,10 @@ class Worker:
         self._backfill.notice(with_gap)
         for timeline in sync.timelines:
             self._rooms.note_tombstones(timeline.room_id, [*timeline.state, *timeline.events])
-            # Attendants hear what was said just now, not what a gap left of it.
+            # Bots hear what was said just now, not what a gap left of it.
             if timeline.room_id not in with_gap:
-                for attendant, event in itertools.product(self._attendants, timeline.events):
-                    attendant.hear(event, timeline.room_id, self._session.user_id)
+                for bot, event in itertools.product(self._bots, timeline.events):
+                    bot.hear(event, timeline.room_id, self._session.user_id)
         for room_id in sync.left_rooms:
             self._stop_pinging(room_id)
             self._tasks.create_task(self._leave(room_id))
@@ -273,7 +261,7 @@ class Worker:
             await self._recorder.record(self._give_up)
 
     async def _give_up(self) -> Batch:
-        return self._pongs.expire(_now_ts(), self._backfill.is_filling)
+        return self._pongs.expire(clock.now_ts(), self._backfill.is_filling)
 
     def _hold_ms(self) -> int:
         if self._first_tries:
@@ -285,7 +273,7 @@ class Worker:
             "no longer in the room, so pinging stops; invite the account again and restart",
             room_id=room_id,
         )
-        await self._writer.record_room_state(room_id, RoomState.LEFT)
+        await self._writer.call(record_room_state, room_id, RoomState.LEFT)
 
     def _replace_room(self, room_id: str, successor: str) -> None:
         self._stop_pinging(room_id)
@@ -320,24 +308,25 @@ class Worker:
     async def _close_hours(self) -> None:
         """Close past hours, and drop what is older than the operator wants to keep."""
         while True:
-            closing = await self._writer.prepare_closing(_now_ts())
+            closing = await self._writer.call_beside(prepare_closing, clock.now_ts())
             # Stored a while later, so that who follows new pongs has read those of the hour.
             is_behind = len(closing.hours) > 1
             await asyncio.sleep(1 if is_behind else CLOSING_PAUSE_S)
-            await self._writer.store_closing(closing)
+            await self._writer.call(store_closing, closing)
             if self._retention is not None:
                 kept_ms = round(self._retention.total_seconds() * 1000)
-                while await self._writer.drop_samples(_now_ts() - kept_ms):
+                while await self._writer.call(drop_samples, clock.now_ts() - kept_ms):
                     pass
 
     async def _tell(self, state: WorkerState) -> None:
         if state is not self._state:
-            self._state, self._state_ts = state, _now_ts()
+            self._state, self._state_ts = state, clock.now_ts()
         late_ms = self._lateness.take_ms()
-        await self._writer.record_worker(
-            self._vantage, state, self._state_ts, self._synced_ts, late_ms
+        await self._writer.call(
+            record_worker, self._vantage, state, self._state_ts, self._synced_ts, late_ms
         )
-        await self._writer.record_void_rounds(self._vantage, self._sent.take_void())
+        if void := self._sent.take_void():
+            await self._writer.call(record_void_rounds, self._vantage, void)
 
 
 def _waiting_state(error: HomeserverError, refused: WorkerState) -> WorkerState:
@@ -345,7 +334,3 @@ def _waiting_state(error: HomeserverError, refused: WorkerState) -> WorkerState:
     if error.errcode == "M_USER_LOCKED":
         return WorkerState.LOCKED
     return WorkerState.UNREACHABLE if error.errcode is None else refused
-
-
-def _now_ts() -> int:
-    return time.time_ns() // 1_000_000

@@ -23,13 +23,13 @@ from pingboard.store.pings import StoredPing, find_stored_pings, get_key, record
 from pingboard.store.redactions import find_hours, find_redacted, find_withdrawn, redact
 from pingboard.store.room_upgrades import merge_lineage
 from pingboard.store.row_ids import RowIDs
-from pingboard.store.schema import hash_event_id, rejection, room, session, worker
-from pingboard.store.sql import execute, insert_new, insert_rows
+from pingboard.store.schema import hash_event_id, rejection, room, session
+from pingboard.store.sql import execute, insert_rows
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from pingboard.model import Batch, Rejected, Sample, WorkerState
+    from pingboard.model import Batch, Rejected, Sample
     from pingboard.store.journal import Hour
     from pingboard.store.pings import PingKey
 
@@ -116,36 +116,6 @@ class Ingest:
                 merge_lineage(connection, room_id)
             journal.write_room_change(connection)
             self._row_ids.rooms.has_new = False
-
-    def record_room_state(self, room_id: str, state: RoomState) -> None:
-        """Remember that a room can, or can't, be measured in; an upgraded room stays that."""
-        with self._engine.begin() as connection:
-            statement = update(room).where(room.c.room_id == room_id)
-            # An upgrade takes the right to write away first, and the refusal may be told last.
-            current = statement.where(room.c.state.is_distinct_from(str(RoomState.UPGRADED)))
-            connection.execute(current.values(state=str(state)))
-            journal.write_room_change(connection)
-
-    def record_worker(
-        self,
-        vantage_name: str,
-        state: WorkerState,
-        since_ts: int,
-        synced_ts: int | None,
-        late_ms: int | None = None,
-    ) -> None:
-        """Remember how the worker is; `synced_ts` None leaves what was there."""
-        values: dict[str, object] = {
-            "state": str(state),
-            "since_ts": since_ts,
-            "late_ms": late_ms,
-        }
-        if synced_ts is not None:
-            values["synced_ts"] = synced_ts
-        with self._engine.begin() as connection:
-            insert_new(connection, worker, [{"vantage": vantage_name, **values}])
-            statement = update(worker).where(worker.c.vantage == vantage_name)
-            connection.execute(statement.values(values))
 
     def saved_session(self) -> SavedSession:
         """Return what the last run of this account left behind; empty before the first."""

@@ -1,14 +1,15 @@
-"""Reads: which rooms there are, what they were upgraded from, and how much was heard in them."""
+"""Which rooms there are, what they were upgraded from, and how much was heard in them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from pingboard.columns import HOUR_MS
-from pingboard.model import Room, from_ts
+from pingboard.model import Room, RoomState, from_ts
+from pingboard.store import journal
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import count_samples, find_last_pong
 from pingboard.store.schema import hour, ping, room
@@ -69,18 +70,6 @@ def read_lineage_ids(engine: Engine, room_id: str) -> list[str]:
         return list(connection.scalars(ids))
 
 
-def read_room_ids(engine: Engine) -> set[str]:
-    """Return the ID of every room that was ever joined or imported."""
-    with engine.connect() as connection:
-        return set(connection.scalars(select(room.c.room_id)))
-
-
-def read_alias(engine: Engine, room_id: str) -> str | None:
-    """Return the alias by which the operator configured a room."""
-    with engine.connect() as connection:
-        return connection.scalar(select(room.c.alias).where(room.c.room_id == room_id))
-
-
 def read_room_names(engine: Engine) -> list[tuple[str, str | None]]:
     """Return ID and alias of every room, the one with the latest ping first."""
     # A subquery a room, because each is one step in an index.
@@ -119,3 +108,13 @@ def read_room_states(engine: Engine) -> dict[str, RoomStatus]:
     )
     with engine.connect() as connection:
         return {room_id: RoomStatus(*status) for room_id, *status in connection.execute(rows)}
+
+
+def record_room_state(engine: Engine, room_id: str, state: RoomState) -> None:
+    """Remember whether a room can be measured in; one that was upgraded stays upgraded."""
+    with engine.begin() as connection:
+        statement = update(room).where(room.c.room_id == room_id)
+        # An upgrade takes the right to write away first, and the refusal may be told last.
+        current = statement.where(room.c.state.is_distinct_from(str(RoomState.UPGRADED)))
+        connection.execute(current.values(state=str(state)))
+        journal.write_room_change(connection)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import func, select, update
 
-from pingboard.model import VoidReason
+from pingboard.model import VoidReason, WorkerState
 from pingboard.store.hours import find_last_pong
 from pingboard.store.schema import gap, ping, rejection, room, void_round, worker
 from pingboard.store.sql import insert_new
@@ -62,6 +62,23 @@ def read_status(engine: Engine) -> Status:
         rooms = connection.scalars(select(room.c.id)).all()
         last_pongs = [find_last_pong(connection, row) for row in rooms]
         return Status(workers, max(filter(None, last_pongs), default=None))
+
+
+def record_worker(
+    engine: Engine,
+    vantage: str,
+    state: WorkerState,
+    since_ts: int,
+    synced_ts: int | None,
+    late_ms: int | None = None,
+) -> None:
+    """Remember how the worker is; `synced_ts` None leaves what was there."""
+    values: dict[str, object] = {"state": str(state), "since_ts": since_ts, "late_ms": late_ms}
+    if synced_ts is not None:
+        values["synced_ts"] = synced_ts
+    with engine.begin() as connection:
+        insert_new(connection, worker, [{"vantage": vantage, **values}])
+        connection.execute(update(worker).where(worker.c.vantage == vantage).values(values))
 
 
 def read_totals(engine: Engine, after_ping: int) -> Totals:

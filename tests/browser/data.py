@@ -15,6 +15,7 @@ from pingboard.schedule import Schedule
 from pingboard.store.editions import insert_edition
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
+from pingboard.store.status import record_worker
 from tests.samples import make_ping, make_pong
 from tests.web.site import NOW, ROOM, open_store
 
@@ -71,7 +72,7 @@ def make_site(folder: Path) -> Engine:
     few = [one for one in _pings() if one.server == OURS][-3:]
     ingest.record(_batch([replace(one, room_id=OTHER_ROOM) for one in few], HOMESERVERS[3:9]))
     now_ts = to_ts(NOW)
-    ingest.record_worker("main", WorkerState.RUNNING, now_ts - 3_600_000, now_ts)
+    record_worker(engine, "main", WorkerState.RUNNING, now_ts - 3_600_000, now_ts)
     boards = Boards(engine)
     for week in editions.due(engine, Schedule(), NOW):
         made = editions.make(boards, week)
@@ -87,7 +88,7 @@ def make_few(folder: Path) -> Engine:
     few = [Homeserver(f"hs{number}.localhost:844{number}", 40 * number, 0) for number in (1, 2, 3)]
     sent = [_ping(number, OURS, NOW - timedelta(minutes=number)) for number in range(1, 60)]
     Ingest(engine, "test").record(_batch(sent, few))
-    Ingest(engine, "test").record_worker("main", WorkerState.RUNNING, 0, to_ts(NOW))
+    record_worker(engine, "main", WorkerState.RUNNING, 0, to_ts(NOW))
     return engine
 
 
@@ -102,7 +103,7 @@ def make_crowd(folder: Path, homeservers: int, pings: int = 12) -> Engine:
     step = timedelta(days=7) / (pings + 1)
     sent = [_ping(number, OURS, NOW - step * number) for number in range(1, pings + 1)]
     Ingest(engine, "test").record(_batch(sent, crowd))
-    Ingest(engine, "test").record_worker("main", WorkerState.RUNNING, 0, to_ts(NOW))
+    record_worker(engine, "main", WorkerState.RUNNING, 0, to_ts(NOW))
     return engine
 
 

@@ -12,6 +12,7 @@ from playwright.async_api import Browser, Page, Route, expect
 from pingboard.model import WorkerState, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
+from pingboard.store.status import record_worker
 from pingboard.web.pages import board as board_page
 from tests.browser.conftest import origin_of
 from tests.browser.tabs import open_tab
@@ -36,7 +37,7 @@ async def names(tab: Page) -> list[str]:
 def store(tmp_path: Path) -> Iterator[Engine]:
     """A database of the test's own: three homeservers, to be written to."""
     engine = open_store(tmp_path)
-    Ingest(engine, "test").record_worker("main", WorkerState.RUNNING, 0, to_ts(NOW))
+    record_worker(engine, "main", WorkerState.RUNNING, 0, to_ts(NOW))
     for first, (name, ms) in enumerate([("fast", 200), ("middle", 400), ("slow", 800)]):
         record(engine, make_answers(f"{name}.example", [ms] * (first + 1), first=first * 10))
     yield engine
@@ -100,7 +101,7 @@ async def test_a_board_that_was_empty_shows_its_first_pong(
     browser: Browser, tmp_path: Path
 ) -> None:
     engine = open_store(tmp_path)
-    Ingest(engine, "test").record_worker("main", WorkerState.RUNNING, 0, to_ts(NOW))
+    record_worker(engine, "main", WorkerState.RUNNING, 0, to_ts(NOW))
     with serve(engine) as client:
         async with open_tab(browser, origin_of(client)) as tab:
             await tab.goto("/")
@@ -153,7 +154,7 @@ async def test_a_stale_board_turns_live_when_the_worker_is_back(
             await expect(tab.locator("#live")).to_be_hidden()
             await tab.get_by_role("searchbox").focus()
             # It is heard again, before the first pong comes.
-            Ingest(store, "test").record_worker("main", WorkerState.RUNNING, 0, to_ts(later))
+            record_worker(store, "main", WorkerState.RUNNING, 0, to_ts(later))
             await tab.clock.fast_forward(61_000)
             await tab.clock.resume()
             await expect(tab.locator("#live .state")).to_have_text("Live")

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from pingboard.matrix.pings import SentPings
 from pingboard.matrix.pongs import PongMatcher
-from pingboard.matrix.recorder import TimelineReader
+from pingboard.matrix.record import TimelineReader
 from pingboard.matrix.rooms import Members, Rooms
 from pingboard.matrix.store_writer import Writer
 from pingboard.matrix.sync import SyncBatch, Timeline
@@ -69,7 +69,7 @@ class Reading:
     async def page(self, events: Sequence[dict[str, Any]], gap: Gap) -> Batch:
         """Record a page of a gap's history, its events oldest first."""
         batch = await self._reader.read_page(events, gap)
-        await self.writer.record_if_any(batch)
+        await self.writer.record(batch)
         return batch
 
     async def give_up(self, at_s: int) -> None:

@@ -1,8 +1,7 @@
-"""Where a gap goes on, when it ends, and when to look for what our homeserver itself missed."""
+"""Where a gap goes on, and when it ends."""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -10,16 +9,14 @@ import pytest
 
 from pingboard.lab import Lab
 from pingboard.matrix import backfill, sync
-from pingboard.matrix.backfill import FULL_TIMELINE, HoleWatch, _advance, events_since
+from pingboard.matrix.backfill import _advance
+from pingboard.matrix.record import events_since
 from pingboard.matrix.session import Page
-from pingboard.matrix.sync import Timeline
 from pingboard.model import Gap
 from pingboard.store.engine import Engine
 from pingboard.store.schema import ping, sample
 from tests.matrix.listening import count, listening
 from tests.matrix.room_client import Member, new_member, until
-
-MINUTE_NS = 60_000_000_000
 
 GAP = Gap("!room", "t5", "s1", None, 1_000)
 NEW: list[dict[str, object]] = [{"origin_server_ts": 900}]
@@ -114,39 +111,3 @@ async def _until_known(member: Member, room_id: str, event_id: str) -> None:
     while event_id not in known:
         page = await member.call("GET", f"rooms/{room_id}/messages?dir=b&limit=50")
         known = [one["event_id"] for one in page["chunk"]]
-
-
-def timeline(events: int = 5, *, limited: bool = True, room_id: str = "!a") -> Timeline:
-    return Timeline(room_id, [{}] * events, [], limited)
-
-
-def test_a_timeline_that_is_full_or_not_limited_has_no_hole() -> None:
-    holes = HoleWatch()
-    assert not holes.is_due(timeline(FULL_TIMELINE), 0)
-    assert not holes.is_due(timeline(limited=False), 0)
-    assert holes.is_due(timeline(), 0)
-
-
-def test_a_hole_that_has_to_wait_is_looked_behind_later() -> None:
-    holes = HoleWatch()
-    assert holes.is_due(timeline(), 0)
-    assert not holes.is_due(timeline(), MINUTE_NS - 1)
-    assert holes.is_due(timeline(limited=False), MINUTE_NS)
-    assert not holes.is_due(timeline(limited=False), 10 * MINUTE_NS)
-
-
-def test_a_homeserver_that_always_gives_short_timelines_is_asked_ever_more_rarely() -> None:
-    holes = HoleWatch()
-    seconds = range(0, 6 * 3600, 20)
-    looks = [at for at in seconds if holes.is_due(timeline(), at * MINUTE_NS // 60)]
-    pauses = [round((later - one) / 60) for one, later in pairwise(looks)]
-    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
-
-
-def test_after_a_quiet_while_a_hole_is_looked_behind_at_once_again() -> None:
-    holes = HoleWatch()
-    for minute in (0, 1, 3, 7):
-        assert holes.is_due(timeline(), minute * MINUTE_NS)
-    assert holes.is_due(timeline(), 60 * MINUTE_NS)
-    assert holes.is_due(timeline(), 61 * MINUTE_NS)
-    assert holes.is_due(timeline(room_id="!b"), 61 * MINUTE_NS)

@@ -99,7 +99,7 @@ async def test_answers_are_limited_and_never_go_to_ourselves(tmp_path: Path) -> 
     now = 0.0
     engine = open_engine(f"sqlite:///{tmp_path}/a.db")
     writer = Writer(engine, Ingest(engine, "test"))
-    commands, session = CommandBot(Boards(engine), writer, clock=lambda: now), Sessions()
+    commands, session = CommandBot(Boards(engine), writer, monotonic=lambda: now), Sessions()
     task = asyncio.create_task(commands.run(session))  # type: ignore[arg-type]
 
     async def answers(room_id: str, count: int, sender: str = "@a:one.example") -> int:

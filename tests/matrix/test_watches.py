@@ -40,7 +40,7 @@ async def test_a_room_watches_and_unwatches(tmp_path: Path) -> None:
     engine = open_store(tmp_path)
     writer, session = Writer(engine, Ingest(engine, "test")), Sessions()
     now = 0.0
-    bot = CommandBot(Boards(engine), writer, clock=lambda: now)
+    bot = CommandBot(Boards(engine), writer, monotonic=lambda: now)
     task = asyncio.create_task(bot.run(session))  # type: ignore[arg-type]
 
     async def say(body: str) -> str:

@@ -15,12 +15,12 @@ from pingboard.matrix import worker as worker_module
 from pingboard.matrix.pings import JITTER
 from pingboard.model import WorkerState
 from pingboard.store.engine import Engine
-from pingboard.store.ingest import Ingest
 from pingboard.store.schema import (
     sample,
     unanswered,
     worker,
 )
+from pingboard.store.status import record_worker
 from tests.matrix.listening import count, listening, rows
 from tests.matrix.room_client import Member, until
 
@@ -34,7 +34,7 @@ async def test_a_worker_is_starting_until_it_has_synced_whatever_an_earlier_run_
 ) -> None:
     room_id = await owner.create_room()
     account = await lab.register(lab.homeservers[0], "starting")
-    Ingest(engine, account.user_id).record_worker("test", WorkerState.RUNNING, 1, 2)
+    record_worker(engine, "test", WorkerState.RUNNING, 1, 2)
     async with FaultProxy(account.homeserver_url) as proxy:
         syncing = proxy.inject("/sync", never())
         behind = dataclasses.replace(account, homeserver_url=proxy.url)

@@ -12,7 +12,7 @@ from pingboard.model import Batch, Provenance, Rejected, Rejection, RoomState, f
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest, SavedSession
 from pingboard.store.pings import find_pings
-from pingboard.store.rooms import list_rooms, read_room_names
+from pingboard.store.rooms import list_rooms, read_room_names, record_room_state
 from pingboard.store.schema import ping, rejection, room, sample, server, unanswered, vantage
 from tests.rows import read_rows
 from tests.samples import ROOM, START_TS, make_ping, make_sample
@@ -163,8 +163,8 @@ def test_a_refusal_that_comes_last_leaves_an_upgraded_room_upgraded(
 ) -> None:
     ingest.record_room("!old")
     ingest.record_room("!new", predecessor="!old")
-    ingest.record_room_state("!old", RoomState.DENIED)
-    ingest.record_room_state("!new", RoomState.DENIED)
+    record_room_state(engine, "!old", RoomState.DENIED)
+    record_room_state(engine, "!new", RoomState.DENIED)
     with engine.connect() as connection:
         states = set(connection.execute(select(room.c.room_id, room.c.state)).all())
     assert states == {("!old", "upgraded"), ("!new", "denied")}

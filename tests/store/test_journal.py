@@ -19,6 +19,7 @@ from pingboard.store.journal import (
     limit_entries,
     read_changed_hours,
 )
+from pingboard.store.rooms import record_room_state
 from pingboard.store.samples import read_new
 from pingboard.store.schema import room
 from tests.samples import ROOM, START_TS, make_ping, make_sample
@@ -74,7 +75,7 @@ def test_a_room_that_changed_is_a_change(engine: Engine, watch: Watch) -> None:
     ingest = Ingest(engine, "test")
     changes: list[Callable[[], None]] = [
         lambda: ingest.record_room(ROOM, "#ping:one.example"),
-        lambda: ingest.record_room_state(ROOM, RoomState.DENIED),
+        lambda: record_room_state(engine, ROOM, RoomState.DENIED),
     ]
     for change in changes:
         version = watch.version()

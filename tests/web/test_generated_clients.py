@@ -28,7 +28,7 @@ from pingboard.model import WorkerState, to_ts
 from pingboard.schedule import Schedule
 from pingboard.store.editions import insert_edition
 from pingboard.store.engine import Engine
-from pingboard.store.ingest import Ingest
+from pingboard.store.status import record_worker
 from tests.web.site import ALIAS, EXAMPLE_SAMPLES, NOW, ROOM, open_store, record, serve
 
 PACKAGE = "generated_client"
@@ -48,7 +48,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A database with samples, an edition, and a worker that runs."""
     engine = open_store(tmp_path_factory.mktemp("clients"))
     record(engine, EXAMPLE_SAMPLES)
-    Ingest(engine, "test").record_worker("main", WorkerState.RUNNING, to_ts(NOW), to_ts(NOW))
+    record_worker(engine, "main", WorkerState.RUNNING, to_ts(NOW), to_ts(NOW))
     boards = Boards(engine)
     for week in editions.due(engine, Schedule(), NOW + timedelta(days=7)):
         edition = editions.make(boards, week)

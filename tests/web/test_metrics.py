@@ -20,7 +20,8 @@ from pingboard.model import (
 )
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.ingest import Ingest
-from pingboard.store.status import record_void_rounds
+from pingboard.store.rooms import record_room_state
+from pingboard.store.status import record_void_rounds, record_worker
 from pingboard.web import metrics
 from tests.samples import make_ping
 from tests.web.site import NOW, ROOM, make_answers, record, serve
@@ -34,11 +35,11 @@ def read(text: str) -> dict[str, float]:
 
 def say(store: Engine, state: WorkerState, *, synced_before: timedelta) -> None:
     synced = to_ts(NOW - synced_before)
-    Ingest(store, "test").record_worker("main", state, synced, synced)
+    record_worker(store, "main", state, synced, synced)
 
 
 def test_the_lateness_of_the_workers_event_loop_is_shown(store: Engine) -> None:
-    Ingest(store, "test").record_worker("main", WorkerState.RUNNING, 0, to_ts(NOW), 250)
+    record_worker(store, "main", WorkerState.RUNNING, 0, to_ts(NOW), 250)
     with serve(store) as client:
         scrape = read(client.get("/metrics").text)
     assert scrape['pingboard_worker_loop_late_seconds{vantage="main"}'] == 0.25
@@ -202,7 +203,7 @@ def test_a_worker_that_has_not_synced_yet_is_starting_for_a_while(
 ) -> None:
     say(store, WorkerState.RUNNING, synced_before=started_before + timedelta(days=1))
     since = to_ts(NOW - started_before)
-    Ingest(store, "test").record_worker("main", WorkerState.STARTING, since, None)
+    record_worker(store, "main", WorkerState.STARTING, since, None)
     with serve(store) as client:
         assert client.get("/readyz").json()["reason"] == reason
 
@@ -237,7 +238,7 @@ def test_a_worker_that_no_room_lets_ping_is_not_ready(
     store: Engine, state: RoomState, why: str
 ) -> None:
     say(store, WorkerState.RUNNING, synced_before=timedelta(seconds=1))
-    Ingest(store, "test").record_room_state(ROOM, state)
+    record_room_state(store, ROOM, state)
     with serve(store) as client:
         answer = client.get("/readyz")
         assert (answer.status_code, answer.json()["reason"]) == (503, "room")

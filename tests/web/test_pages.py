@@ -13,7 +13,8 @@ import pytest
 
 from pingboard.model import RoomState, WorkerState, to_ts
 from pingboard.store.engine import Engine
-from pingboard.store.ingest import Ingest
+from pingboard.store.rooms import record_room_state
+from pingboard.store.status import record_worker
 from pingboard.web.pages.site import Site
 from pingboard.web.problem_types import TYPES
 from tests.databases import open_migrated_file
@@ -254,15 +255,14 @@ def test_a_page_shows_the_first_of_many_and_leads_to_all(store: Engine) -> None:
 
 def test_a_page_says_that_its_data_is_old_and_since_when(store: Engine) -> None:
     record(store, make_answers("one.example", [400]))
-    worker = Ingest(store, "test")
     with serve(store) as client:
         assert "nothing is being measured here" in client.get("/").text
-    worker.record_worker("main", WorkerState.RUNNING, 0, to_ts(NOW) - 3_600_000)
+    record_worker(store, "main", WorkerState.RUNNING, 0, to_ts(NOW) - 3_600_000)
     with serve(store) as client:
         old = client.get("/").text
     assert "No new data since 11 Oct 2026, 23:00 UTC." in old
     assert 'id="live" hidden' in old
-    worker.record_worker("main", WorkerState.RUNNING, 0, to_ts(NOW))
+    record_worker(store, "main", WorkerState.RUNNING, 0, to_ts(NOW))
     with serve(store) as client:
         assert 'class="notice' not in client.get("/").text
 
@@ -280,7 +280,7 @@ def test_a_page_says_at_once_what_keeps_the_worker_from_measuring(
     store: Engine, state: WorkerState, obstacle: str, path: str
 ) -> None:
     record(store, make_answers("one.example", [400]))
-    Ingest(store, "test").record_worker("main", state, 0, to_ts(NOW))
+    record_worker(store, "main", state, 0, to_ts(NOW))
     with serve(store) as client:
         page = client.get(path)
     assert obstacle in text_of(page)
@@ -289,20 +289,18 @@ def test_a_page_says_at_once_what_keeps_the_worker_from_measuring(
 
 def test_a_homeserver_that_is_away_for_a_moment_alarms_nobody(store: Engine) -> None:
     record(store, make_answers("one.example", [400]))
-    worker = Ingest(store, "test")
-    worker.record_worker("main", WorkerState.UNREACHABLE, 0, to_ts(NOW) - 20_000)
+    record_worker(store, "main", WorkerState.UNREACHABLE, 0, to_ts(NOW) - 20_000)
     with serve(store) as client:
         assert 'class="notice' not in client.get("/").text
-    worker.record_worker("main", WorkerState.UNREACHABLE, 0, to_ts(NOW) - 3_600_000)
+    record_worker(store, "main", WorkerState.UNREACHABLE, 0, to_ts(NOW) - 3_600_000)
     with serve(store) as client:
         assert "The worker’s homeserver does not answer." in client.get("/").text
 
 
 def test_a_page_says_why_its_room_gets_no_pings(store: Engine) -> None:
     record(store, make_answers("one.example", [400]))
-    worker = Ingest(store, "test")
-    worker.record_worker("main", WorkerState.RUNNING, 0, to_ts(NOW))
-    worker.record_room_state(ROOM, RoomState.DENIED)
+    record_worker(store, "main", WorkerState.RUNNING, 0, to_ts(NOW))
+    record_room_state(store, ROOM, RoomState.DENIED)
     with serve(store) as client:
         page, german = text_of(client.get("/")), text_of(client.get("/?lang=de"))
     assert "The worker sends no pings to this room: its account may not send." in page
@@ -313,7 +311,7 @@ def test_the_page_that_waits_for_a_room_says_for_what_else(tmp_path: Path) -> No
     engine = open_migrated_file(tmp_path / "pingboard.db")
     with serve(engine) as client:
         assert "No worker has run yet." in client.get("/").text
-    Ingest(engine, "test").record_worker("main", WorkerState.LOCKED, 0, None)
+    record_worker(engine, "main", WorkerState.LOCKED, 0, None)
     with serve(engine) as client:
         assert "has locked the worker’s account." in client.get("/").text
     engine.dispose()

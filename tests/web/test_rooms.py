@@ -10,6 +10,7 @@ import pytest
 from pingboard.model import WorkerState, to_ts, write_instant
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
+from pingboard.store.status import record_worker
 from tests.web.site import ALIAS, NOW, ROOM, serve
 
 
@@ -47,7 +48,7 @@ def test_with_the_worker_dead_all_is_served_and_called_stale(
     store: Engine, ago: timedelta, is_stale: bool
 ) -> None:
     synced_ts = to_ts(NOW - ago)
-    Ingest(store, "test").record_worker("main", WorkerState.RUNNING, synced_ts, synced_ts)
+    record_worker(store, "main", WorkerState.RUNNING, synced_ts, synced_ts)
     with serve(store) as client:
         answer = client.get("/api/v1/rooms").json()
         assert client.get("/api/v1/rankings").status_code == 200

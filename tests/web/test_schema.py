@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis import GenerationMode
 
 from pingboard.model import WorkerState, to_ts
-from pingboard.store.ingest import Ingest
+from pingboard.store.status import record_worker
 from pingboard.web.app import describe
 from tests.web.site import EXAMPLE_SAMPLES, NOW, open_store, record, serve
 
@@ -25,7 +25,7 @@ EXAMPLES = 12
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     engine = open_store(tmp_path_factory.mktemp("schema"))
     record(engine, EXAMPLE_SAMPLES)
-    Ingest(engine, "test").record_worker("main", WorkerState.RUNNING, to_ts(NOW), to_ts(NOW))
+    record_worker(engine, "main", WorkerState.RUNNING, to_ts(NOW), to_ts(NOW))
     with serve(engine) as client:
         yield str(client.base_url)
     engine.dispose()

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import time
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -14,10 +15,10 @@ import pytest
 from faults.faultproxy import FaultProxy, changed_json, never
 from pingboard.columns import HOUR_MS
 from pingboard.lab import Lab
-from pingboard.matrix import backfill
-from pingboard.matrix.recorder import HOLE_MS
+from pingboard.matrix import record
+from pingboard.matrix.record import FULL_TIMELINE, HOLE_MS, HoleWatch
 from pingboard.matrix.session import Account, Session
-from pingboard.matrix.sync import read_position
+from pingboard.matrix.sync import Timeline, read_position
 from pingboard.model import Batch, Gap, Pending, Pong, Provenance
 from pingboard.store.engine import Engine
 from pingboard.store.hours import close_hours
@@ -33,6 +34,8 @@ from tests.matrix.reading import Reading
 from tests.matrix.room_client import Member, new_member, until
 from tests.matrix.test_pongs import ping_event, pong_event
 from tests.samples import START_TS
+
+MINUTE_NS = 60_000_000_000
 
 
 async def test_history_before_the_first_start_is_imported_and_nothing_in_it_is_pinged_twice(
@@ -58,9 +61,7 @@ async def test_history_before_the_first_start_is_imported_and_nothing_in_it_is_p
 async def test_what_our_homeserver_may_have_missed_is_looked_for_behind_a_hole_in_its_timeline(
     lab: Lab, engine: Engine, owner: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        backfill, "SHORTEST_PAUSE_NS", 3_600 * 10**9
-    )  # however slow this machine is
+    monkeypatch.setattr(record, "SHORTEST_PAUSE_NS", 3_600 * 10**9)  # however slow this machine is
     room_id = await owner.create_room()
     account = await lab.register(lab.homeservers[0], "awaited")
 
@@ -324,3 +325,39 @@ async def test_a_pong_that_was_seen_to_arrive_keeps_its_place_whatever_history_c
     await restarted.page([later], hole)
     await restarted.page([claimed], hole)
     assert restarted.samples() == [("two.example", 300)]
+
+
+def timeline(events: int = 5, *, limited: bool = True, room_id: str = "!a") -> Timeline:
+    return Timeline(room_id, [{}] * events, [], limited)
+
+
+def test_a_timeline_that_is_full_or_not_limited_has_no_hole() -> None:
+    holes = HoleWatch()
+    assert not holes.is_due(timeline(FULL_TIMELINE), 0)
+    assert not holes.is_due(timeline(limited=False), 0)
+    assert holes.is_due(timeline(), 0)
+
+
+def test_a_hole_that_has_to_wait_is_looked_behind_later() -> None:
+    holes = HoleWatch()
+    assert holes.is_due(timeline(), 0)
+    assert not holes.is_due(timeline(), MINUTE_NS - 1)
+    assert holes.is_due(timeline(limited=False), MINUTE_NS)
+    assert not holes.is_due(timeline(limited=False), 10 * MINUTE_NS)
+
+
+def test_a_homeserver_that_always_gives_short_timelines_is_asked_ever_more_rarely() -> None:
+    holes = HoleWatch()
+    seconds = range(0, 6 * 3600, 20)
+    looks = [at for at in seconds if holes.is_due(timeline(), at * MINUTE_NS // 60)]
+    pauses = [round((later - one) / 60) for one, later in pairwise(looks)]
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+
+
+def test_after_a_quiet_while_a_hole_is_looked_behind_at_once_again() -> None:
+    holes = HoleWatch()
+    for minute in (0, 1, 3, 7):
+        assert holes.is_due(timeline(), minute * MINUTE_NS)
+    assert holes.is_due(timeline(), 60 * MINUTE_NS)
+    assert holes.is_due(timeline(), 61 * MINUTE_NS)
+    assert holes.is_due(timeline(room_id="!b"), 61 * MINUTE_NS)

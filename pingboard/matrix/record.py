@@ -11,15 +11,15 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from pingboard.matrix.backfill import HoleWatch, Judge, events_since
 from pingboard.matrix.protocol import read_membership, read_redaction
 from pingboard.model import Batch, Gap
+from pingboard.store.pings import find_pings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,6 +45,15 @@ HOLE_MS = 86_400_000
 
 GAP_MARGIN_MS = 7 * 86_400_000
 """How much older than the sync that a gap follows its events may claim to be."""
+
+FULL_TIMELINE = 100
+"""Events in a timeline that is limited because there are more: Synapse's own limit."""
+
+SHORTEST_PAUSE_NS = 60_000_000_000
+LONGEST_PAUSE_NS = 60 * SHORTEST_PAUSE_NS
+
+Judge = Callable[[], Awaitable[Batch]]
+"""Judges what was fetched, when its turn has come."""
 
 log = structlog.get_logger()
 
@@ -117,11 +126,7 @@ class Recorder:
     async def _record(self, works: list[_Work]) -> None:
         batches = [await work.judge() for work in works]
         tokens = [work.next_batch for work in works if work.next_batch is not None]
-        batch = merge_batches(batches)
-        if tokens:
-            await self._writer.record(batch, tokens[-1])
-        else:
-            await self._writer.record_if_any(batch)
+        await self._writer.record(merge_batches(batches), tokens[-1] if tokens else None)
         for work, judged in zip(works, batches, strict=True):
             work.on_stored(judged)
 
@@ -169,7 +174,7 @@ class TimelineReader:
         for chunk in _chunks(events_since(events, wanted_ts)):
             history = self._pongs.read_history(chunk, gap.room_id, gap.opened_ts)
             if unknown := self._pongs.unknown_pings(history):
-                stored = await self._writer.find_pings(gap.room_id, unknown)
+                stored = await self._writer.call(find_pings, gap.room_id, unknown)
                 self._pongs.learn(stored.values())
             batches.append(self._pongs.judge(history))
             await asyncio.sleep(0)
@@ -245,6 +250,53 @@ class TimelineReader:
         return [(room_id, event_id) for event_id in event_ids]
 
 
+class _Look(NamedTuple):
+    at_ns: int
+    pause_ns: int
+    """until the next at the earliest"""
+
+
+class HoleWatch:
+    """When to look for what our homeserver itself missed: it, or another one, was away for hours.
+
+    What it fetches from others when it is asked for history comes before all tokens (Synapse:
+    "backfilled"), in no sync and in no gap that ends at one. That there is a hole it says by a
+    timeline that is limited, though short. A homeserver that always gives short ones seems to have
+    holes all the time, so it is asked ever more rarely.
+    """
+
+    def __init__(self) -> None:
+        self._found: set[str] = set()
+        self._looks: dict[str, _Look] = {}
+
+    def is_due(self, timeline: Timeline, now_ns: int) -> bool:
+        """Whether to look behind a hole now; `now_ns` is `clock.now_ns()`.
+
+        Each of a hundred homeservers that come back can leave one, so of several in a minute the
+        later wait; and where it never ends, twice as long each time.
+        """
+        room_id = timeline.room_id
+        if timeline.limited and len(timeline.events) < FULL_TIMELINE:
+            self._found.add(room_id)
+        if room_id not in self._found:
+            return False
+        pause_ns = SHORTEST_PAUSE_NS
+        if (last := self._looks.get(room_id)) is not None:
+            since_ns = now_ns - last.at_ns
+            if since_ns < last.pause_ns:
+                return False
+            if since_ns < 2 * last.pause_ns:
+                pause_ns = min(2 * last.pause_ns, LONGEST_PAUSE_NS)
+        self._found.discard(room_id)
+        self._looks[room_id] = _Look(now_ns, pause_ns)
+        return True
+
+
+def events_since(events: Sequence[Event], oldest_ts: int | None) -> list[Event]:
+    """Those that say they are from then or later; all where it does not matter."""
+    return [event for event in events if oldest_ts is None or _timestamp(event) >= oldest_ts]
+
+
 def _chunks(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
     for start in range(0, len(events), MAX_JUDGED_AT_ONCE):
         yield events[start : start + MAX_JUDGED_AT_ONCE]
@@ -259,3 +311,8 @@ def merge_batches(batches: Iterable[Batch]) -> Batch:
             for part in dataclasses.fields(Batch)
         }
     )
+
+
+def _timestamp(event: Event) -> int:
+    value = event.get("origin_server_ts")
+    return value if isinstance(value, int) else 0
