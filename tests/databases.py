@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +68,24 @@ class PostgreSQL:
                 yield
             finally:
                 connection.execute(text(f"{allow} true"))
+
+    @contextmanager
+    def hanging(self, url: str) -> Iterator[None]:
+        """Stop the server, and who is connected to a database: they take what is sent, and say
+        nothing."""
+        name = make_url(url).database
+        backends = text("SELECT pid FROM pg_stat_activity WHERE datname = :name")
+        with self._admin.connect() as connection:
+            folder = connection.execute(text("SHOW data_directory")).scalar_one()
+            pids = [*connection.execute(backends, {"name": name}).scalars()]
+        pids.append(int(Path(folder, "postmaster.pid").read_text().split()[0]))
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def close(self) -> None:
         """Let go of the server."""

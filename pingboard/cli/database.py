@@ -21,11 +21,13 @@ RETRY_S = 5.0
 
 
 @contextlib.contextmanager
-def opened(url: str, *, read_only: bool = False) -> Iterator[Engine]:
+def opened(
+    url: str, *, read_only: bool = False, max_wait_s: float | None = None
+) -> Iterator[Engine]:
     """A database, whatever its tables are; its connections end with the context."""
     from pingboard.store.engine import open_engine
 
-    engine = open_engine(url, read_only=read_only)
+    engine = open_engine(url, read_only=read_only, max_wait_s=max_wait_s)
     try:
         yield engine
     finally:

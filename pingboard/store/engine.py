@@ -7,18 +7,19 @@ import sqlite3
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.request import url2pathname
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from pingboard.model import ConfigurationError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import ExceptionContext
+    from sqlalchemy import ExceptionContext, PoolProxiedConnection
 
 # Alembic is imported where tables are changed, and psycopg for a PostgreSQL URL: what reads SQLite
 # starts without them, in half the time.
@@ -27,6 +28,9 @@ __all__ = ["Connection", "Engine", "is_current", "migrate", "open_engine", "read
 
 BUSY_TIMEOUT_S = 60
 """How long a write waits for another process's lock before it fails; a backup takes seconds."""
+
+MAX_POOL_WAIT_S = 30
+"""How long a thread waits for a connection while others have all of them."""
 
 CHECKPOINT_PAGES = 4000
 """Of the WAL, after which it is copied into the database and the disk waited for. A thousand is
@@ -62,24 +66,40 @@ class PassingStoreError(StoreError):
     """The database can't be used for now; trying again may help."""
 
 
-def open_engine(url: str, *, read_only: bool = False) -> Engine:
+class _Pool(QueuePool):
+    """Connections; where all are in use for too long, that is an error that passes."""
+
+    def connect(self) -> PoolProxiedConnection:
+        """As any pool does."""
+        try:
+            return super().connect()
+        except PoolTimeoutError as error:
+            raise PassingStoreError(
+                "PINGBOARD_DATABASE_URL: the database can't be used: all connections are in use"
+            ) from error
+
+
+def open_engine(url: str, *, read_only: bool = False, max_wait_s: float | None = None) -> Engine:
     """Return an engine for `sqlite:///FILE` or `postgresql://...`; opens no connection yet.
 
     `read_only` refuses writes in the database itself: on SQLite only the worker may write
     (versions before 3.51.3 can corrupt a WAL database when two connections checkpoint at once).
+    `max_wait_s` is how long a PostgreSQL server may take for a connection or for an answer;
+    whoever serves people has a better use of its threads than to wait for one that hangs.
     Raises ConfigurationError for a URL that is neither. What a driver says later of a database
     that is away or damaged comes as PassingStoreError or StoreError, from reads too.
     """
     scheme, separator, rest = url.partition("://")
     kind = scheme.partition("+")[0]
+    options = {"poolclass": _Pool, "pool_timeout": max_wait_s or MAX_POOL_WAIT_S}
     if not separator:
         raise ConfigurationError(f"PINGBOARD_DATABASE_URL is not a URL; {_EXAMPLE}")
     if kind == "sqlite":
-        engine = _open_sqlite(rest, read_only=read_only)
+        engine = _open_sqlite(rest, read_only=read_only, **options)
     elif kind in ("postgresql", "postgres"):
         from pingboard.store import postgresql
 
-        engine = postgresql.open_engine(rest, read_only=read_only)
+        engine = postgresql.open_engine(rest, read_only=read_only, max_wait_s=max_wait_s, **options)
     else:
         raise ConfigurationError(
             f"PINGBOARD_DATABASE_URL names {kind!r}, which is neither sqlite nor postgresql; "
@@ -89,7 +109,7 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
     return engine
 
 
-def _open_sqlite(rest: str, *, read_only: bool) -> Engine:
+def _open_sqlite(rest: str, *, read_only: bool, **options: Any) -> Engine:
     """Open the file that is named behind `sqlite:///`, whatever characters its path has."""
     if rest in ("", "/", "/:memory:") or not rest.startswith("/") or "\0" in rest:
         raise ConfigurationError(
@@ -102,6 +122,7 @@ def _open_sqlite(rest: str, *, read_only: bool) -> Engine:
         URL.create("sqlite", database=path.as_uri(), query=query),
         # isolation_level None: transactions are begun below, not by the driver's own guess.
         connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None},
+        **options,
     )
 
     def keep_private(*_: object) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from math import ceil
+from typing import Any, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 from sqlalchemy import URL, Engine, create_engine, event
 
 from pingboard.model import ConfigurationError
+
+Answer = TypeVar("Answer")
 
 _DEFAULTS: dict[str, Any] = {
     # A server or a network that vanishes is noticed in 15 s, not in two hours.
@@ -22,12 +27,40 @@ _DEFAULTS: dict[str, Any] = {
 """For libpq, unless the URL says otherwise."""
 
 
-def open_engine(rest: str, *, read_only: bool) -> Engine:
-    """Open what libpq understands: several hosts, `target_session_attrs`, a service."""
-    parameters = _read_conninfo(f"postgresql://{rest}")
+class _ImpatientConnection(psycopg.Connection[Any]):
+    """A connection that ends where the server takes longer than `max_wait_s` for an answer.
+
+    The system does not notice a server that hangs: it still takes what is sent.
+    """
+
+    max_wait_s: float | None = None
+
+    def wait(
+        self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None
+    ) -> Answer:
+        """As any connection does."""
+        try:
+            return super().wait(gen, interval, timeout or self.max_wait_s)
+        except psycopg.OperationalError as error:
+            if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
+                raise
+            # Nobody waits for its answer any more, so nothing else can be asked on it.
+            self.pgconn.finish()
+            raise psycopg.OperationalError("the server does not answer in time") from error
+
+
+def open_engine(rest: str, *, read_only: bool, max_wait_s: float | None, **options: Any) -> Engine:
+    """Open what libpq understands: several hosts, `target_session_attrs`, a service.
+
+    `max_wait_s` is as in engine; `options` are SQLAlchemy's.
+    """
+    defaults = {"connect_timeout": ceil(max_wait_s)} if max_wait_s else {}
+    parameters = _DEFAULTS | defaults | _read_conninfo(f"postgresql://{rest}")
 
     def connect() -> psycopg.Connection[Any]:
-        return psycopg.connect(**parameters)
+        connection = _ImpatientConnection.connect(**parameters)
+        connection.max_wait_s = max_wait_s
+        return connection
 
     def set_up(connection: psycopg.Connection[Any], _record: object) -> None:
         if read_only:
@@ -36,7 +69,11 @@ def open_engine(rest: str, *, read_only: bool) -> Engine:
             connection.commit()
 
     engine = create_engine(
-        _render_parameters(parameters), creator=connect, pool_pre_ping=True, hide_parameters=True
+        _render_parameters(parameters),
+        creator=connect,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        **options,
     )
     event.listen(engine, "connect", set_up)
     return engine
@@ -60,7 +97,7 @@ def _read_conninfo(url: str) -> dict[str, Any]:
             "password write @ as %40, : as %3A, / as %2F, # as %23, ? as %3F and % as %25, and a "
             "port is a number; for example postgresql://USER:PASSWORD@HOST:5432/NAME"
         )
-    return _DEFAULTS | parameters
+    return parameters
 
 
 def _render_parameters(parameters: dict[str, Any]) -> URL:

@@ -34,7 +34,7 @@ from pingboard.web.api import (
     samples,
 )
 from pingboard.web.cache import ByteCache
-from pingboard.web.dependencies import Given, names_of, refuse_repeated
+from pingboard.web.dependencies import Given, names_of, refuse_repeated, require_database
 from pingboard.web.freshness import Freshness, SharedQuestion
 from pingboard.web.limits import Limits
 from pingboard.web.live_updates import LiveUpdates
@@ -105,6 +105,9 @@ _ROUTERS = (
 )
 """In the order in which the description lists them."""
 
+_WITHOUT_DATA = (operations.router, problem.router, docs.router)
+"""What they say is true without a database too, or says that it is away."""
+
 
 NEVER_KEPT = frozenset(["/healthz", "/readyz", "/metrics", "/api/v1/live"])
 """Paths whose answers are of the moment, and must not wait for the database."""
@@ -142,7 +145,19 @@ def create_app(
     feed = LiveUpdates(boards, clock)
     metrics = Metrics(boards, feed, clock)
     readiness = SharedQuestion(lambda: operations.read_readiness(boards.engine, clock()))
-    given = Given(boards, clock, wording, configured, feed, metrics, readiness, embed_origins, site)
+    freshness = Freshness(boards, clock)
+    given = Given(
+        boards,
+        clock,
+        wording,
+        configured,
+        freshness,
+        feed,
+        metrics,
+        readiness,
+        embed_origins,
+        site,
+    )
     dependencies.provide(app, given)
     app.add_middleware(Abandonment, is_stopping=given.is_stopping.is_set)
     app.add_middleware(Limits, per_minute=per_minute)
@@ -151,7 +166,8 @@ def create_app(
     app.add_middleware(CommonHeaders)
     errors.install(app)
     for router in _ROUTERS:
-        app.include_router(router)
+        needed = [] if router in _WITHOUT_DATA else [Depends(require_database)]
+        app.include_router(router, dependencies=needed)
     app.state.paths = [
         route.path for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)
     ]
@@ -178,7 +194,7 @@ def create_site(
     never_kept = {f"{prefix}{path}" for prefix in {"", root_path} for path in NEVER_KEPT}
     site: ASGIApp = ByteCache(
         app,
-        Freshness(given.boards, given.clock),
+        given.freshness,
         requests=given.metrics.requests,
         never_kept=never_kept,
     )

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
 from pingboard.web.api.streaming import OneThread
-from pingboard.web.freshness import SharedQuestion
+from pingboard.web.freshness import Freshness, SharedQuestion
 from pingboard.web.live_updates import LiveUpdates
 from pingboard.web.metrics import Metrics
 from pingboard.web.pages.site import Site
@@ -36,6 +36,8 @@ class Given:
     """of the section"""
     rooms: Sequence[str]
     """those configured, aliases or IDs"""
+    freshness: Freshness
+    """as of when an answer is"""
     feed: LiveUpdates
     """what is new in the database"""
     metrics: Metrics
@@ -75,6 +77,13 @@ async def _given(request: Request) -> Given:
 async def _feed(request: Request) -> LiveUpdates:
     given: Given = request.app.state.given
     return given.feed
+
+
+async def require_database(request: Request) -> None:
+    """Raise StoreError at once where the database is known to be away: waiting takes a thread."""
+    given: Given = request.app.state.given
+    await given.freshness()
+    given.freshness.raise_if_away()
 
 
 def names_of(route: APIRoute) -> frozenset[str]:

@@ -31,6 +31,7 @@ and while pongs come in each is shown at once."""
 Answer = TypeVar("Answer")
 
 MAX_WAIT_S = 5.0
+"""How long anybody waits for a database that does not answer."""
 
 
 class SharedQuestion(Generic[Answer]):
@@ -46,18 +47,19 @@ class SharedQuestion(Generic[Answer]):
 
     async def __call__(self) -> Answer:
         """Return the answer; TimeoutError after `MAX_WAIT_S`, then at once until it has come."""
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(asyncio.to_thread(self._ask))
+        task = self._task
+        if task is None or task.done():
+            task = self._task = asyncio.create_task(asyncio.to_thread(self._ask))
             # Perhaps nobody waits for it any more when it fails.
-            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._is_overdue = False
         if self._is_overdue:
             raise TimeoutError
-        done, _ = await asyncio.wait([self._task], timeout=MAX_WAIT_S)
+        done, _ = await asyncio.wait([task], timeout=MAX_WAIT_S)
         if not done:
             self._is_overdue = True
             raise TimeoutError
-        return self._task.result()
+        return task.result()
 
 
 class Freshness:
@@ -76,6 +78,11 @@ class Freshness:
         self._current: tuple[object, float] | None = None
         self._is_away = False
 
+    def raise_if_away(self) -> None:
+        """Raise StoreError where the database did not answer the last time."""
+        if self._is_away:
+            raise StoreError("the database does not answer")
+
     async def __call__(self) -> object:
         """What answers are as of now; asked often, it looks once in a while."""
         now = time.monotonic()
@@ -90,6 +97,7 @@ class Freshness:
             except (StoreError, TimeoutError) as error:
                 # Like nothing before: then no answer is fresh, and the app says what is wrong.
                 version = object()
+                self._ask_at = 0.0  # it may be back at any time
                 self._note(str(error) or f"nothing came within {MAX_WAIT_S:.0f} s")
             current = (version, self._clock().timestamp() // 60)
             is_same = current == self._current

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,6 +12,8 @@ from pingboard.store.engine import open_engine
 from pingboard.web import freshness
 from tests.databases import PostgreSQL
 from tests.web.site import EXAMPLE_SAMPLES, record, serve
+
+WAIT_S = 1.0
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1/rankings", "/rankings.md", "/api/v1/samples"])
@@ -31,6 +34,33 @@ def test_requests_get_503_with_retry_after_and_then_answers_again(
             assert answer.headers["Retry-After"] == "5"
             assert "connection" not in answer.text
         assert client.get(path).status_code == 200
+    reader.dispose()
+
+
+def test_a_server_that_hangs_is_a_503_soon_for_pages_and_lists_too(
+    postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freshness, "MAX_WAIT_S", WAIT_S)
+    url = postgresql.create_migrated()
+    writer = open_engine(url)
+    record(writer, EXAMPLE_SAMPLES)
+    writer.dispose()
+    reader = open_engine(url, read_only=True, max_wait_s=WAIT_S)
+    with serve(reader) as client, ThreadPoolExecutor(100) as threads:
+        assert client.get("/").status_code == 200
+        with postgresql.hanging(url):
+            began = time.monotonic()
+            # More than there are threads to wait for a database, each of them another address.
+            answers = [*threads.map(client.get, [f"/?min_samples={n}" for n in range(1, 101)])]
+            assert time.monotonic() - began < 30 * WAIT_S
+            assert {(one.status_code, one.headers["Retry-After"]) for one in answers} == {
+                (503, "5")
+            }
+            assert "The database does not answer" in answers[0].text
+            for path in ("/api/v1/samples?format=csv", "/section.md", "/api/v1/live", "/editions"):
+                assert client.get(path).status_code == 503
+        while client.get("/?min_samples=1").status_code != 200:
+            assert time.monotonic() - began < 60
     reader.dispose()
 
 
