@@ -21,10 +21,9 @@ from bench import peer
 from bench.pairs import Pair, Size
 from bench.pongs import ROOM, WEEK, synthesize, write_closed_hours
 from bench.store import against_peer
-from pingboard.model import Batch
+from pingboard.model import Batch, hash_event_id
 from pingboard.store.engine import migrate, open_engine
 from pingboard.store.ingest import Ingest
-from pingboard.store.schema import hash_event_id
 
 SAMPLES = 10_000_000
 MAX_REDACTION_MS = 50

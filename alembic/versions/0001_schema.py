@@ -104,6 +104,25 @@ def upgrade() -> None:
         comment="rounds of ours that measured nothing, so that an operator can see why",
     )
     op.create_table(
+        "rejected",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column(
+            "event_hash",
+            sa.BigInteger(),
+            nullable=False,
+            comment="48 bits of the pong's event ID",
+        ),
+        sa.Column("reason", sa.Text(), nullable=False, comment="model.Rejection"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_rejected")),
+        sa.UniqueConstraint("event_hash", "reason", name=op.f("uq_rejected_event_hash_reason")),
+        comment="the last pongs that did not count, so that none counts later, or is counted again",
+    )
+    op.create_table(
         "worker",
         sa.Column("vantage", sa.Text(), nullable=False, comment="its name"),
         sa.Column("state", sa.Text(), nullable=False, comment="model.WorkerState"),
@@ -354,6 +373,7 @@ def downgrade() -> None:
     op.drop_table("gap")
     op.drop_table("dropped")
     op.drop_table("worker")
+    op.drop_table("rejected")
     op.drop_table("void_round")
     op.drop_table("session")
     op.drop_table("server")

@@ -25,6 +25,7 @@ from pingboard.model import (
     Rejected,
     Rejection,
     Sample,
+    hash_event_id,
     is_possible_time,
 )
 
@@ -44,10 +45,6 @@ MAX_ANSWERS = 200_000
 MAX_NO_PINGS = 1_000
 """Events remembered that are no pings, whatever pongs say."""
 
-MAX_REJECTED = 100_000
-"""Rejected events remembered, about 10 MB: history that has them again neither counts them again,
-nor makes a sample of a pong that was seen to come too late."""
-
 MAX_PENDING = 1_000
 """Pending pongs of one server; a server that invents pings can't take more."""
 
@@ -63,7 +60,7 @@ class KnownPing:
     arrived_ns: int | None = None
     """`clock.now_ns()` of its arrival, if it was seen to arrive"""
     answers: dict[str, int] = field(default_factory=dict)
-    """pong server -> hash of room and event ID of its first pong"""
+    """pong server -> hash of the event ID of its first pong"""
     claimed_ts: dict[str, int] = field(default_factory=dict)
     """pong server -> when that pong says it was sent, if it was not seen to arrive"""
 
@@ -95,8 +92,6 @@ class PongMatcher:
         self._known: OrderedDict[tuple[str, str], KnownPing] = OrderedDict()
         self._no_pings: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._answer_count = 0
-        self._rejected: OrderedDict[int, Rejection] = OrderedDict()
-        """by the hash of room and event ID"""
         self.pending = PendingPongs()
         for pong in pending:
             self.pending.add(pong)
@@ -152,11 +147,11 @@ class PongMatcher:
             if isinstance(verdict, Sample):
                 samples.append(verdict)
                 if is_implausible(verdict):
-                    rejected += self._reject(verdict.pong, Rejection.IMPLAUSIBLE)
+                    rejected.append(_reject(verdict.pong, Rejection.IMPLAUSIBLE))
             elif isinstance(verdict, Pending):
                 pending.append(verdict)
             else:
-                rejected += self._reject(candidate.pong, verdict)
+                rejected.append(_reject(candidate.pong, verdict))
         if members is not None:
             for sample in samples:
                 if sample.ping.vantage is not None and sample.pong.event_id in arrived.bots:
@@ -180,42 +175,18 @@ class PongMatcher:
         rooms = [room_id for room_id in self.pending.rooms() if not is_filling(room_id)]
         old = self.pending.take_older(now_ts - PONG_TIMEOUT_MS, rooms)
         given_up = [candidate.pong for candidate in old]
-        rejected = [
-            counted for pong in given_up for counted in self._reject(pong, Rejection.UNKNOWN_PING)
-        ]
+        rejected = [_reject(pong, Rejection.UNKNOWN_PING) for pong in given_up]
         return Batch(rejected=rejected, settled=given_up, voided=self._sent.take_unexpected())
 
     def _read(self, event: Event, arrived: Arrived, seen_ts: int) -> None:
-        event_id = str(event.get("event_id"))
-        # Only that its ping is not known can change.
-        reason = self._rejected.get(_key_of(arrived.room_id, event_id))
-        if reason is not None and reason is not Rejection.UNKNOWN_PING:
-            return
         read = read_event(event, arrived.room_id, seen_ts, clock.latest_ts())
         if isinstance(read, Ping):
             arrived.pings.append(self._recognise(read, event, arrived.arrived_ns))
         elif isinstance(read, Pong):
             arrived.pongs.append(read)
             arrived.bots[read.event_id] = event["sender"]
-        elif read is not None and self._is_first_rejection(read, event_id):
+        elif read is not None:
             arrived.rejected.append(read)
-
-    def _reject(self, pong: Pong, reason: Rejection) -> list[Rejected]:
-        """Return what is to be counted of a pong that is rejected: nothing the second time."""
-        rejected = Rejected(pong.room_id, pong.server, reason, pong.seen_ts)
-        return [rejected] if self._is_first_rejection(rejected, pong.event_id) else []
-
-    def _is_first_rejection(self, rejected: Rejected, event_id: str) -> bool:
-        """Whether an event is rejected for the first time for that reason; it is remembered."""
-        key = _key_of(rejected.room_id, event_id)
-        is_first = self._rejected.get(key) is not rejected.reason
-        self._remember_rejection(key, rejected.reason)
-        return is_first
-
-    def _remember_rejection(self, key: int, reason: Rejection) -> None:
-        self._rejected[key] = reason
-        if len(self._rejected) > MAX_REJECTED:
-            self._rejected.popitem(last=False)
 
     def _recognise(self, ping: Ping, event: Event, arrived_ns: int | None) -> Ping:
         """Know a ping for the pongs to come, and tell whether it is ours."""
@@ -250,7 +221,7 @@ class PongMatcher:
 
     def _is_first(self, known: KnownPing, pong: Pong, *, is_history: bool) -> bool:
         """Whether it is its server's first pong to that ping, or that one told again."""
-        key = _key_of(pong.room_id, pong.event_id)
+        key = hash_event_id(pong.event_id)
         first = known.answers.get(pong.server)
         if first is None:
             server = sys.intern(pong.server)
@@ -268,9 +239,11 @@ class PongMatcher:
         server, claimed_ts = pong.server, known.claimed_ts.get(pong.server)
         if claimed_ts is None or pong.seen_ts >= claimed_ts:
             return False
-        self._remember_rejection(known.answers[server], Rejection.DUPLICATE)
-        arrived.rejected.append(Rejected(pong.room_id, server, Rejection.DUPLICATE, claimed_ts))
-        known.answers[server] = _key_of(pong.room_id, pong.event_id)
+        later = known.answers[server]
+        arrived.rejected.append(
+            Rejected(later, pong.room_id, server, Rejection.DUPLICATE, claimed_ts)
+        )
+        known.answers[server] = hash_event_id(pong.event_id)
         known.claimed_ts[server] = pong.seen_ts
         return True
 
@@ -330,8 +303,8 @@ class PongMatcher:
         return expected
 
 
-def _key_of(room_id: str, event_id: str) -> int:
-    return hash((room_id, event_id))
+def _reject(pong: Pong, reason: Rejection) -> Rejected:
+    return Rejected(hash_event_id(pong.event_id), pong.room_id, pong.server, reason, pong.seen_ts)
 
 
 def _without_clock_step(pong: Pong, ping: Ping) -> Pong:

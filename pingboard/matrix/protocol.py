@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
-from pingboard.model import Ping, Pong, Rejected, Rejection, is_possible_time
+from pingboard.model import Ping, Pong, Rejected, Rejection, hash_event_id, is_possible_time
 from pingboard.servername import is_server_name, server_of
 
 PONG_RELATION = "xyz.maubot.pong"
@@ -228,7 +228,8 @@ def _read_ping(event: Event, room_id: str, seen_ts: int, now_ts: int) -> Ping | 
     if server is None or not _is_event_id(event_id):
         return None
     if origin_ts is None or not is_possible_time(origin_ts, now_ts):
-        return Rejected(room_id, server, Rejection.IMPOSSIBLE_TIME, seen_ts)
+        event_hash = hash_event_id(event_id)
+        return Rejected(event_hash, room_id, server, Rejection.IMPOSSIBLE_TIME, seen_ts)
     return Ping(event_id, room_id, server, origin_ts, seen_ts)
 
 
@@ -242,21 +243,25 @@ def _read_pong(
     if kind != PONG_RELATION and not block:
         return None
     server, origin_ts, event_id = _server_of(event), _timestamp(event), event.get("event_id")
-    if server is None:
-        return Rejected(room_id, "", Rejection.INVALID_SERVER_NAME, seen_ts)
     if not _is_event_id(event_id):
         return None
+
+    def reject(reason: Rejection) -> Rejected:
+        return Rejected(hash_event_id(event_id), room_id, server or "", reason, seen_ts)
+
+    if server is None:
+        return reject(Rejection.INVALID_SERVER_NAME)
     if origin_ts is None or not is_possible_time(origin_ts, now_ts):
-        return Rejected(room_id, server, Rejection.IMPOSSIBLE_TIME, seen_ts)
+        return reject(Rejection.IMPOSSIBLE_TIME)
     # Inside a thread a pong is a message of its own.
     if relation and kind not in (PONG_RELATION, "m.thread"):
-        return Rejected(room_id, server, Rejection.EDIT_OR_REPLY, seen_ts)
+        return reject(Rejection.EDIT_OR_REPLY)
     claims = [block] if block else []
     if kind == PONG_RELATION:
         claims.append({**relation, "ping": relation.get("event_id")})
     fault = _fault_of(claims)
     if fault is not None:
-        return Rejected(room_id, server, fault, seen_ts)
+        return reject(fault)
     claim = {key: value for part in claims for key, value in part.items()}
     ping_event_id, ms, claimed_from = claim["ping"], claim["ms"], claim.get("from")
     return Pong(event_id, room_id, server, ping_event_id, claimed_from, ms, origin_ts, seen_ts)

@@ -60,6 +60,7 @@ from pingboard.model.events import (
     Sample,
     VoidReason,
     WorkerState,
+    hash_event_id,
     is_vantage,
 )
 from pingboard.model.times import (
@@ -112,6 +113,7 @@ __all__ = [
     "WorkerState",
     "describe_board",
     "from_ts",
+    "hash_event_id",
     "hide_password",
     "is_possible_time",
     "is_vantage",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -16,6 +17,11 @@ MAX_VANTAGE_LENGTH = 255
 def is_vantage(text: str) -> bool:
     """Whether it can be the name of the place that a worker pings from."""
     return 1 <= len(text) <= MAX_VANTAGE_LENGTH and text.isprintable()
+
+
+def hash_event_id(event_id: str) -> int:
+    """Return 48 bits that stand for an event ID: enough to find a room's pong, in six bytes."""
+    return int.from_bytes(hashlib.sha256(event_id.encode()).digest()[:6])
 
 
 class Provenance(IntEnum):
@@ -141,8 +147,10 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A pong that does not count. Only this much of it is kept, as a count."""
+    """A pong that does not count."""
 
+    event_hash: int
+    """of its event ID; each counts once under a reason, however often it is told"""
     room_id: str
     server: str
     """the pong server; empty where the sender has no valid server name"""

@@ -8,32 +8,30 @@ does no harm.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, update
 
-from pingboard.model import RoomState
+from pingboard.model import RoomState, hash_event_id
 from pingboard.store import journal
 from pingboard.store.backlog import delete_pending, insert_pending, record_gaps
 from pingboard.store.changes import Changes, NewSample
 from pingboard.store.pings import StoredPing, find_stored_pings, get_key, record_pings
 from pingboard.store.redactions import find_hours, find_redacted, find_withdrawn, redact
+from pingboard.store.rejections import find_rejected, record_rejected
 from pingboard.store.room_upgrades import merge_lineage
 from pingboard.store.row_ids import RowIDs
-from pingboard.store.schema import hash_event_id, rejection, room, session
-from pingboard.store.sql import execute, insert_rows
+from pingboard.store.schema import room, session
+from pingboard.store.sql import execute
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from pingboard.model import Batch, Rejected, Sample
+    from pingboard.model import Batch, Sample
     from pingboard.store.journal import Hour
     from pingboard.store.pings import PingKey
-
-_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +74,7 @@ class Ingest:
         self._record_expected(connection, changes, batch, pings)
         self._record_samples(connection, changes, batch.samples, pings)
         rooms = row_ids.rooms.find(connection, _name_rooms(batch))
-        if batch.rejected:
-            self._record_rejected(connection, batch.rejected)
+        record_rejected(connection, row_ids, batch.rejected)
         if batch.voided:
             changes.void(find_stored_pings(connection, row_ids, batch.voided).values())
         if batch.pending:
@@ -167,6 +164,8 @@ class Ingest:
         for room_id in {sample.ping.room_id for sample in samples}:
             lineage = self._row_ids.find_lineage(connection, room_id)
             redacted |= {(room_id, hashed) for hashed in find_redacted(connection, lineage, hashes)}
+        # A pong that was seen to come too late can claim in history that it was in time.
+        rejected = find_rejected(connection, hashes)
         # Its server's second pong to a ping does not count when the first is taken back: what is
         # sent to mend a number does not measure what the ping did.
         withdrawn = find_withdrawn(connection, {stored.id for stored in pings.values()})
@@ -175,7 +174,7 @@ class Ingest:
         for sample, event_hash in zip(samples, hashes, strict=True):
             ping, pong = sample.ping, sample.pong
             stored = pings.get(get_key(ping))
-            if stored is None or (ping.room_id, event_hash) in redacted:
+            if stored is None or (ping.room_id, event_hash) in redacted or event_hash in rejected:
                 continue
             if (stored.id, servers[pong.server]) in withdrawn:
                 continue
@@ -199,19 +198,6 @@ class Ingest:
         changes.insert_samples(new, is_news=True)
         changes.settle([added.ping for added in new if added.ping.is_ours])
 
-    def _record_rejected(self, connection: Connection, rejected: Sequence[Rejected]) -> None:
-        rooms = self._row_ids.rooms.find(connection, {pong.room_id for pong in rejected})
-        servers = self._row_ids.servers.find(connection, {pong.server for pong in rejected})
-        counts = Counter(
-            (rooms[pong.room_id], servers[pong.server], str(pong.reason), pong.seen_ts // _DAY_MS)
-            for pong in rejected
-        )
-        columns = ("room", "pong_server", "reason", "day")
-        insert_rows(connection, rejection, (*columns, "count"), [(*key, 0) for key in counts])
-        for key, count in counts.items():
-            statement = update(rejection).filter_by(**dict(zip(columns, key, strict=True)))
-            connection.execute(statement.values(count=rejection.c.count + count))
-
     def _update_session(self, connection: Connection, **values: str) -> None:
         names = ", ".join(f"{name} = ?" for name in values)
         sql = f"UPDATE session SET {names} WHERE account = ?"  # noqa: S608
@@ -222,7 +208,6 @@ class Ingest:
 def _name_rooms(batch: Batch) -> set[str]:
     """Return the rooms (IDs) that a batch names beside those of its pings."""
     rooms = {room_id for room_id, _ in batch.redacted}
-    rooms |= {rejected.room_id for rejected in batch.rejected}
     rooms |= {gap.room_id for gap in batch.gaps}
     rooms |= {pong.room_id for pong in batch.settled}
     return rooms | {candidate.pong.room_id for candidate in batch.pending}

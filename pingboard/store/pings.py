@@ -13,13 +13,12 @@ import numpy as np
 from sqlalchemy import select
 
 from pingboard.columns import HOUR_MS
-from pingboard.model import PONG_TIMEOUT_MS, Ping, Provenance
+from pingboard.model import PONG_TIMEOUT_MS, Ping, Provenance, hash_event_id
 from pingboard.store import schema
 from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names
 from pingboard.store.hours import iterate_hours
 from pingboard.store.rooms import read_lineage
-from pingboard.store.schema import hash_event_id
 from pingboard.store.sql import chunks, execute, insert_rows, mark
 
 if TYPE_CHECKING:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from pingboard.model import hash_event_id
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import find_event_hashes
 from pingboard.store.pings import PING_FIELDS, StoredPing
 from pingboard.store.rooms import read_lineages
-from pingboard.store.schema import hash_event_id, redacted, withdrawn
+from pingboard.store.schema import redacted, withdrawn
 from pingboard.store.sql import chunks, execute, insert_rows, mark
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select, update
 
 from pingboard.columns import HOUR_MS
+from pingboard.model import hash_event_id
 from pingboard.store.hours import find_first_open_hour
 from pingboard.store.pings import read_kept_from
-from pingboard.store.schema import dropped, hash_event_id, hour, ping, retention, room, withdrawn
+from pingboard.store.schema import dropped, hour, ping, retention, room, withdrawn
 from pingboard.store.sql import insert_rows
 
 if TYPE_CHECKING:

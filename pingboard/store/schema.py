@@ -5,8 +5,6 @@ of a closed hour are one row of `hour` (see `hours`). Timestamps are Matrix time
 Unix epoch, UTC).
 """
 
-import hashlib
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -166,6 +164,21 @@ rejection = Table(
     comment="pongs that did not count, so that an admin can see why",
 )
 
+rejected = Table(
+    "rejected",
+    metadata,
+    Column(
+        "id",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("event_hash", BigInteger, nullable=False, comment="48 bits of the pong's event ID"),
+    Column("reason", Text, nullable=False, comment="model.Rejection"),
+    UniqueConstraint("event_hash", "reason"),
+    comment="the last pongs that did not count, so that none counts later, or is counted again",
+)
+
 worker = Table(
     "worker",
     metadata,
@@ -258,8 +271,3 @@ watch = Table(
     Column("told_ts", BigInteger, nullable=False, comment="what is older is no news"),
     comment="which homeservers a room wants to be told about",
 )
-
-
-def hash_event_id(event_id: str) -> int:
-    """Return 48 bits that stand for an event ID: enough to find a room's pong, in six bytes."""
-    return int.from_bytes(hashlib.sha256(event_id.encode()).digest()[:6])

@@ -165,5 +165,5 @@ def _rejected() -> Iterator[Rejected]:
     for reason, count in ((Rejection.IMPLAUSIBLE, 41), (Rejection.DUPLICATE, 6)):
         for number in range(count):
             seen_ts = to_ts(NOW) - number * 3_600_000 - 1
-            yield Rejected(ROOM, "aria.example", reason, seen_ts)
-    yield Rejected(ROOM, "halogen.example", Rejection.LATE, to_ts(NOW) - 5_000_000)
+            yield Rejected(number, ROOM, "aria.example", reason, seen_ts)
+    yield Rejected(0, ROOM, "halogen.example", Rejection.LATE, to_ts(NOW) - 5_000_000)

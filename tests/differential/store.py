@@ -19,6 +19,7 @@ from pingboard.model import (
     Sample,
     Window,
     from_ts,
+    hash_event_id,
 )
 from pingboard.records import read_pingstat, read_record
 from pingboard.store import hours, pings, retention, samples
@@ -28,7 +29,7 @@ from pingboard.store.homeservers import has_homeserver
 from pingboard.store.importer import Importer
 from pingboard.store.ingest import Ingest
 from pingboard.store.rooms import read_lineage
-from pingboard.store.schema import hash_event_id, room
+from pingboard.store.schema import room
 from tests.differential.operations import Row, Span
 
 __all__ = ["STANDING_FIELDS", "Store", "hash_event_id"]

@@ -262,6 +262,7 @@ async def test_what_was_rejected_is_counted_once_however_often_history_has_it(
     events[2]["content"]["pong"]["ms"] = "fast"
     await reading.sync(*events, at_s=0)
     for number in range(1, 4):
+        reading = Reading(engine)
         gaps = await reading.sync(at_s=number * 1000, limited=True)
         for missed in gaps:
             await reading.page(events, missed)
@@ -275,8 +276,9 @@ async def test_a_pong_that_was_seen_to_come_too_late_stays_late_in_history(engin
     question, late = ping_event("$a"), pong_event("$late", "$a")
     await reading.sync(question, at_s=0)
     await reading.sync(late, at_s=720)
-    [hole, _] = await reading.sync(at_s=900, limited=True)
-    await reading.page([question, late], hole)
+    restarted = Reading(engine)
+    [hole, _] = await restarted.sync(at_s=900, limited=True)
+    await restarted.page([question, late], hole)
     assert reading.samples() == []
     assert rejections(engine) == {"late": 1}
 

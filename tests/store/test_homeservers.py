@@ -61,8 +61,8 @@ def test_rejections_are_summed_over_days(engine: Engine) -> None:
     rooms = record(engine, make_sample())
     day = 86_400_000
     rejected = [
-        Rejected(ROOM, "two.example", Rejection.LATE, START_TS),
-        Rejected(ROOM, "two.example", Rejection.LATE, START_TS + 2 * day),
+        Rejected(1, ROOM, "two.example", Rejection.LATE, START_TS),
+        Rejected(2, ROOM, "two.example", Rejection.LATE, START_TS + 2 * day),
     ]
     Ingest(engine, "test").record(Batch([], [], rejected))
     assert read_rejections(engine, rooms, WINDOW, "two.example") == {"late": 1}

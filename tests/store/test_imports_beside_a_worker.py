@@ -7,7 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from pingboard.boards import Boards
-from pingboard.model import Batch, BoardName, PingstatRow, Sample, Window, from_ts
+from pingboard.model import (
+    Batch,
+    BoardName,
+    PingstatRow,
+    Sample,
+    Window,
+    from_ts,
+    hash_event_id,
+)
 from pingboard.records import Record, read_pingstat
 from pingboard.store.engine import Engine
 from pingboard.store.exporter import read_pingstat_rows, read_records
@@ -17,7 +25,6 @@ from pingboard.store.ingest import Ingest
 from pingboard.store.pings import find_pings
 from pingboard.store.retention import drop_samples
 from pingboard.store.rooms import read_lineage
-from pingboard.store.schema import hash_event_id
 from tests.samples import ROOM, START_TS, make_ping, make_pong
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000

@@ -8,7 +8,16 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from pingboard.model import Batch, Provenance, Rejected, Rejection, RoomState, from_ts
+from pingboard.model import (
+    Batch,
+    Provenance,
+    Rejected,
+    Rejection,
+    RoomState,
+    from_ts,
+    hash_event_id,
+)
+from pingboard.store import rejections, schema
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest, SavedSession
 from pingboard.store.pings import find_pings
@@ -149,13 +158,49 @@ def test_more_events_than_one_query_takes_are_found(engine: Engine, ingest: Inge
 
 
 def test_rejected_pongs_are_counted_by_reason_and_day(engine: Engine, ingest: Ingest) -> None:
-    late = Rejected(ROOM, "two.example", Rejection.LATE, START_TS)
-    tomorrow = dataclasses.replace(late, seen_ts=START_TS + 86_400_000)
-    ingest.record(Batch([], [], [late, late, tomorrow]))
-    ingest.record(Batch([], [], [late]))
+    late = [Rejected(n, ROOM, "two.example", Rejection.LATE, START_TS) for n in range(3)]
+    tomorrow = Rejected(3, ROOM, "two.example", Rejection.LATE, START_TS + 86_400_000)
+    ingest.record(Batch(rejected=[*late[:2], tomorrow]))
+    ingest.record(Batch(rejected=[late[2]]))
     with engine.connect() as connection:
         counts = connection.execute(select(rejection.c.count).order_by(rejection.c.day)).scalars()
         assert list(counts) == [3, 1]
+
+
+def test_a_rejected_pong_is_counted_once_under_a_reason(engine: Engine, ingest: Ingest) -> None:
+    unknown = Rejected(1, ROOM, "two.example", Rejection.UNKNOWN_PING, START_TS)
+    late = dataclasses.replace(unknown, reason=Rejection.LATE)
+    ingest.record(Batch(rejected=[unknown, unknown]))
+    ingest.record(Batch(rejected=[unknown, late]))
+    ingest.record(Batch(rejected=[unknown, late]))
+    with engine.connect() as connection:
+        counts = connection.execute(select(rejection.c.reason, rejection.c.count)).all()
+        assert sorted(map(tuple, counts)) == [("late", 1), ("unknown_ping", 1)]
+
+
+@pytest.mark.parametrize(("reason", "samples"), [("unknown_ping", 1), ("late", 0)])
+def test_a_rejected_pong_counts_later_only_where_its_ping_was_unknown(
+    engine: Engine, ingest: Ingest, reason: str, samples: int
+) -> None:
+    told = make_sample(1)
+    event_hash = hash_event_id(told.pong.event_id)
+    rejected = Rejected(event_hash, ROOM, "two.example", Rejection(reason), START_TS)
+    ingest.record(Batch(rejected=[rejected]))
+    ingest.record(Batch(samples=[told]))
+    assert count(engine, sample) == samples
+
+
+def test_the_last_rejected_pongs_are_remembered(
+    engine: Engine, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rejections, "MAX_REMEMBERED", 3)
+    pongs = [Rejected(n, ROOM, "two.example", Rejection.LATE, START_TS) for n in range(5)]
+    for pong in pongs:
+        ingest.record(Batch(rejected=[pong]))
+    ingest.record(Batch(rejected=pongs[2:]))
+    assert count(engine, schema.rejected) == 3
+    with engine.connect() as connection:
+        assert connection.execute(select(rejection.c.count)).scalar_one() == 5
 
 
 def test_a_refusal_that_comes_last_leaves_an_upgraded_room_upgraded(

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from pingboard.boards import Boards
 from pingboard.homeservers import read_history, read_profile
-from pingboard.model import Batch, BoardName, Sample, Window, to_ts
+from pingboard.model import Batch, BoardName, Sample, Window, hash_event_id, to_ts
 from pingboard.records import Record, read_pingstat
 from pingboard.store import schema
 from pingboard.store.engine import Engine
@@ -22,7 +22,6 @@ from pingboard.store.importer import Importer
 from pingboard.store.ingest import Ingest
 from pingboard.store.journal import find_version
 from pingboard.store.retention import drop_samples, find_kept_from
-from pingboard.store.schema import hash_event_id
 from tests.samples import ROOM, make_ping, make_pong
 
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)

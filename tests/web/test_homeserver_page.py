@@ -82,7 +82,7 @@ def test_a_wrong_clock_is_named_and_explains_what_it_explains(store: Engine) -> 
 def test_rejected_pongs_have_a_reason_and_a_remedy(store: Engine) -> None:
     record(store, make_answers("two.example", [400]))
     seen_ts = to_ts(NOW) - 1000
-    rejected = [Rejected(ROOM, "two.example", Rejection.LATE, seen_ts)] * 3
+    rejected = [Rejected(n, ROOM, "two.example", Rejection.LATE, seen_ts) for n in range(3)]
     Ingest(store, "test").record(Batch([], [], rejected))
     with serve(store) as client:
         page = text_of(client.get(PAGE))

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import insert, select
 
-from pingboard.model import Batch, Rejected, Rejection, Sample, to_ts
+from pingboard.model import Batch, Rejected, Rejection, Sample, hash_event_id, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.schema import ping, server, unanswered
@@ -39,7 +39,10 @@ def lose(engine: Engine, homeserver: str, *, pings: range, before_now: timedelta
 
 
 def reject(engine: Engine, homeserver: str, reason: Rejection, *ages: timedelta) -> None:
-    rejected = [Rejected(ROOM, homeserver, reason, to_ts(NOW - age)) for age in ages]
+    rejected = [
+        Rejected(hash_event_id(f"${homeserver}-{age}"), ROOM, homeserver, reason, to_ts(NOW - age))
+        for age in ages
+    ]
     Ingest(engine, "test").record(Batch([], [], rejected))
 
 

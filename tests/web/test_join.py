@@ -21,7 +21,8 @@ def joined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A room in which one answers, one is turned away, one fell silent, and one only pings."""
     engine = open_store(tmp_path_factory.mktemp("join"))
     record(engine, make_answers("one.example", range(400, 410)))
-    rejected = [Rejected(ROOM, "liar.example", Rejection.FORGED_FROM, to_ts(NOW) - 5000)] * 3
+    seen_ts = to_ts(NOW) - 5000
+    rejected = [Rejected(n, ROOM, "liar.example", Rejection.FORGED_FROM, seen_ts) for n in range(3)]
     Ingest(engine, "test").record(Batch(rejected=rejected))
     record(engine, [make_sample(1, "gone.example", "gone.example")])
     with serve(engine) as client:

@@ -51,7 +51,11 @@ def test_pongs_are_counted_from_scrape_to_scrape(store: Engine) -> None:
         first = read(client.get("/metrics").text)
         record(store, make_answers("one.example", [400, 2400]))
         Ingest(store, "test").record(
-            Batch([], [], [Rejected(ROOM, "x.example", Rejection.LATE, to_ts(NOW))] * 3)
+            Batch(
+                rejected=[
+                    Rejected(n, ROOM, "x.example", Rejection.LATE, to_ts(NOW)) for n in range(3)
+                ]
+            )
         )
         second = read(client.get("/metrics").text)
     assert first["pingboard_database_up"] == 1
