@@ -198,7 +198,9 @@ def import_pingstat(engine: Engine, pongs: Pongs) -> None:
     records = map(read_pingstat, rows)
     with Importer(engine) as importer:
         while chunk := [*islice(records, _IMPORTED_AT_ONCE)]:
-            if faults := [*importer.add([one for one in chunk if isinstance(one, Record)])]:
+            if faults := [
+                *importer.add([record for record in chunk if isinstance(record, Record)])
+            ]:
                 raise ValueError(faults[0])
 
 

@@ -26,7 +26,13 @@ class Case:
     short: bool
     """whether it takes seconds, so that it runs with the tests"""
     alone: bool
-    """whether others beside it suffer from it, or its figure from them"""
+    """whether others beside it suffer from it: it stops or parts the homeservers"""
+    timed: bool
+    """whether its figure suffers from others beside it; the short form has bounds, not figures"""
+
+    def runs_alone(self, *, short: bool) -> bool:
+        """Whether no other case may run beside it."""
+        return self.alone or (self.timed and not short)
 
     @property
     def name(self) -> str:
@@ -35,12 +41,18 @@ class Case:
 
 
 def case(
-    number: int, title: str, wanted: str, *, short: bool = True, alone: bool = False
+    number: int,
+    title: str,
+    wanted: str,
+    *,
+    short: bool = True,
+    alone: bool = False,
+    timed: bool = False,
 ) -> Callable[[Act], Act]:
     """Put a function into the table of cases."""
 
     def register(act: Act) -> Act:
-        CASES.append(Case(number, title, wanted, act, short, alone))
+        CASES.append(Case(number, title, wanted, act, short, alone, timed))
         return act
 
     return register

@@ -69,16 +69,16 @@ class Database:
             rooms = read_lineage(engine, room_id)
             return [
                 Stored(
-                    one.ping_event_id,
-                    one.pong_server,
-                    one.one_way_ms,
-                    one.round_trip_ms,
-                    Provenance[(one.provenance or "").upper()],
-                    one.vantage is not None,
-                    one.ping_sent_ts,
+                    record.ping_event_id,
+                    record.pong_server,
+                    record.one_way_ms,
+                    record.round_trip_ms,
+                    Provenance[(record.provenance or "").upper()],
+                    record.vantage is not None,
+                    record.ping_sent_ts,
                 )
-                for one in read_records(engine, rooms, _ALWAYS)
-                if one.room_id == room_id and one.one_way_ms is not None
+                for record in read_records(engine, rooms, _ALWAYS)
+                if record.room_id == room_id and record.one_way_ms is not None
             ]
         finally:
             engine.dispose()

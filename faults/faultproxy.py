@@ -219,7 +219,7 @@ class FaultProxy:
 
     def count(self, endpoint: str, since: float = 0.0) -> int:
         """How many requests of an endpoint came after this time of the event loop's clock."""
-        return sum(one.endpoint == endpoint and one.at >= since for one in self.seen)
+        return sum(request.endpoint == endpoint and request.at >= since for request in self.seen)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         path = request.path_qs
@@ -229,7 +229,9 @@ class FaultProxy:
         async def forward() -> Answer:
             return await self._ask(request, body)
 
-        injection = next((one for one in self._injections if one.applies(path)), None)
+        injection = next(
+            (injection for injection in self._injections if injection.applies(path)), None
+        )
         try:
             if injection is None:
                 return await _deliver(request, await forward())

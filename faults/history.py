@@ -15,9 +15,9 @@ from faults.user import User
 NO_LONGER = {"errcode": "M_FORBIDDEN", "error": "You aren't in the room"}
 
 
-@case(16, "Pongs while the worker is down", "all filled in, round trips empty")
+@case(16, "Pongs while the worker is down", "all filled in, round trips empty", short=False)
 async def missed(scene: Scene) -> str:
-    return await _miss(scene, int(scene.long(150, 5000)))
+    return await _miss(scene, 5000)
 
 
 @case(
@@ -60,8 +60,10 @@ async def _miss(scene: Scene, pongs: int) -> str:
     await scene.start(INTERVAL="1h")
     await scene.has(len(already) + pongs, max(scene.within(30), 120))
     filled_s = clock() - begin
-    late = [one for one in scene.samples() if (one.ping, one.pong_server) not in already]
-    guessed = [one for one in late if one.round_trip_ms is not None and not one.is_ours]
+    late = [
+        sample for sample in scene.samples() if (sample.ping, sample.pong_server) not in already
+    ]
+    guessed = [sample for sample in late if sample.round_trip_ms is not None and not sample.is_ours]
     expect(not guessed, f"a round trip was guessed: {guessed[:1]}")
     scene.settle_s = max(scene.settle_s, 120)
     return f"{pongs} filled in within {filled_s:.1f} s (made in {made_s:.0f} s)"
@@ -71,13 +73,14 @@ async def _miss(scene: Scene, pongs: int) -> str:
 async def gap_that_cannot_be_filled(scene: Scene) -> str:
     refused, broken = answer(403, NO_LONGER), answer(500, {"errcode": "M_UNKNOWN", "error": "no"})
     looping = changed_json(lambda page: page.update(end="t1-1_0_0_0", chunk=[]))
-    # How it answers, what the gap's fault says, and whether it is over.
+    # How it answers, what the gap's fault says, and whether it is over. A 500 takes half a minute;
+    # `tests/matrix/test_record.py` has what becomes of it.
     answers: list[tuple[Fault, str | None, bool]] = [
         (refused, "M_FORBIDDEN", True),
-        (broken, "M_UNKNOWN", False),
         (looping, "circle", True),
-        (_first_page_only(), None, True),
     ]
+    if not scene.short:
+        answers += [(broken, "M_UNKNOWN", False), (_first_page_only(), None, True)]
     scene.complete = False  # what the homeserver refuses to tell can't be known
     await scene.start()
     await _gap_ends(scene, 0, None, is_closed=True)
@@ -90,7 +93,7 @@ async def gap_that_cannot_be_filled(scene: Scene) -> str:
         before, latest = len(scene.proxy.seen), _latest_gap(scene)
         await scene.start()
         await _gap_ends(scene, latest, words, is_closed=is_closed)
-        asked = [one for one in scene.proxy.seen[before:] if one.endpoint == "messages"]
+        asked = [request for request in scene.proxy.seen[before:] if request.endpoint == "messages"]
         worst = max(worst, len(asked))
         scene.proxy.clear()
     expect(worst <= 50, f"{worst} requests for one gap")
@@ -124,7 +127,7 @@ def _first_page_only() -> Fault:
     return changed_json(end_it)
 
 
-@case(18, "Backlog at the first start", "imported once, nothing pinged for it")
+@case(18, "Backlog at the first start", "imported once, nothing pinged for it", short=False)
 async def backlog(scene: Scene) -> str:
     await scene.exchange(20)
     await scene.flood(60)
@@ -134,7 +137,7 @@ async def backlog(scene: Scene) -> str:
     await scene.has(history, scene.within(30))
     pings = await scene.count_own_pings()
     expect(pings <= 1, f"{pings} pings at the start")
-    guessed = [one for one in scene.samples() if one.round_trip_ms and not one.is_ours]
+    guessed = [sample for sample in scene.samples() if sample.round_trip_ms and not sample.is_ours]
     expect(not guessed, "a round trip of history")
     return f"{history} samples imported, {pings} ping"
 
@@ -170,10 +173,10 @@ async def late_backlog(scene: Scene) -> str:
 
 
 async def _knows(user: User, room_id: str, event_id: str) -> bool:
-    return event_id in [one["event_id"] for one in await user.events(room_id)]
+    return event_id in [event["event_id"] for event in await user.events(room_id)]
 
 
-@case(19, "Kicked", "noticed within 2 min, pinging stops, /readyz says so")
+@case(19, "Kicked", "noticed within 2 min, pinging stops, /readyz says so", short=False)
 async def kicked(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(1, scene.within(20))
@@ -181,7 +184,7 @@ async def kicked(scene: Scene) -> str:
     return f"stopped after {seconds:.1f} s"
 
 
-@case(19, "Banned", "noticed within 2 min, pinging stops, /readyz says so")
+@case(19, "Banned", "noticed within 2 min, pinging stops, /readyz says so", short=False)
 async def banned(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(1, scene.within(20))
@@ -190,7 +193,7 @@ async def banned(scene: Scene) -> str:
     return f"stopped after {seconds:.1f} s"
 
 
-@case(19, "Denied to speak", "noticed within 2 min, pinging stops, /readyz says so")
+@case(19, "Denied to speak", "noticed within 2 min, pinging stops, /readyz says so", short=False)
 async def denied(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(1, scene.within(20))
@@ -212,7 +215,7 @@ async def _stops_pinging(scene: Scene, how: Awaitable[object]) -> float:
     async def silent() -> bool:
         return scene.proxy.count("send", clock() - 5) == 0
 
-    await until(silent, scene.within(30) if scene.short else 120, "it still tries to ping")
+    await until(silent, 120, "it still tries to ping")
     seconds = max(clock() - begin - 5, 0.0)
     await scene.expect_readiness("room")
     return seconds
@@ -223,7 +226,7 @@ def _membership(scene: Scene, change: str) -> Awaitable[object]:
     return scene.stage.owner.call("POST", path, {"user_id": scene.account.user_id})
 
 
-@case(20, "Rooms of versions 5, 10, 11, 12", "samples from each")
+@case(20, "Rooms of versions 5, 10, 11, 12", "samples from each", short=False)
 async def versions(scene: Scene) -> str:
     aliases = [scene.alias]
     for version in ("5", "10", "11", "12"):
@@ -241,7 +244,7 @@ async def versions(scene: Scene) -> str:
     return ", ".join(str(len(scene.database.samples(room_id))) for room_id in scene.rooms)
 
 
-@case(21, "A real upgrade", "followed, samples of the new room")
+@case(21, "A real upgrade", "followed, samples of the new room", short=False)
 async def upgraded(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(1, scene.within(20))
@@ -255,11 +258,11 @@ async def upgraded(scene: Scene) -> str:
     async def followed() -> bool:
         return len(scene.database.samples(new)) >= 2
 
-    await until(followed, scene.within(30) if scene.short else 120, "the new room has no samples")
+    await until(followed, 120, "the new room has no samples")
     return "followed"
 
 
-@case(21, "A tombstone to a room that does not name this one", "ignored and reported")
+@case(21, "A tombstone to a room that does not name this one", "ignored and reported", short=False)
 async def false_tombstone(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(1, scene.within(20))
@@ -282,11 +285,11 @@ async def false_tombstone(scene: Scene) -> str:
     return "ignored and reported"
 
 
-@case(22, "Invites", "none accepted")
+@case(22, "Invites", "none accepted", short=False)
 async def invites(scene: Scene) -> str:
     await scene.start()
     joins = scene.proxy.count("join")
-    count = int(scene.long(4, 1000))
+    count = 1000
     rooms = []
     for number in range(count):
         request = {"invite": [scene.account.user_id], "name": f"free prize {number}"}

@@ -34,7 +34,7 @@ LIMITED = {"errcode": "M_LIMIT_EXCEEDED", "error": "Too Many Requests"}
 async def frozen(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(2, scene.within(20))
-    pause_s = scene.long(5, 60)
+    pause_s = scene.long(3, 60)
     begin_ts = now_ts()
     await scene.homeservers[0].pause()
     await asyncio.sleep(pause_s)
@@ -109,7 +109,7 @@ async def limited_pings(scene: Scene) -> str:
     fault = scene.proxy.inject("/send/", wish, times=3)
     await until(_spent(fault, 3), scene.within(30), "no three pings were tried")
     await scene.has_more(4, scene.within(30))
-    await _expect_void(scene, {_transaction(one.path) for one in _sends(scene, before)[:3]})
+    await _expect_void(scene, {_transaction(request.path) for request in _sends(scene, before)[:3]})
     had = await scene.has_trips(1)
     return f"{fault.hits} limited, {len(had)} round trips from others"
 
@@ -174,9 +174,9 @@ async def lost_answers(scene: Scene) -> str:
     late.remove()
     await scene.has_more(2, scene.within(30))
     events = await scene.account.events(scene.room_id)  # the sender is told the transaction
-    lost = {_transaction(one.path) for one in sent}
+    lost = {_transaction(request.path) for request in sent}
     expect(len(lost) == 1, "repeated as another ping")
-    pings = [one["event_id"] for one in events if _sent_as(one) in lost]
+    pings = [event["event_id"] for event in events if _sent_as(event) in lost]
     expect(len(pings) == 1, f"{len(pings)} pings in the room of the transaction that was lost")
     await _expect_void(scene, lost)
     return f"{len(sent)} sends of one transaction, {len(pings)} ping"
@@ -214,17 +214,21 @@ async def repeated_events(scene: Scene) -> str:
 
 
 def _sends(scene: Scene, since: int) -> list[Seen]:
-    return [one for one in scene.proxy.seen[since:] if one.endpoint == "send"]
+    return [request for request in scene.proxy.seen[since:] if request.endpoint == "send"]
 
 
 async def _expect_void(scene: Scene, transactions: set[str]) -> None:
     """No ping of these transactions has a round trip; its homeserver tells the sender which."""
     pings = {
-        one["event_id"]
-        for one in await scene.account.events(scene.room_id)
-        if _sent_as(one) in transactions
+        event["event_id"]
+        for event in await scene.account.events(scene.room_id)
+        if _sent_as(event) in transactions
     }
-    trips = [one for one in scene.samples() if one.ping in pings and one.round_trip_ms is not None]
+    trips = [
+        sample
+        for sample in scene.samples()
+        if sample.ping in pings and sample.round_trip_ms is not None
+    ]
     expect(not trips, f"a void ping has a round trip: {trips[:1]}")
 
 

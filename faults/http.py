@@ -50,7 +50,7 @@ ADDRESS = "203.0.113.77"
 @case(51, "Absurd parameters", "4xx within 50 ms that names the parameter", short=False)
 async def absurd(scene: Scene) -> str:
     async with open_site(scene) as site:
-        seconds = [await _refusal(site, *one) for one in ABSURD]
+        seconds = [await _refusal(site, *request) for request in ABSURD]
     usual_ms, slowest_ms = median(seconds) * 1000, max(seconds) * 1000
     expect(slowest_ms <= scene.within(50), f"one took {slowest_ms:.0f} ms")
     return f"{len(seconds)} addresses; median {usual_ms:.1f} ms, slowest {slowest_ms:.1f} ms"
@@ -62,14 +62,14 @@ async def _refusal(site: Site, address: str, parameter: str) -> float:
     reply, what = replies[0], address[:60]
     expect(400 <= reply.status < 500, f"{reply.status} for {what}")
     expect(reply.headers["content-type"] == "application/problem+json", f"no problem for {what}")
-    named = [one["loc"][-1] for one in json.loads(reply.text).get("errors", [])]
+    named = [error["loc"][-1] for error in json.loads(reply.text).get("errors", [])]
     expect(parameter in named, f"{named} named for {what}")
-    return min(one.seconds for one in replies)
+    return min(reply.seconds for reply in replies)
 
 
 @case(52, "100,000 different query strings", "memory grows by at most 100 MiB", short=False)
 async def many_queries(scene: Scene) -> str:
-    count = int(scene.long(600, 100_000))
+    count = 100_000
     async with open_site(scene) as site:
         addresses = iter([_make_address(number) for number in range(count)])
         for _ in range(30):
@@ -113,9 +113,9 @@ async def idle_connections(scene: Scene) -> str:
             for _ in range(1000):
                 idle.enter_context(create_connection(("127.0.0.1", site.port)))
             replies = [await site.get(path) for path in ("/healthz", "/rankings.md", "/readyz")]
-    codes = [one.status for one in replies]
+    codes = [reply.status for reply in replies]
     expect(codes == [200] * 3, f"answered {codes}: {replies[-1].text}")
-    return f"answered within {max(one.seconds for one in replies) * 1000:.0f} ms"
+    return f"answered within {max(reply.seconds for reply in replies) * 1000:.0f} ms"
 
 
 @case(54, "Badge of an unknown or hostile name", "valid SVG, no script", short=False)
@@ -129,12 +129,16 @@ async def hostile_badges(scene: Scene) -> str:
             for element in ElementTree.fromstring(reply.text).iter():
                 kind = element.tag.rpartition("}")[2]
                 expect(kind not in ("script", "foreignObject", "a", "image"), f"{kind}: {name!r}")
-                active = [one for one in element.attrib if one.startswith("on") or "href" in one]
+                active = [
+                    attribute
+                    for attribute in element.attrib
+                    if attribute.startswith("on") or "href" in attribute
+                ]
                 expect(not active, f"{active} for {name!r}")
     return f"{len(HOSTILE) + 1} of {len(HOSTILE) + 1}"
 
 
-@case(55, "Worker dead for an hour", "answers 200 and says that the data is stale")
+@case(55, "Worker dead for an hour", "answers 200 and says that the data is stale", short=False)
 async def dead_for_an_hour(scene: Scene) -> str:
     async with open_site(scene) as site:
         await scene.worker.kill()
@@ -171,7 +175,7 @@ async def logs(scene: Scene) -> str:
         _pass_an_hour(scene)
         replies.append(await site.get("/readyz", headers))
         log = site.log
-    expect(all(one.status < 504 for one in replies), "a request failed")
+    expect(all(reply.status < 504 for reply in replies), "a request failed")
     for user in scene.stage.users:
         expect(user.account.access_token not in log, "a token in the log")
     for claim, what in [

@@ -206,7 +206,7 @@ class WorkerMachine(RuleBasedStateMachine):
         while True:
             truth = samples_of(self._homeserver.history)
             stored = self._database.samples(ROOM_ID)
-            had = {(one.ping, one.pong_server): one.one_way_ms for one in stored}
+            had = {(sample.ping, sample.pong_server): sample.one_way_ms for sample in stored}
             for key in self._open_questions & truth.keys():
                 del truth[key]
                 had.pop(key, None)

@@ -85,16 +85,16 @@ class ModelHomeserver:
 
     async def take_back(self, event_id: str) -> None:
         """Redact an event: what is left of it has no content."""
-        found = next(one for one in self.events if one["event_id"] == event_id)
+        event = next(event for event in self.events if event["event_id"] == event_id)
         redaction = {
-            **found,
+            **event,
             "type": "m.room.redaction",
             "event_id": f"{event_id}-gone",
             "redacts": event_id,
             "content": {"redacts": event_id},
         }
-        found["content"] = {}
-        found["unsigned"] = {"redacted_because": redaction}
+        event["content"] = {}
+        event["unsigned"] = {"redacted_because": redaction}
         await self.say(redaction)
 
     def now_ts(self) -> int:
@@ -115,8 +115,8 @@ class ModelHomeserver:
 
     async def _event(self, request: web.Request) -> web.Response:
         wanted = request.match_info["event"]
-        found = next((one for one in self.events if one["event_id"] == wanted), None)
-        return await self._absent(request) if found is None else web.json_response(found)
+        event = next((event for event in self.events if event["event_id"] == wanted), None)
+        return await self._absent(request) if event is None else web.json_response(event)
 
     async def _send(self, request: web.Request) -> web.Response:
         transaction = request.match_info["transaction"]
@@ -134,12 +134,12 @@ class ModelHomeserver:
         # As Synapse does, though by depth there may still be something in between.
         if until is not None and start.stream <= until.stream:
             return web.json_response(page)
-        found = [
+        places = [
             (depth, number)
             for depth, number in self._places(until.stream if until is not None else 0)
             if (number <= start.stream if start.depth is None else (depth, number) <= start[::-1])
         ]
-        rows = sorted(found, reverse=True)[: int(request.query["limit"])]
+        rows = sorted(places, reverse=True)[: int(request.query["limit"])]
         page["chunk"] = [self.events[number - 1] for _, number in rows]
         if rows:
             depth, number = rows[-1]

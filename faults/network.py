@@ -102,13 +102,15 @@ async def _bad_network(
     scene.proxy.inject("/", reset(0.05, then=delayed(latency_s)))
     clock = asyncio.get_running_loop().time
     begin = clock()
-    already = {(one.ping, one.pong_server) for one in scene.samples()}
+    already = {(sample.ping, sample.pong_server) for sample in scene.samples()}
     while True:
         await scene.exchange(1)
         await asyncio.sleep(0.5)
         # The first pings of all may have been on their way before the network became bad.
-        late = [one for one in scene.samples() if (one.ping, one.pong_server) not in already][4:]
-        trips = [one.round_trip_ms for one in late if one.round_trip_ms is not None]
+        late = [
+            sample for sample in scene.samples() if (sample.ping, sample.pong_server) not in already
+        ][4:]
+        trips = [sample.round_trip_ms for sample in late if sample.round_trip_ms is not None]
         left_s = begin + seconds - clock()
         if left_s < 0 and (trips or not until_trips or left_s < -scene.within(20)):
             return len(late), trips

@@ -60,20 +60,20 @@ async def _ask(site: AsyncClient, names: list[str]) -> dict[str, set[str]]:
         ("/feed.atom", {}, _texts_of_xml),
         (f"/editions/{WEEK}.md", {}, _of_markdown),
     ]
-    found = {path: await _read(site, path, query, read) for path, query, read in readers}
+    by_output = {path: await _read(site, path, query, read) for path, query, read in readers}
     pages = {
         "/badge/{name}.svg": _texts_of_xml,
         "/homeservers/{name}": _texts_of_html,
         "/homeservers/{name}/history.svg": _words_of_xml,
     }
     for template, read in pages.items():
-        found[template] = set()
+        by_output[template] = set()
         for name in names:
             path = template.format(name=quote(name, safe=""))
             # A badge has room for a place only, unless it is asked to be labelled.
             query = {"label": name} if "badge" in path else {}
-            found[template] |= await _read(site, path, query, read) & {name}
-    return {path: texts & set(names) for path, texts in found.items()}
+            by_output[template] |= await _read(site, path, query, read) & {name}
+    return {path: texts & set(names) for path, texts in by_output.items()}
 
 
 async def _read(site: AsyncClient, path: str, query: Mapping[str, str], read: Read) -> set[str]:
@@ -82,7 +82,7 @@ async def _read(site: AsyncClient, path: str, query: Mapping[str, str], read: Re
 
 
 def _of_rankings(text: str) -> set[str]:
-    return {one["homeserver"] for one in json.loads(text)["standings"]}
+    return {standing["homeserver"] for standing in json.loads(text)["standings"]}
 
 
 def _of_csv(text: str, column: str) -> set[str]:
@@ -90,11 +90,11 @@ def _of_csv(text: str, column: str) -> set[str]:
 
 
 def _texts_of_xml(text: str) -> set[str]:
-    return {str(found).strip() for found in ElementTree.fromstring(text).itertext()}
+    return {str(part).strip() for part in ElementTree.fromstring(text).itertext()}
 
 
 def _words_of_xml(text: str) -> set[str]:
-    return {word for found in _texts_of_xml(text) for word in found.split()}
+    return {word for part in _texts_of_xml(text) for word in part.split()}
 
 
 def _of_markdown(text: str) -> set[str]:

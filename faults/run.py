@@ -43,15 +43,21 @@ async def play(stage: Stage, case: Case) -> Outcome:
 
 
 async def play_all(stage: Stage, cases: Sequence[Case], at_once: int) -> AsyncIterator[Outcome]:
-    """All of them, some at once; outcomes as they come."""
-    for case in cases:
-        if case.alone:
-            yield await play(stage, case)
+    """Play those that run alone, then the others, some at once; yield outcomes as they come.
+
+    Of the others the last begin first: those of two workers take longest.
+    """
+    alone = [case for case in cases if case.runs_alone(short=stage.short)]
+    for case in alone:
+        yield await play(stage, case)
     places = asyncio.Semaphore(at_once)
 
     async def play_in_turn(case: Case) -> Outcome:
         async with places:
             return await play(stage, case)
 
-    for outcome in asyncio.as_completed([play_in_turn(one) for one in cases if not one.alone]):
+    others = [case for case in reversed(cases) if case not in alone]
+    for outcome in asyncio.as_completed(
+        [asyncio.create_task(play_in_turn(case)) for case in others]
+    ):
         yield await outcome

@@ -138,22 +138,22 @@ class Scene(Lasting):
 
     async def truth(self) -> Samples:
         """The samples that there should be, of all rooms."""
-        found: Samples = dict(self.invented)
+        samples: Samples = dict(self.invented)
         for room_id in self.rooms:
             for witness in self.witnesses:
-                found |= samples_of(await witness.events(room_id))
-        return found
+                samples |= samples_of(await witness.events(room_id))
+        return samples
 
     def samples(self) -> list[Stored]:
         """The samples that there are, of all rooms."""
-        return [one for room_id in self.rooms for one in self.database.samples(room_id)]
+        return [sample for room_id in self.rooms for sample in self.database.samples(room_id)]
 
     def trips(self, server: str = "") -> list[Stored]:
         """The samples with a round trip, of all homeservers or of one."""
         return [
-            one
-            for one in self.samples()
-            if one.round_trip_ms is not None and server in ("", one.pong_server)
+            sample
+            for sample in self.samples()
+            if sample.round_trip_ms is not None and server in ("", sample.pong_server)
         ]
 
     async def has_trips(self, count: int, server: str = "") -> list[Stored]:
@@ -167,7 +167,7 @@ class Scene(Lasting):
 
     def stored(self) -> Samples:
         """The same, as `truth` tells them."""
-        return {(one.ping, one.pong_server): one.one_way_ms for one in self.samples()}
+        return {(sample.ping, sample.pong_server): sample.one_way_ms for sample in self.samples()}
 
     async def readiness(self) -> str:
         """What `/readyz` says of the worker: `ready`, or the reason why not."""
@@ -262,9 +262,9 @@ class Scene(Lasting):
     def own_pings(self, events: list[dict[str, object]]) -> list[dict[str, object]]:
         """The worker's among a room's events."""
         return [
-            one
-            for one in events
-            if one["sender"] == self.account.user_id and one["type"] == "m.room.message"
+            event
+            for event in events
+            if event["sender"] == self.account.user_id and event["type"] == "m.room.message"
         ]
 
     async def count_own_pings(self) -> int:
@@ -275,11 +275,11 @@ class Scene(Lasting):
         """No sample has a round trip that contains more of a time (ms since the epoch) than can
         go unnoticed."""
         spanning = [
-            one
-            for one in self.samples()
-            if one.round_trip_ms is not None
-            and one.sent_ts is not None
-            and min(one.sent_ts + one.round_trip_ms, end_ts) - max(one.sent_ts, begin_ts)
+            sample
+            for sample in self.samples()
+            if sample.round_trip_ms is not None
+            and sample.sent_ts is not None
+            and min(sample.sent_ts + sample.round_trip_ms, end_ts) - max(sample.sent_ts, begin_ts)
             > UNNOTICED_MS
         ]
         expect(not spanning, f"a round trip over {what} was kept: {spanning[:1]}")

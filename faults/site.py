@@ -39,8 +39,8 @@ class Site(ChildProcess):
     grace_s = 20.0
 
     def __init__(self, scene: Scene, name: str = "site", rooms: str = "") -> None:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            self.port: int = taken.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port: int = listener.getsockname()[1]
         wanted = ("DATABASE_URL", "ROOMS", "LOG_LEVEL")
         settings = {name: scene.settings[name] for name in wanted} | {"PORT": str(self.port)}
         if rooms:
@@ -83,8 +83,8 @@ class Site(ChildProcess):
     def memory_mib(self) -> float:
         """Its resident memory."""
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
-        found = re.search(r"VmRSS:\s+(\d+)", status)
-        return int(found[1]) / 1024 if found else 0.0
+        match = re.search(r"VmRSS:\s+(\d+)", status)
+        return int(match[1]) / 1024 if match else 0.0
 
 
 @asynccontextmanager

@@ -63,7 +63,9 @@ class Stage(Lasting):
             first, second = self.lab.homeservers
             self.here = await self.register(first, "person")
             self.there = await self.register(second, "person")
-            self.bots = tuple([Bot(await self.register(one, "echo")) for one in (first, second)])
+            self.bots = tuple(
+                [Bot(await self.register(homeserver, "echo")) for homeserver in (first, second)]
+            )
             for bot in self.bots:
                 lifetime.push_async_callback(_end, asyncio.create_task(bot.run()))
             self._lifetime = lifetime.pop_all()

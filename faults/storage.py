@@ -304,11 +304,11 @@ def _one_by_one(call: Callable[..., Any], *arguments: Any) -> Any:
 async def _backend(scene: Scene) -> int:
     """The process ID of the server process that serves the worker, once there is one."""
 
-    async def found() -> int:
+    async def find_process() -> int:
         rows = scene.database.query(
             "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' "
             "AND pid <> pg_backend_pid() ORDER BY state_change DESC"
         )
         return int(rows[0][0]) if rows else 0
 
-    return await until(found, scene.within(40), "the worker has no connection")
+    return await until(find_process, scene.within(40), "the worker has no connection")

@@ -28,7 +28,7 @@ async def refused(scene: Scene) -> str:
     return f"code {code} after {seconds:.1f} s, /readyz says auth"
 
 
-@case(5, "Soft logout", "one new login, same device")
+@case(5, "Soft logout", "one new login, same device", short=False)
 async def soft_logout(scene: Scene) -> str:
     await _start_with_password(scene)
     device = _device(scene)
@@ -38,7 +38,7 @@ async def soft_logout(scene: Scene) -> str:
     return _expect_one_login(scene, device)
 
 
-@case(6, "Expired token, with a password", "one new login, nothing lost")
+@case(6, "Expired token, with a password", "one new login, nothing lost", short=False)
 async def expired(scene: Scene) -> str:
     await _start_with_password(scene)
     await scene.has_more(1, scene.within(20))
@@ -70,12 +70,12 @@ async def saved_token(scene: Scene) -> str:
 
     await until(recovered, scene.within(30), "no sync after three errors")
     first = _syncs(scene.proxy.seen[before:])[:4]
-    expect(all("since=" in one.path for one in first), "a sync without the saved token")
+    expect(all("since=" in request.path for request in first), "a sync without the saved token")
     return f"{len(first)} syncs, all from the saved token"
 
 
 def _syncs(seen: list[Seen]) -> list[Seen]:
-    return [one for one in seen if one.endpoint == "sync"]
+    return [request for request in seen if request.endpoint == "sync"]
 
 
 async def _start_with_password(scene: Scene) -> None:
@@ -100,7 +100,9 @@ async def _logged_in_again(scene: Scene) -> None:
 
 
 def _logins(scene: Scene) -> int:
-    return sum(one.endpoint == "login" and one.method == "POST" for one in scene.proxy.seen)
+    return sum(
+        request.endpoint == "login" and request.method == "POST" for request in scene.proxy.seen
+    )
 
 
 def _expect_one_login(scene: Scene, device: object) -> str:

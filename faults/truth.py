@@ -24,8 +24,8 @@ def samples_of(events: list[Event]) -> Samples:
 
     Of several pongs of a server to a ping the first counts; one that was taken back never does.
     """
-    messages = [one for one in events if one["type"] == "m.room.message"]
-    pings = {one["event_id"]: one for one in messages if _is_ping(one)}
+    messages = [event for event in events if event["type"] == "m.room.message"]
+    pings = {event["event_id"]: event for event in messages if _is_ping(event)}
     samples: Samples = {}
     for event in messages:
         claim = _claim_of(event)

@@ -88,15 +88,15 @@ class User:
 
         Synapse on SQLite takes minutes for a page of a thousand where a room has many relations.
         """
-        found: list[Event] = []
+        events: list[Event] = []
         position: str | None = None
         while True:
             parameters = {"dir": "f", "limit": "250"} | ({"from": position} if position else {})
             page = await self.call("GET", f"rooms/{quote(room_id)}/messages", params=parameters)
-            found += page["chunk"]
+            events += page["chunk"]
             position = page.get("end")
             if not page["chunk"] or position is None:
-                return found
+                return events
 
 
 def _is_outside(error: Exception) -> bool:

@@ -12,7 +12,7 @@ WEEK_S = 604_800
 Row = dict[str, Any]
 
 
-def taken(rows: Iterable[Row], now_ts: int, oldest_s: int, newest_s: int) -> list[Row]:
+def select_rows(rows: Iterable[Row], now_ts: int, oldest_s: int, newest_s: int) -> list[Row]:
     return [
         row
         for row in sorted(rows, key=primary_key)
@@ -28,14 +28,14 @@ def primary_key(row: Row) -> tuple[bytes, bytes]:
 
 def raw(rows: Iterable[Row], now_ts: int, max_age: str = "", min_age: str = "") -> list[Row]:
     """What `stats.raw.json` has to answer."""
-    return taken(rows, now_ts, seconds(max_age, WEEK_S), seconds(min_age, 0))
+    return select_rows(rows, now_ts, seconds(max_age, WEEK_S), seconds(min_age, 0))
 
 
 def stats(rows: Iterable[Row], now_ts: int, max_age: str = "", min_age: str = "") -> dict[str, Any]:
     """What `stats.json` has to answer, but for the disclaimer."""
     newest_s = seconds(min_age, 0)
     oldest_s = min(seconds(max_age, WEEK_S), newest_s + WEEK_S)
-    counted = taken(rows, now_ts, oldest_s, newest_s)
+    counted = select_rows(rows, now_ts, oldest_s, newest_s)
     ping_servers = list(dict.fromkeys(row["ping_server"] for row in counted))
     pings = {
         name: of_server([r for r in counted if r["ping_server"] == name]) for name in ping_servers

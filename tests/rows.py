@@ -26,24 +26,24 @@ def read_rows(engine: Engine, room_id: str) -> list[Row]:
     """Every sample of one room, whatever boards take."""
     return [
         Row(
-            one.ping_server,
-            one.pong_server,
-            one.one_way_ms,
-            one.round_trip_ms,
-            one.pong_seen_ts,
+            record.ping_server,
+            record.pong_server,
+            record.one_way_ms,
+            record.round_trip_ms,
+            record.pong_seen_ts,
         )
-        for one in read_records(engine, read_lineage(engine, room_id), ALWAYS)
-        if one.one_way_ms is not None and one.pong_seen_ts is not None
+        for record in read_records(engine, read_lineage(engine, room_id), ALWAYS)
+        if record.one_way_ms is not None and record.pong_seen_ts is not None
     ]
 
 
 def take(rows: list[Row], board: BoardName, window: Window) -> list[tuple[str, int]]:
     """The homeserver and the latency of each sample that a board takes."""
-    taken = []
+    kept = []
     for row in rows:
         ms = row.round_trip_ms if board is BoardName.RESPONSE else row.one_way_ms
         by = row.ping_server if board is BoardName.DELIVERY else row.pong_server
         is_inside = window.start_ts <= row.seen_ts < window.end_ts
         if is_inside and ms is not None and (board is BoardName.RESPONSE or 10 <= ms <= 600_000):
-            taken.append((by, ms))
-    return taken
+            kept.append((by, ms))
+    return kept

@@ -74,7 +74,10 @@ def test_loss_is_that_of_pings_whose_last_pong_is_in_or_lost(engine: Engine) -> 
     buckets = read_history(
         Boards(engine), ROOM, DAY, "two.example", BoardName.RESPONSE, timedelta(days=1), now=NOW
     )
-    assert (sum(one.sent for one in buckets), sum(one.lost for one in buckets)) == (10, 5)
+    assert (sum(bucket.sent for bucket in buckets), sum(bucket.lost for bucket in buckets)) == (
+        10,
+        5,
+    )
 
 
 def test_a_void_ping_counts_for_nobody_and_against_nobody(engine: Engine) -> None:

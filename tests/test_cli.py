@@ -45,8 +45,8 @@ async def test_a_homeserver_that_is_not_up_yet_is_waited_for(
     lab: Lab, command: str, tmp_path: Path
 ) -> None:
     account = await lab.register(lab.homeservers[0], f"early-{command}")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     settings = account_settings(account, lab.room_alias) | {"HOMESERVER": url}
     async with running(command, settings, tmp_path) as process:
@@ -112,8 +112,8 @@ async def test_a_room_that_is_not_there_yet_is_waited_for(
 
 
 async def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         for command in ("serve", "run"):
             line = await one_line(command, {"PORT": str(port)}, tmp_path)
             assert line.startswith(f"PINGBOARD_PORT: port {port} of 127.0.0.1 is in use")

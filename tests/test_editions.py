@@ -32,14 +32,14 @@ ATOM = "{http://www.w3.org/2005/Atom}"
 
 def pongs(at: datetime, medians: dict[str, int], first: int = 0) -> list[Sample]:
     """A pong of each homeserver to a ping of ours at a time."""
-    found = []
+    samples = []
     for number, (server, ms) in enumerate(medians.items(), first):
         ts = to_ts(at) + number
         sent = make_ping(
             number, "ours.example", room_id=ROOM, seen_ts=ts, origin_server_ts=ts, vantage="main"
         )
-        found.append(Sample(sent, make_pong(sent, server, ms), ms))
-    return found
+        samples.append(Sample(sent, make_pong(sent, server, ms), ms))
+    return samples
 
 
 @pytest.fixture
@@ -59,9 +59,9 @@ def make_due(engine: Engine, now: datetime) -> list[str]:
 
 
 def read(engine: Engine, name: str) -> store.Edition:
-    found = store.read_edition(engine, name)
-    assert found is not None
-    return found
+    edition = store.read_edition(engine, name)
+    assert edition is not None
+    return edition
 
 
 def rows(edition: store.Edition, board: str = "response") -> list[dict[str, Any]]:
@@ -149,8 +149,8 @@ def test_a_board_shows_the_ranks_of_the_edition_before(engine: Engine, ingest: I
     ingest.record(Batch([], pongs(LATER, {"b.example": 1}, 30)))
     with serve(engine) as client:
         standings = client.get("/api/v1/rankings").json()["standings"]
-    found = {row["homeserver"]: (row["rank"], row["previous_rank"]) for row in standings}
-    assert found == {"a.example": (1, 1), "b.example": (2, 2)}
+    ranks = {row["homeserver"]: (row["rank"], row["previous_rank"]) for row in standings}
+    assert ranks == {"a.example": (1, 1), "b.example": (2, 2)}
 
 
 def test_the_pages_and_the_feed_list_the_editions(engine: Engine, ingest: Ingest) -> None:
@@ -178,7 +178,7 @@ def test_the_pages_and_the_feed_list_the_editions(engine: Engine, ingest: Ingest
     assert [entry.findtext(f"{ATOM}title") for entry in entries] == ["2026-W41", "2026-W40"]
     assert len({entry.findtext(f"{ATOM}id") for entry in entries}) == 2
     for entry in entries:
-        (link,) = [one for one in entry.findall(f"{ATOM}link") if one.get("rel") == "alternate"]
+        (link,) = [link for link in entry.findall(f"{ATOM}link") if link.get("rel") == "alternate"]
         assert str(link.get("href")).startswith(base)
         text = "".join(entry.itertext())
         assert "#<&>:one.example" in text

@@ -34,8 +34,8 @@ async def client(free_port: int) -> Any:
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 async def standings(client: httpx.AsyncClient, board: str, samples: int) -> list[dict[str, Any]]:
@@ -84,7 +84,7 @@ async def test_a_ping_in_a_real_room_becomes_a_rank(
 async def test_everybodys_pings_count_not_only_ours(
     lab: Lab, client: httpx.AsyncClient, free_port: int, tmp_path: Path
 ) -> None:
-    here, there = [await lab.register(one, "everybody") for one in lab.homeservers]
+    here, there = [await lab.register(homeserver, "everybody") for homeserver in lab.homeservers]
     quick = {"INTERVAL": "1s"}
     settings = account_settings(here, lab.room_alias) | quick | {"PORT": str(free_port)}
     (tmp_path / "other").mkdir()
@@ -94,7 +94,9 @@ async def test_everybodys_pings_count_not_only_ours(
     ):
         delivery = await until(lambda: standings(client, "delivery", 4))
         response = await standings(client, "response", 1)
-    assert {row["homeserver"] for row in delivery} == {one.server_name for one in lab.homeservers}
+    assert {row["homeserver"] for row in delivery} == {
+        homeserver.server_name for homeserver in lab.homeservers
+    }
     assert sum(row["sample_count"] for row in response) < sum(
         row["sample_count"] for row in delivery
     )

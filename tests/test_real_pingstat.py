@@ -39,8 +39,8 @@ def as_pingstat_hears(events: list[dict[str, Any]], room_id: str) -> list[dict[s
 
 async def test_real_pongs_give_pingstats_numbers(lab: Lab, tmp_path: Path) -> None:
     account = await lab.register(lab.homeservers[0], "statistician")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = int(taken.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
     settings = account_settings(account, lab.room_alias) | {"INTERVAL": "1s", "PORT": str(port)}
     path = f"/_matrix/maubot/plugin/pingstat/{lab.room_id}"
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
@@ -80,8 +80,8 @@ async def test_real_pongs_give_pingstats_numbers(lab: Lab, tmp_path: Path) -> No
         for ping_server in server["pings"].values():
             ping_server["pings"] = sorted(ping_server["pings"])
     assert document == expected
-    medians = [one["median"] for one in document["pings"].values()]
+    medians = [ping_server["median"] for ping_server in document["pings"].values()]
     assert medians == sorted(medians)
-    assert [type(one) for one in medians] == [
-        type(one["median"]) for one in expected["pings"].values()
+    assert [type(median) for median in medians] == [
+        type(ping_server["median"]) for ping_server in expected["pings"].values()
     ]

@@ -49,6 +49,6 @@ def test_numpy_takes_what_is_chosen_and_what_is_set_stays(given: str | None) -> 
         environment[VARIABLE] = given
     # As errors: numpy warns of a feature that it does not know.
     command = [sys.executable, "-W", "error", "-c", code]
-    found = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    process = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     allowed = ["None", "X86_V4 AVX512_ICL"] if given is None else [given]
-    assert found.stdout.rstrip("\n") in allowed
+    assert process.stdout.rstrip("\n") in allowed

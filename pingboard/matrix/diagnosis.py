@@ -145,16 +145,16 @@ class Diagnosis:
     async def _check_room(self, room: str) -> None:
         room_id = room
         if room.startswith("#"):
-            found = await self._get(f"/v3/directory/room/{quote(room, safe='')}")
-            if found.status != 200:
+            directory = await self._get(f"/v3/directory/room/{quote(room, safe='')}")
+            if directory.status != 200:
                 self._note(
                     room,
                     Verdict.FAULT,
-                    f"the alias leads to no room: {_describe(found)}",
+                    f"the alias leads to no room: {_describe(directory)}",
                     "check the alias in PINGBOARD_ROOMS",
                 )
                 return
-            room_id = str(found.body.get("room_id"))
+            room_id = str(directory.body.get("room_id"))
         joined = await self._get("/v3/joined_rooms")
         if room_id not in joined.body.get("joined_rooms", []):
             self._note(

@@ -339,14 +339,14 @@ class Session:
     async def event(self, room_id: str, event_id: str) -> Event | None:
         """One event of a room, None where we may not see it or there is none."""
         try:
-            found: RoomGetEventResponse = await self._call(
+            answer: RoomGetEventResponse = await self._call(
                 lambda: self._client.room_get_event(room_id, event_id)
             )
         except HomeserverError as error:
             if error.errcode in ABSENT:
                 return None
             raise
-        source = found.event.source
+        source = answer.event.source
         return source if isinstance(source, dict) else None
 
     async def page(
@@ -436,12 +436,12 @@ async def find_homeserver(homeserver: str) -> str:
     own = DISCOVERY_URL.format(host=host if port.isdigit() else homeserver)
     client = Client(own, follows_redirects=True)
     try:
-        found: DiscoveryInfoResponse = await checked(client.discovery_info(), CALL_TIMEOUT_S)
+        discovery: DiscoveryInfoResponse = await checked(client.discovery_info(), CALL_TIMEOUT_S)
     except (HomeserverError, AccountError):
         return own
     finally:
         await client.close()
-    return str(found.homeserver_url)
+    return str(discovery.homeserver_url)
 
 
 def _name_variable(account: Account, error: HomeserverError) -> HomeserverError:

@@ -162,9 +162,15 @@ def _read_hour(
     if not chosen.any():
         return
     pings = read_ping_details(connection, room_row, number)
-    taken = rows.samples
-    columns = (taken.ping, taken.pong_server, taken.one_way_ms, taken.round_trip_ms, seen_ts)
-    listed = (column[chosen].tolist() for column in (*columns, taken.lag_ms, taken.provenance))
+    samples = rows.samples
+    columns = (
+        samples.ping,
+        samples.pong_server,
+        samples.one_way_ms,
+        samples.round_trip_ms,
+        seen_ts,
+    )
+    listed = (column[chosen].tolist() for column in (*columns, samples.lag_ms, samples.provenance))
     for ping_row, server_row, one_way_ms, round_trip_ms, ts, lag_ms, provenance in zip(
         *listed, strict=True
     ):

@@ -14,12 +14,12 @@ COMMANDS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 def find_chromium(playwright: Playwright) -> str | None:
     """The path of what PINGBOARD_TEST_CHROMIUM names, else of a Chromium on the PATH, else of
     Playwright's own; None where there is none."""
-    found = (
+    paths = (
         os.environ.get("PINGBOARD_TEST_CHROMIUM"),
         *map(shutil.which, COMMANDS),
         playwright.chromium.executable_path,
     )
-    return next((path for path in found if path and Path(path).exists()), None)
+    return next((path for path in paths if path and Path(path).exists()), None)
 
 
 async def launch(playwright: Playwright, path: str, *arguments: str) -> Browser:

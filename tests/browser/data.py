@@ -69,8 +69,8 @@ def make_site(folder: Path) -> Engine:
     ingest.record_room(OTHER_ROOM, OTHER_ALIAS)
     ingest.record(_batch(list(_pings())))
     ingest.record(Batch(rejected=list(_rejected())))
-    few = [one for one in _pings() if one.server == OURS][-3:]
-    ingest.record(_batch([replace(one, room_id=OTHER_ROOM) for one in few], HOMESERVERS[3:9]))
+    few = [ping for ping in _pings() if ping.server == OURS][-3:]
+    ingest.record(_batch([replace(ping, room_id=OTHER_ROOM) for ping in few], HOMESERVERS[3:9]))
     now_ts = to_ts(NOW)
     record_worker(engine, "main", WorkerState.RUNNING, now_ts - 3_600_000, now_ts)
     boards = Boards(engine)
@@ -112,10 +112,12 @@ def _pings() -> Iterator[Ping]:
     start = NOW - timedelta(weeks=WEEKS)
     for number in range(WEEKS * 7 * 32):
         yield _ping(number, OURS, start + timedelta(minutes=45) * number + timedelta(seconds=7))
-    for first, one in enumerate(HOMESERVERS, 1):
-        for number in range(WEEKS * 7 * one.pings_a_day):
-            at = start + timedelta(days=1) * number / one.pings_a_day
-            yield _ping(first * 10_000 + number, one.name, at + timedelta(minutes=11 * first))
+    for first, homeserver in enumerate(HOMESERVERS, 1):
+        for number in range(WEEKS * 7 * homeserver.pings_a_day):
+            at = start + timedelta(days=1) * number / homeserver.pings_a_day
+            yield _ping(
+                first * 10_000 + number, homeserver.name, at + timedelta(minutes=11 * first)
+            )
 
 
 def _ping(number: int, server: str, at: datetime) -> Ping:
@@ -126,23 +128,23 @@ def _ping(number: int, server: str, at: datetime) -> Ping:
 
 def _batch(pings: Sequence[Ping], homeservers: Sequence[Homeserver] = HOMESERVERS) -> Batch:
     choose = random.Random(1)
-    names = [one.name for one in homeservers]
+    names = [homeserver.name for homeserver in homeservers]
     samples = [
         sample
         for ping in pings
-        for one in homeservers
-        if (sample := _answer(choose, ping, one)) is not None
+        for homeserver in homeservers
+        if (sample := _answer(choose, ping, homeserver)) is not None
     ]
-    expected = [(one, names) for one in pings if one.vantage is not None]
+    expected = [(ping, names) for ping in pings if ping.vantage is not None]
     return Batch(samples=samples, expected=expected)
 
 
-def _answer(choose: random.Random, ping: Ping, one: Homeserver) -> Sample | None:
-    if choose.random() < one.loss:
+def _answer(choose: random.Random, ping: Ping, homeserver: Homeserver) -> Sample | None:
+    if choose.random() < homeserver.loss:
         return None
     at = from_ts(ping.seen_ts)
-    is_slow = one.slow_since is not None and at > NOW - one.slow_since
-    week = one.weeks[min(WEEKS - 1 - (NOW - at).days // 7, WEEKS - 1)]
+    is_slow = homeserver.slow_since is not None and at > NOW - homeserver.slow_since
+    week = homeserver.weeks[min(WEEKS - 1 - (NOW - at).days // 7, WEEKS - 1)]
     busy = week * (1.3 if 16 <= at.hour < 22 else 1.0)
     spike = 4 if choose.random() < 0.02 else 1
     sends_ms = next((other.sends_ms for other in HOMESERVERS if other.name == ping.server), 90)
@@ -152,10 +154,10 @@ def _answer(choose: random.Random, ping: Ping, one: Homeserver) -> Sample | None
             11, round(ms * busy * spike * (2 if is_slow else 1) * choose.lognormvariate(0, 0.35))
         )
 
-    forward, back = vary((sends_ms + one.receives_ms) / 2), vary(one.receives_ms)
-    pong = make_pong(ping, one.name, forward + one.clock_ahead_ms)
+    forward, back = vary((sends_ms + homeserver.receives_ms) / 2), vary(homeserver.receives_ms)
+    pong = make_pong(ping, homeserver.name, forward + homeserver.clock_ahead_ms)
     seen_ts = ping.seen_ts + forward + back
-    sent_back_ts = ping.seen_ts + forward + one.clock_ahead_ms
+    sent_back_ts = ping.seen_ts + forward + homeserver.clock_ahead_ms
     pong = replace(pong, origin_server_ts=sent_back_ts, seen_ts=seen_ts)
     return Sample(ping, pong, forward + back if ping.vantage else None)
 

@@ -29,8 +29,8 @@ LIST_NAMES = "rows => rows.map(row => row.querySelector('bdi').textContent)"
 
 async def names(tab: Page) -> list[str]:
     """The homeservers of the table, from its top."""
-    found: list[str] = await tab.locator("#board tbody tr").evaluate_all(LIST_NAMES)
-    return found
+    homeservers: list[str] = await tab.locator("#board tbody tr").evaluate_all(LIST_NAMES)
+    return homeservers
 
 
 @pytest.fixture

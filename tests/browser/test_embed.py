@@ -45,7 +45,7 @@ async def test_a_site_that_is_named_can_show_the_board_and_another_can_not(
         in_friend["src"] = in_stranger["src"] = f"{origin_of(client)}/embed"
         tab = await browser.new_page()
         refusals: list[str] = []
-        tab.on("console", lambda one: refusals.append(one.text))
+        tab.on("console", lambda message: refusals.append(message.text))
         await tab.goto(friend)
         await expect(tab.frame_locator("iframe").locator("#board bdi")).to_have_text("one.example")
         assert refusals == []
@@ -53,4 +53,4 @@ async def test_a_site_that_is_named_can_show_the_board_and_another_can_not(
         await expect(tab.frame_locator("iframe").locator("#board")).to_have_count(0)
         await tab.close()
     engine.dispose()
-    assert any("frame-ancestors" in one for one in refusals)
+    assert any("frame-ancestors" in refusal for refusal in refusals)

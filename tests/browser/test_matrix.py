@@ -26,13 +26,13 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 async def focused(tab: Page) -> list[str]:
     """Row, column and content of the cell that has the focus."""
-    found: list[str] = await tab.evaluate(
+    pair: list[str] = await tab.evaluate(
         """() => { const cell = document.activeElement, row = cell.parentNode;
         const head = row.closest("table").tHead.rows[0].cells[cell.cellIndex];
         return [row.cells[0].textContent, head.textContent, cell.textContent]
           .map((one) => one.trim()); }"""
     )
-    return found
+    return pair
 
 
 async def test_the_keyboard_moves_cell_by_cell(browser: Browser, crowd: str) -> None:
@@ -147,6 +147,8 @@ async def test_the_first_load_is_small_also_of_a_hundred_by_a_hundred(
 
 
 def _luminance(colour: list[float]) -> float:
-    shares = [one / 255 for one in colour]
-    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in shares]
+    shares = [channel / 255 for channel in colour]
+    linear = [
+        share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares
+    ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

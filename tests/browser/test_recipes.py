@@ -29,7 +29,9 @@ async def test_the_javascript_recipe_runs_on_any_site(
         here = script.replace(SITE, origin_of(client))
         await page.evaluate(f"(async () => {{ {here}\nwindow.live = live; }})()")
         await page.wait_for_function("window.live.readyState === EventSource.OPEN")
-        async with page.expect_console_message(lambda one: one.text == "three.example 700 ms"):
+        async with page.expect_console_message(
+            lambda message: message.text == "three.example 700 ms"
+        ):
             record(engine, make_answers("three.example", [700], first=9))
         await page.close()
     assert said[:2] == ["1 one.example 403", "2 two.example 512"]

@@ -102,8 +102,8 @@ def test_each_damage_has_its_line_and_what_to_do(
     code, stdout, _ = run(url, "db", "check", folder=tmp_path)
     assert code == 1
     assert any(
-        found.startswith(line) and "restore the last backup" in found
-        for found in stdout.splitlines()
+        finding.startswith(line) and "restore the last backup" in finding
+        for finding in stdout.splitlines()
     ), stdout
 
 

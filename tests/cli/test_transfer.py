@@ -84,9 +84,9 @@ def test_imported_history_is_served_as_pingstat_serves_it(
 def boards_of(url: str, window: Window = WEEK) -> list[Board]:
     engine = open_engine(url, read_only=True)
     boards = Boards(engine)
-    found = [boards.board(name, window, now=NOW) for name in BoardName]
+    answers = [boards.board(name, window, now=NOW) for name in BoardName]
     engine.dispose()
-    return found
+    return answers
 
 
 def without_ids(boards: Sequence[Board]) -> list[Any]:
@@ -314,7 +314,7 @@ def test_the_page_shows_imported_rows_with_nothing_configured(database_url: str)
     from pingboard.store.importer import Importer
 
     rows = random_rows(5)
-    records = [one for one in map(read_pingstat, rows) if isinstance(one, Record)]
+    records = [record for record in map(read_pingstat, rows) if isinstance(record, Record)]
     assert list(Importer(engine).add(records)) == []
     with serve(engine) as client:
         answer = client.get("/api/v1/rankings", params={"board": "delivery"}).json()

@@ -51,9 +51,9 @@ def test_they_are_hardened(name: str) -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_their_commands_exist(name: str) -> None:
     unit = (UNITS / name).read_text()
-    found = re.search(r"/opt/pingboard/bin/pingboard ([a-z ]+)", unit)
-    assert found is not None
-    command = [sys.executable, "-m", "pingboard", *found[1].split(), "--help"]
+    match = re.search(r"/opt/pingboard/bin/pingboard ([a-z ]+)", unit)
+    assert match is not None
+    command = [sys.executable, "-m", "pingboard", *match[1].split(), "--help"]
     assert subprocess.run(command, capture_output=True).returncode == 0
 
 

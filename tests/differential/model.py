@@ -93,11 +93,13 @@ class Model:
             self.predecessors.setdefault(ping.room_id, None)
         samples = list(batch.samples)
         if looks_up:
-            known = [(one, self.find(one.ping.room_id, one.ping.event_id)) for one in samples]
+            known = [
+                (sample, self.find(sample.ping.room_id, sample.ping.event_id)) for sample in samples
+            ]
             samples = [
-                Sample(_as_ping(ping), one.pong, one.round_trip_ms, one.provenance)
-                for one, ping in known
-                if ping is not None and is_in_time(one.pong.seen_ts, ping.seen_ts)
+                Sample(_as_ping(ping), sample.pong, sample.round_trip_ms, sample.provenance)
+                for sample, ping in known
+                if ping is not None and is_in_time(sample.pong.seen_ts, ping.seen_ts)
             ]
         for ping in batch.pings:
             self._learn(ping)
@@ -243,8 +245,8 @@ class Model:
         buckets = []
         for start_ts in range(span.start_ts // step_ms * step_ms, span.end_ts, step_ms):
             end_ts = start_ts + step_ms
-            ms = [one for ts, one in samples if start_ts <= ts < end_ts]
-            row = rank_plainly([(homeserver, one) for one in ms])[0] if ms else None
+            ms = [latency_ms for ts, latency_ms in samples if start_ts <= ts < end_ts]
+            row = rank_plainly([(homeserver, latency_ms) for latency_ms in ms])[0] if ms else None
             band = row and [
                 row[name] for name in ("p5_ms", "p25_ms", "median_ms", "p75_ms", "p95_ms")
             ]

@@ -120,10 +120,10 @@ def _answer(
                 return None, None
             right, said = (
                 {
-                    board: one.history(room_id, span, now_ts, homeserver, board, step_s * 1000)
+                    board: side.history(room_id, span, now_ts, homeserver, board, step_s * 1000)
                     for board in BOARDS
                 }
-                for one in (model, store)
+                for side in (model, store)
             )
         case op.AskExport(room_id, span):
             right, said = model.export(room_id, span), store.export(room_id, span)
@@ -181,12 +181,12 @@ def shrink(
     def still_fails(candidate: list[op.Step]) -> bool:
         nonlocal best, difference
         try:
-            found = find_difference(candidate, new_database())
+            fault = find_difference(candidate, new_database())
         except Exception as error:  # noqa: BLE001 (what raises is a fault as well)
-            found = Difference(len(candidate) - 1, "an exception", None, repr(error))
-        if found is None:
+            fault = Difference(len(candidate) - 1, "an exception", None, repr(error))
+        if fault is None:
             return False
-        best, difference = candidate[: found.step + 1], found
+        best, difference = candidate[: fault.step + 1], fault
         return True
 
     def leave_out_steps(size: int) -> None:

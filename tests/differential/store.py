@@ -82,7 +82,7 @@ class Store:
             (sample, self.known_pings(sample.ping.room_id, (sample.ping.event_id,)))
             for sample in batch.samples
         ]
-        found = [
+        stored = [
             Sample(
                 pings[sample.ping.event_id], sample.pong, sample.round_trip_ms, sample.provenance
             )
@@ -90,7 +90,7 @@ class Store:
             if sample.ping.event_id in pings
             and sample.pong.seen_ts - pings[sample.ping.event_id].seen_ts <= PONG_TIMEOUT_MS
         ]
-        return Batch(batch.pings, found, expected=batch.expected)
+        return Batch(batch.pings, stored, expected=batch.expected)
 
     def known_pings(self, room_id: str, event_ids: tuple[str, ...]) -> dict[str, Ping]:
         return pings.find_pings(self._engine, room_id, list(event_ids))
@@ -125,7 +125,7 @@ class Store:
         return self._import([read_record(row) for row in rows])
 
     def _import(self, read: list[Any]) -> int:
-        records = [one for one in read if not isinstance(one, str)]
+        records = [record for record in read if not isinstance(record, str)]
         with Importer(self._engine) as importer:
             faults = list(importer.add(records))
         return len(read) - len(records) + len(faults)
@@ -170,7 +170,7 @@ class Store:
     def pairs(self, room_id: str, span: Span) -> list[Any]:
         pairs = homeservers.read_pairs(self._boards, room_id, _window(span))
         return sorted(
-            (one.ping_server, one.pong_server, one.median_ms, one.samples) for one in pairs
+            (pair.ping_server, pair.pong_server, pair.median_ms, pair.samples) for pair in pairs
         )
 
     def history(
@@ -186,8 +186,14 @@ class Store:
             now=from_ts(now_ts),
         )
         return [
-            (one.start_ts, one.samples, one.band and list(one.band), one.sent, one.lost)
-            for one in buckets
+            (
+                bucket.start_ts,
+                bucket.samples,
+                bucket.band and list(bucket.band),
+                bucket.sent,
+                bucket.lost,
+            )
+            for bucket in buckets
         ]
 
     def knows_homeserver(self, name: str) -> bool:
@@ -208,9 +214,9 @@ class Store:
         while True:
             last, has_more = samples.find_page_end(self._reader, selection, after, page_rows)
             page = [
-                _sample_row(one)
+                _sample_row(sample)
                 for chunk in samples.stream(self._reader, selection, after, last)
-                for one in chunk
+                for sample in chunk
             ]
             rows += page
             if not has_more:
@@ -232,12 +238,12 @@ class Store:
 
     def rooms(self) -> dict[str, Any]:
         return {
-            one.room_id: (
-                one.alias,
-                one.samples,
-                None if one.last_pong_at is None else round(one.last_pong_at.timestamp() * 1000),
+            room.room_id: (
+                room.alias,
+                room.samples,
+                None if room.last_pong_at is None else round(room.last_pong_at.timestamp() * 1000),
             )
-            for one in self._boards.rooms()
+            for room in self._boards.rooms()
         }
 
 
@@ -245,6 +251,6 @@ def _window(span: Span) -> Window:
     return Window(from_ts(span.start_ts), from_ts(span.end_ts))
 
 
-def _sample_row(one: samples.RawSample) -> Row:
-    row = {name: getattr(one, name) for name in one._fields if name != "key"}
-    return row | {"provenance": Provenance(one.provenance).name.lower()}
+def _sample_row(sample: samples.RawSample) -> Row:
+    row = {name: getattr(sample, name) for name in sample._fields if name != "key"}
+    return row | {"provenance": Provenance(sample.provenance).name.lower()}

@@ -162,7 +162,7 @@ class Plan:
         return maker()
 
     def _past(self) -> list[Sample]:
-        samples = [one for one in self._world.samples if one.pong.seen_ts <= self._now_ts]
+        samples = [sample for sample in self._world.samples if sample.pong.seen_ts <= self._now_ts]
         return samples or self._world.samples[:1]
 
     def _some(self, most: int = 8) -> list[Sample]:
@@ -170,7 +170,9 @@ class Plan:
         past = self._past()
         if self._random.random() < 0.5:
             chosen = self._random.choice(past).ping
-            past = [one for one in past if abs(one.ping.seen_ts - chosen.seen_ts) < HOUR_MS]
+            past = [
+                sample for sample in past if abs(sample.ping.seen_ts - chosen.seen_ts) < HOUR_MS
+            ]
         return self._random.sample(past, min(len(past), self._random.randrange(1, most + 1)))
 
     def _hear(self) -> Operation:
@@ -190,16 +192,17 @@ class Plan:
     def _hear_late(self) -> Operation:
         """Further pongs, of pings that the worker has to look up."""
         samples = [
-            replace(one, round_trip_ms=None, provenance=Provenance.GAP_FILL) for one in self._some()
+            replace(sample, round_trip_ms=None, provenance=Provenance.GAP_FILL)
+            for sample in self._some()
         ]
         return Hear(Batch(samples=samples), looks_up=True)
 
     def _hear_again(self) -> Operation:
         """History that is filled in: seen when it says it was sent."""
         samples = []
-        for one in self._some():
-            ping = replace(one.ping, seen_ts=one.ping.origin_server_ts, sent_ts=None)
-            samples.append(Sample(ping, one.pong, None, Provenance.GAP_FILL))
+        for sample in self._some():
+            ping = replace(sample.ping, seen_ts=sample.ping.origin_server_ts, sent_ts=None)
+            samples.append(Sample(ping, sample.pong, None, Provenance.GAP_FILL))
         return Hear(Batch(pings=_unique(_pings_of(samples)), samples=samples))
 
     def _second_pong(self, first: Sample) -> Sample:
@@ -207,7 +210,7 @@ class Plan:
         return replace(first, pong=pong)
 
     def _redact(self) -> Operation:
-        events = [(one.pong.room_id, one.pong.event_id) for one in self._some(3)]
+        events = [(sample.pong.room_id, sample.pong.event_id) for sample in self._some(3)]
         ping = self._random.choice(self._world.pings)  # which stays a ping
         events.append((ping.room_id, ping.event_id))
         return Hear(Batch(redacted=events))
@@ -216,7 +219,7 @@ class Plan:
         return Hear(Batch(voided=_pings_of(self._some(3))))
 
     def _import_pingstat(self) -> Operation:
-        rows = [self._pingstat_row(one) for one in self._some(10)]
+        rows = [self._pingstat_row(sample) for sample in self._some(10)]
         if self._random.random() < 0.3 and rows:
             forged = {**self._random.choice(rows), "ping_server": "liar.example"}
             rows.append({**forged, "pong_server": "e.example"})
@@ -226,19 +229,19 @@ class Plan:
             rows = [row | {"room_id": NEW} if row["room_id"] == OLD else row for row in rows]
         return ImportPingstat(rows or [self._pingstat_row(self._past()[0])])
 
-    def _pingstat_row(self, one: Sample) -> Row:
+    def _pingstat_row(self, sample: Sample) -> Row:
         return {
-            "room_id": one.ping.room_id,
-            "ping_id": one.ping.event_id,
-            "pong_server": one.pong.server,
-            "ping_server": one.ping.server,
-            "receive_diff": one.pong.one_way_ms,
-            "pong_timestamp": one.pong.origin_server_ts,
+            "room_id": sample.ping.room_id,
+            "ping_id": sample.ping.event_id,
+            "pong_server": sample.pong.server,
+            "ping_server": sample.ping.server,
+            "receive_diff": sample.pong.one_way_ms,
+            "pong_timestamp": sample.pong.origin_server_ts,
         }
 
     def _import_export(self) -> Operation:
         samples = self._some(10)
-        rows = [self._export_row(one.ping, one.pong.server, one) for one in samples]
+        rows = [self._export_row(sample.ping, sample.pong.server, sample) for sample in samples]
         for ping in _pings_of(samples):
             if ping.vantage is not None:
                 server = self._random.choice(PONG_SERVERS)
@@ -325,11 +328,11 @@ class Plan:
             return Span(self._now_ts - random.choice(LENGTHS_MS), self._now_ts)
         if random.random() < 0.3:
             return Span(START_TS - DAY_MS, self._world.end_ts + DAY_MS)
-        one = self._choose_edge()
+        edge = self._choose_edge()
         if random.random() < 0.5:
-            start_ts, end_ts = sorted([one, self._choose_edge()])
+            start_ts, end_ts = sorted([edge, self._choose_edge()])
             return Span(start_ts, end_ts + 1)
-        return Span(one, one + random.choice(LENGTHS_MS))
+        return Span(edge, edge + random.choice(LENGTHS_MS))
 
     def _choose_edge(self) -> int:
         random = self._random
@@ -363,7 +366,7 @@ def _cut(span: Span) -> Span:
 
 
 def _pings_of(samples: list[Sample]) -> list[Ping]:
-    return _unique([one.ping for one in samples])
+    return _unique([sample.ping for sample in samples])
 
 
 def _unique(pings: list[Ping]) -> list[Ping]:

@@ -65,7 +65,12 @@ async def test_without_a_fault_everything_passes_and_is_counted(
     assert (await owner.ask(f"/_matrix/client/v3/join/{alias}", "POST", json={}))[0] == 200
     sent = f"/_matrix/client/v3/rooms/{quote(lab.room_id)}/send/m.room.message/passes"
     assert (await owner.ask(sent, "PUT", json={"msgtype": "m.notice", "body": "x"}))[0] == 200
-    assert [proxy.count(one) for one in ("whoami", "join", "send", "sync")] == [2, 1, 1, 0]
+    assert [proxy.count(endpoint) for endpoint in ("whoami", "join", "send", "sync")] == [
+        2,
+        1,
+        1,
+        0,
+    ]
     assert lab.owner.access_token not in str(proxy.seen)
 
 
@@ -124,8 +129,8 @@ async def test_an_answer_can_be_lost_after_the_homeserver_has_acted(
     _, messages = await owner.ask(
         f"/_matrix/client/v3/rooms/{quote(lab.room_id)}/messages?dir=b&limit=10"
     )
-    same = [one for one in messages["chunk"] if one["content"].get("body") == "answer lost"]
-    assert [one["event_id"] for one in same] == [first["event_id"]]
+    same = [event for event in messages["chunk"] if event["content"].get("body") == "answer lost"]
+    assert [event["event_id"] for event in same] == [first["event_id"]]
 
 
 async def test_a_homeserver_that_is_down_resets_the_connection(http: aiohttp.ClientSession) -> None:

@@ -106,5 +106,5 @@ async def test_a_room_that_lets_it_in_late_is_answered_in_and_what_was_said_befo
         after = await member.ping(late)
         pong = await until_answered(member, late, bot, after)
     assert pong["content"]["pong"]["ms"] < 5_000
-    answered = [one["content"]["pong"]["ping"] for one in await messages(member, late, bot)]
+    answered = [message["content"]["pong"]["ping"] for message in await messages(member, late, bot)]
     assert before not in answered

@@ -172,8 +172,8 @@ async def test_an_abort_by_one_end_reaches_the_other(servers: Servers) -> None:
     async with await asyncio.start_server(until_ended, "127.0.0.1", 0) as server:
         name = f"hs2.localhost:{server.sockets[0].getsockname()[1]}"
         async with Network({"hs1": "hs1.localhost:1", "hs2": name}) as network:
-            one = Servers(network, {"hs1": "hs1.localhost:1", "hs2": name})
-            _, writer = await one.tunnel()
+            pair = Servers(network, {"hs1": "hs1.localhost:1", "hs2": name})
+            _, writer = await pair.tunnel()
             writer.transport.abort()
             async with asyncio.timeout(5):
                 await ended.wait()

@@ -69,7 +69,7 @@ def ping_servers(engine: Engine) -> set[str]:
 
 
 def rejections(engine: Engine) -> dict[str, int]:
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for reason, number in rows(engine, rejection.c.reason, rejection.c.count):
-        found[reason] = found.get(reason, 0) + number
-    return found
+        counts[reason] = counts.get(reason, 0) + number
+    return counts

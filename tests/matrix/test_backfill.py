@@ -82,7 +82,7 @@ async def test_what_comes_late_is_found_where_a_page_ends_with_the_first_event_o
     bot = await new_member(http, lab, lab.homeservers[1])
     await bot.join(f"{room_id}?via={owner.server}")
     account = await lab.register(lab.homeservers[0], "latecomer")
-    here, there = (one.name for one in lab.homeservers[:2])
+    here, there = (homeserver.name for homeserver in lab.homeservers[:2])
     try:
         async with listening(lab, engine, account, [room_id]):
             answered = await owner.ping(room_id)
@@ -110,4 +110,4 @@ async def _until_known(member: Member, room_id: str, event_id: str) -> None:
     known: list[Any] = []
     while event_id not in known:
         page = await member.call("GET", f"rooms/{room_id}/messages?dir=b&limit=50")
-        known = [one["event_id"] for one in page["chunk"]]
+        known = [event["event_id"] for event in page["chunk"]]

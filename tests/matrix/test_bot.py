@@ -109,7 +109,7 @@ async def test_answers_are_limited_and_never_go_to_ourselves(tmp_path: Path) -> 
             fresh["origin_server_ts"] = time.time_ns() // 1_000_000
             commands.hear(fresh, room_id, "@pingboard:one.example")
         await commands._queue.join()
-        return len([one for one in session.sent if one[0] == room_id])
+        return len([message for message in session.sent if message[0] == room_id])
 
     assert await answers("!a", BURST + 5) == BURST
     assert await answers("!a", 2) == 0
@@ -175,10 +175,10 @@ async def test_a_real_room_gets_an_answer(lab: Lab, tmp_path: Path) -> None:
                 await asyncio.sleep(2)
                 page = await call("GET", f"{room}/messages?dir=b&limit=50")
                 said = [
-                    one["content"]["body"]
-                    for one in page["chunk"]
-                    if one["sender"] == account.user_id
-                    and one["content"].get("msgtype") == "m.notice"
+                    event["content"]["body"]
+                    for event in page["chunk"]
+                    if event["sender"] == account.user_id
+                    and event["content"].get("msgtype") == "m.notice"
                 ]
     assert "response: " in "".join(said)
 

@@ -181,29 +181,29 @@ def syncs(sent: SentPings, stopped: Time) -> Syncs:
 
 
 def begin(sent: SentPings, tx_id: str) -> SentPing:
-    one = sent.begin("!a", tx_id)
-    one.stamp()
-    return one
+    ping = sent.begin("!a", tx_id)
+    ping.stamp()
+    return ping
 
 
 def test_a_pong_is_measured_from_the_send_to_its_arrival(sent: SentPings, syncs: Syncs) -> None:
-    one = begin(sent, "tx")
-    assert one.round_trip_ms(syncs.answer(after_s=0.3)) == 300
-    assert one.round_trip_ms(syncs.answer(after_s=0.9)) == 1200
+    ping = begin(sent, "tx")
+    assert ping.round_trip_ms(syncs.answer(after_s=0.3)) == 300
+    assert ping.round_trip_ms(syncs.answer(after_s=0.9)) == 1200
 
 
 @pytest.mark.parametrize("phase_s", [0.0, 0.4, 3.0, 9.0])
 def test_nothing_that_comes_during_or_after_a_stall_is_measured_whatever_the_phase(
     sent: SentPings, syncs: Syncs, phase_s: float
 ) -> None:
-    one = begin(sent, "tx")
+    ping = begin(sent, "tx")
     syncs.pass_by(phase_s)
     before = syncs.answer(after_s=0.1)
     during = syncs.answer(after_s=1.0)
     after = syncs.answer(after_s=0.1)
-    assert one.round_trip_ms(before) == round(phase_s * 1000) + 100
-    assert one.round_trip_ms(during) is None
-    assert one.round_trip_ms(after) is None
+    assert ping.round_trip_ms(before) == round(phase_s * 1000) + 100
+    assert ping.round_trip_ms(during) is None
+    assert ping.round_trip_ms(after) is None
     assert sent.take_void() == {VoidReason.STALLED: 1}
     assert sent.take_void() == {}
 
@@ -234,25 +234,25 @@ def test_a_ping_sent_while_a_sync_is_held_for_long_is_measured(
 ) -> None:
     assert sent.hold_ms() == HOLD_MS
     stopped.go_on(20)
-    one = begin(sent, "tx")
-    assert one.round_trip_ms(syncs.answer(after_s=0.2)) == 200
+    ping = begin(sent, "tx")
+    assert ping.round_trip_ms(syncs.answer(after_s=0.2)) == 200
 
 
 def test_a_ping_that_a_long_sync_does_not_show_in_time_is_void(
     sent: SentPings, stopped: Time, syncs: Syncs
 ) -> None:
     stopped.go_on(20)
-    one = begin(sent, "tx")
-    assert one.round_trip_ms(syncs.answer(after_s=1.1)) is None
+    ping = begin(sent, "tx")
+    assert ping.round_trip_ms(syncs.answer(after_s=1.1)) is None
 
 
 def test_what_comes_once_nothing_is_awaited_any_more_is_not_measured_and_no_fault(
     sent: SentPings, syncs: Syncs
 ) -> None:
-    one = begin(sent, "tx")
+    ping = begin(sent, "tx")
     syncs.pass_by(WATCH_S)
     assert sent.hold_ms() == HOLD_MS
-    assert one.round_trip_ms(syncs.answer(after_s=0.1)) is None
+    assert ping.round_trip_ms(syncs.answer(after_s=0.1)) is None
     assert sent.take_void() == {}
 
 
@@ -261,10 +261,10 @@ def test_a_server_that_answered_lately_is_awaited_until_it_answers(
 ) -> None:
     begin(sent, "first").answer("slow.example")
     syncs.pass_by(300)
-    one = begin(sent, "second")
+    ping = begin(sent, "second")
     syncs.pass_by(70)
-    assert one.round_trip_ms(syncs.answer(after_s=0.2)) == 70_200
-    one.answer("slow.example")
+    assert ping.round_trip_ms(syncs.answer(after_s=0.2)) == 70_200
+    ping.answer("slow.example")
     assert sent.hold_ms() == HOLD_MS
 
 
@@ -285,10 +285,10 @@ def test_an_hour_in_which_everybody_answers_takes_few_requests(
     sent: SentPings, syncs: Syncs
 ) -> None:
     for number in range(12):
-        one = begin(sent, str(number))
+        ping = begin(sent, str(number))
         for server in ("one.example", "two.example", "three.example"):
             syncs.answer(after_s=0.2)
-            one.answer(server)
+            ping.answer(server)
         syncs.pass_by(299.4)
     assert 350 < syncs.requests < 420
 
@@ -296,21 +296,21 @@ def test_an_hour_in_which_everybody_answers_takes_few_requests(
 async def test_an_event_told_before_the_send_is_answered_is_waited_for(
     sent: SentPings, stopped: Time
 ) -> None:
-    one = begin(sent, "tx")
+    ping = begin(sent, "tx")
     waiting = asyncio.create_task(sent.wait_for_sends("!a"))
     await sent.wait_for_sends("!b")
     await asyncio.sleep(0)
     assert not waiting.done()
-    sent.name(one, "$own")
-    one.send_ended.set()
+    sent.name(ping, "$own")
+    ping.send_ended.set()
     await waiting
-    assert sent.find("$own") is one
+    assert sent.find("$own") is ping
 
 
 async def test_an_event_of_a_send_that_takes_too_long_is_not_waited_for(
     sent: SentPings, stopped: Time
 ) -> None:
-    one = begin(sent, "tx")
+    ping = begin(sent, "tx")
     stopped.go_on(1.0)
     await sent.wait_for_sends("!a")
-    assert one.void is VoidReason.SLOW
+    assert ping.void is VoidReason.SLOW

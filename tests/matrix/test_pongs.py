@@ -54,7 +54,7 @@ def history(pongs: PongMatcher, *events: dict[str, Any]) -> Batch:
 
 
 def reasons(batch: Batch) -> list[Rejection]:
-    return [one.reason for one in batch.rejected]
+    return [pong.reason for pong in batch.rejected]
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def own_ping() -> dict[str, Any]:
 
 def test_a_pong_to_a_ping_of_the_same_response_counts(pongs: PongMatcher) -> None:
     batch = live(pongs, ping_event("$a"), pong_event("$b", "$a"))
-    assert [one.pong.event_id for one in batch.samples] == ["$b"]
+    assert [sample.pong.event_id for sample in batch.samples] == ["$b"]
     assert batch.samples[0].round_trip_ms is None
 
 
@@ -96,7 +96,7 @@ def test_our_own_ping_gives_a_round_trip_from_send_to_arrival(pongs: PongMatcher
     [ping] = live(pongs, own_ping(), after_s=1).pings
     assert (ping.vantage, ping.sent_ts) == ("main", START_TS + 500)
     batch = live(pongs, pong_event("$b", "$own"), after_s=3)
-    assert [one.round_trip_ms for one in batch.samples] == [2500]
+    assert [sample.round_trip_ms for sample in batch.samples] == [2500]
 
 
 def test_our_own_ping_is_known_by_the_answer_to_the_send_alone(
@@ -148,9 +148,9 @@ def test_a_message_of_ours_from_another_process_is_ours_without_a_send(pongs: Po
 def test_a_pong_before_its_ping_waits_and_then_counts(pongs: PongMatcher) -> None:
     first = live(pongs, pong_event("$b", "$a"))
     assert first.samples == []
-    assert [one.pong.event_id for one in first.pending] == ["$b"]
+    assert [pending.pong.event_id for pending in first.pending] == ["$b"]
     second = live(pongs, ping_event("$a"), after_s=1)
-    assert [one.pong.event_id for one in second.samples] == ["$b"]
+    assert [sample.pong.event_id for sample in second.samples] == ["$b"]
     assert [pong.event_id for pong in second.settled] == ["$b"]
 
 
@@ -158,7 +158,7 @@ def test_a_pong_whose_ping_is_looked_up_while_it_waits_counts(pongs: PongMatcher
     live(pongs, pong_event("$b", "$a"))
     pongs.learn([Ping("$a", ROOM, "one.example", START_TS, START_TS)])
     batch = live(pongs)
-    assert [one.pong.event_id for one in batch.samples] == ["$b"]
+    assert [sample.pong.event_id for sample in batch.samples] == ["$b"]
     assert [pong.event_id for pong in batch.settled] == ["$b"]
 
 
@@ -211,7 +211,7 @@ def test_a_second_pong_is_a_duplicate_and_the_same_one_again_is_nothing(pongs: P
         pong_event("$c", "$a", ms=1),
         pong_event("$d", "$a", server="three.example"),
     )
-    assert [one.pong.event_id for one in batch.samples] == ["$b", "$d"]
+    assert [sample.pong.event_id for sample in batch.samples] == ["$b", "$d"]
     assert reasons(batch) == [Rejection.DUPLICATE]
     again = live(pongs, pong_event("$b", "$a"))
     assert reasons(again) == []
@@ -220,7 +220,7 @@ def test_a_second_pong_is_a_duplicate_and_the_same_one_again_is_nothing(pongs: P
 def test_history_is_judged_by_the_times_it_claims(pongs: PongMatcher) -> None:
     late = pong_event("$late", "$a", server="late.example", ms=PONG_TIMEOUT_MS + 1)
     batch = history(pongs, ping_event("$a"), pong_event("$b", "$a"), late)
-    assert [one.provenance for one in batch.samples] == [Provenance.GAP_FILL]
+    assert [sample.provenance for sample in batch.samples] == [Provenance.GAP_FILL]
     assert reasons(batch) == [Rejection.LATE]
 
 
@@ -234,7 +234,7 @@ def test_history_can_not_claim_to_be_of_the_future_nor_an_answer_before_its_ping
     batch = pongs.judge(arrived)
     assert batch.samples[0].pong.seen_ts == batch.samples[0].ping.seen_ts
     assert [ping.event_id for ping in batch.pings] == ["$a"]
-    assert [(one.reason, one.seen_ts) for one in batch.rejected] == [
+    assert [(pong.reason, pong.seen_ts) for pong in batch.rejected] == [
         (Rejection.IMPOSSIBLE_TIME, now_ts)
     ]
 
@@ -283,7 +283,7 @@ def test_a_redacted_pong_does_not_wait_any_more(pongs: PongMatcher) -> None:
     live(pongs, pong_event("$b", "$a"), pong_event("$c", "$a", server="three.example"))
     pongs.pending.redact(ROOM, ["$b"])
     batch = live(pongs, ping_event("$a"))
-    assert [one.pong.event_id for one in batch.samples] == ["$c"]
+    assert [sample.pong.event_id for sample in batch.samples] == ["$c"]
 
 
 def test_a_server_that_invents_pings_can_not_fill_the_memory(pongs: PongMatcher) -> None:
@@ -375,7 +375,7 @@ def test_the_order_in_which_history_comes_does_not_matter(order: list[str]) -> N
     }
     pongs = PongMatcher(US, "main", SentPings())
     batches = [history(pongs, events[name]) for name in order]
-    found = {one.pong.event_id for batch in batches for one in batch.samples}
-    assert found == {"$b", "$c", "$e"}
-    kept = {one.pong.event_id for batch in batches for one in batch.pending}
+    counted = {sample.pong.event_id for batch in batches for sample in batch.samples}
+    assert counted == {"$b", "$c", "$e"}
+    kept = {pending.pong.event_id for batch in batches for pending in batch.pending}
     assert kept - {pong.event_id for batch in batches for pong in batch.settled} == {"$f"}

@@ -58,8 +58,8 @@ def read(content: Event, **changes: Any) -> Ping | Pong | Rejected | None:
 
 
 def reason(content: Event, **changes: Any) -> Rejection | None:
-    found = read(content, **changes)
-    return found.reason if isinstance(found, Rejected) else None
+    event = read(content, **changes)
+    return event.reason if isinstance(event, Rejected) else None
 
 
 def text(body: Any, **more: Any) -> Event:
@@ -182,9 +182,9 @@ def test_a_pong_is_read_from_block_or_relation(content: Event) -> None:
 
 
 def test_a_pong_without_from_claims_no_ping_server() -> None:
-    found = read(pong(ms=213, ping="$ping"))
-    assert isinstance(found, Pong)
-    assert found.claimed_from is None
+    event = read(pong(ms=213, ping="$ping"))
+    assert isinstance(event, Pong)
+    assert event.claimed_from is None
 
 
 @pytest.mark.parametrize("ms", [True, 1.5, "5", None, 2**53 - 1, -(2**40), [], {}])
@@ -289,9 +289,9 @@ def answerable(text: str = "", relation: Event | None = None) -> Answerable:
     content: Event = {"msgtype": "m.text", "body": f"!ping {text}"}
     if relation is not None:
         content["m.relates_to"] = relation
-    found = read_answerable(message(content, sender="@alice:one.example"), ROOM, SEEN_TS)
-    assert found is not None
-    return found
+    answerable = read_answerable(message(content, sender="@alice:one.example"), ROOM, SEEN_TS)
+    assert answerable is not None
+    return answerable
 
 
 def test_the_answer_is_what_maubot_echo_writes() -> None:
@@ -348,10 +348,10 @@ def test_pingstat_counts_every_answer_and_we_read_it_back(text: str, ms: int) ->
     asked = answerable(text)
     content = pong_content(asked, ms)
     assert PINGSTAT_BODY.match(content["body"])
-    found = read(json.loads(json.dumps(content)))
+    event = read(json.loads(json.dumps(content)))
     if abs(ms) < 2**31:
-        assert isinstance(found, Pong)
-        assert (found.one_way_ms, found.claimed_from) == (ms, "one.example")
+        assert isinstance(event, Pong)
+        assert (event.one_way_ms, event.claimed_from) == (ms, "one.example")
 
 
 @pytest.mark.parametrize(
@@ -381,5 +381,5 @@ def test_beyond_ten_seconds_the_body_uses_words(ms: int, words: str) -> None:
 
 
 def test_our_ping_is_a_ping_with_a_nonce() -> None:
-    found = read(ping_content("abc123"))
-    assert isinstance(found, Ping)
+    event = read(ping_content("abc123"))
+    assert isinstance(event, Ping)

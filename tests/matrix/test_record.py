@@ -15,7 +15,7 @@ import pytest
 from faults.faultproxy import FaultProxy, changed_json, never
 from pingboard.columns import HOUR_MS
 from pingboard.lab import Lab
-from pingboard.matrix import record
+from pingboard.matrix import backfill, record
 from pingboard.matrix.record import FULL_TIMELINE, HOLE_MS, HoleWatch
 from pingboard.matrix.session import Account, Session
 from pingboard.matrix.sync import Timeline, read_position
@@ -45,9 +45,9 @@ async def test_history_before_the_first_start_is_imported_and_nothing_in_it_is_p
     bot = await new_member(http, lab, lab.homeservers[1])
     await bot.join(f"{room_id}?via={owner.server}")
     pings = [await owner.ping(room_id) for _ in range(3)]
-    for one in pings:
-        await bot.pong(room_id, one, **{"from": owner.server})
-        await owner.pong(room_id, one)
+    for question in pings:
+        await bot.pong(room_id, question, **{"from": owner.server})
+        await owner.pong(room_id, question)
     account = await lab.register(lab.homeservers[0], "historian")
     async with listening(lab, engine, account, [room_id]):
         await until(lambda: count(engine, sample) == 6)
@@ -78,10 +78,10 @@ async def test_what_our_homeserver_may_have_missed_is_looked_for_behind_a_hole_i
                 await owner.ping(room_id)
                 await until(lambda: count(engine, ping) == number)  # noqa: B023 (awaited at once)
             await until(lambda: all(row[0] for row in rows(engine, gap.c.closed_ts)))
-    found = rows(engine, gap.c.until, gap.c.opened_ts - gap.c.oldest_ts)
+    gaps = rows(engine, gap.c.until, gap.c.opened_ts - gap.c.oldest_ts)
     # The import of the beginning, and what may have been missed: once a minute at most.
-    assert [back_ms for end, back_ms in found if end is None] == [7 * HOLE_MS, HOLE_MS]
-    assert len(found) > 3
+    assert [back_ms for end, back_ms in gaps if end is None] == [7 * HOLE_MS, HOLE_MS]
+    assert len(gaps) > 3
 
 
 async def test_what_happens_while_the_worker_is_down_is_filled_in_once(
@@ -95,8 +95,8 @@ async def test_what_happens_while_the_worker_is_down_is_filled_in_once(
         await until(lambda: count(engine, sample) == 1)
     # More than a sync gives at once, so that its timeline is limited.
     for _ in range(40):
-        for one in [await owner.ping(room_id)]:
-            await asyncio.gather(*(owner.pong(room_id, one, ms) for ms in (100, 200)))
+        for question in [await owner.ping(room_id)]:
+            await asyncio.gather(*(owner.pong(room_id, question, ms) for ms in (100, 200)))
     async with listening(lab, engine, account, [room_id]):
         await until(lambda: count(engine, sample) == 41)
         await until(lambda: all(row[0] for row in rows(engine, gap.c.closed_ts)))
@@ -169,8 +169,9 @@ async def test_a_redacted_pong_is_gone_and_stays_gone(
 
 
 async def test_where_history_can_not_be_had_pongs_are_found_by_their_relation(
-    lab: Lab, engine: Engine, owner: Member
+    lab: Lab, engine: Engine, owner: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(backfill, "ATTEMPTS", 2)  # six take half a minute
     room_id = await owner.create_room()
     account = await lab.register(lab.homeservers[0], "relating")
     async with listening(lab, engine, account, [room_id]):
@@ -352,7 +353,7 @@ def test_a_homeserver_that_always_gives_short_timelines_is_asked_ever_more_rarel
     holes = HoleWatch()
     seconds = range(0, 6 * 3600, 20)
     looks = [at for at in seconds if holes.is_due(timeline(), at * MINUTE_NS // 60)]
-    pauses = [round((later - one) / 60) for one, later in pairwise(looks)]
+    pauses = [round((later - look) / 60) for look, later in pairwise(looks)]
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
 
 

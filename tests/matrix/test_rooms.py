@@ -107,19 +107,22 @@ async def test_pinging_stops_while_kicked_and_while_denied(
     kicks, denies = await owner.create_room(), await owner.create_room()
     account = await lab.register(lab.homeservers[0], "unwanted")
     second = {"interval": timedelta(seconds=1)}
-    async with listening(lab, engine, account, [kicks, denies], **second):
-        await until(lambda: count(engine, ping) >= 2)
-        await owner.call("POST", f"rooms/{kicks}/kick", user_id=account.user_id)
-        powers = await owner.call("GET", f"rooms/{denies}/state/m.room.power_levels/")
-        await owner.state(denies, "m.room.power_levels", **{**powers, "events_default": 50})
+    async with FaultProxy(account.homeserver_url) as proxy:
+        behind = dataclasses.replace(account, homeserver_url=proxy.url)
+        async with listening(lab, engine, behind, [kicks, denies], **second):
+            await until(lambda: count(engine, ping) >= 2)
+            await owner.call("POST", f"rooms/{kicks}/kick", user_id=account.user_id)
+            powers = await owner.call("GET", f"rooms/{denies}/state/m.room.power_levels/")
+            await owner.state(denies, "m.room.power_levels", **{**powers, "events_default": 50})
 
-        def states() -> dict[str, str]:
-            return dict(rows(engine, room.c.room_id, room.c.state))
+            def states() -> dict[str, str]:
+                return dict(rows(engine, room.c.room_id, room.c.state))
 
-        await until(lambda: states() == {kicks: "left", denies: "denied"})
-        number = count(engine, ping)
-        await asyncio.sleep(2.5)
-        assert count(engine, ping) == number
+            await until(lambda: states() == {kicks: "left", denies: "denied"})
+            # Nor is one tried, to be refused.
+            tried = proxy.count("send")
+            await asyncio.sleep(2.5)
+            assert proxy.count("send") == tried
 
 
 async def test_invites_are_not_accepted(lab: Lab, engine: Engine, owner: Member) -> None:

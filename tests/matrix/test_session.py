@@ -204,8 +204,8 @@ async def test_a_server_name_is_enough(
 ) -> None:
     monkeypatch.setattr(session_module, "DISCOVERY_URL", proxy.url)
     account = Account("one.example", None, owner.account.access_token)
-    found = {"m.homeserver": {"base_url": f"{lab.homeservers[0].url}/"}}
-    proxy.inject("/.well-known/matrix/client", answer(200, found))
+    discovery = {"m.homeserver": {"base_url": f"{lab.homeservers[0].url}/"}}
+    proxy.inject("/.well-known/matrix/client", answer(200, discovery))
     async with contextlib.aclosing(await Session.open(account)):
         assert proxy.count("whoami") == 0
     for unusable in (answer(404, b""), answer(200, {"m.homeserver": None}), answer(200, b"<html>")):
@@ -277,7 +277,7 @@ async def test_a_logout_during_a_ping_is_no_part_of_its_round_trip(
                 await session.send_ping(
                     room_id, ping_content("nonce"), tx_id, lambda: begun.append(len(proxy.seen))
                 )
-            return [one.endpoint for one in proxy.seen[max(begun[0], seen) :]]
+            return [request.endpoint for request in proxy.seen[max(begun[0], seen) :]]
 
         proxy.inject("whoami", gone, 1)
         assert await send("tx-1") == ["send"]

@@ -25,7 +25,9 @@ def collect(*rows: tuple[int, int, int, int], seen_ts: int = 0) -> list[Block]:
     return [build_block(samples)]
 
 
-def taken(blocks: list[Block], board: BoardName, window: Window = HOUR) -> list[tuple[int, int]]:
+def list_samples(
+    blocks: list[Block], board: BoardName, window: Window = HOUR
+) -> list[tuple[int, int]]:
     return sorted(
         sample
         for servers, ms, _ in select_samples(blocks, board, window)
@@ -35,18 +37,18 @@ def taken(blocks: list[Block], board: BoardName, window: Window = HOUR) -> list[
 
 def test_response_takes_round_trips_for_the_pong_server() -> None:
     blocks = collect((0, 1, 100, 250), (0, 2, 110, -1), (0, 1, -5, 0))
-    assert taken(blocks, BoardName.RESPONSE) == [(1, 0), (1, 250)]
+    assert list_samples(blocks, BoardName.RESPONSE) == [(1, 0), (1, 250)]
 
 
 def test_delivery_takes_one_way_for_the_ping_server() -> None:
-    assert taken(collect((0, 1, 100, 250), (2, 1, 110, -1)), BoardName.DELIVERY) == [
+    assert list_samples(collect((0, 1, 100, 250), (2, 1, 110, -1)), BoardName.DELIVERY) == [
         (0, 100),
         (2, 110),
     ]
 
 
 def test_reception_takes_one_way_for_the_pong_server() -> None:
-    assert taken(collect((0, 1, 100, 250), (2, 1, 110, -1)), BoardName.RECEPTION) == [
+    assert list_samples(collect((0, 1, 100, 250), (2, 1, 110, -1)), BoardName.RECEPTION) == [
         (1, 100),
         (1, 110),
     ]
@@ -82,14 +84,14 @@ def test_the_samples_of_one_server_are_those_that_the_board_takes(
 def test_one_way_counts_from_10_ms_to_10_minutes_both_inclusive(board: BoardName) -> None:
     claims = [-(2**31), -1, 0, 9, 10, 11, 599_999, 600_000, 600_001, 2**31 - 1]
     blocks = collect(*((1, 1, claim, -1) for claim in claims))
-    assert [ms for _, ms in taken(blocks, board)] == [10, 11, 599_999, 600_000]
+    assert [ms for _, ms in list_samples(blocks, board)] == [10, 11, 599_999, 600_000]
 
 
 @pytest.mark.parametrize("board", BoardName)
 def test_a_window_is_half_open(board: BoardName) -> None:
     blocks = [collect((1, 1, ts, ts), seen_ts=ts)[0] for ts in (19, 20, 29, 30)]
     window = Window(from_ts(20), from_ts(30))
-    assert [ms for _, ms in taken(blocks, board, window)] == [20, 29]
+    assert [ms for _, ms in list_samples(blocks, board, window)] == [20, 29]
 
 
 @pytest.mark.parametrize("board", BoardName)

@@ -65,16 +65,16 @@ def test_the_rank_test_alone_keeps_its_level_on_quiet_noise() -> None:
 
 @pytest.mark.parametrize(("hours_ago", "found_share"), [(72, 1.0), (36, 1.0), (24, 0.9), (16, 0.5)])
 def test_a_doubling_is_found_and_dated(hours_ago: int, found_share: float) -> None:
-    found, near = 0, 0
+    detected, near = 0, 0
     for seed in range(WEEKS):
         changes = find_levels(make_week(seed, ratio=2, since=HOURS - hours_ago))
         if changes:
-            found += 1
+            detected += 1
             near += abs(changes[-1].hour - (HOURS - hours_ago)) <= 3
             assert changes[-1].kind is ChangeKind.SLOWER
             assert changes[-1].others_ratio == 1
-    assert found / WEEKS >= found_share
-    assert near / found >= 0.75
+    assert detected / WEEKS >= found_share
+    assert near / detected >= 0.75
 
 
 def test_a_halving_is_faster() -> None:

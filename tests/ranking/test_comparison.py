@@ -48,17 +48,21 @@ def test_a_difference_counts_only_beyond_chance_and_beyond_the_middle_half(
 
 
 def test_the_numbers_are_those_of_the_others_alone() -> None:
-    found = compare(BoardName.RECEPTION, stand(260, (255, 265)), OTHERS, None)
-    assert (found.others, found.others_median_ms, found.difference_ms) == (5, 200, 60)
-    assert found.middle_ms == (200, 200)
-    assert found.clock_ms == 0
+    comparison = compare(BoardName.RECEPTION, stand(260, (255, 265)), OTHERS, None)
+    assert (comparison.others, comparison.others_median_ms, comparison.difference_ms) == (
+        5,
+        200,
+        60,
+    )
+    assert comparison.middle_ms == (200, 200)
+    assert comparison.clock_ms == 0
 
 
 @pytest.mark.parametrize("others", [[], [100.0], [100.0, 900.0]])
 def test_too_few_others_are_no_measure(others: list[float]) -> None:
-    found = compare(BoardName.RESPONSE, stand(400, (390, 410)), others, None)
-    assert found.verdict is Verdict.FEW_OTHERS
-    assert found.middle_ms is None
+    comparison = compare(BoardName.RESPONSE, stand(400, (390, 410)), others, None)
+    assert comparison.verdict is Verdict.FEW_OTHERS
+    assert comparison.middle_ms is None
 
 
 @pytest.mark.parametrize(
@@ -140,5 +144,5 @@ def test_all_directions_together_say_whose_it_is(
 
 
 def test_a_clock_that_is_known_to_be_wrong_is_named() -> None:
-    found = decide(delivery=Verdict.CLOCK, reception=Verdict.EVEN)
-    assert diagnose(found, AHEAD) is Diagnosis.CLOCK
+    comparisons = decide(delivery=Verdict.CLOCK, reception=Verdict.EVEN)
+    assert diagnose(comparisons, AHEAD) is Diagnosis.CLOCK

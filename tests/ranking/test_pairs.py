@@ -61,8 +61,8 @@ def test_the_order_of_samples_never_matters(rows: Rows, random: object) -> None:
 @given(rows)
 def test_every_sample_is_in_exactly_one_pair(rows: Rows) -> None:
     pairs = pair_rows(rows)
-    assert sum(one.samples for one in pairs) == len(rows)
-    assert len({one[:2] for one in pairs}) == len(pairs)
+    assert sum(pair.samples for pair in pairs) == len(rows)
+    assert len({pair[:2] for pair in pairs}) == len(pairs)
 
 
 @given(st.lists(st.tuples(codes, codes, st.integers(0, 6000)), max_size=80), st.integers(0, 900))
@@ -84,15 +84,15 @@ def test_pairs_are_selected_and_placed_by_name(
     listed = pair_plainly(rows)
     selected = pairs.select(ping_server=ping_server, pong_server=pong_server, min_samples=2)
     assert list(selected) == [
-        one
-        for one in listed
-        if one.samples >= 2
-        and ping_server in (None, one.ping_server)
-        and pong_server in (None, one.pong_server)
+        pair
+        for pair in listed
+        if pair.samples >= 2
+        and ping_server in (None, pair.ping_server)
+        and pong_server in (None, pair.pong_server)
     ]
     name = (ping_server or "x", pong_server or "x")
     place = pairs.place_after(*name)
-    assert [one[:2] <= name for one in listed] == [True] * place + [False] * (len(listed) - place)
+    assert [pair[:2] <= name for pair in listed] == [True] * place + [False] * (len(listed) - place)
     assert list(pairs.cut(1, 3)) == listed[1:3]
 
 

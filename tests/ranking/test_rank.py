@@ -89,8 +89,13 @@ def median_interval(numbers: Sequence[int]) -> tuple[float, float] | None:
     return (float(ordered[k - 1]), float(ordered[-k])) if k else None
 
 
-def overlap(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
-    return one is not None and other is not None and one[0] <= other[1] and other[0] <= one[1]
+def overlap(interval: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
+    return (
+        interval is not None
+        and other is not None
+        and interval[0] <= other[1]
+        and other[0] <= interval[1]
+    )
 
 
 def percentile(numbers: Sequence[int], percent: int) -> float:

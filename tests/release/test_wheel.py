@@ -81,9 +81,14 @@ def test_it_brings_its_migrations_templates_and_files(wheel: Path) -> None:
         "pingboard/web/static/style.css",
         "pingboard/web/static/grafana.json",
         "pingboard/web/locale/de.po",
+        "pingboard/web/examples.json",
         "pingboard/py.typed",
     } <= names
     assert any(name.startswith("pingboard/alembic/versions/0001") for name in names)
+
+
+def test_pypi_takes_its_description(wheel: Path) -> None:
+    subprocess.run([sys.executable, "-m", "twine", "check", "--strict", str(wheel)], check=True)
 
 
 async def test_every_command_runs(program: Path, lab: Lab, tmp_path: Path) -> None:

@@ -111,6 +111,6 @@ def test_every_table_parses_back_to_the_same_ranks_names_and_numbers(
     assert lines[:2] == ["|Rank|Hostname|Median MS|", "|:---:|:---:|:---:|"]
     parsed = [line.strip("|").split("|") for line in lines[2:]]
     assert [(int(rank), name, float(median)) for rank, name, median in parsed] == [
-        (one.rank, one.homeserver, one.median_ms) for one in standings
+        (standing.rank, standing.homeserver, standing.median_ms) for standing in standings
     ]
     assert not any(re.search(r"e|\.0$", median) for _, _, median in parsed)

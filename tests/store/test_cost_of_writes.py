@@ -32,7 +32,7 @@ def writes_recorded(engine: Engine) -> Iterator[list[str]]:
         current.append(statement)
 
     def commit(_connection: Any) -> None:
-        if any(re.match(r"\s*(INSERT|UPDATE|DELETE)", one) for one in current):
+        if any(re.match(r"\s*(INSERT|UPDATE|DELETE)", statement) for statement in current):
             statements.extend(current)
         current.clear()
 
@@ -76,7 +76,9 @@ def test_a_ping_takes_one_id_however_many_syncs_name_it(engine: Engine) -> None:
     pings = [make_ping(number) for number in range(30)]
     for sync in range(20):
         servers = [f"s{sync}-{number}.example" for number in range(4)]
-        samples = [Sample(one, make_pong(one, server), None) for one in pings for server in servers]
+        samples = [
+            Sample(ping, make_pong(ping, server), None) for ping in pings for server in servers
+        ]
         ingest.record(Batch(pings=pings, samples=samples))
     with engine.connect() as connection:
         assert connection.execute(select(func.max(ping.c.id))).scalar_one() == 30

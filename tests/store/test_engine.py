@@ -42,7 +42,7 @@ def test_migrations_lead_to_the_tables_of_the_code(engine: Engine) -> None:
 
 def test_migrations_are_named_in_their_order() -> None:
     script = ScriptDirectory(str(_migrations()))
-    assert _known_schemas() == [one.revision for one in script.walk_revisions()][::-1]
+    assert _known_schemas() == [migration.revision for migration in script.walk_revisions()][::-1]
 
 
 def test_migrations_lead_down_again(engine: Engine) -> None:

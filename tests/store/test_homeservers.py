@@ -37,8 +37,8 @@ def test_rooms_of_one_lineage_count_together(engine: Engine) -> None:
     with engine.begin() as connection:
         ids = {row.room_id: row.id for row in connection.execute(select(room.c.room_id, room.c.id))}
         for later, earlier in [("!b:x", "!a:x"), ("!c:x", "!b:x")]:
-            found = update(room).where(room.c.room_id == later)
-            connection.execute(found.values(predecessor=ids[earlier]))
+            statement = update(room).where(room.c.room_id == later)
+            connection.execute(statement.values(predecessor=ids[earlier]))
     whole = sorted(ids[name] for name in ("!a:x", "!b:x", "!c:x"))
     assert (
         read_lineage(engine, "!a:x")

@@ -125,10 +125,10 @@ def test_an_imported_ping_takes_its_real_time_and_its_pongs_keep_theirs(engine: 
     assert estimated.ping_seen_ts == first.ping.seen_ts + 29_000
     Ingest(engine, "test").record(Batch(pings=[second.ping], samples=[second]))
     records = [*read_records(engine, None, EVER)]
-    assert {one.ping_seen_ts for one in records} == {first.ping.seen_ts}
-    assert {one.ping_origin_server_ts for one in records} == {first.ping.origin_server_ts}
+    assert {record.ping_seen_ts for record in records} == {first.ping.seen_ts}
+    assert {record.ping_origin_server_ts for record in records} == {first.ping.origin_server_ts}
     assert {row.pong_server: row.pong_timestamp for row in list_pingstat(engine)} == {
-        one.pong.server: one.pong.origin_server_ts for one in (first, second)
+        sample.pong.server: sample.pong.origin_server_ts for sample in (first, second)
     }
 
 
@@ -148,7 +148,7 @@ class Upgraded:
         self.heard = [heard(number, room_id=OLD if number < 12 else NEW) for number in range(24)]
         self.redacted = self.heard[3]
         known = [*self.heard[5:23], self.redacted]
-        self.rows = [pingstat_row(one, room_id=NEW) for one in known]
+        self.rows = [pingstat_row(sample, room_id=NEW) for sample in known]
         self.forged = [{**row, "ping_server": "liar.example"} for row in self.rows[:2]]
 
     def hear(self, ingest: Ingest) -> None:

@@ -35,10 +35,10 @@ def row(number: int, pong_timestamp: int) -> dict[str, Any]:
 
 def import_rows(engine: Engine, rows: list[dict[str, Any]]) -> tuple[int, list[str]]:
     """Return how many samples were imported, and why the others were not."""
-    read = [read_pingstat(one) for one in rows]
-    reasons = [one for one in read if isinstance(one, str)]
+    read = [read_pingstat(row) for row in rows]
+    reasons = [reason for reason in read if isinstance(reason, str)]
     with Importer(engine) as importer:
-        records = [one for one in read if isinstance(one, Record)]
+        records = [record for record in read if isinstance(record, Record)]
         reasons += [why for _, why in importer.add(records)]
     return importer.imported, reasons
 
@@ -76,7 +76,7 @@ def test_an_event_of_1970_that_a_gap_has_is_rejected_with_its_reason(engine: Eng
     }
     pongs = PongMatcher("@us:one.example", "main", SentPings())
     batch = pongs.judge(pongs.read_history([event], ROOM, START_TS))
-    assert [one.reason for one in batch.rejected] == [Rejection.IMPOSSIBLE_TIME]
+    assert [pong.reason for pong in batch.rejected] == [Rejection.IMPOSSIBLE_TIME]
     assert batch.pings == []
     Ingest(engine, "test").record(Batch(rejected=batch.rejected))
     assert close_hours(engine, START_TS) == 0

@@ -154,7 +154,7 @@ def test_a_ping_is_found_in_its_own_room_only(engine: Engine, ingest: Ingest) ->
 def test_more_events_than_one_query_takes_are_found(engine: Engine, ingest: Ingest) -> None:
     pings = [make_ping(number) for number in range(1, 1203)]
     ingest.record(Batch(pings, []))
-    assert len(find_pings(engine, ROOM, [one.event_id for one in pings])) == 1202
+    assert len(find_pings(engine, ROOM, [ping.event_id for ping in pings])) == 1202
 
 
 def test_rejected_pongs_are_counted_by_reason_and_day(engine: Engine, ingest: Ingest) -> None:

@@ -103,7 +103,9 @@ def test_each_sample_has_a_number_of_its_own_while_its_hour_is_open(
     assert [sample.ping_event_id for _, sample in new] == [f"$ping{n}" for n in (1, 2, 3000, 3001)]
     assert sorted({number for number, _ in new}) == [number for number, _ in new]
     assert read_new(engine, middle, watch.version()) == new[3:]
-    assert [read_new(engine, number - 1, number) for number, _ in new] == [[one] for one in new]
+    assert [read_new(engine, number - 1, number) for number, _ in new] == [
+        [change] for change in new
+    ]
 
 
 def test_a_reader_that_is_behind_what_was_closed_is_told_so(engine: Engine, watch: Watch) -> None:

@@ -42,10 +42,10 @@ def ingest(engine: Engine) -> Ingest:
     """What wrote two months of samples and losses; all hours but the last are closed."""
     random, ingest = Random(1), Ingest(engine, "test")
     days = [random.uniform(1, 70) for _ in range(150)]
-    ingest.record(Batch([], [old_sample(one, "two.example", 60 + int(one)) for one in days]))
-    more = [old_sample(one, "three.example", random.randrange(900)) for one in days[:100]]
+    ingest.record(Batch([], [old_sample(day, "two.example", 60 + int(day)) for day in days]))
+    more = [old_sample(day, "three.example", random.randrange(900)) for day in days[:100]]
     ingest.record(Batch([], more))
-    silent = [(old_sample(one).ping, ["three.example"]) for one in days[100:]]
+    silent = [(old_sample(day).ping, ["three.example"]) for day in days[100:]]
     ingest.record(Batch(expected=silent))
     ingest.record(Batch([], [old_sample(1 / 24)]))
     close_hours(engine, to_ts(NOW))
@@ -55,18 +55,18 @@ def ingest(engine: Engine) -> Ingest:
 def read_everything(engine: Engine) -> list[Any]:
     """Boards of all windows, the rooms, and what is shown of a homeserver."""
     boards = Boards(engine)
-    found: list[Any] = [
+    answers: list[Any] = [
         boards.board(name, window, now=NOW, room=ROOM) for window in WINDOWS for name in BoardName
     ]
-    found.append(boards.rooms())
+    answers.append(boards.rooms())
     for name in ("two.example", "three.example"):
         for window in WINDOWS[1:]:
             profile = read_profile(boards, ROOM, window, name, now=NOW)
-            found.append(profile)
+            answers.append(profile)
             history = (boards, ROOM, window, name, BoardName.RESPONSE, timedelta(days=1))
             buckets = read_history(*history, now=NOW)
-            found.append([bucket for bucket in buckets if bucket.samples or bucket.sent])
-    return found
+            answers.append([bucket for bucket in buckets if bucket.samples or bucket.sent])
+    return answers
 
 
 def drop_all(engine: Engine) -> int:

@@ -29,7 +29,7 @@ def select_all(engine: Engine) -> Selection:
 
 def read(engine: Engine, selection: Selection, **keys: samples.Key) -> list[RawSample]:
     chunks = stream(engine, selection, keys.get("after"), keys.get("last"))
-    return [one for chunk in chunks for one in chunk]
+    return [sample for chunk in chunks for sample in chunk]
 
 
 @pytest.mark.parametrize("rows", [1, 3, 19, 20, 21])
@@ -41,7 +41,7 @@ def test_chunks_of_any_size_give_the_same_rows_in_order(
     monkeypatch.setattr(samples, "CHUNK_ROWS", rows)
     assert all(len(chunk) <= rows for chunk in stream(engine, selection))
     assert read(engine, selection) == whole
-    assert [one.key for one in whole] == sorted(one.key for one in whole)
+    assert [sample.key for sample in whole] == sorted(sample.key for sample in whole)
     assert len(whole) == 20
 
 
@@ -55,7 +55,7 @@ def test_pages_meet_without_overlap(engine: Engine, limit: int, full: int) -> No
         if not has_more:
             break
         after = last
-    assert [one for page in pages for one in page] == whole
+    assert [sample for page in pages for sample in page] == whole
     assert [len(page) for page in pages[:full]] == [limit] * full
 
 

@@ -153,7 +153,7 @@ def test_the_description_refers_to_nothing_that_it_lacks(site: httpx.Client) -> 
 def test_the_documentation_loads_only_files_of_this_site(site: httpx.Client) -> None:
     page = site.get("/docs")
     loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-    assert any(one.startswith("/static/docs.js?v=") for one in loaded)
+    assert any(path.startswith("/static/docs.js?v=") for path in loaded)
     assert not re.search(r"<script(?![^>]*\bsrc=)", page.text)
     for address in loaded:
         assert address.startswith(("/", "#", str(site.base_url)))

@@ -39,7 +39,7 @@ def test_an_image_draws_the_history_and_says_it(site: httpx.Client) -> None:
     root = read(site.get(IMAGE))
     assert texts_of(root)[:2] == ["two.example · round trip", "#2 · 512 ms · 7d"]
     assert root.findtext(f"{SVG}desc") == "Medians from 512 to 512 ms; 0 of 3 pings lost."
-    medians = [one for one in root.iter(f"{SVG}path") if one.get("class") == "median"]
+    medians = [path for path in root.iter(f"{SVG}path") if path.get("class") == "median"]
     assert len(medians[0].attrib["d"]) > 10
 
 
@@ -48,7 +48,7 @@ def test_what_was_lost_has_the_colour_of_its_level(store: Engine) -> None:
     lose(store, "two.example", pings=range(100, 103), before_now=timedelta(hours=12))
     with serve(store) as client:
         root = read(client.get(IMAGE))
-    classes = {one.get("class") for one in root.iter(f"{SVG}path")}
+    classes = {path.get("class") for path in root.iter(f"{SVG}path")}
     # Three of 23: more than a twentieth, less than a fifth.
     assert {"median loss2", "lost loss2"} <= classes
     assert not {"median loss1", "median loss3", "lost loss1", "lost loss3"} & classes

@@ -26,13 +26,14 @@ PAGE = "/homeservers/two.example"
 def delay(samples: list[Sample], ms: int) -> list[Sample]:
     """The same samples with bots that claim as much more."""
     return [
-        replace(one, pong=replace(one.pong, one_way_ms=one.pong.one_way_ms + ms)) for one in samples
+        replace(sample, pong=replace(sample.pong, one_way_ms=sample.pong.one_way_ms + ms))
+        for sample in samples
     ]
 
 
 def forget_send(samples: list[Sample]) -> list[Sample]:
     """The same samples without what tells a clock."""
-    return [replace(one, ping=replace(one.ping, sent_ts=None)) for one in samples]
+    return [replace(sample, ping=replace(sample.ping, sent_ts=None)) for sample in samples]
 
 
 def test_the_page_says_where_the_homeserver_stands(site: httpx.Client) -> None:
@@ -60,11 +61,11 @@ def test_a_homeserver_beside_others_is_told_whose_fault_it_is(store: Engine) -> 
 def test_a_wrong_clock_is_named_and_explains_what_it_explains(store: Engine) -> None:
     ahead = [
         replace(
-            one,
-            ping=replace(one.ping, sent_ts=one.ping.seen_ts),
-            pong=replace(one.pong, origin_server_ts=one.pong.seen_ts + 600),
+            sample,
+            ping=replace(sample.ping, sent_ts=sample.ping.seen_ts),
+            pong=replace(sample.pong, origin_server_ts=sample.pong.seen_ts + 600),
         )
-        for one in delay(make_answers("ahead.example", range(390, 410)), 800)
+        for sample in delay(make_answers("ahead.example", range(390, 410)), 800)
     ]
     record(store, ahead)
     for number in range(5):

@@ -32,7 +32,7 @@ def lose(engine: Engine, homeserver: str, *, pings: range, before_now: timedelta
     with engine.begin() as connection:
         (code,) = connection.scalars(select(server.c.id).where(server.c.name == homeserver))
         ids = connection.scalars(
-            select(ping.c.id).where(ping.c.event.in_([one.event_id for one in sent]))
+            select(ping.c.id).where(ping.c.event.in_([ping.event_id for ping in sent]))
         )
         rows = [{"ping": id_, "pong_server": code} for id_ in ids]
         connection.execute(insert(unanswered), rows)
@@ -102,7 +102,9 @@ def test_loss_stands_in_the_bucket_of_its_ping(store: Engine) -> None:
     lose(store, "two.example", pings=range(20, 21), before_now=timedelta(hours=1))
     with serve(store) as client:
         answer = client.get(f"{TWO}/history", params={**NOON, "step": "1h"}).json()
-    figures = [(one["sent_count"], one["lost_count"], one["loss"]) for one in answer["buckets"]]
+    figures = [
+        (bucket["sent_count"], bucket["lost_count"], bucket["loss"]) for bucket in answer["buckets"]
+    ]
     assert figures == [(4, 2, 0.5), *[(0, 0, None)] * 10, (1, 1, 1)]
 
 
@@ -114,7 +116,7 @@ def test_without_round_trips_the_history_is_that_of_the_first_board_that_has_sam
     with serve(store) as client:
         answer = client.get(f"{HOMESERVERS}/a.example/history").json()
         chosen = client.get(f"{HOMESERVERS}/a.example/history?board=reception").json()
-    assert (answer["board"], sum(one["sample_count"] for one in answer["buckets"])) == (
+    assert (answer["board"], sum(bucket["sample_count"] for bucket in answer["buckets"])) == (
         "delivery",
         1,
     )
@@ -129,7 +131,7 @@ def test_rejected_pongs_are_counted_by_reason_with_an_explanation(store: Engine)
     reject(store, "other.example", Rejection.LATE, hour)
     with serve(store) as client:
         rejected = client.get(TWO).json()["rejected"]
-    assert [(one["reason"], one["pong_count"]) for one in rejected] == [
+    assert [(reason["reason"], reason["pong_count"]) for reason in rejected] == [
         ("forged_from", 2),
         ("late", 1),
     ]
@@ -141,8 +143,8 @@ def test_every_reason_has_an_explanation(store: Engine) -> None:
         reject(store, "two.example", reason, timedelta(hours=1))
     with serve(store) as client:
         rejected = client.get(TWO).json()["rejected"]
-    assert {one["reason"] for one in rejected} == set(Rejection)
-    assert all(one["explanation"] and one["remedy"] for one in rejected)
+    assert {reason["reason"] for reason in rejected} == set(Rejection)
+    assert all(reason["explanation"] and reason["remedy"] for reason in rejected)
 
 
 def test_a_homeserver_of_which_only_rejected_pongs_are_known_has_a_profile(store: Engine) -> None:
@@ -169,7 +171,7 @@ def test_partners_are_the_two_ends_without_overlap(store: Engine) -> None:
 
 
 def _names(partners: list[dict[str, Any]]) -> list[str]:
-    return [one["homeserver"] for one in partners]
+    return [partner["homeserver"] for partner in partners]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,7 @@ def test_the_history_is_of_the_number_that_the_board_ranks(
     site: httpx.Client, board: str, name: str, median: float
 ) -> None:
     answer = site.get(f"{HOMESERVERS}/{name}/history", params={"board": board, "step": "1d"}).json()
-    assert [one["median_ms"] for one in answer["buckets"]] == [*[None] * 6, median]
+    assert [bucket["median_ms"] for bucket in answer["buckets"]] == [*[None] * 6, median]
     board_median = site.get("/api/v1/rankings", params={"board": board}).json()["standings"]
     assert median in [row["median_ms"] for row in board_median]
 

@@ -110,10 +110,10 @@ def test_lang_goes_before_the_header_and_along_to_the_other_pages(site: httpx.Cl
 
 def test_what_machines_read_is_the_same_in_every_language(site: httpx.Client) -> None:
     for path in ("/api/v1/rankings", "/rankings.md", "/badge/one.example.svg"):
-        one, other = (
+        english, other = (
             site.get(path, headers={"Accept-Language": code}).content for code in ("en", "de")
         )
-        assert one == other
+        assert english == other
 
 
 def test_a_problem_is_told_in_the_readers_language(site: httpx.Client) -> None:

@@ -39,7 +39,7 @@ def ask(client: httpx.Client, address: str, path: str = COSTLY) -> httpx.Respons
 def test_who_asks_too_fast_is_told_when_to_come_back(store: Engine) -> None:
     with serve(store, per_minute=60) as client:
         answers = [ask(client, "192.0.2.1") for _ in range(BURST + 5)]
-        refused = next(one for one in answers if one.status_code == 429)
+        refused = next(answer for answer in answers if answer.status_code == 429)
         assert refused.headers["content-type"] == "application/problem+json"
         assert refused.json()["type"] == "/problems/too-many-requests"
         wait = refused.headers["retry-after"]
@@ -53,7 +53,7 @@ def test_who_asks_too_fast_is_told_when_to_come_back(store: Engine) -> None:
         elsewhere = {"X-Forwarded-For": "192.0.2.1"}
         assert client.get(COSTLY, headers=elsewhere).status_code == 200  # from the cache
     # Each costs one unit, and a bit more for the time that it takes.
-    assert sum(one.status_code == 200 for one in answers) > BURST / 2
+    assert sum(answer.status_code == 200 for answer in answers) > BURST / 2
 
 
 class GatedBoards(SharedBoards):
@@ -98,7 +98,7 @@ def test_nobody_waits_for_the_turn_of_another_client(store: Engine) -> None:
             asked = threads.submit(get, "192.0.2.2", 1)
             assert asked.result(timeout=30) == 200
             boards.gate.set()
-            assert {one.result() for one in working} == {200}
+            assert {task.result() for task in working} == {200}
             assert late.recv(12) == b"HTTP/1.1 200"
 
 
@@ -197,8 +197,8 @@ def test_a_thousand_idle_connections_hold_up_nobody(site: httpx.Client) -> None:
     try:
         assert site.get("/healthz").status_code == 200
     finally:
-        for one in idle:
-            one.close()
+        for connection in idle:
+            connection.close()
 
 
 def test_many_different_addresses_leave_no_trace_in_memory(site: httpx.Client) -> None:
@@ -209,6 +209,6 @@ def test_many_different_addresses_leave_no_trace_in_memory(site: httpx.Client) -
 
 
 def _resident_kb() -> int:
-    found = re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text(encoding="ascii"))
-    assert found is not None
-    return int(found[1])
+    match = re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text(encoding="ascii"))
+    assert match is not None
+    return int(match[1])

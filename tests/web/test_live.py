@@ -42,18 +42,18 @@ class Stream:
 
     def take(self, count: int, kind: str = "pong") -> list[dict[str, Any]]:
         """The next so many events of a kind, with their `id` where they have one."""
-        taken: list[dict[str, Any]] = []
+        events: list[dict[str, Any]] = []
         fields: dict[str, str] = {}
-        while len(taken) < count:
+        while len(events) < count:
             line = next(self._lines)
             if line:
                 name, _, value = line.partition(": ")
                 fields[name] = value
                 continue
             if fields.get("event") == kind:
-                taken.append({"id": fields.get("id"), **json.loads(fields["data"])})
+                events.append({"id": fields.get("id"), **json.loads(fields["data"])})
             fields = {}
-        return taken
+        return events
 
     def read_opening(self) -> str:
         """What comes before all else: from then on nothing is missed. Gives its `id`."""
@@ -74,7 +74,7 @@ def follow(client: httpx.Client, last: str | None = None, **parameters: str) -> 
 
 
 def keys(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    return [(one["ping_event_id"], one["pong_server"]) for one in events]
+    return [(event["ping_event_id"], event["pong_server"]) for event in events]
 
 
 def test_a_new_pong_is_told_as_the_sample_that_it_is(store: Engine) -> None:
@@ -83,7 +83,7 @@ def test_a_new_pong_is_told_as_the_sample_that_it_is(store: Engine) -> None:
         record(store, make_answers("one.example", range(400, 402)))
         events = stream.take(2)
         stored = client.get("/api/v1/samples", params={"pong_server": "one.example"}).json()
-    ids = [int(one.pop("id")) for one in events]
+    ids = [int(event.pop("id")) for event in events]
     assert events == stored["samples"]
     assert ids == sorted(set(ids))
 
@@ -191,9 +191,9 @@ def test_a_change_of_rank_is_told(store: Engine, monkeypatch: pytest.MonkeyPatch
     with serve(store) as client, follow(client) as stream:
         record(store, make_answers("two.example", range(400, 401)))  # 400 ms
         events = stream.take(4, "rank")
-    assert {one.pop("room_id") for one in events} == {ROOM}
+    assert {event.pop("room_id") for event in events} == {ROOM}
     # The boards are compared one after the other, perhaps while the pong is stored.
-    assert [one for one in events if one["board"] == "response"] == [
+    assert [event for event in events if event["board"] == "response"] == [
         {
             "id": None,
             "board": "response",
@@ -236,7 +236,7 @@ def test_who_left_a_board_has_no_rank_any_more() -> None:
         }
 
     moved = compare("!r", BoardName.RESPONSE, board("a", "b", "c"), board("b", "a"))
-    assert [(one.homeserver, one.rank, one.previous_rank) for one in moved] == [
+    assert [(change.homeserver, change.rank, change.previous_rank) for change in moved] == [
         ("b", 1, 2),
         ("a", 2, 1),
         ("c", None, 3),
@@ -289,7 +289,7 @@ async def test_a_slow_listener_is_cut_off_and_holds_up_nobody(
     for number in range(4):
         record(engine, make_answers(f"hs{number}.example", range(400, 410)))
         while told < 10 * (number + 1):
-            told += sum(isinstance(one, live_updates.NewPong) for one in await anext(quick))
+            told += sum(isinstance(update, live_updates.NewPong) for update in await anext(quick))
     with pytest.raises(StopAsyncIteration):
         await anext(slow)
     news.stop()
@@ -309,7 +309,7 @@ async def test_who_takes_long_to_be_ready_is_told_all_the_same(
     assert isinstance((await anext(listener))[0], live_updates.Start)
     record(engine, make_answers("new.example", [400]))
     async with asyncio.timeout(120):
-        while not any(isinstance(one, live_updates.NewPong) for one in await anext(listener)):
+        while not any(isinstance(update, live_updates.NewPong) for update in await anext(listener)):
             pass
     news.stop()
     engine.dispose()
@@ -350,7 +350,7 @@ def test_new_samples_come_with_their_versions_in_order(engine: Engine) -> None:
     with engine.connect() as connection:
         version = read_version(connection)
     rows = read_new(engine, 0, version)
-    assert [one.ping_event_id for _, one in rows] == [f"$ping{number}" for number in range(1, 6)]
+    assert [row.ping_event_id for _, row in rows] == [f"$ping{number}" for number in range(1, 6)]
     numbers = [number for number, _ in rows]
     assert numbers == sorted(set(numbers))
     assert read_new(engine, numbers[2], version) == rows[3:]

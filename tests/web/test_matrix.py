@@ -22,7 +22,7 @@ def test_the_answer_is_the_example_of_the_description(site: httpx.Client) -> Non
 def test_pairs_are_filtered_by_server_and_count(site: httpx.Client) -> None:
     def pong_servers(**parameters: str) -> list[str]:
         pairs = site.get(MATRIX, params=parameters).json()["pairs"]
-        return [one["pong_server"] for one in pairs]
+        return [pair["pong_server"] for pair in pairs]
 
     assert pong_servers(pong_server="two.example") == ["two.example"]
     assert pong_servers(ping_server="two.example") == []
@@ -38,7 +38,7 @@ def test_pages_follow_each_other_by_their_links_and_hold_every_pair_once(store: 
         while link := pages[-1].links.get("next"):
             pages.append(client.get(pages[-1].url.join(link["url"])))
     assert [len(page.json()["pairs"]) for page in pages] == [3, 3, 1]
-    assert [one for page in pages for one in page.json()["pairs"]] == whole
+    assert [pair for page in pages for pair in page.json()["pairs"]] == whole
     assert {page.json()["pair_count"] for page in pages} == {7}
     assert len({str(page.json()["window"]) for page in pages}) == 1
 

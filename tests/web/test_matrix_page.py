@@ -49,7 +49,7 @@ def read(page: httpx.Response) -> Table:
 
 def make_crowd(servers: int) -> list[Sample]:
     """Each pings each once; the higher the numbers of both, the slower."""
-    found = []
+    samples = []
     for ping_number in range(servers):
         ts = int(NOW.timestamp() * 1000) - 3_600_000 + ping_number
         ping = make_ping(
@@ -60,12 +60,12 @@ def make_crowd(servers: int) -> list[Sample]:
             origin_server_ts=ts,
         )
         slow = 7 * ping_number
-        found += [
+        samples += [
             Sample(ping, make_pong(ping, f"matrix.hs{number:03}.example", 80 + slow * number), None)
             for number in range(servers)
             if number != ping_number
         ]
-    return found
+    return samples
 
 
 def test_the_matrix_is_a_table_with_a_head_for_each_row_and_column(site: httpx.Client) -> None:
@@ -91,10 +91,10 @@ def test_every_pair_is_that_of_the_api(store: Engine) -> None:
     }
     assert shown == {
         (
-            one["ping_server"],
-            one["pong_server"],
-        ): f"{one['median_ms']:,} ms · {one['sample_count']}×"
-        for one in pairs
+            pair["ping_server"],
+            pair["pong_server"],
+        ): f"{pair['median_ms']:,} ms · {pair['sample_count']}×"
+        for pair in pairs
     }
 
 

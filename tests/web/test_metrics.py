@@ -130,8 +130,8 @@ def test_every_request_is_counted_once_whoever_answers_it(store: Engine) -> None
             client.get("/metrics").text,
             re.MULTILINE,
         )
-    found = {tuple(labels): float(count) for *labels, count in counts}
-    assert found == {
+    requests = {tuple(labels): float(count) for *labels, count in counts}
+    assert requests == {
         ("/rankings.md", "GET", "app", "200"): 1,
         ("/rankings.md", "GET", "cache", "200"): 2,
         ("/rankings.md", "GET", "cache", "304"): 1,

@@ -53,7 +53,7 @@ def test_a_server_that_hangs_is_a_503_soon_for_pages_and_lists_too(
             # More than there are threads to wait for a database, each of them another address.
             answers = [*threads.map(client.get, [f"/?min_samples={n}" for n in range(1, 101)])]
             assert time.monotonic() - began < 30 * WAIT_S
-            assert {(one.status_code, one.headers["Retry-After"]) for one in answers} == {
+            assert {(answer.status_code, answer.headers["Retry-After"]) for answer in answers} == {
                 (503, "5")
             }
             assert "The database does not answer" in answers[0].text
@@ -74,7 +74,9 @@ def test_what_needs_no_data_does_not_wait_for_a_database_that_hangs(
     engine = open_engine(f"postgresql://{address}/x?connect_timeout=600", read_only=True)
     with serve(engine) as client, hung, ThreadPoolExecutor(60) as threads:
         probes = list(threads.map(client.get, ["/readyz"] * 60))
-        assert {(one.status_code, one.json()["reason"]) for one in probes} == {(503, "database")}
+        assert {(answer.status_code, answer.json()["reason"]) for answer in probes} == {
+            (503, "database")
+        }
         assert client.get("/method").status_code == 200
         assert "pingboard_database_up 0.0" in client.get("/metrics").text
     engine.dispose()

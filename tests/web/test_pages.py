@@ -26,15 +26,15 @@ HOSTILE = "#<script>alert(1)</script>\"'&\u202e:one.example"
 
 def summary(page: str) -> str:
     """The words over the table."""
-    found = re.search('<p id="summary">(.*?)</p>', page, re.DOTALL)
-    assert found is not None
-    return " ".join(found[1].split())
+    match = re.search('<p id="summary">(.*?)</p>', page, re.DOTALL)
+    assert match is not None
+    return " ".join(match[1].split())
 
 
 def names(page: str) -> list[str]:
     """The homeservers of the table, from its top."""
-    found = re.findall(r'scope="row">.*?<bdi>(.*?)</bdi>', page, re.DOTALL)
-    return [one.replace("<wbr>", "") for one in found]
+    names = re.findall(r'scope="row">.*?<bdi>(.*?)</bdi>', page, re.DOTALL)
+    return [name.replace("<wbr>", "") for name in names]
 
 
 def test_the_leaderboard_has_an_accessible_table(site: httpx.Client) -> None:
@@ -198,18 +198,18 @@ def test_a_room_id_stands_in_for_a_missing_alias(tmp_path: Path) -> None:
 @pytest.mark.parametrize("query", ["", "?limit=1", "?board=delivery&window=24h"])
 def test_the_copy_button_holds_the_markdown_table(site: httpx.Client, query: str) -> None:
     page = site.get(f"/{query}")
-    found = re.search(r'<pre tabindex="0" id="markdown"[^>]*>([^<]*)</pre>', page.text)
-    assert found is not None
-    assert unescape(found[1]) == site.get(f"/rankings.md{query}").text
+    match = re.search(r'<pre tabindex="0" id="markdown"[^>]*>([^<]*)</pre>', page.text)
+    assert match is not None
+    assert unescape(match[1]) == site.get(f"/rankings.md{query}").text
     assert "script-src 'self'" in page.headers["content-security-policy"]
     assert "'unsafe-inline'" not in page.headers["content-security-policy"]
     assert site.get("/static/copy.js").status_code == 200
 
 
 def test_a_file_whose_address_names_its_content_is_kept_for_ever(site: httpx.Client) -> None:
-    found = re.search(r'href="(/static/style\.css\?v=[0-9a-f]{12})"', site.get("/").text)
-    assert found is not None
-    assert "immutable" in site.get(found[1]).headers["cache-control"]
+    match = re.search(r'href="(/static/style\.css\?v=[0-9a-f]{12})"', site.get("/").text)
+    assert match is not None
+    assert "immutable" in site.get(match[1]).headers["cache-control"]
     assert site.get("/static/style.css").headers["cache-control"] == "no-cache"
 
 
@@ -243,12 +243,12 @@ def test_a_search_finds_parts_of_names_and_keeps_their_ranks(site: httpx.Client)
 
 
 def test_a_page_shows_the_first_of_many_and_leads_to_all(store: Engine) -> None:
-    samples = [one for ms in range(300) for one in make_answers(f"s{ms}.example", [400 + ms])]
+    samples = [sample for ms in range(300) for sample in make_answers(f"s{ms}.example", [400 + ms])]
     record(store, samples)
     with serve(store) as client:
         page, whole = client.get("/").text, client.get("/?limit=300").text
-        found = client.get("/?q=s299.").text
-    assert (len(names(page)), len(names(whole)), names(found)) == (50, 300, ["s299.example"])
+        search = client.get("/?q=s299.").text
+    assert (len(names(page)), len(names(whole)), names(search)) == (50, 300, ["s299.example"])
     assert '<a class="button" href="/?limit=300">Show all 300</a>' in page
     assert "Show all" not in whole
 
@@ -332,7 +332,9 @@ def test_ranks_whose_order_may_be_chance_are_one_group_in_words_too(store: Engin
 
 
 def test_the_first_board_that_has_samples_is_shown_and_named(store: Engine) -> None:
-    samples = [replace(one, round_trip_ms=None) for one in make_answers("one.example", [400] * 3)]
+    samples = [
+        replace(sample, round_trip_ms=None) for sample in make_answers("one.example", [400] * 3)
+    ]
     record(store, samples)
     with serve(store) as client:
         page = client.get("/").text
@@ -387,7 +389,7 @@ def test_an_empty_window_leads_to_the_last_pong(store: Engine) -> None:
     record(store, make_answers("one.example", [400] * 3))
     with serve(store) as client:
         page = client.get("/?to=2026-11-30T00:00:00Z").text
-        found = re.search(r'The last pong here was on (.*?)\.\s*<a href="([^"]*)"', page)
-        assert found is not None
-        assert found[1] == "11 Oct 2026, 12:00 UTC"
-        assert names(client.get(unescape(found[2])).text) == ["one.example"]
+        match = re.search(r'The last pong here was on (.*?)\.\s*<a href="([^"]*)"', page)
+        assert match is not None
+        assert match[1] == "11 Oct 2026, 12:00 UTC"
+        assert names(client.get(unescape(match[2])).text) == ["one.example"]

@@ -126,7 +126,9 @@ def test_more_samples_than_a_chunk_come_complete_and_in_order(store: Engine) -> 
         pages = follow(client, {"limit": CHUNK_ROWS + 1, "format": "csv"})
     rows = [json.loads(line) for line in lines]
     keys = [(row["ping_event_id"], row["pong_server"]) for row in rows]
-    assert sorted(set(keys)) == sorted((one.ping.event_id, one.pong.server) for one in pongs)
+    assert sorted(set(keys)) == sorted(
+        (sample.ping.event_id, sample.pong.server) for sample in pongs
+    )
     assert len(keys) == len(pongs)
     assert [len(page.text.splitlines()) - 1 for page in pages] == [2001, 2001, 498]
 

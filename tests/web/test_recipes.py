@@ -19,8 +19,8 @@ SITE = "https://pingboard.example"
 
 
 def blocks(language: str) -> list[str]:
-    found = re.findall(rf"^```{language}\n(.*?)^```", RECIPES, re.MULTILINE | re.DOTALL)
-    return [block for block in found if block != f"PINGBOARD={SITE}\n"]
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", RECIPES, re.MULTILINE | re.DOTALL)
+    return [block for block in blocks if block != f"PINGBOARD={SITE}\n"]
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def test_a_room_without_pongs_is_listed_too(store: Engine) -> None:
 def test_an_upgraded_room_is_named_by_its_successor(store: Engine) -> None:
     Ingest(store, "test").record_room("!new", ALIAS, ROOM)
     with serve(store) as client:
-        rooms = {one["room"]["id"]: one for one in client.get("/api/v1/rooms").json()["rooms"]}
+        rooms = {room["room"]["id"]: room for room in client.get("/api/v1/rooms").json()["rooms"]}
     assert (rooms["!new"]["room"]["alias"], rooms["!new"]["predecessor_room_id"]) == (ALIAS, ROOM)
     assert (rooms[ROOM]["room"]["alias"], rooms[ROOM]["state"]) == (None, "upgraded")
 

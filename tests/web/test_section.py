@@ -29,10 +29,10 @@ def test_every_room_has_its_table_and_one_can_be_asked_for(store: Engine) -> Non
     record(store, make_answers("two.example", [200], room=other, first=60))
     with serve(store) as client:
         assert client.get(SECTION).text.count("|Rank|") == 2
-        one = client.get(SECTION, params={"room": other}).text
-        assert one.count("|Rank|") == 1
+        single = client.get(SECTION, params={"room": other}).text
+        assert single.count("|Rank|") == 1
         both = client.get(SECTION, params={"room": [other, ALIAS], "style": "rooms"}).text
-    assert "|1|ours.example|100|" in one
+    assert "|1|ours.example|100|" in single
     assert both.index("### [!other") < both.index("### [#ping")
 
 

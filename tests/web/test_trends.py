@@ -14,11 +14,11 @@ _TREND = st.lists(st.none() | st.floats(0, 600_000), min_size=PARTS, max_size=PA
 
 def points(path: str) -> list[tuple[int, int]]:
     """Where a path's points are."""
-    found: list[tuple[int, int]] = []
+    points: list[tuple[int, int]] = []
     for kind, x, y in re.findall(r"([Ml])(-?\d+) (-?\d+)", path):
-        before = found[-1] if kind == "l" else (0, 0)
-        found.append((before[0] + int(x), before[1] + int(y)))
-    return found
+        before = points[-1] if kind == "l" else (0, 0)
+        points.append((before[0] + int(x), before[1] + int(y)))
+    return points
 
 
 @given(_TREND, st.floats(0, 600_000))

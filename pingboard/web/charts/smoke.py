@@ -210,8 +210,8 @@ def _pieces(runs: Iterable[list[_Point]], scale: Scale, level: int) -> str:
     return "".join(parts)
 
 
-def _halfway(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
-    return (one[0] + other[0]) // 2, (one[1] + other[1]) // 2
+def _halfway(left: tuple[int, int], right: tuple[int, int]) -> tuple[int, int]:
+    return (left[0] + right[0]) // 2, (left[1] + right[1]) // 2
 
 
 def _bars(buckets: Sequence[Bucket], spans: Sequence[tuple[int, int]], level: int) -> str:

@@ -58,7 +58,7 @@ def show_editions(
     default = board if query.board is None else DEFAULT_BOARD
     drawn = bumps.draw(weeks)
     latest = store.read_latest_editions(boards.engine, 1)
-    firsts = {name: min(ranks, key=lambda one: ranks[one]) for name, ranks in weeks}
+    firsts = {name: min(ranks, key=lambda homeserver: ranks[homeserver]) for name, ranks in weeks}
     context: dict[str, Any] = {
         "room": alias or room_id,
         "board": board,

@@ -19,7 +19,7 @@ def test_levels_are_few_and_rise_with_the_latency(medians: list[float]) -> None:
     assert len(edges) < LEVELS
     assert edges == sorted(set(edges))
     pairs = [Pair("a", str(number), ms, 1) for number, ms in enumerate(medians)]
-    heat = draw(pairs, ["a"], [one.pong_server for one in pairs])
+    heat = draw(pairs, ["a"], [pair.pong_server for pair in pairs])
     cells = sorted(cell for row in heat.rows for cell in row if cell)
     levels = [cell.level for cell in cells]
     assert levels == sorted(levels)
@@ -42,7 +42,7 @@ def test_a_pair_without_samples_is_no_cell() -> None:
 
 def test_colours_are_of_all_pairs_also_on_a_page_of_some() -> None:
     pairs = [Pair("a", str(number), 100.0 * number, 1) for number in range(1, 60)]
-    whole = draw(pairs, ["a"], [one.pong_server for one in pairs])
+    whole = draw(pairs, ["a"], [pair.pong_server for pair in pairs])
     page = draw(pairs, ["a"], ["59"])
     assert page.edges == whole.edges
     assert page.rows[0][0] == whole.rows[0][-1]

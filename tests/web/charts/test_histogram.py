@@ -21,7 +21,7 @@ def columns_of(ms: list[int], median_ms: float) -> HistogramChart:
 @given(st.lists(st.integers(0, 600_000), min_size=1, max_size=200))
 def test_columns_fill_the_drawing_and_the_highest_is_full(ms: list[int]) -> None:
     drawn = columns_of(ms, float(np.median(ms)))
-    assert max(one.height for one in drawn.columns) == 100
+    assert max(column.height for column in drawn.columns) == 100
     assert drawn.columns[0].x == 0
     assert 99.9 < drawn.columns[-1].x + drawn.columns[-1].width <= 100.1
     assert 0 <= drawn.median <= 100
@@ -31,5 +31,7 @@ def test_columns_fill_the_drawing_and_the_highest_is_full(ms: list[int]) -> None
 
 def test_the_median_lies_in_its_column() -> None:
     drawn = columns_of(list(range(300, 340)), 319.5)
-    (column,) = [one for one in drawn.columns if one.x <= drawn.median < one.x + one.width]
+    (column,) = [
+        column for column in drawn.columns if column.x <= drawn.median < column.x + column.width
+    ]
     assert column.bin.low_ms <= 319.5 < column.bin.high_ms

@@ -18,7 +18,7 @@ END = datetime(2026, 10, 12, 3, 17, tzinfo=UTC)
 @given(LATENCIES)
 def test_every_latency_lies_on_its_scale_in_order(ms: list[float]) -> None:
     scale = Scale.over(ms)
-    places = [scale.percent(one) for one in sorted(ms)]
+    places = [scale.percent(latency_ms) for latency_ms in sorted(ms)]
     assert places == sorted(places)
     assert all(0 <= place <= 100 for place in places)
 

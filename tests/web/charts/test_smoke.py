@@ -28,7 +28,7 @@ def fill(*hours: tuple[list[float] | None, int, int]) -> Smoke | None:
 
 
 def points_of(path: str) -> list[tuple[int, int]]:
-    numbers = [int(one) for one in re.findall(r"-?\d+", path)]
+    numbers = [int(number) for number in re.findall(r"-?\d+", path)]
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
