@@ -39,9 +39,10 @@ def lose(engine: Engine, homeserver: str, *, pings: range, before_now: timedelta
 
 
 def reject(engine: Engine, homeserver: str, reason: Rejection, *ages: timedelta) -> None:
+    hashes = [hash_event_id(f"$pong{number}-{homeserver}") for number in range(len(ages))]
     rejected = [
-        Rejected(hash_event_id(f"${homeserver}-{age}"), ROOM, homeserver, reason, to_ts(NOW - age))
-        for age in ages
+        Rejected(event_hash, ROOM, homeserver, reason, to_ts(NOW - age))
+        for event_hash, age in zip(hashes, ages, strict=True)
     ]
     Ingest(engine, "test").record(Batch([], [], rejected))
 
