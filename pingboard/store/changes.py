@@ -11,7 +11,7 @@ from pingboard.model import PONG_TIMEOUT_MS, Provenance
 from pingboard.store import journal, schema
 from pingboard.store.hours import delete_event_hashes, open_hours, read_closed_hour
 from pingboard.store.packing import NONE
-from pingboard.store.pings import StoredPing, learn_event
+from pingboard.store.pings import StoredPing, delete_unmeasured, learn_event
 from pingboard.store.sql import chunks, execute, insert_rows, mark
 
 if TYPE_CHECKING:
@@ -48,19 +48,23 @@ class Changes:
     def insert_samples(self, samples: Sequence[NewSample], *, is_news: bool) -> int:
         """Store the samples whose ping has none of that pong server; return how many.
 
-        News gets numbers in the journal, by which `samples.read_new` tells it.
+        News gets numbers in the journal, by which `samples.read_new` tells it. What is no news is
+        another's account: of one pong that with a round trip takes the place of one without.
         """
         known, _ = self._read_closed([sample.ping for sample in samples])
         # An hour is not opened for what it has; but an imported pong may learn its event.
         new = [
             sample
             for sample in samples
-            if (event_hash := known.get((sample.ping.id, sample.pong_server))) is None
-            or (event_hash == NONE and sample.event_hash is not None)
+            if (stored := known.get((sample.ping.id, sample.pong_server))) is None
+            or (stored.event_hash == NONE and sample.event_hash is not None)
+            or (stored.round_trip_ms == NONE and not is_news and _is_measured(sample))
         ]
         hours = self._open(sample.ping for sample in new)
         rows = [self._make_row(sample, is_news=is_news) for sample in new]
         inserted = insert_rows(self._connection, schema.sample, _SAMPLE_COLUMNS, rows)
+        if inserted < len(new) and not is_news:
+            inserted += self._replace_unmeasured(new)
         has_learned = inserted < len(new) and self._learn_events(new)
         if inserted or has_learned:
             self._changed |= hours
@@ -126,14 +130,22 @@ class Changes:
             self._connection, self._version, sorted(self._changed), has_room=has_new_room
         )
 
+    def _replace_unmeasured(self, samples: Sequence[NewSample]) -> int:
+        measured = [sample for sample in samples if _is_measured(sample)]
+        keys = [(sample.ping.id, sample.pong_server) for sample in measured]
+        if not delete_unmeasured(self._connection, keys):
+            return 0
+        rows = [self._make_row(sample, is_news=False) for sample in measured]
+        return insert_rows(self._connection, schema.sample, _SAMPLE_COLUMNS, rows)
+
     def _read_closed(
         self, pings: Sequence[StoredPing]
-    ) -> tuple[dict[tuple[int, int], int], set[tuple[int, int]]]:
-        """Return what the closed hours of pings have: event hashes, and what has not come.
+    ) -> tuple[dict[tuple[int, int], _Known], set[tuple[int, int]]]:
+        """Return what the closed hours of pings have: what has come, and what has not.
 
         Both by ping and pong server.
         """
-        came: dict[tuple[int, int], int] = {}
+        came: dict[tuple[int, int], _Known] = {}
         expected: set[tuple[int, int]] = set()
         for key in {_find_hour(stored) for stored in pings} - self._opened:
             rows = read_closed_hour(self._connection, *key)
@@ -141,9 +153,9 @@ class Changes:
                 self._opened.add(key)
                 continue
             samples = rows.samples
-            columns = (samples.ping, samples.pong_server, samples.event_hash)
-            listed = zip(*(column.tolist() for column in columns), strict=True)
-            came |= {(ping, server): event_hash for ping, server, event_hash in listed}
+            keys = zip(samples.ping.tolist(), samples.pong_server.tolist(), strict=True)
+            values = map(_Known, samples.event_hash.tolist(), samples.round_trip_ms.tolist())
+            came |= dict(zip(keys, values, strict=True))
             missing = (column.tolist() for column in rows.unanswered)
             expected |= set(zip(*missing, strict=True))
         return came, expected
@@ -182,6 +194,17 @@ class Changes:
             self._version += 1
             version = self._version
         return (ping.id, pong_server, delay_ms, lag_ms, version, *values)
+
+
+class _Known(NamedTuple):
+    """A sample of a closed hour; NONE where there is none."""
+
+    event_hash: int
+    round_trip_ms: int
+
+
+def _is_measured(sample: NewSample) -> bool:
+    return sample.round_trip_ms is not None and sample.ping.is_ours
 
 
 def _find_hour(stored: StoredPing) -> journal.Hour:

@@ -145,9 +145,7 @@ class Importer:
         servers = self._row_ids.servers.find(connection, names)
         changes = Changes(connection)
         pings = [_make_ping(record) for record in records.values()]
-        stored_pings = record_pings(
-            connection, self._row_ids, changes, pings, corrects_server=False
-        )
+        stored_pings = record_pings(connection, self._row_ids, changes, pings, is_import=True)
         redacted = self._find_redacted(connection, records.values())
         withdrawn = find_withdrawn(connection, {stored.id for stored in stored_pings.values()})
         new: list[NewSample] = []
@@ -223,8 +221,9 @@ def _check_times(record: Record, now_ts: int) -> str | None:
 
 def _make_sample(record: Record, stored: StoredPing, pong_server: int) -> NewSample:
     origin_ts = record.pong_origin_server_ts or 0
+    provenance = _PROVENANCE[record.provenance or "import"]
     seen_ts = record.pong_seen_ts
-    if seen_ts is None:
+    if seen_ts is None or provenance == Provenance.IMPORT:
         seen_ts = estimate_pong_seen_ts(stored.seen_ts, origin_ts)
     return NewSample(
         stored,
@@ -233,7 +232,7 @@ def _make_sample(record: Record, stored: StoredPing, pong_server: int) -> NewSam
         origin_ts,
         record.one_way_ms or 0,
         record.round_trip_ms,
-        _PROVENANCE[record.provenance or "import"],
+        provenance,
         record.pong_event_hash,
     )
 

@@ -70,7 +70,7 @@ class Ingest:
         row_ids, changes = self._row_ids, Changes(connection)
         named = [*batch.pings, *(ping for ping, _ in batch.expected)]
         named += [sample.ping for sample in batch.samples]
-        pings = record_pings(connection, row_ids, changes, named, corrects_server=True)
+        pings = record_pings(connection, row_ids, changes, named, is_import=False)
         self._record_expected(connection, changes, batch, pings)
         self._record_samples(connection, changes, batch.samples, pings)
         rooms = row_ids.rooms.find(connection, _name_rooms(batch))

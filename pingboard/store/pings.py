@@ -1,7 +1,8 @@
 """Pings: found by their events in any room of a lineage, and recorded by the writers.
 
-An import may only know about when a ping was sent. Once the ping is seen, live or in the room's
-history, its own times take the place of what was estimated.
+Accounts of one ping differ: pingstat's lets its time be estimated, who hears it knows when, and
+only who has sent it knows that and when it was sent. A fuller account takes the place of another,
+in whatever order they come.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ PingKey = tuple[str, str]
 """Room ID and event ID."""
 
 PING_FIELDS = """ping.id, ping.room, ping.event, ping.server, ping.origin_server_ts, ping.seen_ts,
-ping.vantage IS NOT NULL, ping.is_estimated"""
+ping.vantage IS NOT NULL, ping.sent_ts IS NOT NULL, ping.is_estimated"""
 """The columns of a `StoredPing`."""
 
 _END_OF_TIME = 1 << 30
@@ -69,7 +70,14 @@ class StoredPing(NamedTuple):
     origin_server_ts: int
     seen_ts: int
     is_ours: bool
+    is_timed: bool
+    """whether it is known when it was sent"""
     is_estimated: bool
+
+    @property
+    def fullness(self) -> int:
+        """How much is known of it."""
+        return 0 if self.is_estimated else 1 + self.is_ours + self.is_timed
 
 
 def get_key(ping: Ping) -> PingKey:
@@ -97,11 +105,12 @@ def record_pings(
     changes: Changes,
     pings: Sequence[Ping],
     *,
-    corrects_server: bool,
+    is_import: bool,
 ) -> dict[PingKey, StoredPing]:
     """Insert the pings that are new, the first of each event; return the stored ping of each.
 
-    `corrects_server`: what is known of their servers is more than what an import said.
+    Only what is heard corrects the server of a ping; only an import tells when a ping was sent that
+    is ours already: without it the worker has found it void, or read it in history.
     Nothing is added to hours whose single samples are dropped, so some have none.
     """
     stored = find_stored_pings(connection, row_ids, pings)
@@ -110,12 +119,22 @@ def record_pings(
     corrected: dict[int, StoredPing] = {}
     for ping in pings:
         known = stored.get(get_key(ping))
-        if known is None or not known.is_estimated or ping.is_estimated or known.id in corrected:
+        if known is None:
+            continue
+        known = corrected.get(known.id, known)
+        if not _is_fuller(ping, known, is_import=is_import):
             continue
         server_row = row_ids.servers.find(connection, [ping.server])[ping.server]
-        if corrects_server or known.server == server_row:
-            corrected[known.id] = _replace_estimate(connection, row_ids, changes, known, ping)
+        if known.server == server_row or not is_import:
+            corrected[known.id] = _replace_account(connection, row_ids, changes, known, ping)
     return {key: corrected.get(known.id, known) for key, known in stored.items()}
+
+
+def _is_fuller(ping: Ping, stored: StoredPing, *, is_import: bool) -> bool:
+    if ping.is_estimated:
+        return False
+    fullness = 1 + (ping.vantage is not None) + (is_import and ping.sent_ts is not None)
+    return stored.fullness < fullness
 
 
 def _leave_out_dropped(
@@ -185,13 +204,14 @@ def _insert_pings(
             ping.origin_server_ts,
             ping.seen_ts,
             ping.vantage is not None,
+            ping.sent_ts is not None,
             ping.is_estimated,
         )
         for ping, (row_id, room_row, server_row, *_) in zip(pings, rows, strict=True)
     }
 
 
-def _replace_estimate(
+def _replace_account(
     connection: Connection, row_ids: RowIDs, changes: Changes, stored: StoredPing, seen: Ping
 ) -> StoredPing:
     """Give a stored ping the times with which it was seen, and its pongs times near these."""
@@ -208,6 +228,7 @@ def _replace_estimate(
         origin_server_ts=seen.origin_server_ts,
         seen_ts=seen.seen_ts,
         is_ours=vantage_row is not None,
+        is_timed=seen.sent_ts is not None,
         is_estimated=False,
     )
     move_samples(connection, stored, real)
@@ -218,7 +239,7 @@ def move_samples(connection: Connection, source: StoredPing, target: StoredPing)
     """Give a ping the samples of another one that is the same, or of itself before it was moved.
 
     Both hours are open. Pongs that named another ping server are left out: they lied. So are those
-    of pong servers of which the target has one already.
+    of pong servers of which the target has one already, unless only theirs have a round trip.
     """
     sql = f"SELECT {', '.join(_SAMPLE_COLUMNS)} FROM sample WHERE ping = ?"  # noqa: S608
     rows = [
@@ -238,7 +259,18 @@ def move_samples(connection: Connection, source: StoredPing, target: StoredPing)
             pong = (row["pong_server"], row["one_way_ms"], origin_ts)
             learn_event(connection, target, *pong, row["event_hash"])
     moved = [(target.id, *row.values()) for row in rows]
+    delete_unmeasured(
+        connection,
+        ((target.id, row["pong_server"]) for row in rows if row["round_trip_ms"] is not None),
+    )
     insert_rows(connection, schema.sample, ("ping", *_SAMPLE_COLUMNS), moved)
+
+
+def delete_unmeasured(connection: Connection, keys: Iterable[tuple[int, int]]) -> int:
+    """Delete those samples, of ping and pong server (rows), that have no round trip; return how
+    many: an account that has it takes their place."""
+    sql = "DELETE FROM sample WHERE ping = ? AND pong_server = ? AND round_trip_ms IS NULL"
+    return sum(execute(connection, sql, *key).rowcount for key in keys)
 
 
 def estimate_pong_seen_ts(ping_seen_ts: int, origin_server_ts: int) -> int:

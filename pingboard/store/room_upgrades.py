@@ -76,7 +76,7 @@ def _merge(
     kept_from_ts: int,
 ) -> StoredPing:
     """Give all that belongs to a ping to the one that was stored first, and its times if better."""
-    if kept.is_estimated and not other.is_estimated and other.seen_ts >= kept_from_ts:
+    if kept.fullness < other.fullness and other.seen_ts >= kept_from_ts:
         execute(connection, _TAKE_TIMES, other.id, kept.id)
         seen = other._replace(id=kept.id, room=kept.room)
         move_samples(connection, kept, seen)

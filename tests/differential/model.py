@@ -63,6 +63,19 @@ class PingRecord:
     withdrawn: set[str] = field(default_factory=set)
     """servers whose pong was redacted"""
 
+    def knows_less(self, other: Ping | PingRecord, *, knows_sends: bool = True) -> bool:
+        """Return whether another account of the ping is fuller.
+
+        `knows_sends`: that one knows when ours was sent better than this one, where this does not.
+        """
+        fullness, others = (
+            0 if one.is_estimated else 1 + (one.vantage is not None) + (one.sent_ts is not None)
+            for one in (self, other)
+        )
+        if not knows_sends and not other.is_estimated:
+            others = 1 + (other.vantage is not None)
+        return fullness < others
+
 
 @dataclass
 class Model:
@@ -157,6 +170,8 @@ class Model:
                     row["pong_seen_ts"], row["pong_origin_server_ts"], row["provenance"],
                     row["pong_event_hash"],
                 )  # fmt: skip
+                if pong.provenance == "import":
+                    pong.seen_ts = UNSEEN_TS
             stored += self._import(ping, pong, row["pong_server"])
         return len(rows) - stored
 
@@ -368,12 +383,12 @@ class Model:
             )  # fmt: skip
             self.pings.append(record)
             self.predecessors.setdefault(ping.room_id, None)
-        elif record.is_estimated and not ping.is_estimated:
+        elif record.knows_less(ping, knows_sends=False):
             self._take_times(record, ping)
         return record
 
     def _take_times(self, record: PingRecord, seen: Ping | PingRecord) -> None:
-        """Let the times with which a ping was seen take the place of estimated ones."""
+        """Let a fuller account of a ping take the place of another."""
         if self._is_too_old(record.room_id, seen.seen_ts):
             return
         record.origin_server_ts, record.seen_ts = seen.origin_server_ts, seen.seen_ts
@@ -421,7 +436,7 @@ class Model:
             self.pings.append(record)
         elif record.server != ping.server:
             return False
-        elif record.is_estimated and not ping.is_estimated:
+        elif record.knows_less(ping):
             self._take_times(record, ping)
         server = pong.server if pong is not None else pong_server
         assert server is not None
@@ -433,6 +448,7 @@ class Model:
             return True
         if pong.event_hash is not None and self._is_redacted(ping.room_id, pong.event_hash):
             return False
+        _replace_unmeasured(record, pong)
         _add_pong(record, pong)
         return True
 
@@ -463,7 +479,7 @@ class Model:
             if ping.is_retired or first is ping or first is None:
                 continue
             self.pings.remove(ping)
-            if first.is_estimated and not ping.is_estimated:
+            if first.knows_less(ping):
                 first.room_id = ping.room_id
                 self._take_times(first, ping)
             first.withdrawn |= ping.withdrawn
@@ -472,6 +488,7 @@ class Model:
             for pong in ping.pongs.values():
                 if pong.provenance == "import":
                     pong.seen_ts = UNSEEN_TS
+                _replace_unmeasured(first, pong)
                 _add_pong(first, pong)
             first.expected = (first.expected | ping.expected) - set(first.pongs) - first.withdrawn
         for room_id, event_hash in self.redacted:
@@ -579,6 +596,14 @@ def is_claim(one_way_ms: int) -> bool:
 
 def _numbers_of(pong: PongRecord) -> tuple[object, ...]:
     return pong.server, pong.one_way_ms, pong.round_trip_ms, pong.seen_ts
+
+
+def _replace_unmeasured(ping: PingRecord, pong: PongRecord) -> None:
+    """Make room for another account of a pong, if only that has its round trip."""
+    known = ping.pongs.get(pong.server)
+    is_measured = ping.vantage is not None and pong.round_trip_ms is not None
+    if known is not None and known.round_trip_ms is None and is_measured:
+        del ping.pongs[pong.server]
 
 
 def _add_pong(ping: PingRecord, pong: PongRecord) -> None:

@@ -41,8 +41,9 @@ START_TS = 1_780_000_000_000 // HOUR_MS * HOUR_MS
 FIRST_TS = 1_409_529_600_000
 OLD, NEW, OTHER = "!old:one.example", "!new:one.example", "!other:one.example"
 ALIAS = "#ping:one.example"
-OURS = "ours.example"
-PING_SERVERS = (OURS, OURS, "a.example", "b.example:8448", "c.example")
+OURS, THEIRS = "ours.example", "theirs.example"
+"""Where we stand, and where another worker does: we hear its pings."""
+PING_SERVERS = (OURS, OURS, THEIRS, "a.example", "b.example:8448", "c.example")
 PONG_SERVERS = ("a.example", "b.example:8448", "c.example", "d.example", "[::1]:8448", "e.example")
 LENGTHS_MS = (HOUR_MS, DAY_MS, 7 * DAY_MS, 30 * DAY_MS, 33 * DAY_MS, 90 * DAY_MS, 400 * DAY_MS)
 
@@ -151,6 +152,7 @@ class Plan:
             self._void: 1,
             self._import_pingstat: 3,
             self._import_export: 3,
+            self._import_second_vantage: 3,
             ImportOwnExport: 1,
             CloseHours: 6,
             self._retain: self._retains,
@@ -250,6 +252,28 @@ class Plan:
             name = self._random.choice(["ping_seen_ts", "ping_origin_server_ts", "pong_seen_ts"])
             rows.append({**rows[0], "ping_event_id": self._new_id(), name: self._odd_ts()})
         return ImportExport(rows)
+
+    def _import_second_vantage(self) -> Operation:
+        """The other worker's own account of pings that we have heard."""
+        random = self._random
+        rows = []
+        for sample in self._past():
+            if sample.ping.server != THEIRS or random.random() < 0.5:
+                continue
+            earlier_ms = random.choice([0, 5, 70, MINUTE_MS])
+            ping = replace(
+                sample.ping,
+                seen_ts=sample.ping.seen_ts - earlier_ms,
+                vantage="second",
+                sent_ts=sample.ping.origin_server_ts - 3 if random.random() < 0.8 else None,
+            )
+            pong = replace(sample.pong, seen_ts=sample.pong.seen_ts - earlier_ms)
+            round_trip_ms = random.randrange(900) if random.random() < 0.8 else None
+            account = Sample(ping, pong, round_trip_ms)
+            rows.append(self._export_row(ping, pong.server, account))
+            if random.random() < 0.3:
+                rows.append(self._export_row(ping, random.choice(PONG_SERVERS), None))
+        return ImportExport(rows) if rows else self._import_export()
 
     def _export_row(self, ping: Ping, server: str, sample: Sample | None) -> Row:
         pong = sample and sample.pong
