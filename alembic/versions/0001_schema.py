@@ -92,6 +92,13 @@ def upgrade() -> None:
             nullable=True,
             comment="the sync token, committed with what it covers",
         ),
+        sa.Column(
+            "last_batch",
+            sa.BigInteger(),
+            server_default="0",
+            nullable=False,
+            comment="number of the batch that was committed last, so that none is committed twice",
+        ),
         sa.PrimaryKeyConstraint("account", name=op.f("pk_session")),
         comment="what lets a restart go on where the worker stopped",
     )

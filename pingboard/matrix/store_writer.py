@@ -16,6 +16,7 @@ import stamina
 
 from pingboard.matrix.retry import log_waiting
 from pingboard.store.engine import PassingStoreError, explained
+from pingboard.store.ingest import make_batch_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +65,9 @@ class Writer:
         if next_batch is not None or any(
             getattr(batch, part.name) for part in dataclasses.fields(batch)
         ):
-            await self._call_in_turn(functools.partial(self._ingest.record, batch, next_batch))
+            number = make_batch_number()
+            record = functools.partial(self._ingest.record, batch, next_batch, number=number)
+            await self._call_in_turn(record)
 
     async def record_room(self, room_id: str, alias: str | None, predecessor: str | None) -> None:
         """Remember a joined room."""

@@ -35,7 +35,7 @@ from pingboard.store.backlog import read_open_gaps, read_pending, read_rooms_wit
 from pingboard.store.hours import prepare_closing, store_closing
 from pingboard.store.retention import drop_samples
 from pingboard.store.rooms import record_room_state
-from pingboard.store.status import read_status, record_void_rounds, record_worker
+from pingboard.store.status import read_status, record_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -325,8 +325,9 @@ class Worker:
         await self._writer.call(
             record_worker, self._vantage, state, self._state_ts, self._synced_ts, late_ms
         )
-        if void := self._sent.take_void():
-            await self._writer.call(record_void_rounds, self._vantage, void)
+        void = self._sent.take_void().elements()
+        void_rounds = [(self._vantage, reason) for reason in void]
+        await self._writer.record(Batch(void_rounds=void_rounds))
 
 
 def _waiting_state(error: HomeserverError, refused: WorkerState) -> WorkerState:

@@ -218,3 +218,5 @@ class Batch:
     """(room ID, event ID)"""
     gaps: Sequence[Gap] = ()
     """opened (no id yet), or filled further"""
+    void_rounds: Sequence[tuple[str, VoidReason]] = ()
+    """rounds of ours that measured nothing: (vantage, why)"""

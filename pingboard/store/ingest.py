@@ -2,12 +2,15 @@
 
 A second ping of the same event, and a second sample of the same ping and pong server, are dropped,
 in whichever room of an upgraded room's lineage: the same response may come again after a crash, and
-does no harm.
+does no harm. A batch that is tried again, because its commit was not answered, is known by its
+number: so what has no key, as void rounds and gaps, is not recorded twice either.
 """
 
 from __future__ import annotations
 
 import hashlib
+import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,8 +26,8 @@ from pingboard.store.redactions import find_hours, find_redacted, find_withdrawn
 from pingboard.store.rejections import find_rejected, record_rejected
 from pingboard.store.room_upgrades import merge_lineage
 from pingboard.store.row_ids import RowIDs
-from pingboard.store.schema import room, session
-from pingboard.store.sql import execute
+from pingboard.store.schema import room, session, void_round
+from pingboard.store.sql import add_counts, execute
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -54,14 +57,18 @@ class Ingest:
         self._account = hashlib.sha256(account.encode()).hexdigest()
         self._row_ids = RowIDs()
 
-    def record(self, batch: Batch, next_batch: str | None = None) -> None:
-        """Commit a batch together with the sync token that it leads up to."""
+    def record(
+        self, batch: Batch, next_batch: str | None = None, *, number: int | None = None
+    ) -> None:
+        """Commit a batch together with the sync token that it leads up to.
+
+        A batch that may be tried again has the same `number` each time, and no other has it.
+        """
         redacted_hours = find_hours(self._engine, batch.redacted)
         try:
             with self._engine.begin() as connection:
-                self._record(connection, batch, redacted_hours)
-                if next_batch is not None:
-                    self._update_session(connection, next_batch=next_batch)
+                if self._begin_batch(connection, number or make_batch_number(), next_batch):
+                    self._record(connection, batch, redacted_hours)
         except BaseException:
             self._row_ids.forget()
             raise
@@ -75,6 +82,7 @@ class Ingest:
         self._record_samples(connection, changes, batch.samples, pings)
         rooms = row_ids.rooms.find(connection, _name_rooms(batch))
         record_rejected(connection, row_ids, batch.rejected)
+        add_counts(connection, void_round, Counter(batch.void_rounds))
         if batch.voided:
             changes.void(find_stored_pings(connection, row_ids, batch.voided).values())
         if batch.pending:
@@ -198,11 +206,26 @@ class Ingest:
         changes.insert_samples(new, is_news=True)
         changes.settle([added.ping for added in new if added.ping.is_ours])
 
+    def _begin_batch(self, connection: Connection, number: int, next_batch: str | None) -> bool:
+        """Take a batch's number and token down; False where that batch was committed already."""
+        sql = """
+        INSERT INTO session (account, last_batch, next_batch) VALUES (?, ?, ?)
+        ON CONFLICT (account) DO UPDATE SET last_batch = excluded.last_batch,
+        next_batch = coalesce(excluded.next_batch, session.next_batch)
+        WHERE session.last_batch <> excluded.last_batch
+        """
+        return bool(execute(connection, sql, self._account, number, next_batch).rowcount)
+
     def _update_session(self, connection: Connection, **values: str) -> None:
         names = ", ".join(f"{name} = ?" for name in values)
         sql = f"UPDATE session SET {names} WHERE account = ?"  # noqa: S608
         if not execute(connection, sql, *values.values(), self._account).rowcount:
             connection.execute(insert(session).values(account=self._account, **values))
+
+
+def make_batch_number() -> int:
+    """Return a number for a batch that no earlier run has used either."""
+    return secrets.randbits(62)
 
 
 def _name_rooms(batch: Batch) -> set[str]:

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from sqlalchemy import update
-
 from pingboard.model import Rejection
 from pingboard.store.schema import rejected, rejection
-from pingboard.store.sql import chunks, execute, insert_rows, mark
+from pingboard.store.sql import add_counts, chunks, execute, insert_rows, mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,11 +46,7 @@ def record_rejected(connection: Connection, row_ids: RowIDs, pongs: Sequence[Rej
         (rooms[pong.room_id], servers[pong.server], str(pong.reason), pong.seen_ts // _DAY_MS)
         for pong in new
     )
-    columns = ("room", "pong_server", "reason", "day")
-    insert_rows(connection, rejection, (*columns, "count"), [(*key, 0) for key in counts])
-    for key, count in counts.items():
-        statement = update(rejection).filter_by(**dict(zip(columns, key, strict=True)))
-        connection.execute(statement.values(count=rejection.c.count + count))
+    add_counts(connection, rejection, counts)
 
 
 def find_rejected(connection: Connection, event_hashes: Iterable[int]) -> set[int]:

@@ -206,6 +206,13 @@ session = Table(
     Column("device_id", Text),
     Column("access_token", Text, comment="only where we logged in with a password"),
     Column("next_batch", Text, comment="the sync token, committed with what it covers"),
+    Column(
+        "last_batch",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="number of the batch that was committed last, so that none is committed twice",
+    ),
     comment="what lets a restart go on where the worker stopped",
 )
 

@@ -15,7 +15,7 @@ from sqlalchemy import Text
 from sqlalchemy.dialects import postgresql, sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Column, Connection, CursorResult, Table
 
@@ -97,3 +97,14 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, An
     if rows:
         insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
         connection.execute(insert(table).on_conflict_do_nothing(), rows)
+
+
+def add_counts(connection: Connection, table: Table, counts: Mapping[Any, int]) -> None:
+    """Add to the column `count` of rows; a key has the values of the primary key."""
+    key = ", ".join(table.primary_key.columns.keys())
+    sql = f"""
+    INSERT INTO {table.name} ({key}, count) VALUES {mark(len(table.c))}
+    ON CONFLICT ({key}) DO UPDATE SET count = {table.name}.count + excluded.count
+    """  # noqa: S608
+    for values, count in counts.items():
+        execute(connection, sql, *values, count)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import func, select, update
 
-from pingboard.model import VoidReason, WorkerState
+from pingboard.model import WorkerState
 from pingboard.store.hours import find_last_pong
 from pingboard.store.schema import gap, ping, rejection, room, void_round, worker
 from pingboard.store.sql import insert_new
@@ -101,13 +100,3 @@ def read_totals(engine: Engine, after_ping: int) -> Totals:
             gap_pongs=connection.execute(gap_pongs).scalar_one(),
             open_gaps=connection.execute(is_open).scalar_one(),
         )
-
-
-def record_void_rounds(engine: Engine, vantage: str, counts: Mapping[VoidReason, int]) -> None:
-    """Count rounds that measured nothing, by why."""
-    with engine.begin() as connection:
-        for reason, count in counts.items():
-            key = {"vantage": vantage, "reason": str(reason)}
-            insert_new(connection, void_round, [{**key, "count": 0}])
-            statement = update(void_round).filter_by(**key)
-            connection.execute(statement.values(count=void_round.c.count + count))

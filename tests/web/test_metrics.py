@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from pingboard.model import (
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.rooms import record_room_state
-from pingboard.store.status import record_void_rounds, record_worker
+from pingboard.store.status import record_worker
 from pingboard.web import metrics
 from tests.samples import make_ping
 from tests.web.site import NOW, ROOM, make_answers, record, serve
@@ -71,7 +72,10 @@ def test_pongs_are_counted_from_scrape_to_scrape(store: Engine) -> None:
 
 
 def test_void_rounds_are_counted_by_reason_over_restarts_of_either_side(store: Engine) -> None:
-    count = partial(record_void_rounds, store)
+    def count(vantage: str, rounds: Mapping[VoidReason, int]) -> None:
+        void = Counter(rounds).elements()
+        Ingest(store, "test").record(Batch(void_rounds=[(vantage, reason) for reason in void]))
+
     count("main", {VoidReason.LIMITED: 2})
     with serve(store) as client:
         first = read(client.get("/metrics").text)
