@@ -29,7 +29,7 @@ SENDERS = """
 """
 SENDERS_SINCE = """
     SELECT DISTINCT vantage.name FROM ping JOIN vantage ON vantage.id = ping.vantage
-    WHERE sent_ts > :since_ts
+    WHERE ping.origin_server_ts > :since_ts
 """
 END_LEASE = """
     SELECT pg_terminate_backend(pid) FROM pg_locks

@@ -29,16 +29,19 @@ async def play(stage: Stage, case: Case) -> Outcome:
     clock = asyncio.get_running_loop().time
     begin = clock()
     figure, faults = "", []
-    async with Scene(stage) as scene:
-        for step in (case.act, check_invariants):
-            try:
-                figure = await step(scene) or figure
-            except ExceptionGroup as group:
-                faults.append(str(group.exceptions[0]))
-            except (CaseError, LabError) as error:
-                faults.append(str(error))
-            except Exception as error:  # noqa: BLE001 (one case's end is not the others')
-                faults.append(f"{type(error).__name__}: {error}")
+    try:
+        async with Scene(stage) as scene:
+            for step in (case.act, check_invariants):
+                try:
+                    figure = await step(scene) or figure
+                except ExceptionGroup as group:
+                    faults.append(str(group.exceptions[0]))
+                except (CaseError, LabError) as error:
+                    faults.append(str(error))
+                except Exception as error:  # noqa: BLE001 (one case's end is not the others')
+                    faults.append(f"{type(error).__name__}: {error}")
+    except LabError as error:  # a homeserver is not up, before the case or after it
+        faults.append(str(error))
     return Outcome(case, figure, "; ".join(faults), clock() - begin)
 
 

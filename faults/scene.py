@@ -120,7 +120,9 @@ class Scene(Lasting):
     ) -> WorkerProcess:
         """A worker with some settings changed, None for left out; not started yet."""
         settings = {key: value for key, value in {**self.settings, **changes}.items() if value}
-        return WorkerProcess(self.proxy, settings, self.directory, command, name)
+        worker = WorkerProcess(self.proxy, settings, self.directory, command, name)
+        worker.ready_timeout_s *= self.stage.patience
+        return worker
 
     async def start(self, **changes: str | None) -> None:
         """Start the worker and wait until it listens."""

@@ -109,6 +109,29 @@ async def failing_join(scene: Scene) -> str:
     return f"pinged after {seconds:.1f} s"
 
 
+@case(
+    65,
+    "The room is not there at the start",
+    "waits, says so once; up within 65 s of its making",
+    short=False,
+)
+async def room_away(scene: Scene) -> str:
+    away_s = scene.long(8, 180)
+    name = f"{scene.alias_localpart}-later"
+    alias = f"#{name}:{scene.homeservers[0].server_name}"
+    scene.worker = scene.make_worker(changes={"ROOMS": alias})
+    await scene.worker.launch()
+    await scene.expect_readiness("joining")
+    await asyncio.sleep(away_s)
+    scene.rooms.append(await scene.stage.owner.create_room(name))
+    for bot in scene.stage.bots:
+        await bot.user.join(alias)
+    seconds = await _is_up(scene, scene.within(65))
+    lines = _lines(scene, "waiting_for=")
+    expect(len(lines) == 2, f"{len(lines)} lines of waiting: {lines}")
+    return f"away {away_s:g} s, pinged {seconds:.1f} s after"
+
+
 @case(65, "One room of two bans us", "the other is pinged; joined within 65 s of the pardon")
 async def banned_from_one(scene: Scene) -> str:
     name = f"{scene.alias_localpart}-second"
