@@ -122,6 +122,7 @@ class Scene(Lasting):
         settings = {key: value for key, value in {**self.settings, **changes}.items() if value}
         worker = WorkerProcess(self.proxy, settings, self.directory, command, name)
         worker.ready_timeout_s *= self.stage.patience
+        worker.grace_s *= self.stage.patience
         return worker
 
     async def start(self, **changes: str | None) -> None:
