@@ -15,6 +15,7 @@ The tree of errors:
         RateLimitedError      it asks to wait
         EncryptedRoomError    the room is encrypted
       StoreError              the database can't be opened or is not ours
+        DamagedHourError      what it keeps of an hour is damaged
         LeaseError            another worker writes to it
       UnknownRoomError        no such room in the store
       UnknownHomeserverError  no such homeserver in that room and window
@@ -36,6 +37,7 @@ from pingboard.model.boards import (
 from pingboard.model.errors import (
     AccountError,
     ConfigurationError,
+    DamagedHourError,
     EncryptedRoomError,
     HomeserverError,
     LeaseError,
@@ -88,6 +90,7 @@ __all__ = [
     "BoardName",
     "ChangeKind",
     "ConfigurationError",
+    "DamagedHourError",
     "EncryptedRoomError",
     "Gap",
     "HomeserverError",

@@ -50,6 +50,17 @@ class StoreError(PingboardError):
     """The database can't be opened, or is not one of ours."""
 
 
+class DamagedHourError(StoreError):
+    """A closed hour of the database can't be read; `description` says which one, and why."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(
+            f"{description}; restore the last backup: what happened since is filled in from the "
+            "rooms' history (`pingboard db check` names all that is damaged)"
+        )
+        self.description = description
+
+
 class LeaseError(StoreError):
     """Another worker writes to the database; there is one at a time."""
 

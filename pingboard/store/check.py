@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import func, select, text
+from sqlalchemy import func, inspect, select, text
 
 from pingboard.columns import HOUR_MS
+from pingboard.model import DamagedHourError
 from pingboard.model.findings import Finding, Verdict
 from pingboard.store.engine import read_snapshot
-from pingboard.store.hours import read_hour
-from pingboard.store.packing import unpack_block
+from pingboard.store.hours import iterate_hours, name_hour, read_hour
 from pingboard.store.schema import change, hour, metadata, ping, room, sample, server, unanswered
 
 if TYPE_CHECKING:
@@ -27,6 +26,10 @@ _REPORT = "restore the last backup, and report it: this is a fault of pingboard"
 def check_database(engine: Engine) -> Iterator[Finding]:
     """Yield a finding for each thing looked at: integrity, references, journal, closed hours."""
     with read_snapshot(engine) as connection:
+        missing = metadata.tables.keys() - set(inspect(connection).get_table_names())
+        if missing:
+            yield _judge("tables", "", [f"{name} is not there" for name in sorted(missing)])
+            return
         if engine.dialect.name == "sqlite":
             yield from _check_file(connection)
         else:
@@ -69,6 +72,7 @@ def _check_journal(connection: Connection) -> Iterator[Finding]:
 
 def _check_hours(connection: Connection) -> Iterator[Finding]:
     """Compare what each closed hour says of itself with what is in it, and with the rows."""
+    damaged: list[str] = []
     faults: list[str] = []
     servers = set(connection.scalars(select(server.c.id)))
     listed = connection.execute(
@@ -78,9 +82,11 @@ def _check_hours(connection: Connection) -> Iterator[Finding]:
     ).all()
     total = 0
     for room_row, number, samples, is_whole in listed:
-        fault = _find_fault(connection, room_row, number, samples, servers, is_whole=is_whole)
-        if fault is not None:
-            faults.append(f"hour {number} of room {room_row}: {fault}")
+        try:
+            fault = _find_fault(connection, room_row, number, samples, servers, is_whole=is_whole)
+            faults += [f"{name_hour(connection, room_row, number)} {fault}"] if fault else []
+        except DamagedHourError as error:
+            damaged.append(error.description)
         total += samples
     for table in (sample, unanswered):
         double = (
@@ -90,10 +96,12 @@ def _check_hours(connection: Connection) -> Iterator[Finding]:
             .distinct()
         )
         faults += [
-            f"hour {number} of room {room_row} is closed, and has rows in {table.name}"
-            for room_row, number in connection.execute(double)
+            f"{name_hour(connection, *key)} is closed, and has rows in {table.name}"
+            for key in connection.execute(double).all()
         ]
-    yield _judge("hours", f"{len(listed):,} closed, {total:,} samples in them", faults, _REPORT)
+    remedy = _REPORT if faults else _RESTORE
+    text = f"{len(listed):,} closed, {total:,} samples in them"
+    yield _judge("hours", text, damaged + faults, remedy)
 
 
 def _find_fault(
@@ -105,18 +113,14 @@ def _find_fault(
     *,
     is_whole: bool,
 ) -> str | None:
-    at = (hour.c.room == room_row) & (hour.c.hour == number)
-    try:
-        unpack_block(connection.execute(select(hour.c.hot).where(at)).scalar_one())
-        stored = read_hour(connection, room_row, number) if is_whole else None
-    except (ValueError, LookupError, ArithmeticError, struct.error) as error:
-        return f"it can't be read ({error!r})"
+    dict(iterate_hours(connection, room_row, number, number + 1))
+    stored = read_hour(connection, room_row, number) if is_whole else None
     if stored is None:
         return None
     if len(stored.samples.ping) != samples:
-        return f"it has {len(stored.samples.ping)} samples, and says {samples}"
+        return f"has {len(stored.samples.ping)} samples, and says {samples}"
     if not set(np.unique(stored.samples.pong_server).tolist()) <= servers:
-        return "it names homeservers that are not there"
+        return "names homeservers that are not there"
     return None
 
 

@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from sqlalchemy import func, insert, select
 
 from pingboard.columns import HOUR_MS, Block
-from pingboard.model import PONG_TIMEOUT_MS
+from pingboard.model import PONG_TIMEOUT_MS, DamagedHourError, from_ts
 from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.store import journal
 from pingboard.store.engine import read_snapshot
 from pingboard.store.packing import (
     NO_ROWS,
     NONE,
+    DamagedError,
     Hour,
     Packed,
     Pings,
@@ -104,7 +106,9 @@ def iterate_hours(
     for number, hot in connection.execute(packed.execution_options(yield_per=64)):
         for earlier in [other for other in opened if other < number]:
             yield earlier, unpack_block(pack_hour(opened.pop(earlier)).hot)
-        yield number, unpack_block(hot)
+        with _naming(connection, room_row, number):
+            block = unpack_block(hot)
+        yield number, block
     for number, rows in opened.items():
         yield number, unpack_block(pack_hour(rows).hot)
 
@@ -184,7 +188,26 @@ def read_closed_hour(connection: Connection, room_row: int, number: int) -> Hour
     packed = execute(connection, _PACKED, room_row, number).first()
     if packed is None:
         return None
-    return unpack_hour(Packed(*packed), _read_pings(connection, room_row, number))
+    pings = _read_pings(connection, room_row, number)
+    with _naming(connection, room_row, number):
+        return unpack_hour(Packed(*packed), pings)
+
+
+def name_hour(connection: Connection, room_row: int, number: int) -> str:
+    """Return what an operator calls an hour."""
+    begin = f"{from_ts(number * HOUR_MS):%Y-%m-%dT%H:%MZ}"
+    names = execute(connection, "SELECT room_id FROM room WHERE id = ?", room_row)
+    return f"the hour {begin} of {names.scalar_one_or_none() or f'room {room_row}'}"
+
+
+@contextmanager
+def _naming(connection: Connection, room_row: int, number: int) -> Iterator[None]:
+    """Say which hour it is that is damaged."""
+    try:
+        yield
+    except DamagedError as error:
+        name = name_hour(connection, room_row, number)
+        raise DamagedHourError(f"{name} is damaged ({error})") from error
 
 
 _PACKED = "SELECT hot, cold FROM hour WHERE room = ? AND hour = ? AND cold IS NOT NULL"
@@ -257,7 +280,8 @@ def find_event_hashes(
     missing = np.array(hashes)
     with connection.execute(packed.execution_options(yield_per=64)) as rows:
         for room_row, number, cold in rows:
-            is_here = has_event_hashes(cold, missing)
+            with _naming(connection, room_row, number):
+                is_here = has_event_hashes(cold, missing)
             if is_here.any():
                 hours.add((room_row, number))
                 missing = missing[~is_here]
@@ -368,8 +392,10 @@ def find_last_pong(connection: Connection, room_row: int) -> int | None:
     SELECT max(seen_ts + delay_ms) FROM sample JOIN ping ON ping.id = sample.ping
     WHERE ping.room + 0 = ?
     """
-    packed = select(hour.c.hot).where(hour.c.room == room_row, hour.c.samples > 0)
+    packed = select(hour.c.hour, hour.c.hot).where(hour.c.room == room_row, hour.c.samples > 0)
+    times = [execute(connection, opened, room_row).scalar_one()]
     # The last pong of an hour may have come after that of the next.
-    latest = connection.scalars(packed.order_by(hour.c.hour.desc()).limit(2)).all()
-    times = [execute(connection, opened, room_row).scalar_one(), *map(read_last_seen_ts, latest)]
+    for number, hot in connection.execute(packed.order_by(hour.c.hour.desc()).limit(2)).all():
+        with _naming(connection, room_row, number):
+            times.append(read_last_seen_ts(hot))
     return max((ts for ts in times if ts is not None), default=None)

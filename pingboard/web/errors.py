@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
@@ -17,10 +18,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from pingboard.model import StoreError, UnknownHomeserverError, UnknownRoomError
+from pingboard.model import DamagedHourError, StoreError, UnknownHomeserverError, UnknownRoomError
 from pingboard.web.pages import layout
 from pingboard.web.pages.problem import render_problem
 from pingboard.web.problem_types import TYPES
+
+log = structlog.get_logger()
 
 HEADERS = {
     # Also where the request names no origin: a shared cache may give the answer to a browser.
@@ -85,6 +88,11 @@ def _explain_homeserver(_: ExceptionHandler, _request: Request, error: Exception
 def _explain_store(_: ExceptionHandler, _request: Request, _error: Exception) -> Problem:
     """Say no more than that it passes: what the driver says names the database (see freshness)."""
     return problem("database-away", "The database does not answer; please ask again in a moment.")
+
+
+def _explain_damage(_: ExceptionHandler, _request: Request, error: Exception) -> Problem:
+    log.error("the database is damaged", error=str(error))
+    return _UnexpectedProblem()
 
 
 def _explain_status(_: ExceptionHandler, request: Request, error: HTTPException) -> Problem:
@@ -189,6 +197,7 @@ _handler = new_exception_handler(
     handlers={
         UnknownRoomError: _explain_room,
         UnknownHomeserverError: _explain_homeserver,
+        DamagedHourError: _explain_damage,
         StoreError: _explain_store,
     },
     http_exception_handler=_explain_status,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 import time
@@ -86,8 +87,12 @@ def test_a_healthy_database_is_whole(url: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "line"),
     [
-        ("UPDATE hour SET samples = samples + 1", "fault   hours: hour "),
-        ("UPDATE hour SET hot = x'00'", "fault   hours: hour "),
+        ("UPDATE hour SET samples = samples + 1", "fault   hours: the hour 20"),
+        ("UPDATE hour SET hot = x'00'", "fault   hours: the hour 20"),
+        ("DELETE FROM ping", "fault   hours: the hour 20"),
+        ("DROP TABLE gap", "fault   tables: gap is not there"),
+        ("DROP TABLE hour", "fault   tables: hour is not there"),
+        ("DROP TABLE change", "fault   tables: change is not there"),
         ("DELETE FROM server WHERE name = 'two.example'", "fault   references: "),
         ("INSERT INTO change VALUES (999999, 77, 1)", "fault   journal: 1 entries are of rooms"),
     ],
@@ -107,7 +112,7 @@ def test_each_damage_has_its_line_and_what_to_do(
     ), stdout
 
 
-def test_whatever_byte_of_a_closed_hour_is_damaged_the_check_comes_to_its_end(
+def test_whatever_bit_of_a_closed_hour_is_damaged_the_check_names_it(
     tmp_path: Path,
 ) -> None:
     url = f"sqlite:///{tmp_path}/pingboard.db"
@@ -118,14 +123,18 @@ def test_whatever_byte_of_a_closed_hour_is_damaged_the_check_comes_to_its_end(
         for place, (room, hour, hot) in enumerate(hours):
             # The first bytes are the lengths and widths of columns, in each hour another one.
             damaged = bytearray(hot)
-            damaged[place % len(hot)] ^= 0x04
+            damaged[place % len(hot)] ^= 1 << place % 8
             connection.execute(
                 "UPDATE hour SET hot = ? WHERE room = ? AND hour = ?", (damaged, room, hour)
             )
         connection.commit()
     code, stdout, _ = run(url, "db", "check", folder=tmp_path)
     assert code == 1
-    assert "fault   hours: hour " in stdout
+    [line] = [line for line in stdout.splitlines() if line.startswith("fault   hours: ")]
+    named = r"the hour 20\d\d-\d\d-\d\dT\d\d:00Z of !\S+ is damaged \(its checksum is wrong\)"
+    assert len(re.findall(named, line)) == 5
+    assert f" and {len(hours) - 5} more" in line
+    assert "restore the last backup" in line
 
 
 def test_a_copy_in_postgresql_has_everything_and_goes_on(

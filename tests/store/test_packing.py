@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,9 @@ from pingboard.columns import NO_OFFSET
 from pingboard.store.packing import (
     NO_ROWS,
     NONE,
+    DamagedError,
     Hour,
+    Packed,
     Pings,
     Samples,
     Unanswered,
@@ -108,6 +111,40 @@ def test_what_is_found_without_unpacking_is_true(hour: Hour) -> None:
     assert not has_event_hashes(packed.cold, np.setdiff1d(known ^ 1, known)).any()
     assert read_last_seen_ts(packed.hot) == max(find_seen_ts(hour).tolist(), default=None)
     assert len(find_origin_ts(hour)) == len(hashes)
+
+
+@given(hours(), st.integers(0))
+def test_no_bit_can_change_unnoticed(hour: Hour, number: int) -> None:
+    hot, cold = (bytearray(part) for part in pack_hour(hour))
+    place, bit = divmod(number % (8 * (len(hot) + len(cold))), 8)
+    part = hot if place < len(hot) else cold
+    part[place if part is hot else place - len(hot)] ^= 1 << bit
+    with pytest.raises(DamagedError):
+        unpack_hour(Packed(bytes(hot), bytes(cold)), hour.pings)
+    if part is hot:
+        for read in (unpack_block, read_last_seen_ts):
+            with pytest.raises(DamagedError):
+                read(bytes(hot))
+    else:
+        with pytest.raises(DamagedError):
+            has_event_hashes(bytes(cold), hour.samples.event_hash)
+
+
+def test_an_hour_that_is_cut_off_is_damaged() -> None:
+    hot, cold = pack_hour(NO_ROWS)
+    for length in (0, 3, len(hot) - 1):
+        with pytest.raises(DamagedError):
+            unpack_block(hot[:length])
+    with pytest.raises(DamagedError):
+        unpack_hour(Packed(hot, cold[:5]), NO_ROWS.pings)
+
+
+@given(hours())
+def test_an_hour_whose_pings_are_gone_is_damaged(hour: Hour) -> None:
+    less = Pings(*(column[1:] for column in hour.pings))
+    if len(hour.pings.id):
+        with pytest.raises(DamagedError):
+            unpack_hour(pack_hour(hour), less)
 
 
 def test_an_hour_without_anything_is_packed_too() -> None:

@@ -7,13 +7,33 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import update
 
-from pingboard.store.engine import open_engine
+from pingboard.store.engine import Engine, open_engine
+from pingboard.store.hours import close_hours
+from pingboard.store.schema import hour
 from pingboard.web import freshness
 from tests.databases import PostgreSQL
 from tests.web.site import EXAMPLE_SAMPLES, record, serve
 
 WAIT_S = 1.0
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/rankings", "/rankings.md"])
+def test_a_damaged_hour_is_an_error_with_one_line_of_log_that_names_it(
+    store: Engine, path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(store, EXAMPLE_SAMPLES)
+    close_hours(store, time.time_ns() // 1_000_000)
+    with store.begin() as connection:
+        connection.execute(update(hour).values(hot=b"damaged" * 100))
+    with serve(store) as client:
+        answer = client.get(path)
+    assert answer.status_code == 500
+    assert "damaged" not in answer.text
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "damaged" in line]
+    assert "Z of !" in line
+    assert "restore the last backup" in line
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1/rankings", "/rankings.md", "/api/v1/samples"])
