@@ -132,7 +132,7 @@ class Settings(BaseSettings):
     retention: Annotated[timedelta | None, BeforeValidator(_duration)] = Field(
         None,
         ge=timedelta(days=14),
-        description="how long raw samples are kept, boards stay exact without; left out, for ever",
+        description="how long raw samples are kept; boards stay exact without; left out, for ever",
         examples=["400d"],
     )
     migrate: bool = Field(
@@ -218,7 +218,7 @@ class Settings(BaseSettings):
     )
     commands: bool = Field(True, description="answer !pingboard in the room", examples=["true"])
     announce: bool = Field(
-        False, description="tell each edition's best in the room", examples=["true"]
+        False, description="announce each edition's fastest in the room", examples=["true"]
     )
     runtime_dir: Path | None = Field(
         None,
