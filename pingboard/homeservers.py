@@ -241,7 +241,7 @@ def _require(boards: Boards, name: str) -> None:
     # What can't be a name is not asked for: PostgreSQL takes no NUL.
     if not is_server_name(name) or not homeservers.has_homeserver(boards.engine, name):
         raise UnknownHomeserverError(
-            f"nothing was heard of a homeserver {name!r}; /api/v1/homeservers lists those heard"
+            f"no homeserver {name!r} was ever seen here; /api/v1/homeservers lists the known ones"
         )
 
 

@@ -40,7 +40,7 @@ class Download:
         self._count += len(data)
         is_slow = self._count < MIN_BYTES_PER_S * self._waited_s
         if data and is_slow and self._waited_s > SLOW_AFTER_S:
-            raise TimeoutError(f"it comes at less than {MIN_BYTES_PER_S:,} bytes a second")
+            raise TimeoutError(f"it arrives at less than {MIN_BYTES_PER_S:,} bytes a second")
         return data
 
     def __enter__(self) -> Self:

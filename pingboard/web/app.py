@@ -55,8 +55,6 @@ from pingboard.web.pages.layout import TAG
 from pingboard.web.pages.site import Site
 
 _DESCRIPTION = """\
-The leaderboard of Matrix homeservers by message latency.
-
 Everything is read-only: `GET` and `HEAD`, from any origin, without cookies. Latencies are JSON
 numbers in **milliseconds**, times are RFC 3339 in UTC. Errors are `application/problem+json`
 (RFC 9457) and name the parameter; an unknown query parameter is an error too, so that a typo
@@ -71,7 +69,7 @@ can't pass silently.
 
 _ABOUT: dict[str, Any] = {
     "title": "pingboard",
-    "summary": "Matrix homeservers by message latency",
+    "summary": "The leaderboard of Matrix homeservers by message latency",
     "description": _DESCRIPTION,
     "version": version("pingboard"),
     "license_info": {"name": "Apache-2.0", "identifier": "Apache-2.0"},

@@ -23,7 +23,7 @@ _HEADERS: dict[str, Any] = {
         "schema": {"type": "string"},
     },
     "Retry-After": {
-        "description": "In how many seconds to come back.",
+        "description": "After how many seconds to try again.",
         "schema": {"type": "integer", "minimum": 0},
     },
     "RateLimit": {

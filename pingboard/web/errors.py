@@ -261,7 +261,7 @@ UNKNOWN_ROOM_RESPONSE = describe(
 )
 UNKNOWN_HOMESERVER_RESPONSE = describe(
     "unknown-homeserver",
-    "nothing was heard of a homeserver 'tow.example'; /api/v1/homeservers lists those heard",
+    "no homeserver 'tow.example' was ever seen here; /api/v1/homeservers lists the known ones",
 )
 """A path that takes a homeserver takes a room too: that is a 404 as well."""
 
@@ -274,4 +274,4 @@ LIMITED_RESPONSE = {
 NOT_READY_RESPONSE = describe(
     "not-ready", "The worker has not synced for 0:03:00; is it still running?", reason="stale"
 )
-TOO_BUSY_RESPONSE = describe("too-busy", "Too many listeners; please come back later.")
+TOO_BUSY_RESPONSE = describe("too-busy", "Too many listeners; please try again later.")

@@ -139,7 +139,7 @@ class Abandonment:
                 return
             if has_begun:
                 raise
-            detail = "The server is stopping, perhaps to start again; please come back."
+            detail = "The server is stopping, perhaps to start again; please try again."
             headers = {"Connection": "close"}
             problem = errors.problem("stopping", detail, headers=headers)
             await errors.refuse(problem, scope, receive, send)

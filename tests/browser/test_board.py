@@ -266,6 +266,29 @@ async def test_the_copy_button_copies_what_the_markdown_address_gives(
     assert copied.startswith("|Rank|Hostname|Median MS|\n")
 
 
+async def test_the_section_of_the_week_is_copied_with_one_click(
+    browser: Browser, address: str
+) -> None:
+    async with open_tab(browser, address) as tab:
+        await tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        await tab.goto("/")
+        await tab.get_by_role("link", name="Copy this week’s section").click()
+        await expect(tab.get_by_role("link", name="Copied")).to_be_visible()
+        copied = await tab.evaluate("navigator.clipboard.readText()")
+        given = await (await tab.context.request.get(f"{address}/section.md?edition=latest")).text()
+    assert copied == given
+
+
+async def test_where_no_section_can_be_copied_one_is_led_to_the_editions(
+    browser: Browser, store: Engine
+) -> None:
+    with serve(store) as client:
+        async with open_tab(browser, origin_of(client), status=404) as tab:
+            await tab.goto("/")
+            await tab.get_by_role("link", name="Copy this week’s section").click()
+            await expect(tab.get_by_text("No edition yet")).to_be_visible()
+
+
 async def test_dark_is_dark_and_light_is_light(browser: Browser, address: str) -> None:
     shades = {}
     for scheme in ("light", "dark"):

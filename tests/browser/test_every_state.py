@@ -12,6 +12,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import Browser
 
 from pingboard.store.engine import Engine
+from pingboard.web.pages import board as board_page
 from tests.browser.conftest import origin_of
 from tests.browser.data import make_crowd, make_few
 from tests.browser.tabs import NARROW, list_wide, open_tab
@@ -51,8 +52,10 @@ STATES = {
 
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES.keys())
 async def test_every_page_is_whole_and_readable_in_every_state(
-    browser: Browser, tmp_path: Path, state: State
+    browser: Browser, tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A page that waits for its room must not reload while it is looked at.
+    monkeypatch.setattr(board_page, "REFRESH_S", 3600)
     engine = state.make(tmp_path)
     with serve(engine, clock=lambda: NOW + state.age) as client:
         async with open_tab(

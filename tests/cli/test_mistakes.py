@@ -307,7 +307,7 @@ def test_an_answer_that_only_drips_does_not_hold_the_database(
         finally:
             is_refused.set()
             thread.join()
-    assert "it comes at less than 1,000 bytes a second" in line
+    assert "it arrives at less than 1,000 bytes a second" in line
 
 
 def test_a_room_that_the_other_side_does_not_have_is_one_line(url: str, tmp_path: Path) -> None:

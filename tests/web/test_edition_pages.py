@@ -127,7 +127,7 @@ def test_a_site_without_editions_or_rooms_says_so(tmp_path: Path, store: Engine)
 @pytest.mark.parametrize(
     ("query", "status", "detail"),
     [
-        ("room=%23nope:x", 404, f"'#nope:x'; rooms that have: {ALIAS}"),
+        ("room=%23nope:x", 404, f"'#nope:x'; these rooms have one: {ALIAS}"),
         (f"room={quote(ALIAS)}&room=!other:x", 404, "'!other:x'"),
         ("min_samples=2", 422, "min_samples: should be left out"),
         ("window=7d", 422, "window: should be left out"),

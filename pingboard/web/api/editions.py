@@ -208,7 +208,7 @@ def write_section(given: Given, edition: Edition, query: SectionQuery) -> str:
         others = ", ".join(board.room_alias or board.room_id for board in boards) or "none"
         raise errors.problem(
             "unknown-room",
-            f"{edition.name} has no such board of a room {unknown!r}; rooms that have: {others}",
+            f"{edition.name} has no such board for {unknown!r}; these rooms have one: {others}",
         )
     rooms = {*(query.room or given.rooms)}
     # Rooms may have been configured after that week.

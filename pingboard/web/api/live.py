@@ -158,7 +158,7 @@ async def _ask(
     """Everything that can be refused, before the stream begins."""
     client = name_client(request.scope["client"])
     if feed.is_full or given.listeners[client] >= MAX_LISTENERS_PER_CLIENT:
-        raise errors.problem("too-busy", "Too many listeners; please come back later.")
+        raise errors.problem("too-busy", "Too many listeners; please try again later.")
     # In the pool, as any path that asks the database.
     room_id, _ = await run_in_threadpool(boards.find_room, query.room)
     return _Asked(room_id, None if last_event_id is None else int(last_event_id), client)

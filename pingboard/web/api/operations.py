@@ -131,7 +131,7 @@ def _require_sync(health: Status, now: datetime) -> datetime:
         )
     is_starting = state is WorkerState.STARTING
     if is_starting and now - since <= STALE_AFTER:
-        raise _not_ready("starting", "The worker has started and not synced yet.")
+        raise _not_ready("starting", "The worker has started, but has not synced yet.")
     if synced_ts is None or is_starting or now - from_ts(synced_ts) > STALE_AFTER:
         raise _not_ready(
             "stale", f"The worker has not synced for {STALE_AFTER}; is it still running?"

@@ -55,7 +55,7 @@ def cut_page(
         places = (place for place, item in enumerate(items, 1) if name(item) == last)
         start = next(places, 0)
         if not start:
-            raise refusal("cursor", "is of a list that has changed; begin anew")
+            raise refusal("cursor", "is of a list that has changed; start again without it")
     page = items[start : start + query.limit]
     if start + query.limit >= len(items):
         return page, None

@@ -45,7 +45,9 @@ class OneThread:
     def _read(self, read_list: Callable[[], Result]) -> Result:
         raise_if_abandoned()
         if len(self._lists) >= MAX_LISTS:
-            raise errors.problem("too-busy", "Too many lists are being sent; please come back.")
+            raise errors.problem(
+                "too-busy", "Too many lists are being sent; please try again later."
+            )
         rows = read_list()
         self._lists.add(rows)
         return rows

@@ -72,15 +72,19 @@ class Scale:
         return round(self.share(ms) * 100, 2)
 
     def marks(self, most: int) -> Sequence[Mark]:
-        """At most so many round latencies, spread over the scale."""
+        """At most so many round latencies, spread over the scale, with room for their texts."""
         for heads in _ROUND:
             inside = self._list_round(heads)
             if len(inside) >= _MIN_MARKS:
                 break
         else:
             inside = self._mark_evenly(most)
-        every = math.ceil(len(inside) / most) or 1
-        return [Mark(self.percent(ms), ms) for ms in inside[::every]]
+        marks: list[Mark] = []
+        for ms in inside[:: math.ceil(len(inside) / most) or 1]:
+            mark = Mark(self.percent(ms), ms)
+            if not marks or mark.at - marks[-1].at >= 50 / most:
+                marks.append(mark)
+        return marks
 
     def _list_round(self, heads: Sequence[float]) -> list[float]:
         decades = range(math.floor(math.log10(self.low_ms)), math.ceil(math.log10(self.high_ms)))

@@ -34,8 +34,8 @@ def show_embedded(
     if not given.embed_origins:
         raise errors.problem(
             "embedding-off",
-            "Embedding is off here. Who runs this pingboard turns it on by naming the sites that "
-            "may, for example PINGBOARD_EMBED_ORIGINS=https://blog.example, or * for all.",
+            "Embedding is off here. The operator turns it on by naming the sites that may show "
+            "the board, for example PINGBOARD_EMBED_ORIGINS=https://blog.example, or * for all.",
         )
     board = query.model_copy(update={"limit": None}).ask(given.boards, now)
     shown = query.model_copy(update={"limit": query.limit or ROWS})

@@ -1,16 +1,24 @@
-// Copies what `data-copy` holds, or the text of the element whose id `data-copy-from` names; a link
-// that has one of them leads to the same text where there is no script. A file, because the page's
-// policy forbids inline scripts.
-for (const button of document.querySelectorAll("[data-copy], [data-copy-from]")) {
+// Copies what `data-copy` holds, the text of the element whose id `data-copy-from` names, or what is
+// at `data-copy-address`; a link that has one of them leads to the same text where there is no script.
+// A file, because the page's policy forbids inline scripts.
+for (const button of document.querySelectorAll("[data-copy], [data-copy-from], [data-copy-address]")) {
   const label = button.textContent;
   button.hidden = false;
   button.addEventListener("click", async (event) => {
     event.preventDefault();
-    const { copy: text, copyFrom, copied, failed } = button.dataset;
-    const isCopied = await copy(text ?? document.getElementById(copyFrom).textContent);
+    const { copyAddress, copied, failed } = button.dataset;
+    const text = await find(button.dataset);
+    const isCopied = text !== null && await copy(text);
+    if (!isCopied && copyAddress) return location.assign(button.href);
     button.textContent = isCopied ? copied : failed;
     setTimeout(() => { button.textContent = label; }, 2000);
   });
+}
+
+async function find({ copy, copyFrom, copyAddress }) {
+  if (!copyAddress) return copy ?? document.getElementById(copyFrom).textContent;
+  const answer = await fetch(copyAddress).catch(() => null);
+  return answer?.ok ? answer.text() : null;
 }
 
 async function copy(text) {
