@@ -82,7 +82,7 @@ class Scale:
         marks: list[Mark] = []
         for ms in inside[:: math.ceil(len(inside) / most) or 1]:
             mark = Mark(self.percent(ms), ms)
-            if not marks or mark.at - marks[-1].at >= 50 / most:
+            if not marks or mark.at - marks[-1].at >= 70 / most:
                 marks.append(mark)
         return marks
 
