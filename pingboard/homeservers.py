@@ -132,15 +132,16 @@ def read_profile(
     _require(boards, name)
     rooms = read_lineage(boards.engine, room_id)
     answers = homeservers.read_answers(boards.engine, rooms, window, name, now)
+    rejected = homeservers.read_rejections(boards.engine, rooms, window, name)
+    places = {board: _find_place(boards, board, room_id, window, name, now) for board in BoardName}
+    # Tens of thousands, so last: nothing else is waited for with them in memory.
     by_speed = sorted(read_pairs(boards, room_id, window), key=lambda pair: pair.median_ms)
     return Profile(
         name=name,
-        places={
-            board: _find_place(boards, board, room_id, window, name, now) for board in BoardName
-        },
+        places=places,
         sent=len(answers.answered_ts) + len(answers.lost_ts),
         lost=len(answers.lost_ts),
-        rejected=homeservers.read_rejections(boards.engine, rooms, window, name),
+        rejected=rejected,
         pongs_to=[pair for pair in by_speed if pair.ping_server == name],
         pings_from=[pair for pair in by_speed if pair.pong_server == name],
         usual_to_ms=_take_middles(

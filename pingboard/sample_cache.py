@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,13 @@ MAX_CACHED_HOURS = 31 * 24 + 2
 
 MAX_HOURS = 4 * MAX_CACHED_HOURS
 """In memory at once; those that were needed longest ago make room for others."""
+
+MAX_SAMPLES_BESIDE = 500_000
+"""Of a window that may be ranked beside others. Of larger ones one at a time is, and of those that
+are streamed one: what that takes in memory, about ten bytes a sample, is then taken once, however
+many ask. A core or two would not be done with all of them earlier."""
+
+TURN_POLL_S = 0.1
 
 UNUSED_S = 3600.0
 """How long an hour stays that no window needs."""
@@ -54,6 +61,8 @@ class SampleCache:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
+        self._streamed = threading.RLock()
+        self._large = threading.RLock()
         self._version = -1
         self._names: Sequence[str] = []
         self._blocks: dict[_Key, Block] = {}
@@ -69,7 +78,8 @@ class SampleCache:
         first = (start_ts - PONG_TIMEOUT_MS) // HOUR_MS
         after = (end_ts + PONG_TIMEOUT_MS) // HOUR_MS + 1
         if after - first > MAX_CACHED_HOURS:
-            with read_snapshot(self._engine) as connection:
+            # First the turn: who waits for it needs no connection yet.
+            with _take_turn(self._streamed), read_snapshot(self._engine) as connection:
                 stream = _Stream(connection, rooms, first, after)
                 yield Snapshot(stream, read_server_names(connection))
             return
@@ -80,7 +90,9 @@ class SampleCache:
             self._forget_unused(keys)
             blocks = [block for key in keys if (block := self._blocks[key]) is not EMPTY]
             snapshot = Snapshot(blocks, self._names)
-        yield snapshot
+        is_large = sum(len(block.claims.ms) for block in blocks) > MAX_SAMPLES_BESIDE
+        with _take_turn(self._large) if is_large else nullcontext():
+            yield snapshot
 
     def _follow_journal(self, connection: Connection) -> None:
         version = read_version(connection)
@@ -134,6 +146,17 @@ class _Stream:
             for _, block in iterate_hours(self.connection, room, self.first, self.after):
                 raise_if_abandoned()
                 yield block.detach()
+
+
+@contextmanager
+def _take_turn(lock: threading.RLock) -> Iterator[None]:
+    """Hold the lock; whoever is not waited for any more does not wait for it either."""
+    while not lock.acquire(timeout=TURN_POLL_S):
+        raise_if_abandoned()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _stretches(hours: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -8,6 +8,7 @@ alone, and takes half as long again for each request.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import resource
 import socket
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import httptools
 import structlog
 import uvicorn
+from anyio.to_thread import current_default_thread_limiter
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -42,6 +44,10 @@ MAX_WRITE_S = 30.0
 MAX_CONNECTIONS = 4096
 CLIENTS = 16
 """How many it takes to have all connections; a trusted proxy may have them alone."""
+MAX_THREADS = 8
+"""In which paths work. They share the interpreter, so more would not be faster, and each takes its
+share of memory and a connection to the database."""
+
 LOG_EVERY_S = 60.0
 
 CUT_OFF = "pingboard.cut_off"
@@ -51,6 +57,10 @@ log = structlog.get_logger()
 
 
 class _HeadTooLargeError(Exception):
+    """Raised through httptools' parser."""
+
+
+class _WrongHostError(Exception):
     """Raised through httptools' parser."""
 
 
@@ -137,7 +147,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Answer the request."""
+        """Answer the request, if a target that names a host names that of its `Host` line."""
+        if not self.url.startswith((b"/", b"*")):
+            authority = self.url.partition(b"://")[2].partition(b"/")[0]
+            if (b"host", authority) not in self.headers:
+                raise _WrongHostError
         self._is_in_head, self._head_bytes = False, 0
         self._stop_timer()
         super().on_headers_complete()
@@ -189,11 +203,23 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
+_M_ARENA_MAX = -8
+"""Of glibc's malloc.h."""
+
 _OTHER_FILES = 200
 """Files and sockets that this process has besides those of its clients, at most."""
 
 _STOP_TIMEOUT_S = 5
 """How long running requests may take to end after a stop; a worker has 10 s in all."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, in whose event loop few threads work."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does."""
+        current_default_thread_limiter().total_tokens = MAX_THREADS
+        await super().startup(sockets)
 
 
 class Server:
@@ -217,7 +243,7 @@ class Server:
         self._before_stop = before_stop
         trusted = ProxyHeadersMiddleware(app, trusted_proxies).trusted_hosts  # type: ignore[arg-type]
         counts: Counter[str] = Counter()
-        self._uvicorn = uvicorn.Server(
+        self._uvicorn = _Server(
             uvicorn.Config(
                 _cut_off_quietly(app),
                 proxy_headers=False,  # the app does it (see app)
@@ -242,6 +268,7 @@ class Server:
         come before the thread is ready wait in the socket's queue.
         """
         _raise_file_limit()
+        _share_freed_memory()
         self._thread = threading.Thread(
             target=self._uvicorn.run, kwargs={"sockets": [self._listener]}, name="web"
         )
@@ -254,6 +281,14 @@ class Server:
         if self._thread is not None:
             self._thread.join()
         self._listener.close()
+
+
+def _share_freed_memory() -> None:
+    """Let all threads take memory from one place; glibc has one for each, and keeps what is freed
+    there."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def _raise_file_limit() -> None:

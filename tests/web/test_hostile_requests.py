@@ -50,6 +50,23 @@ def test_a_request_names_one_host(site: httpx.Client, hosts: list[str]) -> None:
     assert b"/problems/bad-host" in answer
 
 
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://one.example/feed.atom", b"200"),
+        ("http://evil.example/feed.atom", b"400"),
+        ("http://one.example@evil.example/feed.atom", b"400"),
+        ("one.example:80", b"400"),
+    ],
+)
+def test_a_target_that_names_a_host_names_the_same(
+    site: httpx.Client, target: str, status: bytes
+) -> None:
+    answer = ask_raw(site, target, "Host: one.example")
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert b"evil" not in answer
+
+
 def test_what_one_client_repeats_does_not_change_the_answer_of_another(store: Engine) -> None:
     record(store, EXAMPLE_SAMPLES)
     with serve(store) as site:

@@ -124,6 +124,14 @@ async def test_thousands_of_addresses_fit_into_memory(api: Api) -> None:
     assert api.read_memory_mib("VmHWM") - idle_mib < MAX_GROWTH_MIB
 
 
+async def test_many_pages_over_a_long_window_at_once_fit_into_memory(api: Api) -> None:
+    idle_mib = api.read_memory_mib("VmRSS")
+    addresses = [f"/homeservers/server{number}.example?window=90d" for number in range(40)]
+    answers = await asyncio.gather(*map(api.client.get, addresses))
+    assert {answer.status_code for answer in answers} == {200}
+    assert api.read_memory_mib("VmHWM") - idle_mib < MAX_GROWTH_MIB
+
+
 async def test_it_ends_at_once_though_thirty_costly_requests_are_being_answered(api: Api) -> None:
     addresses = [
         address
