@@ -75,6 +75,9 @@ def install(app: FastAPI) -> None:
             components = description["components"]
             components |= {"headers": _HEADERS, "parameters": _PARAMETERS}
             schemas = components["schemas"]
+            refusal = schemas["HTTPValidationError"]
+            refusal["properties"]["detail"] = {"type": "string"}
+            refusal["required"].append("detail")
             for name, example in EXAMPLES.items():
                 schemas[name]["examples"] = [example]
             app.openapi_schema = description

@@ -1,12 +1,14 @@
-"""What others make of the interface without us: a client from the description, and data frames."""
+"""What others make of the interface without us: clients from the description, and data frames."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import json
+import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,6 +35,7 @@ from tests.web.site import ALIAS, EXAMPLE_SAMPLES, NOW, ROOM, open_store, record
 
 PACKAGE = "generated_client"
 EDITION = "2026-W42"
+TYPESCRIPT = Path(__file__).with_name("typescript")
 NOT_READ = ("image/svg+xml", "application/atom+xml")
 """What the generator has no type for."""
 DESCRIPTION = json.loads(Path("openapi.json").read_text(encoding="utf-8"))
@@ -135,6 +138,40 @@ def test_a_generated_client_gives_instants_and_numbers(
         (1, "one.example", 403),
         (2, "two.example", 512),
     ]
+
+
+@pytest.fixture(scope="module")
+def typescript(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a TypeScript client, compiled with the types that openapi-typescript makes."""
+    if shutil.which("npm") is None and os.environ.get("CI"):
+        pytest.fail("npm is missing")
+    if shutil.which("npm") is None:
+        pytest.skip("npm is missing; see .ci/run")
+    folder = tmp_path_factory.mktemp("typescript")
+    shutil.copytree(TYPESCRIPT, folder, dirs_exist_ok=True)
+    description = Path("openapi.json").resolve()
+    for command in (
+        "npm install --no-package-lock --no-audit --no-fund --ignore-scripts",
+        f"npx --no-install openapi-typescript {description} --output api.ts",
+        "npx --no-install tsc",
+    ):
+        ended = subprocess.run(command.split(), cwd=folder, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    return folder
+
+
+def test_every_operation_of_a_typescript_client_works(engine: Engine, typescript: Path) -> None:
+    arguments = (ROOM, "one.example", EDITION)
+    with serve(engine) as site:
+        command = ("node", "client.js", str(site.base_url).rstrip("/"), *arguments)
+        ended = subprocess.run(command, cwd=typescript, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    said = json.loads(ended.stdout)
+    moved = {path for path, status in said["statuses"].items() if status == 302}
+    assert moved == {path for path, of in DESCRIPTION["paths"].items() if "302" in str(of)}
+    assert {*said["statuses"].values()} == {200, 302}
+    assert said["medians"] == [[1, "one.example", 403], [2, "two.example", 512]]
+    assert said["generated_at"] == "2026-10-12T00:00:00.000Z"
 
 
 @pytest.mark.parametrize("format_", ["csv", "ndjson"])
