@@ -9,7 +9,6 @@ held so briefly that a longer pause is a stall; then the ping is void from there
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import secrets
 import time
@@ -80,6 +79,8 @@ class SentPing:
     """A ping of ours on its way."""
 
     room_id: str
+    on_void: Callable[[SentPing, VoidReason], None]
+    """told once, when it turns out to be void"""
     sent_ns: int = 0
     """`clock.now_ns()` just before the request"""
     sent_ts: int = 0
@@ -98,9 +99,7 @@ class SentPing:
     appeared_ns: int | None = None
     """`clock.now_ns()` of its arrival, if it was seen to arrive"""
     is_expected: bool = False
-    """whether the store was told who should answer it, and was not told yet that it is void"""
-    is_counted: bool = False
-    """whether it was counted as void"""
+    """whether the store was told who should answer it"""
     send_ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def stamp(self) -> None:
@@ -110,7 +109,9 @@ class SentPing:
 
     def give_up(self, reason: VoidReason, since_ns: int = 0) -> None:
         """Make it void; what arrived until `since_ns` stands. The first reason counts."""
-        self.void = self.void or reason
+        if self.void is None:
+            self.void = reason
+            self.on_void(self, reason)
         self.be_silent(since_ns)
 
     def be_silent(self, since_ns: int) -> None:
@@ -162,7 +163,8 @@ class SentPings:
         """by transaction ID, the oldest first"""
         self._by_event: dict[str, SentPing] = {}
         self._recent: dict[str, deque[SentPing]] = defaultdict(lambda: deque(maxlen=RECENT_PINGS))
-        self._uncounted: Counter[VoidReason] = Counter()
+        self._void_counts: Counter[VoidReason] = Counter()
+        self._unexpected: list[Ping] = []
         self._heard_ns = 0
         """when the last sync response arrived"""
 
@@ -171,7 +173,7 @@ class SentPings:
         self._forget_old()
         recent = self._recent[room_id]
         awaited = {server for ping in recent for server in ping.answered}
-        ping = SentPing(room_id, clock.now_ns(), awaited=awaited)
+        ping = SentPing(room_id, self._note_void, clock.now_ns(), awaited=awaited)
         recent.append(ping)
         self._pings[tx_id] = ping
         return ping
@@ -211,8 +213,8 @@ class SentPings:
     def hear(self, sync: SyncBatch) -> None:
         """Find out from a response's arrival whether anything was held up before it."""
         # Those under way at the response before: the silence since may have outlasted them.
-        for ping in self._under_way(sync.previous_ns or 0):
-            since_ns = max(sync.previous_ns or 0, ping.sent_ns)
+        for ping in self._under_way(self._heard_ns):
+            since_ns = max(self._heard_ns, ping.sent_ns)
             if sync.arrived_ns - since_ns < _STALL_NS:
                 continue
             # Where all have answered that should, nothing is spoilt.
@@ -234,20 +236,18 @@ class SentPings:
 
     def take_void(self) -> Counter[VoidReason]:
         """Return how many pings have turned out void since this was last asked, by reason."""
-        for ping in self._pings.values():
-            if ping.void is not None and not ping.is_counted:
-                ping.is_counted = True
-                self._uncounted[ping.void] += 1
-        counts, self._uncounted = self._uncounted, Counter()
+        counts, self._void_counts = self._void_counts, Counter()
         return counts
 
     def take_unexpected(self) -> list[Ping]:
         """Return the pings that turned out void after pongs were expected of them."""
-        pings = self._pings.values()
-        void = [ping for ping in pings if ping.is_expected and ping.void is not None]
-        for ping in void:
-            ping.is_expected = False
-        return [ping.ping for ping in void if ping.ping is not None]
+        unexpected, self._unexpected = self._unexpected, []
+        return unexpected
+
+    def _note_void(self, ping: SentPing, reason: VoidReason) -> None:
+        self._void_counts[reason] += 1
+        if ping.is_expected and ping.ping is not None:
+            self._unexpected.append(ping.ping)
 
     def _under_way(self, now_ns: int) -> list[SentPing]:
         return [
@@ -259,10 +259,9 @@ class SentPings:
     def _forget_old(self) -> None:
         # Until a response tells what became of them, however long that takes.
         oldest_ns = self._heard_ns - 2 * _TIMEOUT_NS
-        for tx_id in [tx_id for tx_id, ping in self._pings.items() if ping.sent_ns < oldest_ns]:
-            ping = self._pings.pop(tx_id)
-            if ping.void is not None and not ping.is_counted:
-                self._uncounted[ping.void] += 1
+        self._pings = {
+            tx_id: ping for tx_id, ping in self._pings.items() if ping.sent_ns >= oldest_ns
+        }
         kept = set(map(id, self._pings.values()))
         self._by_event = {
             event_id: ping for event_id, ping in self._by_event.items() if id(ping) in kept
@@ -295,12 +294,6 @@ class Pinger:
         self._heard_rooms: frozenset[str] = frozenset()
         self._heard = asyncio.Condition()
         self._is_answering = False
-        self._unlocked = asyncio.Event()
-
-    def unlock(self) -> None:
-        """Ping again without delay where the account was locked: a sync was answered."""
-        self._unlocked.set()
-        self._unlocked.clear()
 
     async def hear(self, sync: SyncBatch) -> None:
         """Note that our homeserver has answered a sync: it can be pinged through, again."""
@@ -330,16 +323,7 @@ class Pinger:
             pause_s = await self._ping(room_id)
             if self._denied.get(room_id) is RoomState.ENCRYPTED:
                 return
-            pause_s *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
-            if self._denied.get(room_id) is RoomState.LOCKED:
-                await self._wait_until_unlocked(pause_s)
-                pause_s = delay_s
-            await asyncio.sleep(pause_s)
-
-    async def _wait_until_unlocked(self, at_most_s: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(at_most_s):
-                await self._unlocked.wait()
+            await asyncio.sleep(pause_s * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
 
     def _can_ping(self, room_id: str) -> bool:
         return self._is_answering and room_id in self._heard_rooms
@@ -380,6 +364,9 @@ class Pinger:
                 log.error("can't ping", room_id=room_id, error=str(error))
                 self._denied[room_id] = state
                 await self._writer.call(record_room_state, room_id, state)
+            if state is RoomState.LOCKED:  # of syncs too, and the first that is answered says so
+                self._is_answering = False
+                return self._interval_s
             return max(self._interval_s, DENIED_PAUSE_S)
         self._outages.setdefault(
             room_id, Outage("pings are refused", "pings are sent again", room_id=room_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import structlog
@@ -44,9 +45,8 @@ class Rooms:
         self._session = session
         self._writer = writer
         self._on_replaced = on_replaced
-        self.joined: list[str] = []
-        """IDs; the session reads this very list before each sync"""
         self.members: dict[str, Members] = {}
+        """of each joined room, by its ID"""
         self._unasked: set[str] = set()
         self._tombstones: dict[tuple[str, str], object] = {}
         """(room, its successor) -> who said so, of upgrades that are to be followed"""
@@ -107,11 +107,9 @@ class Rooms:
             for (room_id, successor), sender in list(self._tombstones.items()):
                 await self._follow(room_id, successor, sender)
             is_open = self._unasked or self._tombstones
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RETRY_S if is_open else None):
                     await self._wake.wait()
-            except TimeoutError:
-                pass
 
     async def _ask_members(self, room_id: str) -> None:
         members = self.members[room_id]
@@ -189,8 +187,6 @@ class Rooms:
         answered = await self._writer.call(find_answered_since, room_id, since_ts)
         self.members[room_id] = Members(answered)
         self.ask_members(room_id)
-        if room_id not in self.joined:
-            self.joined.append(room_id)
 
 
 class Members:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,8 +57,6 @@ class SyncBatch:
     arrived_ns: int
     """`clock.now_ns()` of its arrival"""
     arrived_ts: int
-    previous_ns: int | None
-    """the same of the response before it; None for the first"""
     is_past: bool
     """whether it brings what happened while nobody listened, not as it arrived"""
     timelines: list[Timeline]
@@ -76,7 +74,7 @@ async def read_position(session: Session) -> str:
 async def sync_batches(
     session: Session,
     since: str | None,
-    rooms: list[str],
+    rooms: Collection[str],
     hold_ms: Callable[[], int],
     on_fault: Callable[[HomeserverError], Awaitable[None]] | None = None,
 ) -> AsyncIterator[SyncBatch]:
@@ -130,7 +128,6 @@ def _read(
         rooms=frozenset(rooms),
         arrived_ns=synced.arrived_ns,
         arrived_ts=synced.arrived_ts,
-        previous_ns=previous_ns,
         is_past=not is_live,
         timelines=[
             _timeline(room_id, info) for room_id, info in changed.join.items() if room_id in rooms

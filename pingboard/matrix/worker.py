@@ -213,15 +213,13 @@ class Worker:
         await self._has_room.wait()
         saved, save_ns = await self._writer.saved_session(), 0
         stream = sync_batches(
-            self._session, saved.next_batch, self._rooms.joined, self._hold_ms, self._note_fault
+            self._session, saved.next_batch, self._rooms.members, self._hold_ms, self._note_fault
         )
         async for sync in stream:
             self._sent.hear(sync)
             await self._pinger.hear(sync)
             self._synced_ts, self._synced_ns = sync.arrived_ts, sync.arrived_ns
-            if self._is_locked:
-                self._is_locked = False
-                self._pinger.unlock()
+            self._is_locked = False
             if self._state is not WorkerState.RUNNING:
                 self._is_changed.set()
             if not (sync.timelines or sync.left_rooms) and sync.arrived_ns < save_ns:

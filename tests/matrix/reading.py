@@ -57,7 +57,6 @@ class Reading:
             rooms=frozenset([ROOM]),
             arrived_ns=at_s * 10**9,
             arrived_ts=START_TS + at_s * 1000,
-            previous_ns=None,
             is_past=False,
             timelines=[Timeline(ROOM, list(events), [], limited)],
             left_rooms=[],

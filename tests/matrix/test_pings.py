@@ -141,7 +141,6 @@ class Syncs:
     def __init__(self, sent: SentPings, time: Time) -> None:
         self._sent = sent
         self._time = time
-        self._previous_ns: int | None = None
         self.requests = 0
 
     def answer(self, after_s: float = 0.0) -> int:
@@ -150,10 +149,7 @@ class Syncs:
         self._sent.hold_ms()
         self._time.go_on(after_s)
         now_ns = self._time.now_ns
-        self._sent.hear(
-            SyncBatch("s1", "s2", frozenset(), now_ns, 0, self._previous_ns, False, [], [])
-        )
-        self._previous_ns = now_ns
+        self._sent.hear(SyncBatch("s1", "s2", frozenset(), now_ns, 0, False, [], []))
         return now_ns
 
     def pass_by(self, seconds: float) -> None:
