@@ -126,19 +126,15 @@ async def api_process(
     settings: Settings, listener: socket.socket, variables: Mapping[str, str]
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """The API on the listener while the context lasts; `variables` are of its environment."""
-    import asyncio
     import os
-    import sys
 
-    from pingboard.lab.process import END_WITH_PARENT
+    from pingboard.lab.process import end, spawn
 
     # The rooms are the lab's where there is one; the rest is what we were told ourselves.
     environment = {**os.environ, "PINGBOARD_ROOMS": " ".join(settings.rooms), **variables}
     environment.pop("NOTIFY_SOCKET", None)  # the life that systemd watches is the worker's
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", str(END_WITH_PARENT)),
-        *("pingboard", "serve", "--listener-fd", str(listener.fileno())),
-        stdin=asyncio.subprocess.PIPE,
+    process = await spawn(
+        ("pingboard", "serve", "--listener-fd", str(listener.fileno())),
         pass_fds=[listener.fileno()],
         env=environment,
     )
@@ -146,7 +142,7 @@ async def api_process(
     try:
         yield process
     finally:
-        await _end(process)
+        await end(process, STOP_TIMEOUT_S)
 
 
 async def run_beside(work: Coroutine[None, None, None], api: asyncio.subprocess.Process) -> None:
@@ -168,16 +164,3 @@ async def run_beside(work: Coroutine[None, None, None], api: asyncio.subprocess.
         working.cancel()
         serving.cancel()
         await asyncio.wait({working, serving})
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    import asyncio
-
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        async with asyncio.timeout(STOP_TIMEOUT_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()

@@ -7,18 +7,17 @@
         end_with_parent.py   runs in each child and ends it when this process ends
       network.py      the links between the homeservers: delay, hold, cut
         proxy.py        a CONNECT proxy for each homeserver; all its federation goes through it
-        federation_link.py   one direction of a link
-      accounts.py, rooms.py   the few client-server calls that setting up takes
+      synapse_api.py  the few calls that setting up takes: accounts, the ping room
 
 In comes how many homeservers and how slow their links; out comes a ping room with an echo bot on
 each. Nothing leaves the loopback interface, nothing needs root, and no process outlives this one.
 """
 
-from pingboard.lab.accounts import Account
 from pingboard.lab.echobot import EchoBot
-from pingboard.lab.errors import LabError
 from pingboard.lab.homeserver import Homeserver
 from pingboard.lab.lab import Lab
 from pingboard.lab.network import Network
+from pingboard.lab.synapse_api import Account
+from pingboard.model import LabError
 
 __all__ = ["Account", "EchoBot", "Homeserver", "Lab", "LabError", "Network"]

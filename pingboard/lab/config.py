@@ -7,7 +7,7 @@ import base64
 import datetime
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,9 +55,10 @@ class SynapseConfig:
     client_port: int
     federation_port: int
     proxy_url: str
-    shared_secret: str
     certificate: Path
     limits: Limits
+    shared_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    """with it accounts are registered"""
 
     def write(self, directory: Path) -> Path:
         """Write it to a new directory; the file to start Synapse with."""

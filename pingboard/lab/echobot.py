@@ -5,8 +5,8 @@ from pathlib import Path
 
 import aiohttp
 
-from pingboard.lab.accounts import Account
 from pingboard.lab.process import ChildProcess, OnProgress
+from pingboard.lab.synapse_api import Account
 
 
 class EchoBot(ChildProcess):

@@ -1,17 +1,15 @@
 """One homeserver of the lab: a Synapse with its own database, ports and keys."""
 
 import importlib.util
-import secrets
 from pathlib import Path
 
 import aiohttp
 
-from pingboard.lab.accounts import Account, register_account
-from pingboard.lab.config import Limits, SynapseConfig
-from pingboard.lab.errors import LabError
+from pingboard.lab.config import SynapseConfig
 from pingboard.lab.process import ChildProcess, OnProgress
 from pingboard.lab.proxy import LOOPBACK
-from pingboard.model import ConfigurationError
+from pingboard.lab.synapse_api import Account, register_account
+from pingboard.model import ConfigurationError, LabError
 
 SYNAPSE = "synapse.app.homeserver"
 
@@ -31,33 +29,20 @@ class Homeserver(ChildProcess):
     def __init__(
         self,
         name: str,
-        server_name: str,
+        config: SynapseConfig,
         *,
-        client_port: int,
-        federation_port: int,
-        proxy_url: str,
-        certificate: Path,
-        limits: Limits,
         directory: Path,
         http: aiohttp.ClientSession,
         on_progress: OnProgress,
     ) -> None:
-        self.server_name = server_name
-        self.url = f"http://{LOOPBACK}:{client_port}"
-        self._http = http
-        self._shared_secret = secrets.token_urlsafe(32)
-        config = SynapseConfig(
-            server_name=server_name,
-            client_port=client_port,
-            federation_port=federation_port,
-            proxy_url=proxy_url,
-            shared_secret=self._shared_secret,
-            certificate=certificate,
-            limits=limits,
-        ).write(directory / name)
+        file = config.write(directory / name)
         super().__init__(
-            name, (SYNAPSE, "-c", str(config)), directory=directory, on_progress=on_progress
+            name, (SYNAPSE, "-c", str(file)), directory=directory, on_progress=on_progress
         )
+        self.server_name = config.server_name
+        self.url = f"http://{LOOPBACK}:{config.client_port}"
+        self._shared_secret = config.shared_secret
+        self._http = http
 
     async def is_ready(self) -> bool:
         try:

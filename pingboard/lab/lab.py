@@ -10,15 +10,18 @@ from typing import Self
 
 import aiohttp
 
-from pingboard.lab.accounts import Account
-from pingboard.lab.config import Limits, write_certificate
+from pingboard.lab.config import Limits, SynapseConfig, write_certificate
 from pingboard.lab.echobot import EchoBot
-from pingboard.lab.errors import LabError
 from pingboard.lab.homeserver import Homeserver, require_synapse
-from pingboard.lab.network import Network, check_delay, check_name
-from pingboard.lab.ports import reserve_port
+from pingboard.lab.network import Network, check_delay, check_name, reserve_port
 from pingboard.lab.process import ChildProcess, OnProgress
-from pingboard.lab.rooms import ALIAS_LOCALPART, create_ping_room, joined_members
+from pingboard.lab.synapse_api import (
+    ALIAS_LOCALPART,
+    Account,
+    create_ping_room,
+    joined_members,
+)
+from pingboard.model import LabError
 
 ECHO_COMMAND = ("pingboard", "echo")
 HTTP_TIMEOUT = aiohttp.ClientTimeout(total=30)
@@ -129,12 +132,14 @@ class Lab:
         self.homeservers = tuple(
             Homeserver(
                 name,
-                server_names[name],
-                client_port=reserve_port(lifetime),
-                federation_port=federation_ports[name],
-                proxy_url=self.network.proxy_url(name),
-                certificate=certificate,
-                limits=self._limits,
+                SynapseConfig(
+                    server_name=server_names[name],
+                    client_port=reserve_port(lifetime),
+                    federation_port=federation_ports[name],
+                    proxy_url=self.network.proxy_url(name),
+                    certificate=certificate,
+                    limits=self._limits,
+                ),
                 directory=self.directory,
                 http=self._http,
                 on_progress=self._on_progress,

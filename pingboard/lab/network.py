@@ -5,14 +5,16 @@ A request from hs1 to hs2 crosses both: its bytes go hs1 -> hs2, its answer come
 to add 150 ms to a round trip, delay one direction by 150 ms or both by 75 ms.
 """
 
+import socket
+import sys
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AsyncExitStack
 from math import inf
 from types import TracebackType
 from typing import Self
 
-from pingboard.lab.errors import LabError
-from pingboard.lab.federation_link import Direction
-from pingboard.lab.proxy import LOOPBACK, Proxy, Route
+from pingboard.lab.proxy import LOOPBACK, Direction, Proxy, Route
+from pingboard.model import LabError
 
 
 class Network:
@@ -113,3 +115,21 @@ def check_delay(seconds: float) -> None:
     """Raise a `LabError` unless it can be waited for."""
     if not 0 <= seconds < inf:
         raise LabError(f"a delay is a number of seconds, 0 or more, not {seconds}")
+
+
+def reserve_port(lab_lifetime: AsyncExitStack) -> int:
+    """Choose a free port. A server name contains it, so no restart may find it taken.
+
+    The kernel gives a bound port to nobody as a random one, but lets a second socket listen on it
+    where both say SO_REUSEADDR (Synapse does). Only Linux works so; elsewhere the port is merely
+    free now.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind((LOOPBACK, 0))
+    port = int(holder.getsockname()[1])
+    if sys.platform == "linux":
+        lab_lifetime.callback(holder.close)
+    else:
+        holder.close()
+    return port

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO
+from typing import Any
 
-from pingboard.lab.errors import LabError
+from pingboard.model import LabError
 
 END_WITH_PARENT = Path(__file__).with_name("end_with_parent.py")
 
@@ -24,6 +24,35 @@ POLL_INTERVAL_S = 0.05
 LAST_LINES = 15
 
 OnProgress = Callable[[str], None]
+
+
+async def spawn(command: Sequence[str], **options: Any) -> asyncio.subprocess.Process:
+    """Start a module, or a .py file, with its arguments; it ends with this process at the latest.
+
+    `options` are those of `asyncio.create_subprocess_exec`.
+    """
+    # -P keeps this package's directory off the module path: its config.py is not meant to be
+    # anybody's `import config`.
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", str(END_WITH_PARENT), *command),
+        stdin=asyncio.subprocess.PIPE,
+        **options,
+    )
+
+
+async def end(
+    process: asyncio.subprocess.Process, grace_s: float, how: signal.Signals = signal.SIGTERM
+) -> None:
+    """Ask a process to end and wait; after `grace_s` make it."""
+    with suppress(ProcessLookupError):  # it has ended already
+        process.send_signal(how)
+        process.send_signal(signal.SIGCONT)  # a paused process acts on SIGTERM only after this
+    try:
+        async with asyncio.timeout(grace_s):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 class ChildProcess(ABC):
@@ -90,23 +119,15 @@ class ChildProcess(ABC):
         return self._process
 
     async def _spawn(self) -> asyncio.subprocess.Process:
-        with self._open_log() as log:
-            # -P keeps this package's directory off the module path: its config.py is not meant
-            # to be anybody's `import config`.
-            return await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",
-                str(END_WITH_PARENT),
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
+        # Opening a local file is no reason for a thread.
+        with self.log_file.open("ab") as log:
+            return await spawn(
+                self._command,
                 stdout=log,
                 stderr=log,
                 cwd=self._directory,  # not the user's: there may be a .env
                 env=_clean_environment() | dict(self._environment),
             )
-
-    def _open_log(self) -> BinaryIO:
-        return self.log_file.open("ab")
 
     async def _until_ready(self, process: asyncio.subprocess.Process) -> None:
         try:
@@ -130,17 +151,8 @@ class ChildProcess(ABC):
 
     async def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
-        if process is None or process.returncode is not None:
-            return
-        with suppress(ProcessLookupError):  # it has ended just now
-            process.send_signal(how)
-            process.send_signal(signal.SIGCONT)  # a paused process acts on SIGTERM only after this
-        try:
-            async with asyncio.timeout(self.grace_s):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        if process is not None:
+            await end(process, self.grace_s, how)
 
     def _obituary(self, code: int) -> str:
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"

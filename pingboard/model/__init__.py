@@ -17,6 +17,7 @@ The tree of errors:
       StoreError              the database can't be opened or is not ours
         DamagedHourError      what it keeps of an hour is damaged
         LeaseError            another worker writes to it
+      LabError                a lab of homeservers can't start or go on
       UnknownRoomError        no such room in the store
       UnknownHomeserverError  no such homeserver in that room and window
 """
@@ -40,6 +41,7 @@ from pingboard.model.errors import (
     DamagedHourError,
     EncryptedRoomError,
     HomeserverError,
+    LabError,
     LeaseError,
     PingboardError,
     RateLimitedError,
@@ -94,6 +96,7 @@ __all__ = [
     "EncryptedRoomError",
     "Gap",
     "HomeserverError",
+    "LabError",
     "LeaseError",
     "Pending",
     "Ping",

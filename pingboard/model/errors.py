@@ -65,6 +65,10 @@ class LeaseError(StoreError):
     """Another worker writes to the database; there is one at a time."""
 
 
+class LabError(PingboardError):
+    """A lab can't start or go on; the message names the part and ends with its last log lines."""
+
+
 class UnknownRoomError(PingboardError):
     """No room of that alias or ID is configured or has samples."""
 

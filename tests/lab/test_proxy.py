@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from pingboard.lab import LabError, Network
-from pingboard.lab.federation_link import Direction, carry
+from pingboard.lab.proxy import Direction, carry
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
