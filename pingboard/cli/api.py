@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from pingboard.cli.database import RETRY_S, opened, writable
+from pingboard.cli.database import opened, wait_for_database, writable
 from pingboard.cli.output import say, wording
 from pingboard.model import PingboardError
 
@@ -92,23 +92,7 @@ def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]
 
 async def make_tables(settings: Settings) -> None:
     """Return once the tables are those of this version; a database that is away is waited for."""
-    import asyncio
-
-    from pingboard.store.engine import PassingStoreError
-
-    fault = ""
-    while True:
-        try:
-            await asyncio.to_thread(_make_tables, settings)
-        except PassingStoreError as error:
-            if not fault:
-                fault = str(error)
-                say(f"pingboard: {error}; waiting for it")
-            await asyncio.sleep(RETRY_S)
-        else:
-            if fault:
-                say("pingboard: the database is there now")
-            return
+    await wait_for_database(lambda: _make_tables(settings))
 
 
 def _make_tables(settings: Settings) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from pingboard.model import ConfigurationError
+from pingboard.cli.output import say
+from pingboard.model import ConfigurationError, LeaseError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pingboard.boards import Boards
     from pingboard.settings import Settings
     from pingboard.store.engine import Engine
+
+T = TypeVar("T")
 
 RETRY_S = 5.0
 """How often a database that is away is asked for, or a standby asks whether it is its turn."""
@@ -48,6 +51,35 @@ def writable(settings: Settings) -> Iterator[Engine]:
                 "off; run: pingboard db upgrade"
             )
         yield engine
+
+
+async def wait_for_database(open_once: Callable[[], T], *, can_stand_by: bool = False) -> T:
+    """Return what opens a database; one that is away is asked for again and again.
+
+    So is one that another worker writes to, with `can_stand_by`. A line says so once.
+    """
+    import asyncio
+
+    from pingboard.cli.heartbeat import HEART
+    from pingboard.store.engine import PassingStoreError
+
+    waiting = ""
+    while True:
+        HEART.beat()  # a start that waits is a start that worked, to a supervisor
+        try:
+            answer = await asyncio.to_thread(open_once)
+        except (LeaseError, PassingStoreError) as error:
+            is_standby = isinstance(error, LeaseError)
+            if is_standby and not can_stand_by:
+                raise
+            was_waiting, waiting = waiting, "standing by" if is_standby else "waiting for it"
+            if waiting != was_waiting:
+                say(f"pingboard: {error}; {waiting}")
+            await asyncio.sleep(RETRY_S)
+        else:
+            if waiting:
+                say("pingboard: the database is there now")
+            return answer
 
 
 @contextlib.contextmanager

@@ -34,8 +34,7 @@ def doctor(
     """
     from pingboard.model.findings import Verdict
 
-    parts = (_check_settings, _check_certificates, _check_site)
-    findings = [finding for part in parts for finding in part()]
+    findings = [*_check_all()]
     _print(findings, as_json=as_json)
     if any(finding.verdict is Verdict.FAULT for finding in findings):
         raise typer.Exit(1)
@@ -52,12 +51,11 @@ def _print(findings: list[Finding], *, as_json: bool) -> None:
         typer.echo(without_user_ids(str(finding)))
 
 
-def _check_settings() -> Iterator[Finding]:
-    import os
-
+def _check_all() -> Iterator[Finding]:
     from pingboard.model.findings import Finding, Verdict
-    from pingboard.settings import ENV_FILE, load_settings, read_env_file
+    from pingboard.settings import load_settings
 
+    yield from _check_certificates()
     try:
         settings = load_settings()
     except ConfigurationError as error:
@@ -66,6 +64,20 @@ def _check_settings() -> Iterator[Finding]:
                 "settings", Verdict.FAULT, line, "correct it; .env.example describes each"
             )
         return
+    yield from _check_settings(settings)
+    engine = yield from _check_database(settings)
+    yield from _check_account(settings, engine)
+    if engine is not None:
+        yield from _check_worker(settings, engine)
+        engine.dispose()
+
+
+def _check_settings(settings: Settings) -> Iterator[Finding]:
+    import os
+
+    from pingboard.model.findings import Finding, Verdict
+    from pingboard.settings import ENV_FILE, read_env_file
+
     names = sorted(name for name in os.environ if name.startswith("PINGBOARD_"))
     from_file = sorted(name for name in read_env_file(ENV_FILE) if name.startswith("PINGBOARD_"))
     yield Finding(
@@ -106,20 +118,6 @@ def _check_certificates() -> Iterator[Finding]:
             f"SSL_CERT_FILE: {path} can't be used: {error.strerror or error}",
             "name a file of CA certificates in PEM, or unset it to use the system's",
         )
-
-
-def _check_site() -> Iterator[Finding]:
-    from pingboard.settings import load_settings
-
-    try:
-        settings = load_settings()
-    except ConfigurationError:
-        return
-    engine = yield from _check_database(settings)
-    yield from _check_account(settings, engine)
-    if engine is not None:
-        yield from _check_worker(settings, engine)
-        engine.dispose()
 
 
 def _check_database(

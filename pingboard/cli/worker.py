@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from pingboard.cli.database import RETRY_S, writable
+from pingboard.cli.database import wait_for_database, writable
 from pingboard.cli.output import say
 from pingboard.model import LeaseError
 
@@ -31,46 +31,35 @@ async def open_database(settings: Settings) -> AsyncIterator[tuple[Engine, Lease
     """
     import asyncio
 
-    from pingboard.cli.heartbeat import HEART
-    from pingboard.store.engine import PassingStoreError
     from pingboard.store.lease import SETTLE_S
 
-    message = ""
     was_standby = False
-    while True:
-        # A start that waits is a start that worked, to a supervisor.
-        HEART.beat()
+
+    def open_once() -> tuple[contextlib.ExitStack, Engine, Lease]:
+        nonlocal was_standby
         try:
-            async with contextlib.AsyncExitStack() as opening:
-                engine, lease = await asyncio.to_thread(_open, settings, opening)
-                opened = opening.pop_all()
-            break
-        except (LeaseError, PassingStoreError) as error:
-            is_standby = isinstance(error, LeaseError)
-            if is_standby and settings.database_url.startswith("sqlite"):
-                raise
-            was_standby |= is_standby
-            if str(error) != message:
-                message = str(error)
-                say(f"pingboard: {error}; {'standing by' if is_standby else 'waiting for it'}")
-            await asyncio.sleep(RETRY_S)
-    async with opened:
+            return _open(settings)
+        except LeaseError:
+            was_standby = True
+            raise
+
+    can_stand_by = not settings.database_url.startswith("sqlite")
+    opened, engine, lease = await wait_for_database(open_once, can_stand_by=can_stand_by)
+    with opened:
         if was_standby:
             await asyncio.sleep(SETTLE_S)
-        if message:
             say("pingboard: the database is ours now")
         yield engine, lease
 
 
-def _open(
-    settings: Settings, stack: contextlib.AsyncExitStack[bool | None]
-) -> tuple[Engine, Lease]:
+def _open(settings: Settings) -> tuple[contextlib.ExitStack, Engine, Lease]:
     from pingboard.store.lease import take_lease
 
-    engine = stack.enter_context(writable(settings))
-    lease = take_lease(engine)
-    stack.callback(lease.release)
-    return engine, lease
+    with contextlib.ExitStack() as stack:
+        engine = stack.enter_context(writable(settings))
+        lease = take_lease(engine)
+        stack.callback(lease.release)
+        return stack.pop_all(), engine, lease
 
 
 @contextlib.asynccontextmanager

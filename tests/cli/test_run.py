@@ -32,13 +32,13 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-async def until_gone(pid: int, within_s: float = 10) -> None:
+async def until_gone(pid: int, within_s: float = 60) -> None:
     async with asyncio.timeout(within_s):
         while is_alive(pid):  # noqa: ASYNC110 (another process decides)
             await asyncio.sleep(0.05)
 
 
-async def until_refused(port: int, within_s: float = 10) -> None:
+async def until_refused(port: int, within_s: float = 60) -> None:
     async with asyncio.timeout(within_s):
         while True:
             try:
@@ -97,7 +97,7 @@ async def test_a_signal_ends_both_in_order(
 ) -> None:
     [api] = children_of(run.pid)
     run.send_signal(how)
-    ended = await end_of(run, within_s=10)
+    ended = await end_of(run, within_s=60)
     assert ended.code == 0
     assert "Traceback" not in ended.stderr
     assert not is_alive(api)
