@@ -58,7 +58,8 @@ async def end(
 class ChildProcess(ABC):
     """A child process that ends with this one at the latest. Subclasses say when it is ready."""
 
-    ready_timeout_s: float = 60.0
+    ready_timeout_s: float = 180.0
+    """Wide: six homeservers that start at once on a small or busy machine take minutes."""
     grace_s: float = 5.0
     """From SIGTERM to SIGKILL. Synapse takes 0.15 s."""
 
