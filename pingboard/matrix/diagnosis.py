@@ -1,42 +1,39 @@
 """What keeps a worker from measuring: account and rooms -> findings. Reads only, joins nothing.
 
-It asks the homeserver with plain requests instead of a session, to tell apart what a session would
-sum up in one error, and to run beside a live worker without a login of its own.
+It asks the homeserver call by call instead of opening a session, to tell apart what that would sum
+up in one error, and to run beside a live worker without a login of its own.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import aiohttp
+from nio import (
+    JoinedRoomsResponse,
+    RoomGetStateEventResponse,
+    RoomResolveAliasResponse,
+    WhoamiResponse,
+)
 
-from pingboard.matrix.session import find_homeserver
+from pingboard.matrix.client import CALL_TIMEOUT_S, Client, checked
+from pingboard.matrix.session import ABSENT, find_homeserver, read_login_flows
+from pingboard.model import AccountError, HomeserverError
 from pingboard.model.findings import Finding, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-TIMEOUT_S = 15
+    from pingboard.matrix.protocol import Event
+
 MAX_CLOCK_DIFFERENCE_S = 3.0
 """The Date header has whole seconds, and the answer takes its time."""
 
 DEFAULT_MESSAGES_A_SECOND = 0.2
 """What Synapse lets an account send unless it is told otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the homeserver said to a request."""
-
-    status: int
-    body: dict[str, Any]
-    date: str | None
 
 
 class Diagnosis:
@@ -50,51 +47,46 @@ class Diagnosis:
 
     async def run(self, rooms: Sequence[str], interval: timedelta, *, has_password: bool) -> None:
         """Ask everything; what can't be asked because of an earlier finding is left out."""
-        url = await find_homeserver(self._homeserver)
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-        async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as http:
-            self._http, self._url = http, url.rstrip("/")
-            try:
-                if not await self._check_versions():
-                    return
-                self._check_interval(len(rooms), interval)
-                if not await self._check_login(has_password=has_password):
-                    return
-                for room in rooms:
-                    await self._check_room(room)
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-                self._note(
-                    "homeserver",
-                    Verdict.FAULT,
-                    f"{self._url} does not answer: {str(error) or type(error).__name__}",
-                    "check PINGBOARD_HOMESERVER, the network, and the homeserver itself",
-                )
+        self._url = await find_homeserver(self._homeserver)
+        self._client = Client(self._url)
+        self._client.access_token = self._token or ""
+        try:
+            if not await self._check_versions():
+                return
+            self._check_interval(len(rooms), interval)
+            if not await self._check_login(has_password=has_password):
+                return
+            for room in rooms:
+                await self._check_room(room)
+        except (HomeserverError, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            self._note(
+                "homeserver",
+                Verdict.FAULT,
+                f"{self._url} does not answer: {str(error) or type(error).__name__}",
+                "check PINGBOARD_HOMESERVER, the network, and the homeserver itself",
+            )
+        finally:
+            await self._client.close()
 
     def _note(self, topic: str, verdict: Verdict, text: str, remedy: str = "") -> None:
         self.findings.append(Finding(topic, verdict, text, remedy))
 
-    async def _get(self, path: str, *, with_token: bool = True) -> Answer:
-        headers = {"Authorization": f"Bearer {self._token}"} if with_token and self._token else {}
-        address = f"{self._url}/_matrix/client{path}"
-        async with self._http.get(address, headers=headers, allow_redirects=False) as response:
-            body = await response.json(content_type=None) if response.status < 500 else {}
-            date = response.headers.get("Date")
-            return Answer(response.status, body if isinstance(body, dict) else {}, date)
-
     async def _check_versions(self) -> bool:
-        answer = await self._get("/versions", with_token=False)
-        versions = answer.body.get("versions")
-        if answer.status != 200 or not versions:
+        # nio does not ask for them.
+        response = await self._client.send("GET", "/_matrix/client/versions")
+        body = await response.json(content_type=None) if response.status == 200 else None
+        versions = body.get("versions") if isinstance(body, dict) else None
+        if not versions or not isinstance(versions, list):
             self._note(
                 "homeserver",
                 Verdict.FAULT,
-                f"{self._url} answers {answer.status} and no Matrix versions",
+                f"{self._url} answers {response.status} and no Matrix versions",
                 "set PINGBOARD_HOMESERVER to the server name, or to the address clients use",
             )
             return False
         self._note("homeserver", Verdict.OK, f"{self._url} speaks Matrix up to {versions[-1]}")
-        if answer.date is not None:
-            ahead_s = time.time() - parsedate_to_datetime(answer.date).timestamp()
+        if (date := response.headers.get("Date")) is not None:
+            ahead_s = time.time() - parsedate_to_datetime(date).timestamp()
             is_far = abs(ahead_s) > MAX_CLOCK_DIFFERENCE_S
             self._note(
                 "clock",
@@ -116,9 +108,8 @@ class Diagnosis:
             )
 
     async def _check_login(self, *, has_password: bool) -> bool:
-        offer = await self._get("/v3/login", with_token=False)
-        flows = [str(flow.get("type")) for flow in offer.body.get("flows", [])]
         if self._token is None:
+            flows = await read_login_flows(self._client)
             can_log_in = has_password and "m.login.password" in flows
             self._note(
                 "account",
@@ -127,36 +118,42 @@ class Diagnosis:
                 "" if can_log_in else "set PINGBOARD_ACCESS_TOKEN",
             )
             return False
-        me = await self._get("/v3/account/whoami")
-        if me.status != 200:
+        try:
+            me: WhoamiResponse = await checked(self._client.whoami(), CALL_TIMEOUT_S)
+        except (AccountError, HomeserverError) as error:
+            if isinstance(error, HomeserverError) and error.errcode is None:
+                raise
             self._note(
                 "account",
                 Verdict.FAULT,
-                f"the token is not accepted: {_describe(me)}",
+                f"the token is not accepted: {error}",
                 "log in again and set PINGBOARD_ACCESS_TOKEN"
                 if not has_password
                 else "the worker will log in with PINGBOARD_PASSWORD",
             )
             return False
-        self.user_id = str(me.body.get("user_id"))
+        self.user_id = me.user_id
         self._note("account", Verdict.OK, "the token is accepted")
         return True
 
     async def _check_room(self, room: str) -> None:
         room_id = room
         if room.startswith("#"):
-            directory = await self._get(f"/v3/directory/room/{quote(room, safe='')}")
-            if directory.status != 200:
+            try:
+                alias: RoomResolveAliasResponse = await checked(
+                    self._client.room_resolve_alias(room), CALL_TIMEOUT_S
+                )
+            except HomeserverError as error:
                 self._note(
                     room,
                     Verdict.FAULT,
-                    f"the alias leads to no room: {_describe(directory)}",
+                    f"the alias leads to no room: {error}",
                     "check the alias in PINGBOARD_ROOMS",
                 )
                 return
-            room_id = str(directory.body.get("room_id"))
-        joined = await self._get("/v3/joined_rooms")
-        if room_id not in joined.body.get("joined_rooms", []):
+            room_id = alias.room_id
+        joined: JoinedRoomsResponse = await checked(self._client.joined_rooms(), CALL_TIMEOUT_S)
+        if room_id not in joined.rooms:
             self._note(
                 room,
                 Verdict.FAULT,
@@ -168,14 +165,10 @@ class Diagnosis:
         await self._check_state(room, room_id)
 
     async def _check_state(self, room: str, room_id: str) -> None:
-        path = f"/v3/rooms/{quote(room_id, safe='')}/state"
-        create, power, encryption = await asyncio.gather(
-            self._get(f"{path}/m.room.create/"),
-            self._get(f"{path}/m.room.power_levels/"),
-            self._get(f"{path}/m.room.encryption/"),
-        )
-        version = create.body.get("room_version", "1")
-        if encryption.status == 200:
+        create = await self._read_state(room_id, "m.room.create") or {}
+        power = await self._read_state(room_id, "m.room.power_levels")
+        version = create.get("room_version", "1")
+        if await self._read_state(room_id, "m.room.encryption") is not None:
             self._note(
                 room,
                 Verdict.FAULT,
@@ -183,8 +176,8 @@ class Diagnosis:
                 "measure in a room without encryption",
             )
             return
-        mine, needed = _read_power(power.body, self.user_id)
-        if power.status == 200 and mine < needed:
+        mine, needed = _read_power(power or {}, self.user_id)
+        if power is not None and mine < needed:
             self._note(
                 room,
                 Verdict.FAULT,
@@ -194,14 +187,21 @@ class Diagnosis:
             return
         self._note(room, Verdict.OK, f"joined (version {version}), may send")
 
+    async def _read_state(self, room_id: str, event_type: str) -> Event | None:
+        try:
+            answer: RoomGetStateEventResponse = await checked(
+                self._client.room_get_state_event(room_id, event_type), CALL_TIMEOUT_S
+            )
+        except HomeserverError as error:
+            if error.errcode in ABSENT:
+                return None
+            raise
+        return answer.content if isinstance(answer.content, dict) else None
+
 
 def _read_power(levels: dict[str, Any], user_id: str) -> tuple[int, int]:
     """Return our power level and the one that a message needs, as the specification has them."""
-    users, events = levels.get("users", {}), levels.get("events", {})
+    users, events = levels.get("users") or {}, levels.get("events") or {}
     mine = users.get(user_id, levels.get("users_default", 0))
     needed = events.get("m.room.message", levels.get("events_default", 0))
     return int(mine), int(needed)
-
-
-def _describe(answer: Answer) -> str:
-    return f"{answer.status} {answer.body.get('errcode', '')}".strip()

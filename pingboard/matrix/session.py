@@ -222,13 +222,7 @@ class Session:
 
     async def _require_password_login(self) -> None:
         """Ask which ways to log in there are, before a password is sent."""
-        try:
-            offer: LoginInfoResponse = await checked(self._client.login_info(), CALL_TIMEOUT_S)
-            flows = offer.flows
-        except HomeserverError as error:
-            if error.errcode != "M_UNRECOGNIZED":
-                raise
-            flows = []
+        flows = await read_login_flows(self._client)
         if "m.login.password" not in flows:
             raise ConfigurationError(
                 f"PINGBOARD_PASSWORD: {self._account.homeserver} has no login with a password "
@@ -442,6 +436,17 @@ async def find_homeserver(homeserver: str) -> str:
     finally:
         await client.close()
     return str(discovery.homeserver_url)
+
+
+async def read_login_flows(client: Client) -> list[str]:
+    """Return the ways to log in that a homeserver offers; [] where it has none of its own."""
+    try:
+        offer: LoginInfoResponse = await checked(client.login_info(), CALL_TIMEOUT_S)
+    except HomeserverError as error:
+        if error.errcode != "M_UNRECOGNIZED":
+            raise
+        return []
+    return [str(flow) for flow in offer.flows]
 
 
 def _name_variable(account: Account, error: HomeserverError) -> HomeserverError:
