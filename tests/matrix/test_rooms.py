@@ -21,6 +21,7 @@ from pingboard.store.schema import (
 )
 from tests.matrix.listening import count, listening, rows, synced
 from tests.matrix.room_client import Member, until
+from tests.matrix.test_pings import never_stall
 
 
 async def test_an_upgrade_is_followed_and_a_false_tombstone_is_not(
@@ -158,6 +159,7 @@ async def test_an_upgrade_whose_join_fails_is_followed_later(
 async def test_members_that_can_not_be_asked_for_are_asked_for_later_and_losses_counted(
     lab: Lab, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    never_stall(monkeypatch)
     monkeypatch.setattr(rooms, "RETRY_S", 0.1)
     account = await lab.register(lab.homeservers[0], "unlisted")
     second = {"interval": timedelta(seconds=1), "backfill": timedelta(0)}

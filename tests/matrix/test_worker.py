@@ -23,6 +23,7 @@ from pingboard.store.schema import (
 from pingboard.store.status import record_worker
 from tests.matrix.listening import count, listening, rows
 from tests.matrix.room_client import Member, until
+from tests.matrix.test_pings import never_stall
 
 
 def states(engine: Engine) -> list[str]:
@@ -73,8 +74,9 @@ async def test_a_homeserver_that_never_answers_is_unreachable_once_and_for_all(
 
 
 async def test_a_server_that_answered_before_is_expected_to_answer_again(
-    lab: Lab, engine: Engine
+    lab: Lab, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    never_stall(monkeypatch)
     account = await lab.register(lab.homeservers[0], "expecting")
     second = {"interval": timedelta(seconds=1), "backfill": timedelta(0)}
     hs2 = lab.homeservers[1].name
