@@ -75,9 +75,9 @@ class Profile:
     name: str
     places: Mapping[BoardName, Place | None]
     sent: int
-    """pings of ours that it was expected to answer"""
+    """pings of ours that it answered, or was expected to and did not"""
     lost: int
-    """those that it did not answer in time"""
+    """those that it did not"""
     rejected: Mapping[str, int]
     """its pongs that did not count, by `model.Rejection`; of whole UTC days"""
     pongs_to: Sequence[pairs.Pair]

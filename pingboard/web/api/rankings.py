@@ -55,7 +55,7 @@ class RankedHomeserver(BaseModel):
     )
     sent_count: Count | None = Field(
         validation_alias="sent",
-        description="Our own pings that it was expected to answer and did, or lost (`response`).",
+        description="Our own pings that it answered, or was expected to and did not (`response`).",
     )
     lost_count: Count | None = Field(
         validation_alias="lost", description="Of those, not answered within 10 minutes."
