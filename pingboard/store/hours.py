@@ -42,7 +42,7 @@ from pingboard.store.schema import hour, sample, unanswered
 from pingboard.store.sql import execute, fetch_integers, insert_new, insert_rows
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import ColumnElement, Connection, Engine
 
     from pingboard.columns import Integers
 
@@ -120,30 +120,27 @@ def list_hours(
 
     Those of several rooms stand side by side.
     """
-    packed = select(hour.c.room, hour.c.hour).where(
-        hour.c.room.in_(rooms),
-        hour.c.hour >= first,
-        hour.c.hour < after,
-        hour.c.cold.is_not(None),
-    )
-    closed = [(room_row, number) for room_row, number in connection.execute(packed)]
-    opened = [key for key in _list_open_hours(connection) if key[0] in rooms]
-    opened = [key for key in opened if first <= key[1] < after]
-    return sorted({*closed, *opened}, key=lambda key: (key[1], key[0]))
+    is_inside = (hour.c.hour >= first) & (hour.c.hour < after)
+    kept = [key for key in _list_kept(connection, rooms, is_inside) if first <= key[1] < after]
+    return sorted(kept, key=lambda key: (key[1], key[0]))
 
 
 def list_hours_by_origin(
     connection: Connection, rooms: Collection[int], oldest_ts: int, newest_ts: int
 ) -> list[journal.Hour]:
     """Return those that can have a pong whose own time is in [oldest, newest]."""
-    packed = select(hour.c.room, hour.c.hour).where(
-        hour.c.room.in_(rooms),
-        hour.c.first_origin_ts <= newest_ts,
-        hour.c.last_origin_ts >= oldest_ts,
-        hour.c.cold.is_not(None),
-    )
-    closed = [(room_row, number) for room_row, number in connection.execute(packed)]
-    return sorted({*closed, *(key for key in _list_open_hours(connection) if key[0] in rooms)})
+    can_have = (hour.c.first_origin_ts <= newest_ts) & (hour.c.last_origin_ts >= oldest_ts)
+    return sorted(_list_kept(connection, rooms, can_have))
+
+
+def _list_kept(
+    connection: Connection, rooms: Collection[int], is_asked_for: ColumnElement[bool]
+) -> set[journal.Hour]:
+    """Return those closed hours whose single samples are kept, and all open ones."""
+    packed = select(hour.c.room, hour.c.hour).where(hour.c.room.in_(rooms), is_asked_for)
+    closed = connection.execute(packed.where(hour.c.cold.is_not(None)))
+    opened = [key for key in _list_open_hours(connection) if key[0] in rooms]
+    return {(room_row, number) for room_row, number in closed} | {*opened}
 
 
 def digest_hours(
