@@ -18,11 +18,12 @@ def parse(text: str) -> list[dict[str, str]]:
 
 
 def test_the_head_has_the_names_of_the_json() -> None:
-    (head,) = rankings([]).splitlines()
-    assert head.startswith(
-        "rank,homeserver,median_ms,mean_ms,p5_ms,p25_ms,p75_ms,p95_ms,sample_count,"
-    )
-    assert ",ci95_low_ms,ci95_high_ms,tied_with_previous,sent_count,lost_count,loss," in head
+    (line,) = rankings([]).splitlines()
+    head = line.split(",")
+    assert head[:4] == ["rank", "homeserver", "median_ms", "mean_ms"]
+    interval = head.index("ci95_low_ms")
+    assert head[interval : interval + 2] == ["ci95_low_ms", "ci95_high_ms"]
+    assert {"sample_count", "tied_with_previous", "sent_count", "lost_count", "loss"} < set(head)
 
 
 def test_numbers_read_back_as_the_same_and_unknown_ones_are_empty() -> None:

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pingboard.store.engine import Engine
-from pingboard.web.schemas import EXAMPLES
 from tests.web.site import make_answers, record, serve
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -47,10 +46,6 @@ def test_a_badge_says_rank_and_median(site: httpx.Client) -> None:
     assert texts_of(site.get("/badge/two.example.svg")) == ["matrix ping", "#2 · 512 ms"]
     reception = site.get("/badge/two.example.svg", params={"board": "reception", "label": "in"})
     assert texts_of(reception) == ["in", "#2 · 256 ms"]
-
-
-def test_shields_gets_the_example_of_the_description(site: httpx.Client) -> None:
-    assert site.get("/badge/two.example.json").json() == EXAMPLES["ShieldsEndpoint"]
 
 
 @pytest.mark.parametrize("name", ["nobody.example", *HOSTILE])

@@ -15,7 +15,6 @@ from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.schema import ping, server, unanswered
 from pingboard.web.pages.remedies import REMEDIES
-from pingboard.web.schemas import EXAMPLES
 from tests.samples import make_ping, make_pong
 from tests.web.site import NOW, ROOM, make_answers, record, serve
 
@@ -45,19 +44,6 @@ def reject(engine: Engine, homeserver: str, reason: Rejection, *ages: timedelta)
         for event_hash, age in zip(hashes, ages, strict=True)
     ]
     Ingest(engine, "test").record(Batch([], [], rejected))
-
-
-def test_the_list_is_the_example_of_the_description(site: httpx.Client) -> None:
-    assert site.get(HOMESERVERS).json() == EXAMPLES["Homeservers"]
-
-
-def test_the_profile_is_the_example_of_the_description(site: httpx.Client) -> None:
-    assert site.get(TWO).json() == EXAMPLES["HomeserverProfile"]
-
-
-def test_the_history_is_the_example_of_the_description(site: httpx.Client) -> None:
-    answer = site.get(f"{TWO}/history", params={**NOON, "step": "6h"})
-    assert answer.json() == EXAMPLES["History"]
 
 
 @pytest.mark.parametrize("path", [f"{HOMESERVERS}/nobody.example", f"{HOMESERVERS}/x/history"])

@@ -11,7 +11,6 @@ from pingboard.boards import Boards
 from pingboard.model import BoardName, Sample, Window, to_ts
 from pingboard.render import markdown
 from pingboard.store.engine import Engine
-from pingboard.web.schemas import EXAMPLES
 from tests.samples import make_ping, make_pong
 from tests.twim import TABLE_2020_04_09
 from tests.web.site import (
@@ -26,13 +25,6 @@ from tests.web.site import (
 )
 
 RANKINGS = "/api/v1/rankings"
-
-
-def test_the_answer_is_the_example_of_the_description(site: httpx.Client) -> None:
-    answer = site.get(RANKINGS, params={"limit": 10})
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.json() == EXAMPLES["Rankings"]
 
 
 def test_whole_latencies_are_printed_as_integers(site: httpx.Client) -> None:
