@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from faults.case import Case
@@ -28,21 +29,27 @@ async def play(stage: Stage, case: Case) -> Outcome:
     """Act a case out and check what has to hold after it."""
     clock = asyncio.get_running_loop().time
     begin = clock()
-    figure, faults = "", []
-    try:
+    figure = ""
+    faults: list[str] = []
+    with _noted(faults):
         async with Scene(stage) as scene:
             for step in (case.act, check_invariants):
-                try:
+                with _noted(faults):
                     figure = await step(scene) or figure
-                except ExceptionGroup as group:
-                    faults.append(str(group.exceptions[0]))
-                except (CaseError, LabError) as error:
-                    faults.append(str(error))
-                except Exception as error:  # noqa: BLE001 (one case's end is not the others')
-                    faults.append(f"{type(error).__name__}: {error}")
-    except LabError as error:  # a homeserver is not up, before the case or after it
-        faults.append(str(error))
     return Outcome(case, figure, "; ".join(faults), clock() - begin)
+
+
+@contextmanager
+def _noted(faults: list[str]) -> Iterator[None]:
+    """Add what goes wrong to the faults: one case's end is not the others'."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        faults.append(str(group.exceptions[0]))
+    except (CaseError, LabError) as error:
+        faults.append(str(error))
+    except Exception as error:  # noqa: BLE001 (whatever it is)
+        faults.append(f"{type(error).__name__}: {error}")
 
 
 async def play_all(stage: Stage, cases: Sequence[Case], at_once: int) -> AsyncIterator[Outcome]:

@@ -73,8 +73,10 @@ class User:
         )
 
     async def join(self, room: str) -> None:
-        """Join by alias."""
-        await self.call("POST", f"join/{quote(room)}", {})
+        """Join by alias; on a busy machine one homeserver may give up waiting for the other."""
+        async for attempt in stamina.retry_context(on=_is_not_reached, timeout=120, wait_max=5.0):
+            with attempt:
+                await self.call("POST", f"join/{quote(room)}", {})
 
     async def create_room(self, alias_localpart: str, version: str | None = None) -> str:
         """Make a public room; its ID."""
@@ -97,6 +99,10 @@ class User:
             position = page.get("end")
             if not page["chunk"] or position is None:
                 return events
+
+
+def _is_not_reached(error: Exception) -> bool:
+    return isinstance(error, CaseError) and "was answered 502" in str(error)
 
 
 def _is_outside(error: Exception) -> bool:

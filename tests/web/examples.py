@@ -31,7 +31,7 @@ ADDRESSES = {
 
 def ask(site: httpx.Client) -> dict[str, Any]:
     """Return the examples by their schema, in order."""
-    examples = json.loads(FILE.read_text("utf-8"))
+    examples: dict[str, Any] = json.loads(FILE.read_text("utf-8"))
     for schema, address in ADDRESSES.items():
         examples[schema] = site.get(address).raise_for_status().json()
     examples["RawSample"] = examples["Samples"]["samples"][0]

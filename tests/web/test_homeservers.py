@@ -31,7 +31,7 @@ def lose(engine: Engine, homeserver: str, *, pings: range, before_now: timedelta
     with engine.begin() as connection:
         (code,) = connection.scalars(select(server.c.id).where(server.c.name == homeserver))
         ids = connection.scalars(
-            select(ping.c.id).where(ping.c.event.in_([ping.event_id for ping in sent]))
+            select(ping.c.id).where(ping.c.event.in_([own.event_id for own in sent]))
         )
         rows = [{"ping": id_, "pong_server": code} for id_ in ids]
         connection.execute(insert(unanswered), rows)
