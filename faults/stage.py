@@ -60,6 +60,8 @@ class Stage(Lasting):
                     timeout=aiohttp.ClientTimeout(total=60 * self.patience),
                 )
             )
+            for homeserver in self.lab.homeservers:
+                homeserver.ready_timeout_s *= self.patience
             self.owner = User(self.http, self.lab.owner)
             self.users.append(self.owner)
             first, second = self.lab.homeservers

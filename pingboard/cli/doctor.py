@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pingboard.cli.database import opened
 from pingboard.cli.output import without_user_ids
 from pingboard.model import ConfigurationError, PingboardError
 
@@ -65,11 +67,11 @@ def _check_all() -> Iterator[Finding]:
             )
         return
     yield from _check_settings(settings)
-    engine = yield from _check_database(settings)
-    yield from _check_account(settings, engine)
-    if engine is not None:
-        yield from _check_worker(settings, engine)
-        engine.dispose()
+    with contextlib.ExitStack() as stack:
+        engine = yield from _check_database(settings, stack)
+        yield from _check_account(settings, engine)
+        if engine is not None:
+            yield from _check_worker(settings, engine)
 
 
 def _check_settings(settings: Settings) -> Iterator[Finding]:
@@ -121,14 +123,14 @@ def _check_certificates() -> Iterator[Finding]:
 
 
 def _check_database(
-    settings: Settings,
+    settings: Settings, stack: contextlib.ExitStack
 ) -> Generator[Finding, None, Engine | None]:
     """Yield findings; return an engine that reads, or None where there is nothing to read."""
     from pingboard.model.findings import Finding, Verdict
-    from pingboard.store.engine import describe_database, is_current, open_engine
+    from pingboard.store.engine import describe_database, is_current
 
     try:
-        engine = open_engine(settings.database_url, read_only=True)
+        engine = stack.enter_context(opened(settings.database_url, read_only=True))
         if not is_current(engine):
             yield Finding(
                 "database",

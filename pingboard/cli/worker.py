@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from pingboard.cli.database import wait_for_database, writable
+from pingboard.cli.database import opened, wait_for_database, writable
 from pingboard.cli.output import say
 from pingboard.model import LeaseError
 
@@ -44,8 +44,8 @@ async def open_database(settings: Settings) -> AsyncIterator[tuple[Engine, Lease
             raise
 
     can_stand_by = not settings.database_url.startswith("sqlite")
-    opened, engine, lease = await wait_for_database(open_once, can_stand_by=can_stand_by)
-    with opened:
+    resources, engine, lease = await wait_for_database(open_once, can_stand_by=can_stand_by)
+    with resources:
         if was_standby:
             await asyncio.sleep(SETTLE_S)
             say("pingboard: the database is ours now")
@@ -81,32 +81,32 @@ async def made_worker(settings: Settings, engine: Engine, lease: Lease) -> Async
 
     account = account_of(settings)
     writer = Writer(engine, Ingest(engine, account_key(account)))
-    worker = Worker(
-        writer,
-        account,
-        settings.rooms,
-        interval=settings.interval,
-        vantage=settings.vantage,
-        backfill=settings.backfill,
-        retention=settings.retention,
-        guard=guard,
-        may_ping=lease.is_confirmed,
-        bots=_bots(settings, writer),
-    )
-    try:
-        yield worker
-    finally:
-        await worker.close()
-        writer.close()
+    with opened(settings.database_url, read_only=True) as reader:
+        worker = Worker(
+            writer,
+            account,
+            settings.rooms,
+            interval=settings.interval,
+            vantage=settings.vantage,
+            backfill=settings.backfill,
+            retention=settings.retention,
+            guard=guard,
+            may_ping=lease.is_confirmed,
+            bots=_bots(settings, writer, reader),
+        )
+        try:
+            yield worker
+        finally:
+            await worker.close()
+            writer.close()
 
 
-def _bots(settings: Settings, writer: Writer) -> list[Bot]:
-    """Return what the worker does beside the measuring. It reads through an engine of its own."""
+def _bots(settings: Settings, writer: Writer, reader: Engine) -> list[Bot]:
+    """Return what the worker does beside the measuring."""
     from pingboard.boards import Boards
     from pingboard.matrix.bot import CommandBot, EditionBot, WatchBot
-    from pingboard.store.engine import open_engine
 
-    boards = Boards(open_engine(settings.database_url, read_only=True))
+    boards = Boards(reader)
     bots: list[Bot] = []
     if settings.edition is not None:
         bots.append(EditionBot(boards, writer, settings.edition, announces=settings.announce))

@@ -19,7 +19,7 @@ def require_synapse() -> None:
     if importlib.util.find_spec("synapse") is None:
         raise ConfigurationError(
             "no account is set (PINGBOARD_HOMESERVER, PINGBOARD_ACCESS_TOKEN, PINGBOARD_ROOMS), "
-            "and a lab instead needs Synapse: pip install 'pingboard[lab]'"
+            "and a lab instead needs Synapse: pip install matrix-synapse"
         )
 
 

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.request import url2pathname
+from urllib.parse import unquote
 
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
@@ -40,7 +40,10 @@ _RESTORE = (
     "; put the last copy that `pingboard db backup` made in its place, and remove the -wal and "
     "-shm files beside it"
 )
-_WRITABLE = "; its folder has to exist and be writable, on a disk that is not mounted read-only"
+_WRITABLE = (
+    "; its folder has to exist, and the user of this process has to be able to write to both, "
+    "on a disk that is not mounted read-only"
+)
 _LASTING = {
     "readonly": _WRITABLE,
     "unable to open": _WRITABLE,
@@ -154,7 +157,7 @@ def _open_sqlite(rest: str, *, read_only: bool, **options: Any) -> Engine:
 
 def find_file(engine: Engine) -> Path:
     """Return the file of a SQLite engine."""
-    return Path(url2pathname(str(engine.url.database).removeprefix("file://")))
+    return Path(unquote(str(engine.url.database).removeprefix("file://")))
 
 
 def make_private(path: Path) -> None:

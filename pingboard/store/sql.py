@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from sqlalchemy import Text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -94,9 +94,14 @@ def _write_array(column: Column[Any], values: Sequence[Any]) -> object:
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Insert the rows whose key is new, leave the others as they are."""
-    if rows:
-        insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-        connection.execute(insert(table).on_conflict_do_nothing(), rows)
+    if not rows:
+        return
+    insert: Any = sqlite.insert
+    if connection.dialect.name != "sqlite":
+        from sqlalchemy.dialects import postgresql  # a cold `table` on SQLite need not load it
+
+        insert = postgresql.insert
+    connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
 def add_counts(connection: Connection, table: Table, counts: Mapping[Any, int]) -> None:

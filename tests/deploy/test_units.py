@@ -63,3 +63,14 @@ def test_a_restart_is_tried_unless_it_can_not_help(name: str) -> None:
     for line in ("Type=notify", "WatchdogSec=60", "Restart=on-failure"):
         assert line in unit
     assert "RestartPreventExitStatus=2 4\n" in unit
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_commands_by_hand_run_as_a_unit_does(name: str) -> None:
+    by_hand = (UNITS.parent / "pingboard").read_text()
+    unit = (UNITS / name).read_text().splitlines()
+    wanted = dict(re.findall(r"--property=(\w+)=(\S+)", by_hand))
+    assert len(wanted) == 7
+    for key, value in wanted.items():
+        assert any(line.startswith(f"{key}={value}") for line in unit), key
+    assert "/opt/pingboard/bin/pingboard " in by_hand

@@ -197,7 +197,7 @@ async def test_a_missing_synapse_is_told_with_the_way_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "synapse", None)  # Python's way to say: not installed
-    with pytest.raises(ConfigurationError, match=r"pip install 'pingboard\[lab\]'$"):
+    with pytest.raises(ConfigurationError, match=r"pip install matrix-synapse$"):
         async with Lab():
             pass
 

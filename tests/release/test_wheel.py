@@ -129,5 +129,5 @@ async def test_without_the_lab_run_says_how_to_get_it(program: Path, tmp_path: P
         without.unlink()
     assert process.returncode == 2
     assert stderr.decode().splitlines()[-1].startswith("pingboard: ")
-    assert "pip install 'pingboard[lab]'" in stderr.decode()
+    assert "pip install matrix-synapse" in stderr.decode()
     assert "PINGBOARD_HOMESERVER" in stderr.decode()

@@ -107,7 +107,7 @@ def test_a_file_that_is_no_database_is_refused_with_the_way_to_restore(tmp_path:
 
 
 def test_a_folder_that_does_not_exist_is_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"^PINGBOARD_DATABASE_URL: .*unable to open.* writable"):
+    with pytest.raises(StoreError, match=r"^PINGBOARD_DATABASE_URL: .*unable to open.* write"):
         migrate(open_engine(f"sqlite:///{tmp_path}/none/a.db"))
 
 
@@ -159,6 +159,7 @@ def test_a_second_connection_drops_no_lock_of_the_first(tmp_path: Path) -> None:
         # Another process that takes itself for the last one deletes the log as it closes.
         subprocess.run([sys.executable, "-c", look], check=True)
         assert file.with_name("pingboard.db-wal").exists()
+    engine.dispose()
 
 
 def test_a_copy_of_no_database_is_refused(tmp_path: Path) -> None:

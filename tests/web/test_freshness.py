@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
@@ -48,18 +50,26 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-async def test_many_requests_share_the_asking(store: Engine, clock: Clock) -> None:
-    boards = Asked(Boards(store))
-    freshness = Freshness(boards, lambda: NOW)  # type: ignore[arg-type]
+@pytest.fixture
+def boards(store: Engine) -> Iterator[Boards]:
+    with closing(Boards(store)) as boards:
+        yield boards
+
+
+async def test_many_requests_share_the_asking(boards: Boards, clock: Clock) -> None:
+    asked = Asked(boards)
+    freshness = Freshness(asked, lambda: NOW)  # type: ignore[arg-type]
     first = await freshness()
     for _ in range(3000):  # in 90 ms
         clock.now_s += 0.00003
         assert await freshness() == first
-    assert boards.times < 110
+    assert asked.times < 110
 
 
-async def test_a_change_is_noticed_within_a_millisecond(store: Engine, clock: Clock) -> None:
-    freshness = Freshness(Boards(store), lambda: NOW)
+async def test_a_change_is_noticed_within_a_millisecond(
+    store: Engine, boards: Boards, clock: Clock
+) -> None:
+    freshness = Freshness(boards, lambda: NOW)
     for _ in range(100):
         before = await freshness()
         clock.now_s += 0.0005
@@ -68,8 +78,10 @@ async def test_a_change_is_noticed_within_a_millisecond(store: Engine, clock: Cl
     assert await freshness() != before
 
 
-async def test_while_pongs_come_in_each_is_noticed_at_once(store: Engine, clock: Clock) -> None:
-    freshness = Freshness(Boards(store), lambda: NOW)
+async def test_while_pongs_come_in_each_is_noticed_at_once(
+    store: Engine, boards: Boards, clock: Clock
+) -> None:
+    freshness = Freshness(boards, lambda: NOW)
     seen = [await freshness()]
     for number in range(1, 6):
         record(store, [make_sample(number)])
@@ -79,17 +91,17 @@ async def test_while_pongs_come_in_each_is_noticed_at_once(store: Engine, clock:
 
 
 async def test_a_database_that_is_away_is_logged_once_and_again_when_it_is_back(
-    store: Engine, clock: Clock, capsys: pytest.CaptureFixture[str]
+    boards: Boards, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    boards = Asked(Boards(store))
-    freshness = Freshness(boards, lambda: NOW)  # type: ignore[arg-type]
-    versions = boards.version
+    asked = Asked(boards)
+    freshness = Freshness(asked, lambda: NOW)  # type: ignore[arg-type]
+    versions = asked.version
 
     def fail() -> int:
         raise StoreError("gone")
 
     for ask in (versions, fail, fail, fail, versions, versions):
-        boards.version = ask  # type: ignore[method-assign]
+        asked.version = ask  # type: ignore[method-assign]
         clock.now_s += 1
         await freshness()
     assert capsys.readouterr().out.count("the database") == 2

@@ -275,6 +275,13 @@ def test_one_client_can_not_take_all_places(store: Engine, monkeypatch: pytest.M
             assert other.status_code == 200
 
 
+async def end(news: live_updates.LiveUpdates) -> None:
+    """Stop it, and wait until its poller has closed its connection."""
+    news.stop()
+    tasks = {getattr(task.get_coro(), "__qualname__", ""): task for task in asyncio.all_tasks()}
+    await tasks["LiveUpdates._poll"]
+
+
 async def test_a_slow_listener_is_cut_off_and_holds_up_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,7 +299,7 @@ async def test_a_slow_listener_is_cut_off_and_holds_up_nobody(
             told += sum(isinstance(update, live_updates.NewPong) for update in await anext(quick))
     with pytest.raises(StopAsyncIteration):
         await anext(slow)
-    news.stop()
+    await end(news)
     engine.dispose()
 
 
@@ -311,7 +318,7 @@ async def test_who_takes_long_to_be_ready_is_told_all_the_same(
     async with asyncio.timeout(120):
         while not any(isinstance(update, live_updates.NewPong) for update in await anext(listener)):
             pass
-    news.stop()
+    await end(news)
     engine.dispose()
 
 
