@@ -125,7 +125,8 @@ async def until_pinged(scene: Scene, since_ts: int, name: str | None = None) -> 
         senders = {row[0] for row in rows}
         return name in senders if name is not None else bool(senders)
 
-    await until(pinged, scene.within(TAKEOVER_S), f"{name or 'nobody'} has not pinged")
+    fault = f"{name or 'nobody'} has not pinged"
+    await until(pinged, scene.within(TAKEOVER_S), fault, every_s=0.5)
     return (now_ts() - since_ts) / 1000
 
 

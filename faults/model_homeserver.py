@@ -10,6 +10,7 @@ depth 5 and came among the first seven, and all of a lesser depth.
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
@@ -39,6 +40,8 @@ class ModelHomeserver:
         self.events: list[Event] = []
         """as they came"""
         self._depths: list[int] = []
+        self._top = 0
+        """the depth of the newest event"""
         self.repeats = 0
         """how many events the next sync brings once more"""
         self.synced = 0
@@ -76,8 +79,9 @@ class ModelHomeserver:
 
     async def say(self, *events: Event, late: Sequence[Event] = ()) -> None:
         """Add events to the room; behind the first those that were said earlier and come late."""
-        top = max(self._depths, default=0)
+        top = self._top
         depths = list(range(top + 1, top + 1 + len(events)))
+        self._top += len(events)
         async with self._grown:
             self.events += [*events[:1], *late, *events[1:]]
             self._depths += [*depths[:1], *[top] * len(late), *depths[1:]]
@@ -134,12 +138,13 @@ class ModelHomeserver:
         # As Synapse does, though by depth there may still be something in between.
         if until is not None and start.stream <= until.stream:
             return web.json_response(page)
+        end = (start.depth or 0, start.stream)
         places = [
             (depth, number)
             for depth, number in self._places(until.stream if until is not None else 0)
-            if (number <= start.stream if start.depth is None else (depth, number) <= start[::-1])
+            if (number <= start.stream if start.depth is None else (depth, number) <= end)
         ]
-        rows = sorted(places, reverse=True)[: int(request.query["limit"])]
+        rows = heapq.nlargest(int(request.query["limit"]), places)
         page["chunk"] = [self.events[number - 1] for _, number in rows]
         if rows:
             depth, number = rows[-1]
