@@ -83,12 +83,15 @@ class Boards:
         raise UnknownRoomError(f"no room {name!r} is known here; known: {others}")
 
     def section_rooms(self, configured: Sequence[str]) -> list[str]:
-        """Return the rooms of a section that names none: those configured, or all, that are known.
-
-        Of a room and those that it was upgraded from, the newest. Raises UnknownRoomError where
-        there is none yet.
-        """
+        """Return the rooms of a section that names none; UnknownRoomError where there is none."""
         self.find_room()
+        return self.newest_rooms(configured)
+
+    def newest_rooms(self, configured: Sequence[str] = ()) -> list[str]:
+        """Return the known rooms, of those configured or of all, without any that was upgraded.
+
+        Of a room and those that it was upgraded from, the newest has the samples of all.
+        """
         known = read_room_names(self.engine)
         configured_ids = [room_id for room_id, alias in known if {room_id, alias} & {*configured}]
         by_lineage: dict[tuple[int, ...], str] = {}

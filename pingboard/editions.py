@@ -24,10 +24,9 @@ from pingboard.render.standing_fields import read_standing
 from pingboard.store import editions as store
 from pingboard.store.backlog import has_open_gap
 from pingboard.store.editions import Edition
-from pingboard.store.rooms import read_lineage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from pingboard.boards import Boards
     from pingboard.schedule import Schedule, Week
@@ -55,7 +54,7 @@ def make(boards: Boards, week: Week) -> Edition | None:
     name, window = week.name, Window(week.start, week.end)
     ranked = [
         with_movement(boards.engine, board)
-        for room_id in _rooms(boards)
+        for room_id in boards.newest_rooms()
         for board_name in BoardName
         if (board := boards.board(board_name, window, now=week.end + GRACE, room=room_id)).standings
     ]
@@ -114,16 +113,6 @@ def read_ranks(
         for edition in reversed(store.read_latest_editions(engine, weeks))
     ]
     return [(name, ranks) for name, ranks in weekly if ranks]
-
-
-def _rooms(boards: Boards) -> Iterator[str]:
-    """A room of each lineage, the newest of it: the others answer with the same."""
-    seen: set[frozenset[int]] = set()
-    for room in boards.rooms():
-        lineage = frozenset(read_lineage(boards.engine, room.room_id))
-        if lineage not in seen:
-            seen.add(lineage)
-            yield room.room_id
 
 
 def _find_ranks(
