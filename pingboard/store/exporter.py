@@ -161,10 +161,7 @@ def _read_hour(
         samples, key=lambda row: (row[0].seen_ts, row[0].event_id, row[1])
     ):
         if window.start_ts <= ts < window.end_ts:
-            yield _describe(
-                of_room,
-                of,
-                name,
+            yield _describe(of_room, of, name)._replace(
                 one_way_ms=one_way,
                 round_trip_ms=None if round_trip == NONE else round_trip,
                 pong_seen_ts=ts,
@@ -180,17 +177,9 @@ def _read_hour(
 
 
 def _describe(
-    of_room: tuple[str, str | None, str | None],
-    of: PingDetails,
-    pong_server: str,
-    *,
-    one_way_ms: int | None = None,
-    round_trip_ms: int | None = None,
-    pong_seen_ts: int | None = None,
-    pong_origin_server_ts: int | None = None,
-    provenance: str | None = None,
-    pong_event_hash: int | None = None,
+    of_room: tuple[str, str | None, str | None], of: PingDetails, pong_server: str
 ) -> Record:
+    """Return the record of a pong that has not come."""
     room_id, room_alias, room_predecessor = of_room
     return Record(
         room_id=room_id,
@@ -199,15 +188,15 @@ def _describe(
         ping_event_id=of.event_id,
         ping_server=of.server,
         pong_server=pong_server,
-        one_way_ms=one_way_ms,
-        round_trip_ms=round_trip_ms,
+        one_way_ms=None,
+        round_trip_ms=None,
         ping_seen_ts=of.seen_ts,
-        pong_seen_ts=pong_seen_ts,
+        pong_seen_ts=None,
         ping_origin_server_ts=of.origin_server_ts,
-        pong_origin_server_ts=pong_origin_server_ts,
+        pong_origin_server_ts=None,
         ping_sent_ts=of.sent_ts,
         ping_time=ESTIMATED if of.is_estimated else SEEN,
         vantage=of.vantage,
-        provenance=provenance,
-        pong_event_hash=pong_event_hash,
+        provenance=None,
+        pong_event_hash=None,
     )
