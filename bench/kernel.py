@@ -29,7 +29,7 @@ def against_sort(pongs: Pongs, target: float) -> Pair:
     keys = servers.astype(np.uint32) << 20 | ms.astype(np.uint32)
     return Pair(
         f"rank kernel, {len(ms):,} samples, {len(pongs.names):,} servers / np.sort of the keys",
-        lambda: rank(servers, ms, pongs.names),
+        lambda: rank([(servers, ms)], pongs.names),
         lambda: np.sort(keys),
         target,
         turns=15,

@@ -46,7 +46,7 @@ def pairs() -> Iterator[Pair | Size]:
             lambda: read_board(path, YEAR, with_matrix=False),
             lambda: np.sort(keys),
             6,
-            lambda ours, _: _count_differences(ours, rank(servers, ms, columns.names)),
+            lambda ours, _: _count_differences(ours, rank([(servers, ms)], columns.names)),
             turns=5,
         )
         yield Size(

@@ -103,7 +103,7 @@ def list_homeservers(boards: Boards, room_id: str, window: Window) -> list[Homes
 def read_matrix(boards: Boards, room_id: str, window: Window) -> pairs.Pairs:
     """The ping x pong matrix by one-way latency, by the names of ping and pong server."""
     with boards.snapshot(room_id, window) as snapshot:
-        return pairs.pair_parts([*select_pairs(snapshot.blocks, window)], snapshot.names)
+        return pairs.pair([*select_pairs(snapshot.blocks, window)], snapshot.names)
 
 
 def read_pairs(boards: Boards, room_id: str, window: Window) -> list[pairs.Pair]:

@@ -18,7 +18,7 @@ from pingboard.columns import Block, Column, Integers, Offsets, cut, narrow
 from pingboard.model import BoardName, Standing, Window
 from pingboard.ranking.loss import AnswerTally
 from pingboard.ranking.pairs import Part as PairPart
-from pingboard.ranking.rank import rank_parts
+from pingboard.ranking.rank import rank
 
 
 class Ranked(StrEnum):
@@ -142,7 +142,7 @@ def rank_board(
         blocks = tally.count(blocks)
     parts = [(servers, ms) for servers, ms, _ in select_samples(blocks, board, window)]
     sample_count = sum(len(ms) for _, ms in parts)
-    standings = rank_parts(parts, names, min_samples=min_samples, limit=limit)
+    standings = rank(parts, names, min_samples=min_samples, limit=limit)
     if tally is not None:
         standings = tally.add_to(standings, names)
     return standings, sample_count

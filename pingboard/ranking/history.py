@@ -93,7 +93,7 @@ def cut(
     names = [str(number) for number in range(count)]
     bands = {
         int(row.homeserver): Band(row.p5_ms, row.p25_ms, row.median_ms, row.p75_ms, row.p95_ms)
-        for row in rank(place(seen_ts).astype(np.int32), ms, names)
+        for row in rank([(place(seen_ts).astype(np.int32), ms)], names)
     }
     samples, answered, lost = (
         np.bincount(place(ts), minlength=count).tolist() for ts in (seen_ts, answered_ts, lost_ts)

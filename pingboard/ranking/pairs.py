@@ -112,18 +112,13 @@ class Runs(NamedTuple):
     median_x2_ms: Integers
 
 
-def pair(ping_servers: Column, pong_servers: Column, ms: Column, names: Sequence[str]) -> Pairs:
+def pair(parts: Sequence[Part], names: Sequence[str]) -> Pairs:
     """Median and count of each pair of the samples.
 
-    `ping_servers` and `pong_servers` (n,) are indices into `names`, `ms` (n,) are latencies in ms,
-    which may be negative; all are unsigned, or int32, and none is changed. The median of an even
-    count is the mean of the middle two, as everywhere.
+    They may lie in several triples of columns, which are not joined. Servers (n,) are indices into
+    `names`, latencies (n,) are in ms, and may be negative; all are unsigned, or int32, and none is
+    changed. The median of an even count is the mean of the middle two, as everywhere.
     """
-    return pair_parts([(ping_servers, pong_servers, ms)], names)
-
-
-def pair_parts(parts: Sequence[Part], names: Sequence[str]) -> Pairs:
-    """`pair` of samples that lie in several triples of columns, without joining these."""
     parts = [part for part in parts if len(part[2])]
     if not parts:
         nothing = np.empty(0, np.int64)

@@ -46,8 +46,7 @@ _PERCENTS = np.array([50, 5, 25, 75, 95])
 
 
 def rank(
-    servers: Column,
-    ms: Column,
+    parts: Sequence[Part],
     names: Sequence[str],
     *,
     min_samples: int = 1,
@@ -55,27 +54,16 @@ def rank(
 ) -> list[Standing]:
     """Return the standings of the samples, best first; [] without samples.
 
-    `servers` (n,) are indices into `names`; `ms` (n,) are the latencies in ms, which may be
-    negative; both are unsigned, or int32. Neither is changed. Order: by median, then more samples,
-    then name. Ranks run 1, 2, 3, ... also through equal medians. Servers with fewer than
-    `min_samples` are left out before ranks are given; `limit` cuts afterwards. IndexError where a
-    server has no name.
+    They may lie in several pairs of columns, which are not joined. Servers (n,) are indices into
+    `names`; latencies (n,) are in ms, and may be negative; both are unsigned, or int32. None is
+    changed. Order: by median, then more samples, then name. Ranks run 1, 2, 3, ... also through
+    equal medians. Servers with fewer than `min_samples` are left out before ranks are given;
+    `limit` cuts afterwards. IndexError where a server has no name.
 
     Percentiles interpolate linearly between order statistics (Hyndman and Fan 1996, type 7, as
     numpy does by default); the median is the 50th: of an even count the mean of the middle two.
     What is not in the samples (sent, lost, clocks) stays None.
     """
-    return rank_parts([(servers, ms)], names, min_samples=min_samples, limit=limit)
-
-
-def rank_parts(
-    parts: Sequence[Part],
-    names: Sequence[str],
-    *,
-    min_samples: int = 1,
-    limit: int | None = None,
-) -> list[Standing]:
-    """Return what `rank` does, of samples in several pairs of columns, without joining these."""
     parts = [part for part in parts if len(part[0])]
     if not parts:
         return []

@@ -25,7 +25,7 @@ rows = st.lists(st.tuples(codes, codes, latencies), max_size=80)
 
 def pair_rows(rows: Rows, names: list[str] = NAMES) -> list[Pair]:
     columns = np.array(rows, np.int32).reshape(-1, 3)
-    return list(pair(columns[:, 0], columns[:, 1], columns[:, 2], names))
+    return list(pair([(columns[:, 0], columns[:, 1], columns[:, 2])], names))
 
 
 def pair_plainly(rows: Rows) -> list[Pair]:
@@ -48,7 +48,7 @@ def test_columns_of_any_width_are_paired_alike(rows: Rows, unused: int) -> None:
     columns = np.array(rows, np.int64).reshape(-1, 3).T
     ping, pong = (narrow(column + unused) for column in columns[:2])
     names = ["unused.example"] * unused + NAMES
-    assert list(pair(ping, pong, narrow(columns[2]), names)) == pair_plainly(rows)
+    assert list(pair([(ping, pong, narrow(columns[2]))], names)) == pair_plainly(rows)
 
 
 @given(rows, st.randoms())
@@ -80,7 +80,7 @@ def test_pairs_are_selected_and_placed_by_name(
     rows: Rows, ping_server: str | None, pong_server: str | None
 ) -> None:
     columns = np.array(rows, np.int32).reshape(-1, 3)
-    pairs = pair(columns[:, 0], columns[:, 1], columns[:, 2], NAMES)
+    pairs = pair([(columns[:, 0], columns[:, 1], columns[:, 2])], NAMES)
     listed = pair_plainly(rows)
     selected = pairs.select(ping_server=ping_server, pong_server=pong_server, min_samples=2)
     assert list(selected) == [
@@ -99,7 +99,7 @@ def test_pairs_are_selected_and_placed_by_name(
 @given(rows)
 def test_samples_are_counted_by_either_server(rows: Rows) -> None:
     columns = np.array(rows, np.int32).reshape(-1, 3)
-    counted = pair(columns[:, 0], columns[:, 1], columns[:, 2], NAMES).count_samples()
+    counted = pair([(columns[:, 0], columns[:, 1], columns[:, 2])], NAMES).count_samples()
     for side in range(2):
         assert counted[side] == Counter(NAMES[row[side]] for row in rows)
 
@@ -124,7 +124,7 @@ def test_more_servers_than_two_bytes_can_count_are_paired_right() -> None:
     ping = np.concatenate([servers, servers]).astype(np.int32)
     pong = np.concatenate([servers[::-1], servers[::-1]]).astype(np.int32)
     ms = np.concatenate([servers, servers + 2]).astype(np.int32)
-    pairs = pair(ping, pong, ms, names)
+    pairs = pair([(ping, pong, ms)], names)
     assert pairs.ping.tolist() == servers.tolist()
     assert pairs.pong.tolist() == servers[::-1].tolist()
     assert pairs.median_ms.tolist() == (servers + 1.0).tolist()
@@ -134,5 +134,5 @@ def test_more_servers_than_two_bytes_can_count_are_paired_right() -> None:
 def test_the_columns_are_not_changed() -> None:
     columns = np.array([[1, 2, 500], [1, 2, 400]], np.int32)
     before = columns.copy()
-    pair(columns[:, 0], columns[:, 1], columns[:, 2], NAMES)
+    pair([(columns[:, 0], columns[:, 1], columns[:, 2])], NAMES)
     assert (columns == before).all()

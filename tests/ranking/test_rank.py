@@ -40,7 +40,7 @@ def rank_rows(
     limit: int | None = None,
 ) -> list[Standing]:
     columns = np.array(rows, np.int32).reshape(-1, 2)
-    return rank(columns[:, 0], columns[:, 1], names, min_samples=min_samples, limit=limit)
+    return rank([(columns[:, 0], columns[:, 1])], names, min_samples=min_samples, limit=limit)
 
 
 def rank_plainly(rows: Rows, names: Sequence[str] = NAMES) -> list[Standing]:
@@ -121,7 +121,7 @@ def test_wide_keys_rank_as_plain_python_does(rows: Rows) -> None:
 def test_columns_of_any_width_rank_as_plain_python_does(rows: Rows, unused: int) -> None:
     servers, ms = np.array(rows, np.int64).reshape(-1, 2).T
     names = ["unused.example"] * unused + NAMES
-    assert rank(narrow(servers + unused), narrow(ms), names) == rank_plainly(rows)
+    assert rank([(narrow(servers + unused), narrow(ms))], names) == rank_plainly(rows)
 
 
 @given(usual_rows)
@@ -240,7 +240,7 @@ def test_sums_beyond_32_bits_are_exact(ms: int) -> None:
 def test_the_columns_are_left_as_they_were() -> None:
     servers = np.array([1, 0, 1], np.int32)
     ms = np.array([30, 20, 10], np.int32)
-    rank(servers, ms, NAMES)
+    rank([(servers, ms)], NAMES)
     assert servers.tolist() == [1, 0, 1]
     assert ms.tolist() == [30, 20, 10]
 

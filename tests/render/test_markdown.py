@@ -36,7 +36,7 @@ def test_samples_of_the_medians_of_twim_2020_04_09_print_its_table() -> None:
     servers = np.repeat(np.arange(len(rows)), [len(each) for each in numbers]).astype(np.int32)
     ms = np.array([*chain.from_iterable(numbers)], np.int32)
     mixed = rng.permutation(len(ms))
-    standings = rank(servers[mixed], ms[mixed], [name for _, name, _ in rows])
+    standings = rank([(servers[mixed], ms[mixed])], [name for _, name, _ in rows])
     assert table(standings).encode() == TABLE_2020_04_09.encode()
 
 
