@@ -11,14 +11,22 @@ from typing import Any
 
 from pingboard.model import PONG_TIMEOUT_MS, Batch, Ping, Sample
 from tests.differential.operations import Row, Span
+from tests.differential.records import (
+    UNSEEN_TS,
+    PingRecord,
+    PongRecord,
+    add_pong,
+    as_ping,
+    numbers_of,
+    place_pong,
+    replace_unmeasured,
+)
 from tests.differential.standings import rank_plainly, summarise_plainly
 from tests.differential.store import hash_event_id
 
 HOUR_MS = 3_600_000
 FIRST_TS = 1_409_529_600_000
 """2014-09-01: there was no Matrix before"""
-UNSEEN_TS = -1
-"""Of a pong that nobody saw arrive."""
 _TIMES = (
     "ping_seen_ts",
     "pong_seen_ts",
@@ -27,54 +35,6 @@ _TIMES = (
     "ping_sent_ts",
 )
 BOARDS = ("response", "delivery", "reception")
-
-
-@dataclass
-class PongRecord:
-    """A pong that counts."""
-
-    server: str
-    one_way_ms: int
-    round_trip_ms: int | None
-    seen_ts: int
-    """or UNSEEN_TS, until its ping says where that can have been"""
-    origin_server_ts: int
-    provenance: str
-    event_hash: int | None
-
-
-@dataclass
-class PingRecord:
-    """A ping, and what came of it."""
-
-    room_id: str
-    event_id: str
-    server: str
-    origin_server_ts: int
-    seen_ts: int
-    vantage: str | None
-    sent_ts: int | None
-    is_estimated: bool
-    """its times are concluded from a pong's"""
-    is_retired: bool = False
-    """single events of its hour are not kept any more; boards stay as they are"""
-    pongs: dict[str, PongRecord] = field(default_factory=dict)
-    expected: set[str] = field(default_factory=set)
-    withdrawn: set[str] = field(default_factory=set)
-    """servers whose pong was redacted"""
-
-    def knows_less(self, other: Ping | PingRecord, *, knows_sends: bool = True) -> bool:
-        """Return whether another account of the ping is fuller.
-
-        `knows_sends`: that one knows when ours was sent better than this one, where this does not.
-        """
-        fullness, others = (
-            0 if one.is_estimated else 1 + (one.vantage is not None) + (one.sent_ts is not None)
-            for one in (self, other)
-        )
-        if not knows_sends and not other.is_estimated:
-            others = 1 + (other.vantage is not None)
-        return fullness < others
 
 
 @dataclass
@@ -110,7 +70,7 @@ class Model:
                 (sample, self.find(sample.ping.room_id, sample.ping.event_id)) for sample in samples
             ]
             samples = [
-                Sample(_as_ping(ping), sample.pong, sample.round_trip_ms, sample.provenance)
+                Sample(as_ping(ping), sample.pong, sample.round_trip_ms, sample.provenance)
                 for sample, ping in known
                 if ping is not None and is_in_time(sample.pong.seen_ts, ping.seen_ts)
             ]
@@ -351,7 +311,7 @@ class Model:
     def known_pings(self, room_id: str, event_ids: tuple[str, ...]) -> dict[str, Ping]:
         pings = [self.find(room_id, event_id) for event_id in event_ids]
         return {
-            ping.event_id: replace(_as_ping(ping), room_id=room_id)
+            ping.event_id: replace(as_ping(ping), room_id=room_id)
             for ping in pings
             if ping is not None
         }
@@ -359,7 +319,7 @@ class Model:
     def fingerprint(self) -> Any:
         """Return something that differs where any board could."""
         samples = {
-            (ping.room_id, ping.event_id, ping.server, ping.vantage is None, *_numbers_of(pong))
+            (ping.room_id, ping.event_id, ping.server, ping.vantage is None, *numbers_of(pong))
             for ping in self.pings
             for pong in ping.pongs.values()
         }
@@ -396,7 +356,7 @@ class Model:
         for pong in record.pongs.values():
             if pong.provenance == "import":
                 pong.seen_ts = UNSEEN_TS
-            _place_pong(record, pong)
+            place_pong(record, pong)
 
     def _add_sample(self, sample: Sample) -> None:
         ping, pong = sample.ping, sample.pong
@@ -409,7 +369,7 @@ class Model:
                 pong.server, pong.one_way_ms, sample.round_trip_ms, pong.seen_ts,
                 pong.origin_server_ts, sample.provenance.name.lower(), event_hash,
             )  # fmt: skip
-            _add_pong(record, heard)
+            add_pong(record, heard)
 
     def _redact(self, room_id: str, event_hash: int) -> None:
         self.predecessors.setdefault(room_id, None)
@@ -448,8 +408,8 @@ class Model:
             return True
         if pong.event_hash is not None and self._is_redacted(ping.room_id, pong.event_hash):
             return False
-        _replace_unmeasured(record, pong)
-        _add_pong(record, pong)
+        replace_unmeasured(record, pong)
+        add_pong(record, pong)
         return True
 
     def _is_redacted(self, room_id: str, event_hash: int) -> bool:
@@ -488,8 +448,8 @@ class Model:
             for pong in ping.pongs.values():
                 if pong.provenance == "import":
                     pong.seen_ts = UNSEEN_TS
-                _replace_unmeasured(first, pong)
-                _add_pong(first, pong)
+                replace_unmeasured(first, pong)
+                add_pong(first, pong)
             first.expected = (first.expected | ping.expected) - set(first.pongs) - first.withdrawn
         for room_id, event_hash in self.redacted:
             for ping in self._pings_of(room_id):
@@ -592,50 +552,6 @@ def is_in_time(pong_seen_ts: int, ping_seen_ts: int) -> bool:
 def is_claim(one_way_ms: int) -> bool:
     """Return whether the boards of one-way latencies take it."""
     return 10 <= one_way_ms <= PONG_TIMEOUT_MS
-
-
-def _numbers_of(pong: PongRecord) -> tuple[object, ...]:
-    return pong.server, pong.one_way_ms, pong.round_trip_ms, pong.seen_ts
-
-
-def _replace_unmeasured(ping: PingRecord, pong: PongRecord) -> None:
-    """Make room for another account of a pong, if only that has its round trip."""
-    known = ping.pongs.get(pong.server)
-    is_measured = ping.vantage is not None and pong.round_trip_ms is not None
-    if known is not None and known.round_trip_ms is None and is_measured:
-        del ping.pongs[pong.server]
-
-
-def _add_pong(ping: PingRecord, pong: PongRecord) -> None:
-    known = ping.pongs.get(pong.server)
-    if known is not None and known.event_hash is None and _is_same(known, pong):
-        known.event_hash = pong.event_hash
-    if known is not None or pong.server in ping.withdrawn:
-        return
-    ping.pongs[pong.server] = pong
-    ping.expected.discard(pong.server)
-    _place_pong(ping, pong)
-
-
-def _is_same(known: PongRecord, pong: PongRecord) -> bool:
-    """Return whether an imported pong, whose event is not known, is one that now is heard."""
-    return (known.one_way_ms, known.origin_server_ts) == (pong.one_way_ms, pong.origin_server_ts)
-
-
-def _place_pong(ping: PingRecord, pong: PongRecord) -> None:
-    """Put a pong near its ping: where nobody saw it arrive, behind it as its own time says."""
-    earliest_ts, latest_ts = ping.seen_ts - PONG_TIMEOUT_MS, ping.seen_ts + PONG_TIMEOUT_MS
-    ts = pong.seen_ts
-    if ts == UNSEEN_TS:
-        earliest_ts, ts = ping.seen_ts, pong.origin_server_ts
-    pong.seen_ts = min(max(ts, earliest_ts), latest_ts)
-
-
-def _as_ping(record: PingRecord) -> Ping:
-    return Ping(
-        record.event_id, record.room_id, record.server, record.origin_server_ts, record.seen_ts,
-        record.vantage, record.sent_ts, record.is_estimated,
-    )  # fmt: skip
 
 
 def _rank_again(rows: list[Row]) -> list[Row]:
