@@ -63,7 +63,7 @@ def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]
     """
     from pingboard.web.app import create_app, create_site, stop_streams
     from pingboard.web.freshness import MAX_WAIT_S, SharedBoards
-    from pingboard.web.pages.site import Site
+    from pingboard.web.pages.layout import Site
     from pingboard.web.server import Server
 
     with (

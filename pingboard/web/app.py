@@ -23,7 +23,6 @@ from pingboard.web import dependencies, description, errors
 from pingboard.web.api import (
     badges,
     editions,
-    history,
     homeservers,
     live,
     matrix,
@@ -47,12 +46,11 @@ from pingboard.web.middleware import (
     Preflight,
     RequestHead,
 )
-from pingboard.web.pages import board, docs, embed, join, problem, static_files
+from pingboard.web.pages import board, docs, join, static_files
 from pingboard.web.pages import editions as edition_pages
 from pingboard.web.pages import homeserver as homeserver_page
 from pingboard.web.pages import matrix as matrix_page
-from pingboard.web.pages.layout import TAG
-from pingboard.web.pages.site import Site
+from pingboard.web.pages.layout import TAG, Site
 
 _DESCRIPTION = """\
 Everything is read-only: `GET` and `HEAD`, from any origin, without cookies. Latencies are JSON
@@ -86,7 +84,6 @@ _ROUTERS = (
     edition_pages.router,
     rooms.router,
     homeservers.router,
-    history.router,
     badges.router,
     homeserver_page.router,
     matrix.router,
@@ -95,15 +92,13 @@ _ROUTERS = (
     live.router,
     pingstat.router,
     operations.router,
-    problem.router,
     docs.router,
     board.router,
-    embed.router,
     join.router,
 )
 """In the order in which the description lists them."""
 
-_WITHOUT_DATA = (operations.router, problem.router, docs.router)
+_WITHOUT_DATA = (operations.router, docs.router)
 """What they say is true without a database too, or says that it is away."""
 
 

@@ -19,7 +19,7 @@ from pingboard.web.api.streaming import OneThread
 from pingboard.web.freshness import Freshness, SharedQuestion
 from pingboard.web.live_updates import LiveUpdates
 from pingboard.web.metrics import Metrics
-from pingboard.web.pages.site import Site
+from pingboard.web.pages.layout import Site
 from pingboard.web.parameters import refusal
 
 if TYPE_CHECKING:

@@ -1,9 +1,13 @@
-"""What is wrong -> one answer: problem+json (RFC 9457), or a page where a person asked for one."""
+"""What is wrong -> one answer: problem+json (RFC 9457), or a page where a person asked for one.
+
+The kinds of problem are one table: what each `type` means and what helps.
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -18,10 +22,147 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from pingboard.model import DamagedHourError, StoreError, UnknownHomeserverError, UnknownRoomError
-from pingboard.web.pages import layout
-from pingboard.web.pages.problem import render_problem
-from pingboard.web.problem_types import TYPES
+from pingboard.model import (
+    WINDOWS,
+    BoardName,
+    DamagedHourError,
+    StoreError,
+    UnknownHomeserverError,
+    UnknownRoomError,
+)
+from pingboard.web.pages.language import LANGUAGES, mark
+from pingboard.web.pages.layout import TAG, render
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """One kind of problem; its address, `/problems/` and its name, is stable."""
+
+    status: int
+    title: str
+    meaning: str
+    """of the catalogue, with code in backticks"""
+    retry_after_s: int | None = None
+
+
+TYPES = {
+    "bad-parameter": ProblemType(
+        422,
+        mark("A parameter is wrong"),
+        mark(
+            "`errors` names each parameter (`loc`) and says what would be right (`msg`). An "
+            "unknown parameter of the API is an error too, so that a typo can’t pass silently. A "
+            "missing parameter of the pingstat-compatible addresses has status 400, as in pingstat."
+        ),
+    ),
+    "bad-host": ProblemType(
+        400,
+        mark("Wrong host"),
+        mark(
+            "A request needs exactly one `Host` header: a host name or an address, with or without "
+            "a port."
+        ),
+    ),
+    "not-found": ProblemType(
+        404, mark("Not found"), mark("There is no such address; /docs lists them all.")
+    ),
+    "unknown-room": ProblemType(
+        404,
+        mark("Unknown room"),
+        mark(
+            "No room of that alias or ID was joined or has samples; `detail` lists the known ones. "
+            "In an address, percent-encode the `#` of an alias and the `!` of an ID."
+        ),
+    ),
+    "unknown-homeserver": ProblemType(
+        404,
+        mark("Unknown homeserver"),
+        mark(
+            "No homeserver of that name was ever seen here. Names are case-sensitive and include "
+            "any port. /api/v1/homeservers lists the known ones."
+        ),
+    ),
+    "unknown-edition": ProblemType(
+        404,
+        mark("Unknown edition"),
+        mark("No edition of that name was published; /editions lists them."),
+    ),
+    "method-not-allowed": ProblemType(
+        405,
+        mark("Method not allowed"),
+        mark("Everything here is read-only: use `GET` or `HEAD`."),
+    ),
+    "not-acceptable": ProblemType(
+        406,
+        mark("Not acceptable"),
+        mark("`Accept-Encoding` refuses every form of the answer, even the uncompressed one."),
+    ),
+    "address-too-long": ProblemType(
+        414,
+        mark("Address too long"),
+        mark("Path and query are longer than all parameters together could need."),
+    ),
+    "embedding-off": ProblemType(
+        403,
+        mark("Embedding is off"),
+        mark(
+            "/embed shows the board inside other sites, if the operator has listed them in "
+            "`PINGBOARD_EMBED_ORIGINS`."
+        ),
+    ),
+    "too-many-requests": ProblemType(
+        429,
+        mark("Too many requests"),
+        mark(
+            "This client has asked for more work than it is allowed. `Retry-After` says after how "
+            "many seconds to try again. Ask less often, keep the `ETag`, and take samples in one "
+            "stream."
+        ),
+    ),
+    "http-error": ProblemType(
+        400,
+        mark("Request refused"),
+        mark("The request could not be understood; `detail` says why."),
+    ),
+    "unexpected-error": ProblemType(
+        500,
+        mark("Something went wrong in pingboard"),
+        mark("Our fault. Details are in the server log."),
+    ),
+    "database-away": ProblemType(
+        503,
+        mark("The database does not answer"),
+        mark(
+            "The database is restarting, locked or out of reach. Please try again; `Retry-After` "
+            "says when."
+        ),
+        retry_after_s=5,
+    ),
+    "too-busy": ProblemType(
+        503,
+        mark("Too busy"),
+        mark(
+            "A limit is reached, such as that of connections to /api/v1/live. Please try again; "
+            "`Retry-After` says when."
+        ),
+        retry_after_s=30,
+    ),
+    "stopping": ProblemType(
+        503,
+        mark("The server is stopping"),
+        mark(
+            "The server is stopping, perhaps to start again. Please try again; `Retry-After` says "
+            "when."
+        ),
+        retry_after_s=10,
+    ),
+    "not-ready": ProblemType(
+        503,
+        mark("Not ready"),
+        mark("The database or the worker can’t do its work; `detail` says what is wrong."),
+        retry_after_s=30,
+    ),
+}
 
 log = structlog.get_logger()
 
@@ -41,6 +182,11 @@ MAX_ERRORS = 10
 
 MAX_NAME_CHARACTERS = 100
 """Of a parameter's name that is given back."""
+
+MAX_SHOWN_CHARACTERS = 200
+"""Of what a page gives back."""
+
+MAX_ROOMS = 20
 
 _NOT_KNOWN = "extra_forbidden"
 
@@ -175,7 +321,7 @@ def _finish(
     content["type"] = root + content["type"]
     if _wants_page(request):
         kept = {name: response.headers[name] for name in _KEPT if name in response.headers}
-        response = render_problem(request, content, headers=kept)
+        response = _render_page(request, content, kept)
     else:
         response.body = response.render(content)
     # The middleware does it too, but some errors are answered outside of it.
@@ -184,11 +330,38 @@ def _finish(
     return content, response
 
 
+def _render_page(
+    request: Request, problem: Mapping[str, Any], headers: Mapping[str, str]
+) -> Response:
+    """A problem as a page, with its status; its links leave out what may be wrong."""
+    kind = str(problem["type"]).rpartition("/")[2]
+    rooms = request.app.state.given.boards.rooms() if kind == "unknown-room" else []
+    context = {
+        "problem": problem,
+        "kind": kind,
+        "meaning": TYPES[kind].meaning,
+        "boards": ", ".join(BoardName),
+        "windows": ", ".join(WINDOWS),
+        "codes": ", ".join(LANGUAGES),
+        "path": request.url.path[:MAX_SHOWN_CHARACTERS],
+        "room_asked": request.query_params.get("room", "")[:MAX_SHOWN_CHARACTERS],
+        "rooms_known": [room.alias or room.room_id for room in rooms[:MAX_ROOMS]],
+    }
+    return render(
+        request,
+        "problem.html",
+        context,
+        status=problem["status"],
+        headers=headers,
+        keeps_choice=False,
+    )
+
+
 def _wants_page(request: Request) -> bool:
     """A page's errors are pages; of a path that does not exist, a browser gets one."""
     route = request.scope.get("route")
     if isinstance(route, APIRoute):
-        return layout.TAG in route.tags
+        return TAG in route.tags
     return "text/html" in request.headers.get("accept", "")
 
 

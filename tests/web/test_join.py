@@ -10,8 +10,7 @@ import pytest
 from pingboard.model import Batch, Rejected, Rejection, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
-from pingboard.web.pages.layout import describe_room
-from pingboard.web.pages.site import Site
+from pingboard.web.pages.layout import Site, describe_room
 from tests.samples import make_sample
 from tests.web.site import NOW, ROOM, make_answers, open_store, record, serve, text_of
 

@@ -15,8 +15,8 @@ from pingboard.model import RoomState, WorkerState, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.rooms import record_room_state
 from pingboard.store.status import record_worker
-from pingboard.web.pages.site import Site
-from pingboard.web.problem_types import TYPES
+from pingboard.web.errors import TYPES
+from pingboard.web.pages.layout import Site
 from tests.databases import open_migrated_file
 from tests.web.site import ALIAS, NOW, ROOM, make_answers, open_store, record, serve, text_of
 

@@ -1,4 +1,4 @@
-"""/: the leaderboard, for people."""
+"""/: the leaderboard; /embed: it in an iframe on another site, where the operator allows that."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from pingboard.boards import Boards
 from pingboard.model import DEFAULT_BOARD, Board, UnknownRoomError
+from pingboard.web import errors
 from pingboard.web.dependencies import GivenAll, Now
 from pingboard.web.pages import choices
 from pingboard.web.pages.board_view import BoardPageQuery, view
@@ -18,6 +19,15 @@ from pingboard.web.worker import read_worker
 
 REFRESH_S = 5
 """How often a page without JavaScript that waits for its first pongs looks again."""
+
+EMBEDDED_ROWS = 10
+"""Of the board, where nothing else is asked for."""
+
+_EMBED_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors "
+)
+"""No script at all: who embeds it gets a table."""
 
 router = APIRouter(tags=[TAG], include_in_schema=False)
 
@@ -54,6 +64,25 @@ def show_board(
     if given.embed_origins:
         context["embed"] = str(request.base_url) + "embed"
     return render(request, "board.html", context, room_id=board.room_id)
+
+
+@router.get("/embed")
+def show_embedded(
+    request: Request, given: GivenAll, now: Now, query: Annotated[BoardPageQuery, Query()]
+) -> Response:
+    """The board without all around it; 403 where embedding is not turned on."""
+    if not given.embed_origins:
+        raise errors.problem(
+            "embedding-off",
+            "Embedding is off here. The operator turns it on by naming the sites that may show "
+            "the board, for example PINGBOARD_EMBED_ORIGINS=https://blog.example, or * for all.",
+        )
+    board = query.model_copy(update={"limit": None}).ask(given.boards, now)
+    shown = query.model_copy(update={"limit": query.limit or EMBEDDED_ROWS})
+    context = describe_board(request, given.boards, shown, board)
+    context["whole"] = "/" + choices.encode(query, limit=None)
+    policy = _EMBED_POLICY + " ".join(given.embed_origins)
+    return render(request, "embed.html", context, headers={"Content-Security-Policy": policy})
 
 
 def find_last_pong(

@@ -17,12 +17,17 @@ from pingboard.boards import Boards
 from pingboard.homeservers import read_trends
 from pingboard.model import Board, Standing
 from pingboard.render.markdown import shortest_decimal, table
+from pingboard.web.charts.rows import (
+    TREND_PARTS,
+    Bar,
+    draw_bar,
+    draw_trend,
+    find_scale,
+    mark_scale,
+)
 from pingboard.web.charts.scale import Mark
-from pingboard.web.pages import bars
 from pingboard.web.pages.choices import encode
-from pingboard.web.pages.idn import decode_name
 from pingboard.web.pages.layout import PageQuery
-from pingboard.web.pages.trends import PARTS, draw_trend
 from pingboard.web.parameters import TABLE_ROWS, BoardQuery
 
 ROWS = 50
@@ -83,13 +88,11 @@ class Row:
     """One homeserver, drawn."""
 
     standing: Standing
-    bar: bars.Bar
+    bar: Bar
     trend: str
     """the `d` of an SVG path; empty where nothing is drawn"""
     change: int | None
     """places up since the last edition; None where it had none there"""
-    decoded: str
-    """an internationalised name as people read it; empty for any other"""
     tie: Tie | None
     """None where it differs from all its neighbours"""
 
@@ -163,22 +166,21 @@ def view(boards: Boards, board: Board, query: BoardPageQuery) -> BoardView:
     column = query.sort.removeprefix("-")
     matches.sort(key=_KEYS[column], reverse=query.sort.startswith("-"))
     shown = matches[: query.limit or ROWS]
-    scale = bars.find_scale(board.standings)
+    scale = find_scale(board.standings)
     ties = find_ties(board.standings) if query.sort is Sort.RANK else {}
-    trends = read_trends(boards, board, {row.homeserver for row in shown}, PARTS)
+    trends = read_trends(boards, board, {row.homeserver for row in shown}, TREND_PARTS)
     rows = [
         Row(
             row,
-            bars.draw_bar(scale, row),
+            draw_bar(scale, row),
             draw_trend(trends.get(row.homeserver, ()), row.median_ms),
             row.previous_rank - row.rank if row.previous_rank is not None else None,
-            decode_name(row.homeserver),
             ties.get(row.rank),
         )
         for row in shown
     ]
     columns = {name: _head(name, query.sort) for name in _KEYS}
-    return BoardView(board, query, rows, len(matches), bars.mark_scale(scale), columns)
+    return BoardView(board, query, rows, len(matches), mark_scale(scale), columns)
 
 
 def find_ties(standings: Sequence[Standing]) -> dict[int, Tie]:

@@ -1,4 +1,4 @@
-"""/method, /docs and /recipes: what is measured; the HTTP API to try out, and to copy.
+"""/method, /docs, /recipes and /problems: what is measured; the HTTP API, and what may go wrong.
 
 /docs is Swagger UI on our own OpenAPI description, from our own files: FastAPI's page loads it from
 another site and starts it with an inline script, and both are forbidden here. The package
@@ -13,8 +13,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from markdown_it import MarkdownIt
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from pingboard.web.errors import TYPES
 from pingboard.web.pages.layout import TAG, PageQuery, render
 
 EXAMPLE_SITE = "https://pingboard.example"
@@ -34,6 +36,16 @@ async def show_method(request: Request, _query: Annotated[PageQuery, Query()]) -
 async def show_docs(request: Request, _query: Annotated[PageQuery, Query()]) -> Response:
     """The page that shows `/openapi.json`."""
     return render(request, "docs.html", {})
+
+
+@router.get("/problems/{kind}")
+async def show_problem_type(
+    request: Request, kind: str, _query: Annotated[PageQuery, Query()]
+) -> Response:
+    """What a problem's `type` means."""
+    if kind not in TYPES:
+        raise HTTPException(404)
+    return render(request, "problem_type.html", {"type": TYPES[kind]})
 
 
 @router.get("/recipes")

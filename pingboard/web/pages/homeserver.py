@@ -35,7 +35,6 @@ from pingboard.web.charts.histogram import draw_histogram
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages import choices
 from pingboard.web.pages.board import render_waiting
-from pingboard.web.pages.idn import decode_name
 from pingboard.web.pages.layout import TAG, PageQuery, language_of, render
 from pingboard.web.pages.remedies import REMEDIES
 from pingboard.web.parameters import WindowQuery
@@ -143,7 +142,6 @@ def show_homeserver(
     board = query.board or default
     context: dict[str, Any] = {
         "name": name,
-        "decoded": decode_name(name),
         "query": query,
         "board": board,
         "changes": read_changes(boards, room_id, window, name, default),

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from http import HTTPStatus
+from importlib.metadata import metadata
 from importlib.resources import files
 from typing import Annotated, Any, NamedTuple, cast
 from urllib.parse import quote, urlencode
@@ -31,8 +32,8 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import HTMLResponse
 
 from pingboard.model import write_instant
+from pingboard.servername import server_of
 from pingboard.web.pages.language import LANGUAGES, Language, find_language, get_language, mark
-from pingboard.web.pages.site import Site
 from pingboard.web.parameters import RoomQuery
 
 TAG = "pages"
@@ -69,6 +70,51 @@ class PageQuery(RoomQuery):
     lang: Annotated[str, AfterValidator(require_language)] | None = Field(
         None, description="Left out: what Accept-Language likes best."
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site's own settings, as its operator wrote them; empty where there is none."""
+
+    vantage: str = "main"
+    """the name of the place that is measured from"""
+    contact: str = ""
+    """a Matrix user ID, an e-mail address or a web page"""
+    data_licence: str = ""
+    """a name, and its address behind it"""
+    source_url: str = ""
+    """the Git repository of the program"""
+
+    @property
+    def source_link(self) -> str:
+        """Where the source code is; empty where nobody has said."""
+        return self.source_url or _find_package_source()
+
+    @property
+    def contact_link(self) -> str:
+        """The address that reaches the operator."""
+        if server_of(self.contact):
+            return f"https://matrix.to/#/{self.contact}"
+        if self.contact.startswith(("http://", "https://")):
+            return self.contact
+        return f"mailto:{self.contact}"
+
+    @property
+    def licence_name(self) -> str:
+        """The licence without its address."""
+        return self.data_licence.removesuffix(self.licence_link).strip()
+
+    @property
+    def licence_link(self) -> str:
+        """The licence's address; empty where it has none."""
+        last = self.data_licence.rpartition(" ")[2]
+        return last if last.startswith(("http://", "https://")) else ""
+
+
+@cache
+def _find_package_source() -> str:
+    links = [entry.partition(", ") for entry in metadata("pingboard").get_all("Project-URL") or []]
+    return next((url for label, _, url in links if label == "Source"), "")
 
 
 class Room(NamedTuple):
@@ -193,6 +239,7 @@ def get_environment(code: str) -> jinja2.Environment:
         extensions=["jinja2.ext.i18n"],
     )
     environment.filters["code"] = _mark_code
+    environment.filters["decoded"] = decode_name
     environment.filters["instant"] = write_instant
     environment.policies["ext.i18n.trimmed"] = True
     words = get_language(code).words
@@ -227,6 +274,19 @@ def _list_rooms(
         )
         for room in known
     ]
+
+
+def decode_name(homeserver: str) -> str:
+    """A server name with its `xn--` labels decoded; empty where it has none that can be.
+
+    It is shown beside the name, never instead of it: different names may look alike.
+    """
+    if "xn--" not in homeserver.lower():
+        return ""
+    try:
+        return homeserver.encode("ascii").decode("idna")
+    except UnicodeError:
+        return ""
 
 
 def _mark_code(text: str) -> Markup:
