@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pingboard.model import Board, BoardName, ChangeKind, Standing, UnknownHomeserverError, Window
 from pingboard.ranking import change_points, history, pairs, trends
 from pingboard.ranking.boards import select_pairs, select_server
+from pingboard.ranking.clocks import Clock
 from pingboard.ranking.histogram import Histogram, count_bins
 from pingboard.servername import is_server_name
 from pingboard.store import homeservers
@@ -89,6 +90,15 @@ class Profile:
     without those that nobody else pings"""
     usual_from_ms: Mapping[str, float]
     """for each ping server in `pings_from`, the middle of how fast its pings reach all others"""
+
+    @property
+    def clock(self) -> Clock | None:
+        """Its clock as the `response` board knows it; None where it does not."""
+        place = self.places[BoardName.RESPONSE]
+        row = place and place.standing
+        if row is None or row.clock_offset_ms is None or row.clock_uncertainty_ms is None:
+            return None
+        return Clock(row.clock_offset_ms, row.clock_uncertainty_ms)
 
 
 def list_homeservers(boards: Boards, room_id: str, window: Window) -> list[Homeserver]:

@@ -19,7 +19,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
 from pingboard.store.engine import open_engine
-from pingboard.web import dependencies, description, errors
+from pingboard.web import errors
 from pingboard.web.api import (
     badges,
     editions,
@@ -41,7 +41,6 @@ from pingboard.web.metrics import Metrics
 from pingboard.web.middleware import (
     Abandonment,
     CommonHeaders,
-    HeadAsGet,
     KnownParameters,
     Preflight,
     RequestHead,
@@ -51,6 +50,7 @@ from pingboard.web.pages import editions as edition_pages
 from pingboard.web.pages import homeserver as homeserver_page
 from pingboard.web.pages import matrix as matrix_page
 from pingboard.web.pages.layout import TAG, Site
+from pingboard.web.schemas import TAGS, install_description
 
 _DESCRIPTION = """\
 Everything is read-only: `GET` and `HEAD`, from any origin, without cookies. Latencies are JSON
@@ -71,7 +71,8 @@ _ABOUT: dict[str, Any] = {
     "description": _DESCRIPTION,
     "version": version("pingboard"),
     "license_info": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-    "openapi_tags": description.TAGS,
+    "openapi_tags": TAGS,
+    "generate_unique_id_function": lambda route: route.name,
     "docs_url": None,
     "redoc_url": None,
     "responses": errors.LIMITED_RESPONSE,
@@ -107,7 +108,6 @@ NEVER_KEPT = frozenset(["/healthz", "/readyz", "/metrics", "/api/v1/live"])
 
 
 def utc_now() -> datetime:
-    """The time, aware UTC."""
     return datetime.now(UTC)
 
 
@@ -139,33 +139,29 @@ def create_app(
     metrics = Metrics(boards, feed, clock)
     readiness = SharedQuestion(lambda: operations.read_readiness(boards.engine, clock()))
     freshness = Freshness(boards, clock)
-    given = Given(
-        boards,
-        clock,
-        wording,
-        configured,
-        freshness,
-        feed,
-        metrics,
-        readiness,
-        embed_origins,
-        site,
+    app.state.given = given = Given(
+        boards=boards,
+        clock=clock,
+        wording=wording,
+        rooms=configured,
+        freshness=freshness,
+        feed=feed,
+        metrics=metrics,
+        readiness=readiness,
+        embed_origins=embed_origins,
+        site=site,
     )
-    dependencies.provide(app, given)
     app.add_middleware(Abandonment, is_stopping=given.is_stopping.is_set)
     app.add_middleware(Limits, per_minute=per_minute)
-    app.add_middleware(HeadAsGet)
     app.add_middleware(Preflight)
     app.add_middleware(CommonHeaders)
     errors.install(app)
     for router in _ROUTERS:
         needed = [] if router in _WITHOUT_DATA else [Depends(require_database)]
         app.include_router(router, dependencies=needed)
-    app.state.paths = [
-        route.path for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)
-    ]
+    app.state.paths = [route.path for route in _list_routes()]
     static_files.mount(app)
-    description.install(app)
+    install_description(app)
     return app
 
 
@@ -186,14 +182,15 @@ def create_site(
     given: Given = app.state.given
     never_kept = {f"{prefix}{path}" for prefix in {"", root_path} for path in NEVER_KEPT}
     site: ASGIApp = ByteCache(
-        app,
-        given.freshness,
-        requests=given.metrics.requests,
-        never_kept=never_kept,
+        app, given.freshness, requests=given.metrics.requests, never_kept=never_kept
     )
     site = KnownParameters(site, _list_queries())
     site = ProxyHeadersMiddleware(site, trusted_proxies)  # type: ignore[arg-type,assignment]
     return RequestHead(site, public_url=public_url, root_path=root_path)
+
+
+def _list_routes() -> list[APIRoute]:
+    return [route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 
 
 def _list_queries() -> list[tuple[APIRoute, frozenset[str] | None]]:
@@ -201,9 +198,7 @@ def _list_queries() -> list[tuple[APIRoute, frozenset[str] | None]]:
 
     Before them, with None, those of the strict ones whose addresses a lenient one would match too.
     """
-    routes = [
-        route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)
-    ]
+    routes = _list_routes()
     lenient = [
         route
         for route in routes

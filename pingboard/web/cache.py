@@ -39,7 +39,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pingboard.web.limits import LET_GO
 from pingboard.web.metrics import APP, CACHE, NO_RESPONSE, Requests, name_handler
-from pingboard.web.middleware import IS_HEAD
+from pingboard.web.middleware import as_get
 from pingboard.web.negotiation import (
     choose_encoding,
     date_answer,
@@ -113,11 +113,10 @@ class Flight:
     As `send` of the app it holds the response back if it can be kept; else it passes it on.
     """
 
-    def __init__(self, flights: dict[Key, Flight], key: Key, send: Send, method: str) -> None:
+    def __init__(self, flights: dict[Key, Flight], key: Key, send: Send) -> None:
         self._flights = flights
         self._key = key
         self._send = send
-        self._has_body = method == "GET"
         self.landed = asyncio.Event()
         self.followers = 0
         self.is_passed_on = False
@@ -145,8 +144,6 @@ class Flight:
                 self.land()
         elif not self.is_passed_on:
             self.body += message.get("body", b"")
-        elif not self._has_body:
-            message = {**message, "body": b""}
         if self.is_passed_on:
             await self._send(message)
 
@@ -260,9 +257,9 @@ class ByteCache:
     ) -> Entry | None:
         """Ask the app while others wait; keep what it says if it may be kept."""
         method, started = scope["method"], time.monotonic()
-        flight = self._flights[key] = Flight(self._flights, key, send, method)
-        # Made as for GET, for all who wait. Streams ask whether they are only for HEAD.
-        inner = {**scope, "method": "GET", IS_HEAD: method == "HEAD", LET_GO: flight.land}
+        flight = self._flights[key] = Flight(self._flights, key, send)
+        # Made as for GET, for all who wait.
+        inner = {**as_get(scope), LET_GO: flight.land}
 
         async def receive_alone() -> Message:
             message = await receive()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, get_origin
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, Request
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 
@@ -53,35 +53,30 @@ class Given:
     is_stopping: threading.Event = field(default_factory=threading.Event)
 
 
-def provide(app: FastAPI, given: Given) -> None:
-    """Let the app's paths depend on these."""
-    app.state.given = given
-
-
 # All are coroutines, because FastAPI would send a plain function through the thread pool.
-async def _boards(request: Request) -> Boards:
-    given: Given = request.app.state.given
-    return given.boards
-
-
-async def _now(request: Request) -> datetime:
-    given: Given = request.app.state.given
-    return given.clock()
-
-
 async def _given(request: Request) -> Given:
     given: Given = request.app.state.given
     return given
 
 
-async def _feed(request: Request) -> LiveUpdates:
-    given: Given = request.app.state.given
-    return given.feed
+GivenAll = Annotated[Given, Depends(_given)]
 
 
-async def require_database(request: Request) -> None:
+async def _boards(given: GivenAll) -> Boards:
+    return given.boards
+
+
+async def _now(given: GivenAll) -> datetime:
+    return given.clock()
+
+
+GivenBoards = Annotated[Boards, Depends(_boards)]
+Now = Annotated[datetime, Depends(_now)]
+"""The time of the request, aware UTC: everything in one answer is as of then."""
+
+
+async def require_database(given: GivenAll) -> None:
     """Raise StoreError at once where the database is known to be away: waiting takes a thread."""
-    given: Given = request.app.state.given
     await given.freshness()
     given.freshness.raise_if_away()
 
@@ -112,10 +107,3 @@ async def refuse_repeated(request: Request) -> None:
     for name, count in counts.items():
         if count > 1 and name not in several and "pingstat" not in route.tags:
             raise refusal(name, f"should be given once, not {count} times")
-
-
-GivenAll = Annotated[Given, Depends(_given)]
-GivenLiveUpdates = Annotated[LiveUpdates, Depends(_feed)]
-GivenBoards = Annotated[Boards, Depends(_boards)]
-Now = Annotated[datetime, Depends(_now)]
-"""The time of the request, aware UTC: everything in one answer is as of then."""

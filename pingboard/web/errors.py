@@ -17,7 +17,12 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi_problem.error import Problem, ServerProblem
-from fastapi_problem.handler import ExceptionHandler, add_exception_handler, new_exception_handler
+from fastapi_problem.handler import (
+    ExceptionHandler,
+    Handler,
+    add_exception_handler,
+    new_exception_handler,
+)
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -223,19 +228,6 @@ class _UnexpectedProblem(ServerProblem):
         )
 
 
-def _explain_room(_: ExceptionHandler, _request: Request, error: Exception) -> Problem:
-    return problem("unknown-room", str(error))
-
-
-def _explain_homeserver(_: ExceptionHandler, _request: Request, error: Exception) -> Problem:
-    return problem("unknown-homeserver", str(error))
-
-
-def _explain_store(_: ExceptionHandler, _request: Request, _error: Exception) -> Problem:
-    """Say no more than that it passes: what the driver says names the database (see freshness)."""
-    return problem("database-away", "The database does not answer; please ask again in a moment.")
-
-
 def _explain_damage(_: ExceptionHandler, _request: Request, error: Exception) -> Problem:
     log.error("the database is damaged", error=str(error))
     return _UnexpectedProblem()
@@ -365,14 +357,19 @@ def _wants_page(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "")
 
 
+_OURS: dict[type[Exception], Handler[Any, Any]] = {
+    UnknownRoomError: lambda _, __, error: problem("unknown-room", str(error)),
+    UnknownHomeserverError: lambda _, __, error: problem("unknown-homeserver", str(error)),
+    DamagedHourError: _explain_damage,
+    # No more than that it passes: what the driver says names the database (see freshness).
+    StoreError: lambda *_: problem(
+        "database-away", "The database does not answer; please ask again in a moment."
+    ),
+}
+
 _handler = new_exception_handler(
     unhandled_wrappers={"default": _UnexpectedProblem},
-    handlers={
-        UnknownRoomError: _explain_room,
-        UnknownHomeserverError: _explain_homeserver,
-        DamagedHourError: _explain_damage,
-        StoreError: _explain_store,
-    },
+    handlers=_OURS,
     http_exception_handler=_explain_status,
     request_validation_handler=_explain_parameters,
     post_hooks=[_finish],
@@ -388,9 +385,8 @@ async def refuse(refused: Problem, scope: Scope, receive: Receive, send: Send) -
 def install(app: FastAPI) -> None:
     """Answer every error of the app so."""
     add_exception_handler(app, _handler, generic_swagger_defaults=False)
-    app.add_exception_handler(UnknownRoomError, _handler)
-    app.add_exception_handler(UnknownHomeserverError, _handler)
-    app.add_exception_handler(StoreError, _handler)
+    for kind in _OURS:
+        app.add_exception_handler(kind, _handler)
 
 
 Responses = dict[int | str, dict[str, Any]]

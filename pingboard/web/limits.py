@@ -47,8 +47,6 @@ FREE = ("/healthz",)
 
 @dataclass(slots=True)
 class Client:
-    """What a client has left."""
-
     units: float
     at: float
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
@@ -70,7 +68,6 @@ class Limits:
         self._clients: OrderedDict[str, Client] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
         length = len(scope["raw_path"]) + len(scope["query_string"])
         if length > MAX_ADDRESS_BYTES:
             detail = f"The address has {length} bytes; {MAX_ADDRESS_BYTES} is the most."

@@ -59,8 +59,6 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class NewPong:
-    """A sample that was stored."""
-
     id: int
     sample: RawSample
 
@@ -161,12 +159,10 @@ class LiveUpdates:
 
     @property
     def listeners(self) -> int:
-        """How many there are now."""
         return len(self._listeners)
 
     @property
     def is_full(self) -> bool:
-        """Whether nobody else can listen."""
         return len(self._listeners) >= MAX_LISTENERS
 
     async def listen(self, room_id: str, after: int | None) -> AsyncIterator[list[Event]]:

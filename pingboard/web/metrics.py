@@ -31,6 +31,7 @@ from pingboard.store.journal import can_resume, find_version
 from pingboard.store.samples import CHUNK_ROWS, RawSample, read_new
 from pingboard.store.status import read_status, read_totals
 from pingboard.web.freshness import SharedQuestion
+from pingboard.web.middleware import as_get
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -133,7 +134,6 @@ class Requests:
         )
 
     def counter(self, handler: str, method: str, status: int, source: str) -> Counter:
-        """Return the counter of such requests."""
         method = method if method in METHODS else OTHER
         return self._count.labels(handler, method, str(status), source)
 
@@ -145,8 +145,7 @@ class Requests:
             self.counter(handler, method, status, APP).inc()
 
     async def ask(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the app answer, and record it."""
-        inner, status, started = {**scope}, NO_RESPONSE, time.monotonic()
+        inner, status, started = as_get(scope), NO_RESPONSE, time.monotonic()
 
         async def watch(message: Message) -> None:
             nonlocal status
@@ -166,8 +165,6 @@ def name_handler(scope: Scope) -> str:
 
 
 class Metrics:
-    """The metrics of one app."""
-
     def __init__(self, boards: Boards, feed: LiveUpdates, clock: Callable[[], datetime]) -> None:
         self._boards = boards
         self._feed = feed

@@ -27,13 +27,20 @@ CACHED = ("/api/", "/rankings.", "/section.", "/badge/", "/feed.atom")
 FRESH = "public, max-age=30, stale-while-revalidate=300"
 """Half a minute old is fresh for who only reads; older is good enough while a new one comes."""
 
-IS_HEAD = "pingboard.is_head"
-"""Marks the scope of a GET that stands for a HEAD."""
+_IS_HEAD = "pingboard.is_head"
+
+
+def as_get(scope: Scope) -> Scope:
+    """Return a copy of a request's scope in which HEAD is GET, which is all FastAPI's paths answer.
+
+    The server leaves out the body. A path whose body takes long, or has no end, asks `is_head`.
+    """
+    return {**scope, "method": "GET", _IS_HEAD: True} if scope["method"] == "HEAD" else {**scope}
 
 
 def is_head(scope: Scope) -> bool:
     """Whether a request that a path gets as GET was a HEAD."""
-    return bool(scope.get(IS_HEAD))
+    return bool(scope.get(_IS_HEAD))
 
 
 class Preflight:
@@ -62,7 +69,6 @@ class CommonHeaders:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and complete the start of its response."""
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         is_cached = scope["method"] in ("GET", "HEAD") and path.startswith(CACHED)
 
@@ -78,30 +84,6 @@ class CommonHeaders:
         await self._app(scope, receive, send_completed)
 
 
-class HeadAsGet:
-    """Answers HEAD wherever GET works, which FastAPI's paths do not by themselves."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass HEAD on as GET and drop the body; the headers stay those of GET (RFC 9110).
-
-        A path whose body takes long, or has no end, asks `is_head` and leaves it out itself.
-        """
-        if scope["method"] != "HEAD":
-            await self._app(scope, receive, send)
-            return
-
-        async def send_without_body(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                message = {**message, "body": b""}
-            await send(message)
-
-        scope["method"], scope[IS_HEAD] = "GET", True
-        await self._app(scope, receive, send_without_body)
-
-
 class Abandonment:
     """Tells the work for a request that its client has left, or that the process ends.
 
@@ -115,7 +97,6 @@ class Abandonment:
         self._is_stopping = is_stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and listen for its end."""
         has_left = has_begun = False
 
         async def listen() -> None:
@@ -176,7 +157,6 @@ class RequestHead:
         self._scheme, self._host = public.scheme, public.netloc.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
         if scope["type"] != "http":
             return  # neither websockets nor a lifespan
         headers = scope["headers"]
@@ -241,7 +221,6 @@ class KnownParameters:
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on."""
         query = scope["query_string"]
         if not query:
             await self._app(scope, receive, send)

@@ -7,14 +7,15 @@ a typo can't pass silently.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, ClassVar, cast
+from functools import partial
+from typing import Annotated, ClassVar
 
 from fastapi import Path
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic.config import JsonDict
 from starlette.convertors import Convertor, register_url_convertor
 
 from pingboard.boards import Boards, Question, order_boards
@@ -65,9 +66,9 @@ def parse_instant(text: object) -> datetime:
     return datetime.fromisoformat(text.upper()).astimezone(UTC)
 
 
-def _check_window(name: str) -> str:
-    if name not in WINDOWS:
-        raise ValueError(f"should be one of {', '.join(WINDOWS)}")
+def _check_name(names: Collection[str], name: str) -> str:
+    if name not in names:
+        raise ValueError(f"should be one of {', '.join(names)}")
     return name
 
 
@@ -77,13 +78,10 @@ Instant = Annotated[
     Field(json_schema_extra={"pattern": f"^{_YEAR}{_REST}$"}),
 ]
 WindowName = Annotated[
-    str, AfterValidator(_check_window), Field(json_schema_extra={"enum": list(WINDOWS)})
+    str,
+    AfterValidator(partial(_check_name, WINDOWS)),
+    Field(json_schema_extra={"enum": list(WINDOWS)}),
 ]
-
-
-def forget_null(schema: JsonDict) -> None:
-    """None stands for a parameter that is left out; a URL has no null, so the schema has none."""
-    schema.update(cast("list[JsonDict]", schema.pop("anyOf"))[0])
 
 
 class Anything(Convertor[str]):
@@ -122,40 +120,31 @@ Cursor = Annotated[
     Annotated[str, Field(min_length=1, max_length=1000)] | None,
     Field(
         description="Where the page begins: `next_cursor` of the page before, unchanged.",
-        json_schema_extra=forget_null,
     ),
 ]
 
 
 class PageQuery(NoQuery):
-    """Which page of a list."""
-
     limit: Limit = DEFAULT_LIMIT
     cursor: Cursor = None
 
 
 class RoomQuery(NoQuery):
-    """Which room."""
-
     room: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
         None,
         description="Alias or room ID, URL-encoded (`#` is `%23`, `!` is `%21`). "
         "Left out: the first configured room.",
         examples=["#ping:maunium.net"],
-        json_schema_extra=forget_null,
     )
 
 
 class WindowQuery(RoomQuery):
-    """Which room and when."""
-
     window: WindowName | None = Field(
         None,
         description=f"Length of the window. Left out: `{DEFAULT_WINDOW}`, or what `from` and `to` "
         "say. Alone it ends now; with `to` it ends there, with `from` it begins there; with both "
         "it has to agree with them.",
         examples=[DEFAULT_WINDOW],
-        json_schema_extra=forget_null,
     )
     from_: Instant | None = Field(
         None,
@@ -163,14 +152,12 @@ class WindowQuery(RoomQuery):
         description="First instant of the window, RFC 3339 with a timezone. Alone, the window runs "
         f"until now. A window is at most {MAX_WINDOW.days} days long.",
         examples=["2026-10-05T00:00:00Z"],
-        json_schema_extra=forget_null,
     )
     to: Instant | None = Field(
         None,
         description="First instant after the window, RFC 3339 with a timezone. Alone, the window "
         f"begins {DEFAULT_WINDOW} before it.",
         examples=["2026-10-12T00:00:00Z"],
-        json_schema_extra=forget_null,
     )
 
     def window_at(self, now: datetime) -> Window:
@@ -190,11 +177,6 @@ class WindowQuery(RoomQuery):
             )
         return Window(start, end)
 
-    @property
-    def ends_now(self) -> bool:
-        """Whether the window is a while up to the time of the request."""
-        return self.from_ is None and self.to is None
-
     def keep(self, window: Window) -> dict[str, str]:
         """The parameters that stay the same from page to page.
 
@@ -211,23 +193,42 @@ class WindowQuery(RoomQuery):
         return {name: str(value) for name, value in kept.items()}
 
 
-class BoardQuery(WindowQuery):
-    """Which board: the same parameters for its JSON, its Markdown table and its page."""
+class ImageQuery(WindowQuery):
+    """What an image shows: which board, in which room and when."""
 
     default_board: ClassVar[BoardName] = DEFAULT_BOARD
+
+    board: BoardName | None = Field(
+        None,
+        description="On which board (see rankings). Left out: `response`, or where that has no "
+        "samples the first that has.",
+    )
+
+    def ask(self, boards: Boards, now: datetime) -> Board:
+        """The board that is asked for, as of now; raises UnknownRoomError."""
+        return boards.ask_first(self.question(now), self.board_names)
+
+    @property
+    def board_names(self) -> list[BoardName]:
+        """The boards of which the first that has samples is the answer."""
+        return [self.board] if self.board else order_boards(self.default_board)
+
+    def question(self, now: datetime) -> Question:
+        name = self.board or self.default_board
+        return Question(name, self.window_at(now), now, self.room)
+
+
+class BoardQuery(ImageQuery):
+    """Which board: the same parameters for its JSON, its Markdown table and its page."""
 
     board: BoardName | None = Field(
         None,
         description="`response` ranks pong servers by the round trip of our own pings, `delivery` "
         "ping servers by one-way over all pongs, `reception` pong servers by one-way over "
         "everybody's pings. Left out: `response`, or where that has no samples the first that has.",
-        json_schema_extra=forget_null,
     )
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] | None = Field(
-        None,
-        description="Most standings to give. Left out: all.",
-        examples=[10],
-        json_schema_extra=forget_null,
+        None, description="Most standings to give. Left out: all.", examples=[10]
     )
     min_samples: int = Field(
         1,
@@ -237,35 +238,11 @@ class BoardQuery(WindowQuery):
     )
 
     def ask(self, boards: Boards, now: datetime) -> Board:
-        """The board that is asked for, as of now; raises UnknownRoomError."""
-        return with_movement(boards.engine, boards.ask_first(self.question(now), self.board_names))
-
-    @property
-    def board_names(self) -> list[BoardName]:
-        """The boards of which the first that has samples is the answer."""
-        return [self.board] if self.board else order_boards(self.default_board)
+        """The same, with how each homeserver has moved."""
+        return with_movement(boards.engine, super().ask(boards, now))
 
     def question(self, now: datetime) -> Question:
-        """What to ask the boards."""
-        window, name = self.window_at(now), self.board or self.default_board
-        return Question(name, window, now, self.room, self.min_samples, self.limit)
-
-
-class ImageQuery(WindowQuery):
-    """What an image shows: which board, in which room and when."""
-
-    board: BoardName | None = Field(
-        None,
-        description="On which board (see rankings). Left out: `response`, or where that has no "
-        "samples the first that has.",
-        json_schema_extra=forget_null,
-    )
-
-    def ask(self, boards: Boards, now: datetime) -> Board:
-        """The board that is asked for, as of now; raises UnknownRoomError."""
-        names = [self.board] if self.board else order_boards(DEFAULT_BOARD)
-        question = Question(names[0], self.window_at(now), now, self.room)
-        return boards.ask_first(question, names)
+        return super().question(now)._replace(min_samples=self.min_samples, limit=self.limit)
 
 
 class BadgeQuery(ImageQuery):
@@ -275,7 +252,6 @@ class BadgeQuery(ImageQuery):
         None,
         description="The words on the left. Left out: `matrix ping`.",
         examples=["ping"],
-        json_schema_extra=forget_null,
     )
 
 
@@ -283,7 +259,7 @@ class TableQuery(BoardQuery):
     """As `BoardQuery`, for a table to paste."""
 
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] | None = Field(
-        TABLE_ROWS, description="Most rows.", json_schema_extra=forget_null
+        TABLE_ROWS, description="Most rows."
     )
 
 
@@ -305,7 +281,6 @@ class SectionQuery(TableQuery):
         None,
         description="A frozen week instead of the window: `latest`, or an edition's name.",
         examples=["latest", "2026-W41"],
-        json_schema_extra=forget_null,
     )
     style: Style = Field(
         Style.CURRENT,
@@ -321,59 +296,38 @@ class SectionQuery(TableQuery):
                 raise refusal(field.rstrip("_"), message)
 
 
-def _check_step(name: str) -> str:
-    if name not in STEPS:
-        raise ValueError(f"should be one of {', '.join(STEPS)}")
-    return name
-
-
 StepName = Annotated[
-    str, AfterValidator(_check_step), Field(json_schema_extra={"enum": list(STEPS)})
+    str, AfterValidator(partial(_check_name, STEPS)), Field(json_schema_extra={"enum": list(STEPS)})
 ]
 _Partner = Annotated[str, Field(min_length=1, max_length=255)] | None
 
 
 class HomeserversQuery(WindowQuery):
-    """A page of the homeservers in which room and when."""
-
     limit: Limit = DEFAULT_LIMIT
     cursor: Cursor = None
 
 
 class RankingsQuery(BoardQuery):
-    """A page of a board."""
-
     limit: Limit = DEFAULT_LIMIT
     cursor: Cursor = None
 
 
 class ProfileQuery(WindowQuery):
-    """One homeserver in which room and when."""
-
     limit: int = Field(5, ge=1, le=100, description="Most partners to give at each end.")
 
 
 class HistoryQuery(ImageQuery):
-    """One homeserver's number on which board, in which room, when, and how finely."""
-
     step: StepName | None = Field(
         None,
         description="Length of a bucket. Left out: the shortest with at most "
         f"{AUTOMATIC_BUCKETS} buckets.",
         examples=["6h"],
-        json_schema_extra=forget_null,
     )
 
 
 class MatrixQuery(WindowQuery):
-    """Which pairs of ping and pong server."""
-
-    ping_server: _Partner = Field(
-        None, description="Only the pings of this homeserver.", json_schema_extra=forget_null
-    )
-    pong_server: _Partner = Field(
-        None, description="Only the pongs of this homeserver.", json_schema_extra=forget_null
-    )
+    ping_server: _Partner = Field(None, description="Only the pings of this homeserver.")
+    pong_server: _Partner = Field(None, description="Only the pongs of this homeserver.")
     min_samples: int = Field(
         1, ge=1, le=MAX_SAMPLES, description="Leave out pairs with fewer samples."
     )
@@ -390,24 +344,16 @@ class SampleFormat(StrEnum):
 
 
 class SamplesQuery(WindowQuery):
-    """Which samples, and in which form."""
-
-    ping_server: _Partner = Field(
-        None, description="Only the pings of this homeserver.", json_schema_extra=forget_null
-    )
-    pong_server: _Partner = Field(
-        None, description="Only the pongs of this homeserver.", json_schema_extra=forget_null
-    )
+    ping_server: _Partner = Field(None, description="Only the pings of this homeserver.")
+    pong_server: _Partner = Field(None, description="Only the pongs of this homeserver.")
     format: SampleFormat | None = Field(
         None,
         description="Left out: what `Accept` likes best, else `json`.",
-        json_schema_extra=forget_null,
     )
     limit: Annotated[int, Field(ge=1, le=MAX_RAW_SAMPLES)] | None = Field(
         None,
         description="Most samples on a page. Left out: 1000 for `json`, all for the others.",
         examples=[1000],
-        json_schema_extra=forget_null,
     )
     cursor: Cursor = None
 

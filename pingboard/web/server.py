@@ -99,7 +99,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self._start_timer(MAX_HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer with the rest."""
         self._counts[self._name] -= 1
         if not self._counts[self._name]:
             del self._counts[self._name]
@@ -127,20 +126,17 @@ class BoundedProtocol(HttpToolsProtocol):
             self._start_timer(MAX_HEAD_S)
 
     def on_message_begin(self) -> None:
-        """Count anew."""
         super().on_message_begin()
         self.scope["extensions"] = {CUT_OFF: {"cut_off": self.transport.abort}}
         self._is_in_head, self._parsed_bytes = True, 0
 
     def on_url(self, url: bytes) -> None:
-        """Keep it, if the head stays within its bounds."""
         self._parsed_bytes += len(url)
         if self._parsed_bytes > MAX_HEAD_BYTES:
             raise _HeadTooLargeError
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep it, if the head stays within its bounds."""
         self._parsed_bytes += len(name) + len(value) + len(b": \r\n")
         if len(self.headers) == MAX_HEADERS or self._parsed_bytes > MAX_HEAD_BYTES:
             raise _HeadTooLargeError
@@ -157,7 +153,6 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Wait for the next."""
         self._is_in_head, self._head_bytes = True, 0
         super().on_message_complete()
 
@@ -173,7 +168,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._start_timer(MAX_WRITE_S)
 
     def resume_writing(self) -> None:
-        """The client has taken enough."""
         self._stop_timer()
         super().resume_writing()
 

@@ -38,6 +38,7 @@ from pingboard.web.middleware import FRESH
 from pingboard.web.pages.language import get_language
 from pingboard.web.pages.layout import render_text
 from pingboard.web.parameters import BadgeQuery, ImageQuery
+from pingboard.web.schemas import describe_text
 
 router = APIRouter(tags=["badges"], responses=errors.BAD_PARAMETER_RESPONSE)
 
@@ -62,14 +63,11 @@ BadgeName = Annotated[
 
 
 def clean_xml(text: str) -> str:
-    """The text as any XML document may hold it."""
     return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """What a badge says."""
-
     label: str
     message: str
     colour: str
@@ -97,22 +95,14 @@ class ShieldsEndpoint(BaseModel):
 
 
 class SvgResponse(Response):
-    """An image."""
-
     media_type = "image/svg+xml"
 
 
 @router.get(
     "/badge/{name:anything}.svg",
-    operation_id="get_badge",
     summary="A badge as an image",
     response_class=SvgResponse,
-    responses={
-        200: {
-            "description": "The badge",
-            "content": {SvgResponse.media_type: {"schema": {"type": "string"}}},
-        }
-    },
+    responses=describe_text(SvgResponse.media_type, "The badge"),
 )
 def get_badge(
     boards: GivenBoards,
@@ -129,7 +119,6 @@ def get_badge(
 
 @router.get(
     "/badge/{name:anything}.json",
-    operation_id="get_badge_endpoint",
     summary="A badge for shields.io",
 )
 def get_badge_endpoint(
@@ -162,15 +151,9 @@ MAX_TITLE_CHARACTERS = 60
 
 @router.get(
     "/homeservers/{name:anything}/history.svg",
-    operation_id="get_history_image",
     summary="One homeserver over time, as an image",
     response_class=SvgResponse,
-    responses={
-        200: {
-            "description": "The image",
-            "content": {SvgResponse.media_type: {"schema": {"type": "string"}}},
-        }
-    },
+    responses=describe_text(SvgResponse.media_type, "The image"),
 )
 def get_history_image(
     boards: GivenBoards,

@@ -26,7 +26,7 @@ from pingboard.web.api.rankings import MARKDOWN_CONTENT, MarkdownResponse, Ranke
 from pingboard.web.dependencies import Given, GivenAll, GivenBoards, Now
 from pingboard.web.pages.layout import render_text
 from pingboard.web.parameters import NoQuery, PageQuery, SectionQuery
-from pingboard.web.schemas import Count, Instant, Interval, RoomName
+from pingboard.web.schemas import Count, Instant, Interval, NextCursor, RoomName, describe_text
 
 FEED_ENTRIES = 26
 LATEST = "latest"
@@ -85,10 +85,10 @@ class EditionIndex(BaseModel):
     """A page of the editions, the newest first."""
 
     editions: list[EditionName]
-    next_cursor: str | None = Field(description="For the next page; null on the last.")
+    next_cursor: NextCursor
 
 
-@router.get("/api/v1/editions", operation_id="list_editions", summary="The published editions")
+@router.get("/api/v1/editions", summary="The published editions")
 def list_editions(
     response: Response, boards: GivenBoards, query: Annotated[PageQuery, Query()]
 ) -> EditionIndex:
@@ -103,7 +103,6 @@ def list_editions(
 
 @router.get(
     "/editions/{name}.json",
-    operation_id="get_edition",
     summary="An edition as JSON",
     response_class=JSONResponse,
     responses={200: {"model": EditionDocument}, **_NOT_FOUND},
@@ -116,7 +115,6 @@ def get_edition(name: Name, boards: GivenBoards, _query: Annotated[NoQuery, Quer
 
 @router.get(
     "/editions/{name}.md",
-    operation_id="get_edition_markdown",
     summary="An edition as Markdown",
     response_class=MarkdownResponse,
     responses={200: {"content": MARKDOWN_CONTENT}, **_NOT_FOUND},
@@ -130,15 +128,9 @@ def get_edition_markdown(
 
 @router.get(
     "/feed.atom",
-    operation_id="get_feed",
     summary="The editions as an Atom feed",
     response_class=Response,
-    responses={
-        200: {
-            "description": "The feed",
-            "content": {"application/atom+xml": {"schema": {"type": "string"}}},
-        }
-    },
+    responses=describe_text("application/atom+xml", "The feed"),
 )
 def get_feed(
     request: Request, boards: GivenBoards, _query: Annotated[NoQuery, Query()]
@@ -172,7 +164,6 @@ def find_edition(boards: Boards, name: str) -> Edition:
 
 @section_router.get(
     "/section.md",
-    operation_id="get_section",
     summary="The section for This Week in Matrix",
     response_class=MarkdownResponse,
     responses={200: {"description": "The section", "content": MARKDOWN_CONTENT}},

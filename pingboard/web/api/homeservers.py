@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from pingboard import homeservers
 from pingboard.homeservers import Place, Profile
 from pingboard.model import BoardName, Rejection, Window, from_ts
-from pingboard.ranking.history import STEPS, Bucket, choose_step, count_buckets
+from pingboard.ranking.history import STEPS, Band, Bucket, choose_step, count_buckets
 from pingboard.ranking.pairs import Pair
 from pingboard.web import errors
 from pingboard.web.api.paging import cut_page
@@ -31,7 +31,16 @@ from pingboard.web.parameters import (
     RoomQuery,
     refusal,
 )
-from pingboard.web.schemas import Answer, Count, Instant, Loss, Milliseconds, describe
+from pingboard.web.schemas import (
+    Answer,
+    Count,
+    Instant,
+    Loss,
+    Milliseconds,
+    NextCursor,
+    describe,
+    describe_text,
+)
 
 router = APIRouter(tags=["homeservers"])
 
@@ -58,7 +67,7 @@ class Homeservers(Answer):
     """Every homeserver that pinged or answered in the window, by name."""
 
     homeservers: list[HomeserverSummary]
-    next_cursor: str | None = Field(description="For the next page; null on the last.")
+    next_cursor: NextCursor
 
 
 class BoardPlace(BaseModel):
@@ -69,23 +78,17 @@ class BoardPlace(BaseModel):
     median_ms: Milliseconds = Field(description="Median latency, milliseconds.")
     p5_ms: Milliseconds = Field(description="5th percentile, milliseconds.")
     p95_ms: Milliseconds = Field(description="95th percentile, milliseconds.")
-    sample_count: Count = Field(description="Samples that these numbers are of.")
+    sample_count: Count = Field(
+        validation_alias="samples", description="Samples that these numbers are of."
+    )
     ci95_ms: tuple[Milliseconds, Milliseconds] | None = Field(
         description="95 % interval of the median; null below 6 samples."
     )
 
     @classmethod
     def of(cls, place: Place) -> BoardPlace:
-        """A place as the API shows it."""
-        row = place.standing
-        return cls(
-            rank=row.rank,
-            homeserver_count=place.homeservers,
-            median_ms=row.median_ms,
-            p5_ms=row.p5_ms,
-            p95_ms=row.p95_ms,
-            sample_count=row.samples,
-            ci95_ms=row.ci95_ms,
+        return cls.model_validate(
+            {**place.standing._asdict(), "homeserver_count": place.homeservers}
         )
 
 
@@ -98,21 +101,11 @@ class BoardPlaces(RootModel[dict[BoardName, BoardPlace | None]]):
 class ClockOffset(BaseModel):
     """Its clock against ours, as NTP estimates it from our own pings."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     offset_ms: Milliseconds = Field(description="How far its clock is ahead of ours.")
     uncertainty_ms: Milliseconds = Field(description="The offset is right to within this.")
     is_wrong: bool = Field(description="The offset is larger than its uncertainty.")
-
-    @classmethod
-    def of(cls, place: Place | None) -> ClockOffset | None:
-        """The clock as the `response` board knows it; None where it does not."""
-        row = place and place.standing
-        if row is None or row.clock_offset_ms is None or row.clock_uncertainty_ms is None:
-            return None
-        return cls(
-            offset_ms=row.clock_offset_ms,
-            uncertainty_ms=row.clock_uncertainty_ms,
-            is_wrong=abs(row.clock_offset_ms) > row.clock_uncertainty_ms,
-        )
 
 
 class RejectedPongs(BaseModel):
@@ -168,7 +161,6 @@ class HomeserverProfile(Answer):
 
     @classmethod
     def of(cls, profile: Profile, answer: Answer, query: ProfileQuery) -> HomeserverProfile:
-        """A profile as the API shows it."""
         return cls(
             **dict(answer),
             homeserver=profile.name,
@@ -176,7 +168,7 @@ class HomeserverProfile(Answer):
                 {board: place and BoardPlace.of(place) for board, place in profile.places.items()}
             ),
             answers=Loss.of(profile.sent, profile.lost),
-            clock=ClockOffset.of(profile.places[BoardName.RESPONSE]),
+            clock=profile.clock and ClockOffset.model_validate(profile.clock),
             rejected=[
                 RejectedPongs(
                     reason=reason, **REMEDIES[Rejection(reason)]._asdict(), pong_count=pongs
@@ -205,17 +197,11 @@ class HistoryBucket(Loss):
 
     @classmethod
     def of_bucket(cls, bucket: Bucket) -> HistoryBucket:
-        """A bucket as the API shows it."""
-        p5, p25, median, p75, p95 = bucket.band or [None] * 5
         return cls(
             **dict(Loss.of(bucket.sent, bucket.lost)),
             from_at=from_ts(bucket.start_ts),
             sample_count=bucket.samples,
-            p5_ms=p5,
-            p25_ms=p25,
-            median_ms=median,
-            p75_ms=p75,
-            p95_ms=p95,
+            **(bucket.band._asdict() if bucket.band else dict.fromkeys(Band._fields)),
         )
 
 
@@ -234,7 +220,6 @@ class History(Answer):
 
 @router.get(
     "/api/v1/homeservers",
-    operation_id="list_homeservers",
     summary="The homeservers of a room",
     responses=errors.UNKNOWN_ROOM_RESPONSE,
 )
@@ -263,7 +248,6 @@ def list_homeservers(
 
 @router.get(
     "/api/v1/homeservers/{name}",
-    operation_id="get_homeserver",
     summary="One homeserver in detail",
     responses=errors.UNKNOWN_HOMESERVER_RESPONSE,
 )
@@ -278,7 +262,6 @@ def get_homeserver(
 
 @router.get(
     "/api/v1/homeservers/{name}/history",
-    operation_id="get_homeserver_history",
     summary="One homeserver over time",
     responses=errors.UNKNOWN_HOMESERVER_RESPONSE,
 )
@@ -319,15 +302,11 @@ _NAMESPACE = uuid.UUID("b9b7e0b4-3f0a-5d8e-9a52-1c6d7f3f5a10")
 
 @router.get(
     "/homeservers/{name:anything}/feed.atom",
-    operation_id="get_homeserver_feed",
     summary="Changes of a homeserver as an Atom feed",
     response_class=Response,
     responses={
         **errors.UNKNOWN_HOMESERVER_RESPONSE,
-        200: {
-            "description": "The feed",
-            "content": {"application/atom+xml": {"schema": {"type": "string"}}},
-        },
+        **describe_text("application/atom+xml", "The feed"),
     },
 )
 def get_homeserver_feed(

@@ -20,12 +20,12 @@ from starlette.types import Message, Send
 from pingboard.model import BoardName
 from pingboard.web import errors
 from pingboard.web.api.samples import describe_sample
-from pingboard.web.dependencies import Given, GivenAll, GivenBoards, GivenLiveUpdates
+from pingboard.web.dependencies import Given, GivenAll
 from pingboard.web.limits import name_client
 from pingboard.web.live_updates import MAX_BATCH, Event, NewPong, NewRank, Start
 from pingboard.web.middleware import is_head
 from pingboard.web.parameters import RoomQuery
-from pingboard.web.schemas import Milliseconds
+from pingboard.web.schemas import EXAMPLES, Milliseconds
 
 router = APIRouter(tags=["live"], responses=errors.UNKNOWN_ROOM_RESPONSE)
 
@@ -36,26 +36,6 @@ PATIENCE_S = 30.0
 
 RETRY_MS = 2000
 """How soon a browser that was cut off comes back."""
-
-EXAMPLE = """\
-id: 6
-retry: 2000
-
-id: 7
-event: pong
-data: {"room_id": "!ping:one.example", "ping_event_id": "$ping0", "ping_server": "ours.example",\
- "pong_server": "one.example", "one_way_ms": 190, "round_trip_ms": 380,\
- "ping_seen_at": "2026-10-11T12:00:00.000Z", "pong_seen_at": "2026-10-11T12:00:00.380Z",\
- "ping_origin_server_ts": 1791720000000, "pong_origin_server_ts": 1791720000190,\
- "provenance": "live"}
-
-event: rank
-data: {"room_id": "!ping:one.example", "board": "response", "homeserver": "one.example",\
- "rank": 1, "previous_rank": 2, "median_ms": 403}
-
-: ping
-
-"""
 
 
 class RankChange(BaseModel):
@@ -107,6 +87,24 @@ EVENT_SCHEMA = {
 """For the OpenAPI description, as its version 3.2 describes the events of a stream."""
 
 
+_RANK_EXAMPLE = RankChange(
+    room_id=EXAMPLES["RawSample"]["room_id"],
+    board=BoardName.RESPONSE,
+    homeserver="one.example",
+    rank=1,
+    previous_rank=2,
+    median_ms=403,
+)
+EXAMPLE = b"".join(
+    [
+        format_sse_event(id="6", retry=RETRY_MS),
+        format_sse_event(id="7", event="pong", data_str=json.dumps(EXAMPLES["RawSample"])),
+        format_sse_event(event="rank", data_str=_RANK_EXAMPLE.model_dump_json()),
+        KEEPALIVE_COMMENT,
+    ]
+).decode()
+
+
 class EventStream(StreamingResponse):
     """Begins with its first part: whoever has the headers misses nothing from then on.
 
@@ -143,8 +141,6 @@ class _Asked:
 async def _ask(
     request: Request,
     given: GivenAll,
-    boards: GivenBoards,
-    feed: GivenLiveUpdates,
     query: Annotated[RoomQuery, Query()],
     last_event_id: Annotated[
         str | None,
@@ -157,16 +153,15 @@ async def _ask(
 ) -> _Asked:
     """Everything that can be refused, before the stream begins."""
     client = name_client(request.scope["client"])
-    if feed.is_full or given.listeners[client] >= MAX_LISTENERS_PER_CLIENT:
+    if given.feed.is_full or given.listeners[client] >= MAX_LISTENERS_PER_CLIENT:
         raise errors.problem("too-busy", "Too many listeners; please try again later.")
     # In the pool, as any path that asks the database.
-    room_id, _ = await run_in_threadpool(boards.find_room, query.room)
+    room_id, _ = await run_in_threadpool(given.boards.find_room, query.room)
     return _Asked(room_id, None if last_event_id is None else int(last_event_id), client)
 
 
 @router.get(
     "/api/v1/live",
-    operation_id="follow_live",
     summary="New pongs and changed ranks, as they come",
     response_class=EventStream,
     responses={

@@ -14,7 +14,7 @@ from pingboard.web import errors
 from pingboard.web.api.paging import link_next, read_cursor, write_cursor
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.parameters import MatrixQuery
-from pingboard.web.schemas import Answer, Count, Milliseconds, describe, shorten
+from pingboard.web.schemas import Answer, Count, Milliseconds, NextCursor, describe, shorten
 
 router = APIRouter(tags=["matrix"], responses=errors.UNKNOWN_ROOM_RESPONSE)
 
@@ -38,12 +38,11 @@ class Matrix(Answer):
     )
     pair_count: Count = Field(description="How many pairs there are on all pages.")
     pairs: list[PairSummary]
-    next_cursor: str | None = Field(description="For the next page; null on the last.")
+    next_cursor: NextCursor
 
 
 @router.get(
     "/api/v1/matrix",
-    operation_id="get_matrix",
     summary="The latency of each pair of homeservers",
     response_model=Matrix,
 )

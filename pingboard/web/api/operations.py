@@ -20,7 +20,7 @@ from pingboard.store.status import Status, read_status
 from pingboard.web import errors
 from pingboard.web.dependencies import GivenAll
 from pingboard.web.parameters import NoQuery
-from pingboard.web.schemas import Instant
+from pingboard.web.schemas import Instant, describe_text
 from pingboard.web.worker import ROOM_OBSTACLES, STALE_AFTER, WORKER_OBSTACLES
 
 router = APIRouter(tags=["operations"], responses=errors.BAD_PARAMETER_RESPONSE)
@@ -41,7 +41,7 @@ class Readiness(BaseModel):
 
 
 # A coroutine: it answers from the event loop, also while every thread of the pool is at work.
-@router.get("/healthz", operation_id="get_health", summary="Is this process alive?")
+@router.get("/healthz", summary="Is this process alive?")
 async def get_health(_query: Annotated[NoQuery, Query()], response: Response) -> Health:
     """200 as long as it serves, whatever the state of database and worker."""
     response.headers["Cache-Control"] = "no-store"
@@ -50,7 +50,6 @@ async def get_health(_query: Annotated[NoQuery, Query()], response: Response) ->
 
 @router.get(
     "/readyz",
-    operation_id="get_readiness",
     summary="Is the data up to date?",
     responses=errors.NOT_READY_RESPONSE,
 )
@@ -84,22 +83,16 @@ def read_readiness(engine: Engine, now: datetime) -> Readiness:
 
 
 class PrometheusText(Response):
-    """Prometheus's text format."""
-
     media_type = CONTENT_TYPE_LATEST
 
 
 @router.get(
     "/metrics",
-    operation_id="get_metrics",
     summary="Metrics for Prometheus",
     response_class=PrometheusText,
-    responses={
-        200: {
-            "description": "Prometheus's text format; every time is in seconds",
-            "content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}},
-        }
-    },
+    responses=describe_text(
+        CONTENT_TYPE_LATEST, "Prometheus's text format; every time is in seconds"
+    ),
 )
 async def get_metrics(given: GivenAll, _query: Annotated[NoQuery, Query()]) -> PrometheusText:
     """Pings, pongs by verdict, round trips in seconds, gaps, sync lag, and requests."""
@@ -155,7 +148,7 @@ class Index(BaseModel):
     operations: list[Operation]
 
 
-@router.get("/api/v1", operation_id="get_index", summary="All paths of the API")
+@router.get("/api/v1", summary="All paths of the API")
 async def get_index(request: Request, _query: Annotated[NoQuery, Query()]) -> Index:
     """`description_path` leads to their parameters and answers."""
     root = request.scope.get("root_path", "")

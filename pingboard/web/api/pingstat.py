@@ -26,7 +26,7 @@ from pingboard.web.middleware import is_head
 from pingboard.web.pages.layout import render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 PREFIX = "/_matrix/maubot/plugin/pingstat"
 WEEK_MS = 7 * 24 * 3600 * 1000
@@ -46,17 +46,20 @@ _AGES: dict[str, Any] = {
         )
     ]
 }
-_ROOM_ID: dict[str, Any] = {
-    "parameters": [
-        {"name": "room_id", "in": "query", "required": True, "schema": {"type": "string"}}
-    ]
-}
-
-_MISSING_ROOM: dict[int | str, dict[str, Any]] = {
-    302: {"description": "To the address with the room in its path"},
-    400: {
-        "description": "`room_id` is missing",
-        "content": {"application/problem+json": {"schema": {"type": "object"}}},
+_REDIRECT: dict[str, Any] = {
+    "status_code": 302,
+    "openapi_extra": {
+        "parameters": [
+            {"name": "room_id", "in": "query", "required": True, "schema": {"type": "string"}}
+        ]
+    },
+    "response_class": RedirectResponse,
+    "responses": {
+        302: {"description": "To the address with the room in its path"},
+        400: {
+            "description": "`room_id` is missing",
+            "content": {"application/problem+json": {"schema": {"type": "object"}}},
+        },
     },
 }
 _STATISTICS: dict[str, Any] = {
@@ -86,39 +89,41 @@ def write_list(rows: Iterable[PingstatRow]) -> Iterator[str]:
     yield "]"
 
 
-def _redirect_to(target: str) -> Callable[[Request], Response]:
-    def redirect(request: Request) -> Response:
-        return _redirect(request, target)
-
-    return redirect
-
-
-for _target, _operation_id, _what in (
-    ("stats", "redirect_pingstat", "the page"),
-    ("stats.json", "redirect_pingstat_json", "the statistics"),
-    ("stats.raw.json", "redirect_pingstat_raw", "single pongs"),
-):
-    router.get(
-        f"/{_target}",
-        status_code=302,
-        operation_id=_operation_id,
-        summary=f"Old address of {_what}",
-        description="Redirects to the address with the room in its path.",
-        openapi_extra=_ROOM_ID,
-        response_class=RedirectResponse,
-        responses=_MISSING_ROOM,
-    )(_redirect_to(_target))
+@router.get(
+    "/stats.raw.json",
+    name="redirect_pingstat_raw",
+    summary="Old address of single pongs",
+    **_REDIRECT,
+)
+@router.get(
+    "/stats.json",
+    name="redirect_pingstat_json",
+    summary="Old address of the statistics",
+    **_REDIRECT,
+)
+@router.get("/stats", name="redirect_pingstat", summary="Old address of the page", **_REDIRECT)
+def redirect(request: Request) -> Response:
+    """Redirects to the address with the room in its path."""
+    room = _first(request, "room_id")
+    if room is None:
+        detail = "room_id: should name a room, for example ?room_id=!room:one.example"
+        missing = errors.problem("bad-parameter", detail)
+        missing.status = 400
+        raise missing
+    # Nothing that a client could take for another site: only of a room ID the colon is left.
+    kept = "!:" if room.startswith("!") else ""
+    target = request.url.path.rpartition("/")[2]
+    return RedirectResponse(f"{quote(room, safe=kept)}/{target}", status_code=302)
 
 
 @router.get(
     "/{room:anything}/stats.json",
-    operation_id="get_pingstat",
     summary="pingstat's statistics",
     response_class=Response,
     openapi_extra=_AGES,
     responses={200: {"content": _STATISTICS}},
 )
-async def get_stats_json(request: Request, room: str, given: GivenAll) -> Response:
+async def get_pingstat(request: Request, room: str, given: GivenAll) -> Response:
     """Ping servers by the median of their pongs; the order of the keys is the ranking."""
     rows = await _read(request, room, given, longest_ms=WEEK_MS)
     return await _answer(request, given, pingstat.write_document(rows.split()))
@@ -126,13 +131,12 @@ async def get_stats_json(request: Request, room: str, given: GivenAll) -> Respon
 
 @router.get(
     "/{room:anything}/stats.raw.json",
-    operation_id="get_pingstat_raw",
     summary="pingstat's raw pongs",
     response_class=Response,
     openapi_extra=_AGES,
     responses={200: {"content": _PONGS}},
 )
-async def get_stats_raw_json(request: Request, room: str, given: GivenAll) -> Response:
+async def get_pingstat_raw(request: Request, room: str, given: GivenAll) -> Response:
     """Ordered by ping server and pong server. Only here may the window exceed a week."""
     rows = await _read(request, room, given)
     return await _answer(request, given, write_list(rows))
@@ -140,16 +144,15 @@ async def get_stats_raw_json(request: Request, room: str, given: GivenAll) -> Re
 
 @router.get(
     "/{room:anything}/stats",
-    operation_id="show_pingstat",
     summary="pingstat's statistics as a page",
     openapi_extra=_AGES,
     response_class=Response,
     responses={200: {"content": _PAGE}},
 )
-async def show_stats(request: Request, room: str, given: GivenAll) -> Response:
+async def show_pingstat(request: Request, room: str, given: GivenAll) -> Response:
     """`Accept: application/json` gives what `stats.json` does."""
     if "application/json" in request.headers.get("accept", ""):
-        return await get_stats_json(request, room, given)
+        return await get_pingstat(request, room, given)
     rows = await _read(request, room, given, longest_ms=WEEK_MS)
     return await given.pingstat.run(_render, request, room, rows)
 
@@ -174,18 +177,6 @@ def _describe(name: str, document: pingstat.Document) -> dict[str, Any]:
         for other, of in document["pongs"].items()
     }
     return {**document, "name": name, "pings": len(document["pings"]), "pongs": pongs}
-
-
-def _redirect(request: Request, target: str) -> Response:
-    room = _first(request, "room_id")
-    if room is None:
-        detail = "room_id: should name a room, for example ?room_id=!room:one.example"
-        missing = errors.problem("bad-parameter", detail)
-        missing.status = 400
-        raise missing
-    # Nothing that a client could take for another site: only of a room ID the colon is left.
-    kept = "!:" if room.startswith("!") else ""
-    return RedirectResponse(f"{quote(room, safe=kept)}/{target}", status_code=302)
 
 
 async def _read(

@@ -16,7 +16,7 @@ from pingboard.web.api.paging import cut_page
 from pingboard.web.dependencies import GivenAll, GivenBoards, Now
 from pingboard.web.negotiation import choose_media_type
 from pingboard.web.parameters import BoardQuery, RankingsQuery, TableQuery
-from pingboard.web.schemas import Answer, Count, Interval, Milliseconds, Ratio, RoomName
+from pingboard.web.schemas import Answer, Count, Interval, Milliseconds, NextCursor, Ratio, RoomName
 
 JSON = "application/json"
 
@@ -89,7 +89,7 @@ class Rankings(Answer):
         description="Of all homeservers, also those that the filters left out."
     )
     standings: list[RankedHomeserver]
-    next_cursor: str | None = Field(description="For the next page; null on the last.")
+    next_cursor: NextCursor
 
     @classmethod
     def of(
@@ -100,7 +100,6 @@ class Rankings(Answer):
         cursor: str | None,
         vantage: str,
     ) -> Rankings:
-        """A board as the API shows it."""
         return cls(
             generated_at=board.generated_at,
             room=RoomName(id=board.room_id, alias=board.room_alias),
@@ -122,8 +121,6 @@ class MarkdownResponse(Response):
 
 
 class CsvResponse(Response):
-    """CSV with a header."""
-
     media_type = "text/csv"
 
 
@@ -143,7 +140,6 @@ CSV_CONTENT: dict[str, Any] = {
 
 @router.get(
     "/api/v1/rankings",
-    operation_id="get_rankings",
     summary="The ranking of a room",
     response_model=Rankings,
     responses={200: {"content": MARKDOWN_CONTENT | CSV_CONTENT}},
@@ -181,7 +177,6 @@ def get_rankings(
 
 @router.get(
     "/rankings.md",
-    operation_id="get_rankings_markdown",
     summary="The ranking as a Markdown table",
     response_class=MarkdownResponse,
     responses={200: {"description": "The table", "content": MARKDOWN_CONTENT}},
@@ -195,7 +190,6 @@ def get_rankings_markdown(
 
 @router.get(
     "/rankings.csv",
-    operation_id="get_rankings_csv",
     summary="The ranking as CSV",
     response_class=CsvResponse,
     responses={200: {"description": "A row a homeserver", "content": CSV_CONTENT}},

@@ -14,7 +14,7 @@ from pingboard.web import errors
 from pingboard.web.api.paging import cut_page
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.parameters import PageQuery
-from pingboard.web.schemas import Count, Instant, RoomName
+from pingboard.web.schemas import Count, Instant, NextCursor, RoomName
 from pingboard.web.worker import STALE_AFTER
 
 router = APIRouter(tags=["rooms"], responses=errors.BAD_PARAMETER_RESPONSE)
@@ -50,10 +50,10 @@ class Rooms(BaseModel):
         description="The worker has not synced for minutes; /readyz says why. All is served still."
     )
     rooms: list[RoomSummary]
-    next_cursor: str | None = Field(description="For the next page; null on the last.")
+    next_cursor: NextCursor
 
 
-@router.get("/api/v1/rooms", operation_id="list_rooms", summary="The rooms of this site")
+@router.get("/api/v1/rooms", summary="The rooms of this site")
 def list_rooms(
     response: Response, boards: GivenBoards, now: Now, query: Annotated[PageQuery, Query()]
 ) -> Rooms:

@@ -37,7 +37,7 @@ from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.middleware import is_head
 from pingboard.web.negotiation import choose_media_type, is_matched
 from pingboard.web.parameters import SampleFormat, SamplesQuery
-from pingboard.web.schemas import EXAMPLES, Answer, Instant, describe
+from pingboard.web.schemas import EXAMPLES, Answer, Instant, NextCursor, describe
 
 _SAMPLE = EXAMPLES["RawSample"]
 NDJSON_EXAMPLE = json.dumps(_SAMPLE, separators=(",", ":")) + "\n"
@@ -79,7 +79,7 @@ class Samples(Answer):
         description="Single samples of before are not kept here any more, though boards still have "
         "them; null where all are."
     )
-    next_cursor: str | None = Field(description="For the next page; null on the last.")
+    next_cursor: NextCursor
     samples: list[RawSample]
 
 
@@ -123,7 +123,6 @@ Row = dict[str, Any]
 
 @router.get(
     "/api/v1/samples",
-    operation_id="list_samples",
     summary="The samples themselves",
     response_class=Response,
     responses=RESPONSES,
@@ -203,7 +202,6 @@ def _choose_format(accept: str) -> SampleFormat:
 
 
 def describe_sample(sample: StoredSample) -> Row:
-    """A sample as the API shows it."""
     return {
         "room_id": sample.room_id,
         "ping_event_id": sample.ping_event_id,

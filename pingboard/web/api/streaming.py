@@ -34,7 +34,6 @@ class OneThread:
         self._lists: WeakSet[Any] = WeakSet()
 
     async def run(self, function: Callable[..., Result], *arguments: object) -> Result:
-        """Run a function in the thread, in the context of this task."""
         loop, context = asyncio.get_running_loop(), copy_context()
         return await loop.run_in_executor(self._executor, context.run, function, *arguments)
 
@@ -53,7 +52,6 @@ class OneThread:
         return rows
 
     async def iterate(self, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
-        """Yield parts that are made in the thread."""
         while (part := await self.run(_make_part, parts)) is not None:
             yield part
 

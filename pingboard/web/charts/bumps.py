@@ -20,8 +20,6 @@ Week = tuple[str, Mapping[str, int]]
 
 
 class Dot(NamedTuple):
-    """A rank in a week."""
-
     x: int
     y: int
     rank: int

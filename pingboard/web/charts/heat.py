@@ -22,8 +22,6 @@ _BEYOND = 0.05
 
 
 class Cell(NamedTuple):
-    """A pair that has samples."""
-
     median_ms: float
     samples: int
     level: int

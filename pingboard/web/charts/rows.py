@@ -47,7 +47,6 @@ def find_scale(standings: Sequence[Standing]) -> Scale:
 
 
 def draw_bar(scale: Scale, row: Standing) -> Bar:
-    """The bar of a standing."""
     p5, p95, median = map(scale.percent, (row.p5_ms, row.p95_ms, row.median_ms))
     interval = None
     if row.ci95_ms is not None:

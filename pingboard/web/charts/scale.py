@@ -30,16 +30,12 @@ _TIME_STEPS = (
 
 
 class Mark(NamedTuple):
-    """A mark on a scale of latencies."""
-
     at: float
     """per cent of its length"""
     ms: float
 
 
 class TimeMark(NamedTuple):
-    """A mark on a scale of time."""
-
     at: float
     """per cent of its length"""
     instant: datetime

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pingboard.web.charts.scale import Mark, Scale
@@ -25,11 +25,6 @@ class Strip:
     interval: tuple[float, float] | None
     """of its own median"""
     marks: Sequence[Mark]
-
-
-def share_scale(ms: Iterable[float]) -> Scale:
-    """One scale for all strips that are to be compared."""
-    return Scale.over(ms)
 
 
 def draw(

@@ -15,6 +15,7 @@ from pingboard.web.dependencies import GivenAll, Now
 from pingboard.web.pages import choices
 from pingboard.web.pages.board_view import BoardPageQuery, view
 from pingboard.web.pages.layout import TAG, describe_room, language_of, render
+from pingboard.web.parameters import RoomQuery
 from pingboard.web.worker import read_worker
 
 REFRESH_S = 5
@@ -45,14 +46,10 @@ def show_board(
 ) -> Response:
     """The leaderboard; a page that waits and looks again while there is no room or no pong yet."""
     boards = given.boards
-    try:
-        # All of it: the page searches and sorts before it cuts.
-        board = query.model_copy(update={"limit": None}).ask(boards, now)
-    except UnknownRoomError:
-        if query.room is not None:
-            raise
-        # The default room has not been joined yet: nobody's mistake, and it passes.
+    if find_room(boards, query)[0] is None:
         return render_waiting(request, boards, now)
+    # All of it: the page searches and sorts before it cuts.
+    board = query.model_copy(update={"limit": None}).ask(boards, now)
     worker = read_worker(boards.engine, now, board.room_id)
     context = {
         "worker": worker,
@@ -83,6 +80,19 @@ def show_embedded(
     context["whole"] = "/" + choices.encode(query, limit=None)
     policy = _EMBED_POLICY + " ".join(given.embed_origins)
     return render(request, "embed.html", context, headers={"Content-Security-Policy": policy})
+
+
+def find_room(boards: Boards, query: RoomQuery) -> tuple[str | None, str | None]:
+    """Return the ID and alias of a page's room; None where the default one is not joined yet.
+
+    That is nobody's mistake, and passes.
+    """
+    try:
+        return boards.find_room(query.room)
+    except UnknownRoomError:
+        if query.room is not None:
+            raise
+        return None, None
 
 
 def find_last_pong(

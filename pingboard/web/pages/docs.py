@@ -28,7 +28,6 @@ router = APIRouter(tags=[TAG], include_in_schema=False)
 
 @router.get("/method")
 async def show_method(request: Request, _query: Annotated[PageQuery, Query()]) -> Response:
-    """What is measured, and what it does not say."""
     return render(request, "method.html", {})
 
 
@@ -42,7 +41,6 @@ async def show_docs(request: Request, _query: Annotated[PageQuery, Query()]) -> 
 async def show_problem_type(
     request: Request, kind: str, _query: Annotated[PageQuery, Query()]
 ) -> Response:
-    """What a problem's `type` means."""
     if kind not in TYPES:
         raise HTTPException(404)
     return render(request, "problem_type.html", {"type": TYPES[kind]})

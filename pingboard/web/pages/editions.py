@@ -11,12 +11,13 @@ from starlette.responses import Response
 
 from pingboard import editions
 from pingboard.boards import order_boards
-from pingboard.model import DEFAULT_BOARD, BoardName, UnknownRoomError, from_ts
+from pingboard.model import DEFAULT_BOARD, BoardName, from_ts
 from pingboard.store import editions as store
 from pingboard.web.api.editions import Name, find_edition, write_section
 from pingboard.web.charts import bumps
 from pingboard.web.dependencies import GivenAll
 from pingboard.web.pages import choices
+from pingboard.web.pages.board import find_room
 from pingboard.web.pages.layout import TAG, PageQuery, language_of, render
 from pingboard.web.parameters import SectionQuery, parse_instant
 
@@ -43,13 +44,7 @@ def show_editions(
 ) -> Response:
     """Every edition, the newest first, and the ranks of the last ones as lines."""
     boards = given.boards
-    room_id = alias = None
-    try:
-        room_id, alias = boards.find_room(query.room)
-    except UnknownRoomError:
-        # Before the default room is joined there is no edition, and nothing wrong.
-        if query.room is not None:
-            raise
+    room_id, alias = find_room(boards, query)
     board, weeks = query.board or DEFAULT_BOARD, []
     for name in [query.board] if query.board else order_boards(DEFAULT_BOARD):
         if room_id and (weeks := editions.read_ranks(boards.engine, WEEKS, room_id, alias, name)):
@@ -79,7 +74,6 @@ def show_editions(
 def show_edition(
     request: Request, given: GivenAll, name: Name, query: Annotated[PageQuery, Query()]
 ) -> Response:
-    """The boards of one week, as they were frozen."""
     boards = given.boards
     edition = find_edition(boards, name)
     document = json.loads(edition.json)

@@ -21,7 +21,6 @@ from pingboard.model import (
     Rejection,
     Standing,
     UnknownHomeserverError,
-    UnknownRoomError,
     Window,
     from_ts,
 )
@@ -32,9 +31,10 @@ from pingboard.ranking.history import STEPS
 from pingboard.ranking.pairs import Pair
 from pingboard.web.charts import smoke, strip
 from pingboard.web.charts.histogram import draw_histogram
+from pingboard.web.charts.scale import Scale
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages import choices
-from pingboard.web.pages.board import render_waiting
+from pingboard.web.pages.board import find_room, render_waiting
 from pingboard.web.pages.layout import TAG, PageQuery, language_of, render
 from pingboard.web.pages.remedies import REMEDIES
 from pingboard.web.parameters import WindowQuery
@@ -125,11 +125,8 @@ def show_homeserver(
     query: Annotated[HomeserverPageQuery, Query()],
 ) -> Response:
     """A homeserver's page; of an unknown one, the names that are like it."""
-    try:
-        room_id, alias = boards.find_room(query.room)
-    except UnknownRoomError:
-        if query.room is not None:
-            raise
+    room_id, alias = find_room(boards, query)
+    if room_id is None:
         return render_waiting(request, boards, now)
     window = query.window_at(now)
     try:
@@ -175,7 +172,7 @@ def _show_unknown(request: Request, boards: GivenBoards, name: str) -> Response:
 
 
 def _describe(profile: Profile) -> Mapping[str, Any]:
-    clock = _find_clock(profile)
+    clock = profile.clock
     rows = _compare(profile, clock)
     return {
         "profile": profile,
@@ -183,38 +180,19 @@ def _describe(profile: Profile) -> Mapping[str, Any]:
         "clock": clock,
         "diagnosis": diagnose({board: row.comparison for board, row in rows.items()}, clock),
         "sending": _cut_partners(
-            [
-                Partner(
-                    pair.pong_server, *_numbers(pair), profile.usual_to_ms.get(pair.pong_server)
-                )
-                for pair in profile.pongs_to
-            ]
+            [_see(pair, pair.pong_server, profile.usual_to_ms) for pair in profile.pongs_to]
         ),
         "receiving": _cut_partners(
-            [
-                Partner(
-                    pair.ping_server, *_numbers(pair), profile.usual_from_ms.get(pair.ping_server)
-                )
-                for pair in profile.pings_from
-            ]
+            [_see(pair, pair.ping_server, profile.usual_from_ms) for pair in profile.pings_from]
         ),
         "rejected": [(Rejection(reason), pongs) for reason, pongs in profile.rejected.items()],
     }
 
 
-def _find_clock(profile: Profile) -> Clock | None:
-    """The clock as the `response` board knows it; None where it does not."""
-    place = profile.places[BoardName.RESPONSE]
-    row = place and place.standing
-    if row is None or row.clock_offset_ms is None or row.clock_uncertainty_ms is None:
-        return None
-    return Clock(row.clock_offset_ms, row.clock_uncertainty_ms)
-
-
 def _compare(profile: Profile, clock: Clock | None) -> dict[BoardName, Row]:
     """A row for each board that it is on, all strips on one scale."""
     places = {board: place for board, place in profile.places.items() if place}
-    scale = strip.share_scale(
+    scale = Scale.over(
         ms
         for place in places.values()
         for ms in (*place.others_ms, place.standing.median_ms, *(place.standing.ci95_ms or ()))
@@ -304,13 +282,13 @@ def _compare_with(
     )
 
 
+def _see(pair: Pair, other: str, usual_ms: Mapping[str, float]) -> Partner:
+    return Partner(other, pair.median_ms, pair.samples, usual_ms.get(other))
+
+
 def _cut_partners(partners: Sequence[Partner]) -> Partners:
     # A single lucky sample would be the fastest of all; where there are only such, they are shown.
     known = [partner for partner in partners if partner.samples >= MIN_SAMPLES] or partners
     fastest, rest = known[:SHOWN_PARTNERS], known[SHOWN_PARTNERS:]
     slowest = rest[-SHOWN_PARTNERS:]
     return Partners(fastest, slowest, len(rest) - len(slowest), len(partners) - len(known))
-
-
-def _numbers(pair: Pair) -> tuple[float, int]:
-    return pair.median_ms, pair.samples

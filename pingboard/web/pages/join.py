@@ -16,11 +16,11 @@ from pingboard.model import (
     DEFAULT_WINDOW,
     BoardName,
     UnknownHomeserverError,
-    UnknownRoomError,
     Window,
 )
 from pingboard.servername import is_server_name, server_of
 from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.pages.board import find_room
 from pingboard.web.pages.layout import TAG, PageQuery, describe_room, render
 from pingboard.web.pages.remedies import REMEDIES
 
@@ -31,8 +31,6 @@ router = APIRouter(tags=[TAG], include_in_schema=False)
 
 
 class JoinQuery(PageQuery):
-    """Which homeserver to look for."""
-
     homeserver: Annotated[str, Field(max_length=255)] = Field(
         "", description="Matrix server name, or a user ID on it, to look for."
     )
@@ -76,11 +74,8 @@ def show_join(
         "room": None,
         "remedies": REMEDIES,
     }
-    try:
-        room_id, alias = boards.find_room(query.room)
-    except UnknownRoomError:
-        if query.room is not None:
-            raise
+    room_id, alias = find_room(boards, query)
+    if room_id is None:
         return render(request, "join.html", context)
     context["room"] = describe_room(alias or room_id)
     if query.homeserver.strip():

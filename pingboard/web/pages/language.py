@@ -87,7 +87,6 @@ class Language:
 
 @cache
 def get_language(code: str) -> Language:
-    """The language of a code in `LANGUAGES`."""
     name, locale_code = LANGUAGES[code]
     locale = Locale.parse(locale_code)
     symbols = get_group_symbol(locale), get_decimal_symbol(locale)

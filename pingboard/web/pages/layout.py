@@ -92,7 +92,6 @@ class Site:
 
     @property
     def contact_link(self) -> str:
-        """The address that reaches the operator."""
         if server_of(self.contact):
             return f"https://matrix.to/#/{self.contact}"
         if self.contact.startswith(("http://", "https://")):
@@ -174,7 +173,6 @@ def render_text(template: str, context: Mapping[str, Any]) -> str:
 
 
 def language_of(request: Request) -> Language:
-    """The language that a page answers in."""
     return find_language(request.query_params, request.headers.get("accept-language", ""))
 
 

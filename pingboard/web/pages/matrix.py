@@ -10,11 +10,11 @@ from pydantic import Field
 from starlette.responses import Response
 
 from pingboard import homeservers
-from pingboard.model import BoardName, UnknownRoomError
+from pingboard.model import BoardName
 from pingboard.web.charts import heat
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages import choices
-from pingboard.web.pages.board import render_waiting
+from pingboard.web.pages.board import find_room, render_waiting
 from pingboard.web.pages.layout import TAG, Link, PageQuery, language_of, render
 from pingboard.web.parameters import WindowQuery
 from pingboard.web.worker import read_worker
@@ -34,11 +34,8 @@ def show_matrix(
     request: Request, boards: GivenBoards, now: Now, query: Annotated[MatrixPageQuery, Query()]
 ) -> Response:
     """The matrix, its homeservers in the order of their boards, a page of them each way."""
-    try:
-        room_id, alias = boards.find_room(query.room)
-    except UnknownRoomError:
-        if query.room is not None:
-            raise
+    room_id, alias = find_room(boards, query)
+    if room_id is None:
         return render_waiting(request, boards, now)
     window = query.window_at(now)
     ping_servers, pong_servers = (

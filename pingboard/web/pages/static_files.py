@@ -25,7 +25,6 @@ class PageFiles(StaticFiles):
     """Our own files; an address that names their content (see layout) is good for ever."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """The file."""
         response = await super().get_response(path, scope)
         if response.status_code == 200 and b"v=" in scope["query_string"]:
             response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
@@ -34,13 +33,11 @@ class PageFiles(StaticFiles):
 
 @router.get("/robots.txt")
 async def get_robots() -> Response:
-    """What programs that index sites may ask for."""
     return PlainTextResponse(ROBOTS)
 
 
 @router.get("/favicon.ico")
 async def get_icon() -> Response:
-    """The icon, for browsers that look for it here."""
     return FileResponse(_STATIC / "icon.svg", media_type="image/svg+xml")
 
 
