@@ -159,7 +159,6 @@ def create_app(
     for router in _ROUTERS:
         needed = [] if router in _WITHOUT_DATA else [Depends(require_database)]
         app.include_router(router, dependencies=needed)
-    app.state.paths = [route.path for route in _list_routes()]
     static_files.mount(app)
     install_description(app)
     return app
@@ -189,16 +188,14 @@ def create_site(
     return RequestHead(site, public_url=public_url, root_path=root_path)
 
 
-def _list_routes() -> list[APIRoute]:
-    return [route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)]
-
-
 def _list_queries() -> list[tuple[APIRoute, frozenset[str] | None]]:
     """Return the lenient routes: pages, `/rankings.md`, pingstat's; each with the names it knows.
 
     Before them, with None, those of the strict ones whose addresses a lenient one would match too.
     """
-    routes = _list_routes()
+    routes = [
+        route for router in _ROUTERS for route in router.routes if isinstance(route, APIRoute)
+    ]
     lenient = [
         route
         for route in routes

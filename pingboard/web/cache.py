@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pingboard.web.limits import LET_GO
@@ -82,10 +82,7 @@ class Answer:
     not_modified: Message
     etag: bytes
     modified_at: int | None
-    """seconds since 1970; None where it changed twice within one, which a date can't tell"""
     handler: str
-    served: Counter
-    """the GETs that it was the answer to, without the app"""
 
 
 @dataclass(slots=True)
@@ -177,7 +174,6 @@ class ByteCache:
         self._shortcut_version: object = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer from memory, or let the app answer and remember it."""
         method, path = scope["method"], scope["path"]
         if method not in ("GET", "HEAD") or path in self._never_kept:
             await self._requests.ask(self.app, scope, receive, send)
@@ -205,10 +201,7 @@ class ByteCache:
         has_it = is_current(fields, answer.etag, answer.modified_at)
         await send(answer.not_modified if has_it else answer.start)
         await send(_NO_CONTENT if has_it or method == "HEAD" else answer.content)
-        if source is CACHE and method == "GET" and not has_it:  # what is asked most
-            answer.served.inc()
-        else:
-            self._requests.counter(answer.handler, method, 304 if has_it else 200, source).inc()
+        self._requests.counter(answer.handler, method, 304 if has_it else 200, source).inc()
 
     async def _find(
         self, request: Request, version: object, scope: Scope, receive: Receive, send: Send
@@ -291,8 +284,7 @@ class ByteCache:
         if b"accept-encoding" not in varies.lower():
             headers[b"vary"] = varies + b", Accept-Encoding" if varies else b"Accept-Encoding"
         old = self._entries.pop(key, None)
-        before = (old.etag, old.modified_at) if old else None
-        modified_at = date_answer(headers, etag, before)
+        modified_at = date_answer(headers, etag, (old.etag, old.modified_at) if old else None)
         is_text = kind.startswith(b"text/") or b"json" in kind or b"xml" in kind
         entry = Entry(
             version,
@@ -333,7 +325,6 @@ class ByteCache:
             etag,
             entry.modified_at,
             entry.handler,
-            self._requests.counter(entry.handler, "GET", 200, CACHE),
         )
         size = len(body) + _OVERHEAD
         entry.size += size

@@ -237,8 +237,8 @@ def _explain_status(_: ExceptionHandler, request: Request, error: HTTPException)
     if error.status_code == 404:
         root = request.scope.get("root_path", "")
         shown = request.url.path[:MAX_NAME_CHARACTERS]
-        hint = f"{_find_close_path(request)}{root}/docs lists what there is."
-        return problem("not-found", f"There is nothing at {shown}. {hint}")
+        detail = f"There is nothing at {shown}. {root}/docs lists what there is."
+        return problem("not-found", detail)
     if error.status_code == 405:
         # FastAPI does not know that its GET paths answer HEAD too (see middleware).
         allowed = {"Allow": "GET, HEAD, OPTIONS"}
@@ -247,13 +247,6 @@ def _explain_status(_: ExceptionHandler, request: Request, error: HTTPException)
     refused = problem("http-error", error.detail, headers=error.headers)
     refused.status = error.status_code
     return refused
-
-
-def _find_close_path(request: Request) -> str:
-    """Return a path much like the one that was asked for, where there is one, as a question."""
-    paths: list[str] = request.app.state.paths
-    close = difflib.get_close_matches(request.url.path[:100], paths, n=1, cutoff=0.8)
-    return f"Did you mean {close[0]}? " if close else ""
 
 
 def _explain_parameters(

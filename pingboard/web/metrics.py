@@ -12,7 +12,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -132,8 +132,10 @@ class Requests:
             buckets=_HTTP_BUCKETS_S,
             registry=registry,
         )
+        self.counter = lru_cache(1024)(self._find_counter)
+        """Gives the counter of such requests; asked for each."""
 
-    def counter(self, handler: str, method: str, status: int, source: str) -> Counter:
+    def _find_counter(self, handler: str, method: str, status: int, source: str) -> Counter:
         method = method if method in METHODS else OTHER
         return self._count.labels(handler, method, str(status), source)
 
@@ -142,7 +144,7 @@ class Requests:
         handler = name_handler(scope)
         self._took.labels(handler, method if method in METHODS else OTHER).observe(took_s)
         if status is not None:
-            self.counter(handler, method, status, APP).inc()
+            self._find_counter(handler, method, status, APP).inc()
 
     async def ask(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         inner, status, started = as_get(scope), NO_RESPONSE, time.monotonic()

@@ -8,6 +8,7 @@ alone, and takes half as long again for each request.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import errno
 import resource
@@ -308,8 +309,9 @@ def _cut_off_quietly(app: ASGIApp) -> ASGIApp:
         except (asyncio.CancelledError, AbandonedError):
             log.warning("a response was cut off by the stop", path=scope.get("path"))
             scope["extensions"][CUT_OFF]["cut_off"]()
-            while (await receive())["type"] != "http.disconnect":
-                pass
+            with contextlib.suppress(asyncio.CancelledError):  # again, as the loop ends
+                while (await receive())["type"] != "http.disconnect":
+                    pass
 
     return serve
 

@@ -211,9 +211,3 @@ def test_a_parameter_that_is_given_twice_is_a_422(
 def test_what_may_be_given_several_times_may(site: httpx.Client) -> None:
     rooms = httpx.QueryParams([("room", "#ping:one.example"), ("room", "!ping:one.example")])
     assert site.get("/section.md", params=rooms).status_code == 200
-
-
-def test_a_path_with_a_typo_is_told_which_was_meant(site: httpx.Client) -> None:
-    for path in ("/api/v1/ranking", "/api/rankings"):
-        assert "Did you mean /api/v1/rankings? " in site.get(path).json()["detail"]
-    assert "did you mean" not in site.get("/nowhere").json()["detail"]
