@@ -17,10 +17,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
+from pingboard.boards import Boards, Question
 from pingboard.model import (
     DEFAULT_WINDOW,
     BoardName,
@@ -32,9 +33,6 @@ from pingboard.model import (
 from pingboard.store.journal import Watch, can_resume
 from pingboard.store.rooms import read_lineage_ids
 from pingboard.store.samples import CHUNK_ROWS, RawSample, read_new
-
-if TYPE_CHECKING:
-    from pingboard.boards import Boards
 
 POLL_S = 0.5
 MIN_RANK_PAUSE_S = 1.0
@@ -298,7 +296,9 @@ class LiveUpdates:
         now = self._clock()
         window = Window.named(DEFAULT_WINDOW, now)
         for board in BoardName:
-            standings = self._boards.board(board, window, now=now, room=room_id).standings
+            # Not a board that is shared with requests: it may be of before the change.
+            question = Question(board, window, now, room_id)
+            standings = Boards.ask(self._boards, question).standings
             ranks = {row.homeserver: row for row in standings}
             before = self._ranks.get((room_id, board))
             self._ranks[room_id, board] = ranks
