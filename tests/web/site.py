@@ -89,7 +89,9 @@ def serve(
     )
     server.start()
     try:
-        with httpx.Client(base_url=server.url, timeout=60) as client:
+        # Before the server, which keeps an idle connection for 5 s, as httpx does.
+        limits = httpx.Limits(keepalive_expiry=2)
+        with httpx.Client(base_url=server.url, timeout=60, limits=limits) as client:
             yield client
     finally:
         server.stop()
