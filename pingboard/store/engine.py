@@ -41,8 +41,8 @@ _RESTORE = (
     "-shm files beside it"
 )
 _WRITABLE = (
-    "; its folder has to exist, and the user of this process has to be able to write to both, "
-    "on a disk that is not mounted read-only"
+    "; its folder has to exist, and the user of this process has to be able to write to the file "
+    "and the folder, on a disk that is not mounted read-only"
 )
 _LASTING = {
     "readonly": _WRITABLE,
