@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from socket import create_connection
 from statistics import median
 from urllib.parse import quote
@@ -116,6 +116,61 @@ async def idle_connections(scene: Scene) -> str:
     codes = [reply.status for reply in replies]
     expect(codes == [200] * 3, f"answered {codes}: {replies[-1].text}")
     return f"answered within {max(reply.seconds for reply in replies) * 1000:.0f} ms"
+
+
+@case(
+    76,
+    "Silent connections, endless heads, two Host lines, 3,000 parameters, pages abandoned",
+    "refused or closed; others answered within 1 s, memory grows by at most 150 MiB",
+)
+async def hostile_clients(scene: Scene) -> str:
+    async with open_site(scene) as site:
+        await site.get("/")
+        before, slowest_s = site.memory_mib(), 0.0
+        with ExitStack() as held:
+            for number in range(int(scene.long(200, 2000))):
+                connection = held.enter_context(create_connection(("127.0.0.1", site.port)))
+                if number % 10 == 0:  # a page that nobody waits for
+                    connection.sendall(_write_head(f"/?window=30d&min_samples={number + 1}"))
+                    connection.close()
+            for refusal, head in REFUSED.items():
+                answer = await asyncio.to_thread(_send_raw, site.port, head)
+                # Of what is cut off in the middle the answer may be lost.
+                is_refused = answer.startswith(b"HTTP/1.1 %d " % refusal) or not answer
+                expect(is_refused, f"{answer[:60]!r}")
+                expect(len(answer) < 20_000, f"{len(answer)} bytes")
+            for path in ("/healthz", "/rankings.md", "/api/v1/rankings"):
+                reply = await site.get(path)
+                expect(reply.status == 200, f"{reply.status} for {path}")
+                slowest_s = max(slowest_s, reply.seconds)
+        grown = site.memory_mib() - before
+    expect(slowest_s <= scene.within(1), f"answered after {slowest_s:.1f} s")
+    expect(grown <= 150, f"grew by {grown:.0f} MiB")
+    return f"answered within {slowest_s * 1000:.0f} ms, memory grew by {max(grown, 0):.0f} MiB"
+
+
+def _write_head(target: str, *headers: str) -> bytes:
+    lines = [f"GET {target} HTTP/1.1", "Host: one.example", "Connection: close", *headers]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+REFUSED = {
+    400: _write_head("/feed.atom", "Host: evil.example"),
+    431: _write_head("/healthz", "X: " + "a" * 10_000_000),
+    422: _write_head("/api/v1/rankings?" + "&".join(f"p{number}" for number in range(3000))),
+}
+"""Heads, by the status of their answer."""
+
+
+def _send_raw(port: int, head: bytes) -> bytes:
+    """What comes back before the connection is closed, or cut."""
+    answer = b""
+    with create_connection(("127.0.0.1", port), timeout=60) as connection, suppress(OSError):
+        with suppress(OSError):  # refused before all of it was sent
+            connection.sendall(head)
+        while part := connection.recv(65536):
+            answer += part
+    return answer
 
 
 @case(54, "Badge of an unknown or hostile name", "valid SVG, no script", short=False)
