@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,19 +24,28 @@ DISCLAIMER = (
 Document = dict[str, Any]
 
 
-def summarise(rows: Mapping[str, Iterable[PingstatRow]]) -> Iterator[tuple[str, Document]]:
+class Rows(Protocol):
+    """Of one ping server, in the order of (ping event ID, pong server), as bytes."""
+
+    def __iter__(self) -> Iterator[PingstatRow]:
+        """Yield them, with what they are called."""
+
+    def latencies(self) -> Sequence[int]:
+        """Return the `receive_diff` of each: what its place is by takes no names."""
+
+
+def summarise(rows: Mapping[str, Rows]) -> Iterator[tuple[str, Document]]:
     """Yield each ping server and its document, by median; ties as they are given.
 
-    `rows` are those of each ping server, gone through twice, in the order of (ping event ID, pong
-    server), as bytes, in which pingstat reads them; their `receive_diff` is positive. One ping
-    server's document is in memory at a time.
+    `rows` are those of each ping server; their `receive_diff` is positive. One ping server's
+    document is in memory at a time.
     """
-    medians = {server: median(row.receive_diff for row in of) for server, of in rows.items()}
+    medians = {server: median(of.latencies()) for server, of in rows.items()}
     for server in sorted(rows, key=medians.__getitem__):
         yield server, _summarise_server(rows[server])
 
 
-def write_document(rows: Mapping[str, Iterable[PingstatRow]]) -> Iterator[str]:
+def write_document(rows: Mapping[str, Rows]) -> Iterator[str]:
     """Yield `stats.json` as `json.dumps` writes it, in parts; `rows` as in `summarise`."""
     means: list[float] = []
     pong_servers: set[str] = set()

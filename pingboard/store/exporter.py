@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sqlalchemy import select
 
-from pingboard.columns import HOUR_MS, Offsets, narrow
+from pingboard.columns import HOUR_MS, NO_INTEGERS, Offsets, narrow
 from pingboard.model import PONG_TIMEOUT_MS, PingstatRow, Provenance, Window
 from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.records import ESTIMATED, SEEN, Record
@@ -63,6 +63,12 @@ class PingstatRows:
             for place, ms, ts in zip(*columns, strict=True):
                 name = self.pong_servers[place]
                 yield PingstatRow(self.room_name, of.event_id, name, of.server, ms, ts)
+
+    def latencies(self) -> list[int]:
+        """Return the `receive_diff` of each sample."""
+        columns = [of.pongs.one_way_ms[of.start : of.end] for of in self.pings]
+        numbers: list[int] = np.concatenate([*columns, NO_INTEGERS]).tolist()
+        return numbers
 
     def split(self) -> dict[str, PingstatRows]:
         """Return the samples of each ping server, in the order of its first."""

@@ -15,6 +15,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
+from fastapi.params import Header
 from fastapi.routing import APIRoute
 from fastapi_problem.error import Problem, ServerProblem
 from fastapi_problem.handler import (
@@ -256,7 +257,11 @@ def _explain_parameters(
     faults = error.errors()
     dependant = request.scope["route"].dependant
     in_path = [field.alias for field in dependant.path_params]
-    known = [field.alias for field in get_flat_params(dependant) if field.alias not in in_path]
+    known = [
+        field.alias
+        for field in get_flat_params(dependant)
+        if field.alias not in in_path and not isinstance(field.field_info, Header)
+    ]
     errors = [
         {
             "type": fault["type"],

@@ -89,7 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take the connection, unless there are too many, or too many of its client."""
         super().connection_made(transport)
         host = self.client[0] if self.client else ""
-        self._name = name_client(self.client) or "this machine"
+        self._name = name_client(self.client) or host
         self._counts[self._name] += 1
         has_too_many = self._counts[self._name] > self.max_connections / CLIENTS
         if len(self.connections) > self.max_connections:
