@@ -62,6 +62,9 @@ class Boards:
         """
         return self._watch.version()
 
+    def follow(self, version: int) -> None:
+        """Take note of a version that was found elsewhere."""
+
     def close(self) -> None:
         """Let go of what `version` keeps open."""
         self._watch.close()

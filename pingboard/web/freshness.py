@@ -134,11 +134,15 @@ class SharedBoards(Boards):
     def version(self) -> int:
         """As `Boards` does; boards of another version are forgotten."""
         version = super().version()
+        self.follow(version)
+        return version
+
+    def follow(self, version: int) -> None:
+        """Forget boards of another version than this."""
         if version != self._current:
             with self._sharing:
                 self._current = version
                 self._kept.clear()
-        return version
 
     def ask(self, question: Question) -> Board:
         """As `Boards` does; a window that ends now may end when it was first asked for."""

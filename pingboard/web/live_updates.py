@@ -246,6 +246,7 @@ class LiveUpdates:
         while self._listeners and not self._stopped:
             try:
                 version = await call(watch.version)
+                self._boards.follow(version)  # perhaps nobody else asks
                 await self._tell_pongs(version, call)
                 if ranked_version != version and time.monotonic() >= rank_at:
                     spent_s = await self._tell_ranks(call)

@@ -189,6 +189,7 @@ def test_a_change_of_rank_is_told(store: Engine, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(live_updates, "MIN_RANK_PAUSE_S", 0)
     record(store, make_answers("one.example", [500]))
     with serve(store) as client, follow(client) as stream:
+        assert client.get("/rankings.md").status_code == 200  # from here on boards are shared
         record(store, make_answers("two.example", range(400, 401)))  # 400 ms
         events = stream.take(4, "rank")
     assert {event.pop("room_id") for event in events} == {ROOM}
