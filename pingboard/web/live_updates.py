@@ -13,7 +13,7 @@ import contextlib
 import functools
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -149,6 +149,8 @@ class LiveUpdates:
         self._listeners: set[_Listener] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poller: asyncio.Task[None] | None = None
+        self._ready: asyncio.Future[None] | None = None
+        """of a poller that goes on: done once it knows the version behind which it tells"""
         self._version = 0
         self._ranks: dict[tuple[str, BoardName], Ranks] = {}
         self._comparing = asyncio.Lock()
@@ -163,7 +165,7 @@ class LiveUpdates:
     def is_full(self) -> bool:
         return len(self._listeners) >= MAX_LISTENERS
 
-    async def listen(self, room_id: str, after: int | None) -> AsyncIterator[list[Event]]:
+    async def listen(self, room_id: str, after: int | None) -> AsyncGenerator[list[Event]]:
         """A `Start`, and what is new in a room and its lineage since then, or since `after`.
 
         In batches, so that much costs little; an empty one where nothing came for a while.
@@ -199,12 +201,12 @@ class LiveUpdates:
                 self._loop.call_soon_threadsafe(self._tell_all, [_END])
 
     async def _start(self) -> None:
-        if self._poller is not None and not self._poller.done():
-            return
-        self._loop = asyncio.get_running_loop()
-        ready = self._loop.create_future()
-        self._poller = self._loop.create_task(self._poll(ready))
-        await ready
+        if self._ready is None:
+            self._loop = asyncio.get_running_loop()
+            self._ready = self._loop.create_future()
+            self._poller = self._loop.create_task(self._poll(self._ready))
+        # A listener that leaves meanwhile must not take it from the others.
+        await asyncio.shield(self._ready)
 
     async def _catch_up(
         self, listener: _Listener, after: int, until: int
@@ -238,7 +240,9 @@ class LiveUpdates:
                 if ready.done():
                     raise
                 ready.set_exception(error)
+                ready.exception()  # read, also where everybody has left meanwhile
             finally:
+                self._ready = None  # who comes from here on starts another
                 await call(watch.close)
 
     async def _poll_until_alone(self, watch: Watch, call: _Call) -> None:

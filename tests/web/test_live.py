@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from sqlalchemy import delete
 from pingboard.boards import Boards
 from pingboard.model import BoardName, Provenance, Sample, Standing, to_ts
 from pingboard.store.engine import Engine
-from pingboard.store.journal import can_resume, prune, read_version
+from pingboard.store.journal import Watch, can_resume, prune, read_version
 from pingboard.store.rooms import read_lineage_ids
 from pingboard.store.samples import read_new
 from pingboard.store.schema import sample
@@ -320,6 +321,59 @@ async def test_who_takes_long_to_be_ready_is_told_all_the_same(
         while not any(isinstance(update, live_updates.NewPong) for update in await anext(listener)):
             pass
     await end(news)
+    engine.dispose()
+
+
+async def take_pong(listener: AsyncIterator[list[live_updates.Event]]) -> None:
+    while not any(isinstance(event, live_updates.NewPong) for event in await anext(listener)):
+        pass
+
+
+async def test_who_leaves_at_once_does_not_take_the_news_from_the_others(tmp_path: Path) -> None:
+    engine = open_store(tmp_path)
+    record(engine, make_answers("old.example", [300]))
+    news = live_updates.LiveUpdates(Boards(engine), lambda: NOW)
+    async with asyncio.timeout(120):
+        leaving = asyncio.ensure_future(anext(news.listen(ROOM, None)))
+        listener = news.listen(ROOM, None)
+        start = asyncio.ensure_future(anext(listener))
+        while news.listeners < 2:  # noqa: ASYNC110 (what is awaited is the event loop's own turn)
+            await asyncio.sleep(0)
+        leaving.cancel()
+        assert isinstance((await start)[0], live_updates.Start)
+        record(engine, make_answers("new.example", [400]))
+        await take_pong(listener)
+        await end(news)
+    engine.dispose()
+
+
+async def test_who_comes_while_the_last_one_leaves_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_store(tmp_path)
+    record(engine, make_answers("old.example", [300]))
+    news = live_updates.LiveUpdates(Boards(engine), lambda: NOW)
+    closing, closed = threading.Event(), threading.Event()
+
+    def close_slowly(watch: Watch) -> None:
+        closing.set()
+        closed.wait(120)
+        close(watch)
+
+    close = Watch.close
+    async with asyncio.timeout(120):
+        with monkeypatch.context() as patch:
+            patch.setattr(Watch, "close", close_slowly)
+            last = news.listen(ROOM, None)
+            await anext(last)
+            await last.aclose()
+            await asyncio.to_thread(closing.wait)
+        listener = news.listen(ROOM, None)
+        await anext(listener)
+        closed.set()
+        record(engine, make_answers("new.example", [400]))
+        await take_pong(listener)
+        await end(news)
     engine.dispose()
 
 
