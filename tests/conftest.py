@@ -12,6 +12,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 
 from pingboard.lab import Lab
 from pingboard.store.engine import Engine, open_engine
@@ -41,6 +42,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _uses_lab(item: pytest.Item) -> bool:
     return isinstance(item, pytest.Function) and "lab" in item.fixturenames
+
+
+@pytest.fixture(autouse=True)
+def log_as_at_the_start() -> Iterator[None]:
+    """A command that a test runs in this process says where logs go from then on."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

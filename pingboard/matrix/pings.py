@@ -306,9 +306,10 @@ class Pinger:
     async def run(self, room_id: str, delay_s: float = 0.0) -> None:
         """Ping a room, one ping after the other, until it is encrypted.
 
-        After each wait for our homeserver it begins `delay_s` later: many rooms do not begin at
-        once.
+        It begins `delay_s` later, also after each wait for our homeserver: many rooms do not begin
+        at once.
         """
+        await asyncio.sleep(delay_s)
         while True:
             # A ping is only sent where its pongs are listened for. And while our homeserver is
             # away one of us knocks, the sync, ever more rarely.

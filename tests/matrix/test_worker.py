@@ -118,7 +118,7 @@ async def test_fifty_rooms_are_pinged_one_after_the_other_also_after_an_outage(
             last = max(seen.at for seen in proxy.seen if seen.endpoint == "send")
             return asyncio.get_running_loop().time() - last
 
-        interval_s = 3
+        interval_s = 4
         timing = {"interval": timedelta(seconds=interval_s), "backfill": timedelta(0)}
         async with listening(lab, engine, account, homeserver.rooms, **timing):
             await until(lambda: len(first_pings()) == 50)
