@@ -111,7 +111,7 @@ def upgrade() -> None:
         comment="rounds of ours that measured nothing, so that an operator can see why",
     )
     op.create_table(
-        "rejected",
+        "rejected_pong",
         sa.Column(
             "id",
             sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
@@ -125,8 +125,10 @@ def upgrade() -> None:
             comment="48 bits of the pong's event ID",
         ),
         sa.Column("reason", sa.Text(), nullable=False, comment="model.Rejection"),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_rejected")),
-        sa.UniqueConstraint("event_hash", "reason", name=op.f("uq_rejected_event_hash_reason")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_rejected_pong")),
+        sa.UniqueConstraint(
+            "event_hash", "reason", name=op.f("uq_rejected_pong_event_hash_reason")
+        ),
         comment="the last pongs that did not count, so that none counts later, or is counted again",
     )
     op.create_table(
@@ -380,7 +382,7 @@ def downgrade() -> None:
     op.drop_table("gap")
     op.drop_table("dropped")
     op.drop_table("worker")
-    op.drop_table("rejected")
+    op.drop_table("rejected_pong")
     op.drop_table("void_round")
     op.drop_table("session")
     op.drop_table("server")

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pingboard.model import Rejection
-from pingboard.store.schema import rejected, rejection
+from pingboard.store.schema import rejected_pong, rejection
 from pingboard.store.sql import add_counts, chunks, execute, insert_rows, mark
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MAX_REMEMBERED = 100_000
 """About 10 MB, whatever a room sends; who is older is counted again where history has it again."""
 
 _DAY_MS = 86_400_000
-_FIND = "SELECT event_hash, reason FROM rejected WHERE event_hash IN "
+_FIND = "SELECT event_hash, reason FROM rejected_pong WHERE event_hash IN "
 
 
 def record_rejected(connection: Connection, row_ids: RowIDs, pongs: Sequence[Rejected]) -> None:
@@ -35,11 +35,11 @@ def record_rejected(connection: Connection, row_ids: RowIDs, pongs: Sequence[Rej
     by_key = {(pong.event_hash, str(pong.reason)): pong for pong in reversed(pongs)}
     known = _find(connection, {pong.event_hash for pong in pongs})
     new = [by_key[key] for key in by_key.keys() - known]
-    last = execute(connection, "SELECT coalesce(max(id), 0) FROM rejected").scalar_one()
+    last = execute(connection, "SELECT coalesce(max(id), 0) FROM rejected_pong").scalar_one()
     rows = [(row, pong.event_hash, str(pong.reason)) for row, pong in enumerate(new, last + 1)]
-    insert_rows(connection, rejected, ("id", "event_hash", "reason"), rows)
+    insert_rows(connection, rejected_pong, ("id", "event_hash", "reason"), rows)
     forgotten = last + len(rows) - MAX_REMEMBERED
-    execute(connection, "DELETE FROM rejected WHERE id <= ?", forgotten)
+    execute(connection, "DELETE FROM rejected_pong WHERE id <= ?", forgotten)
     rooms = row_ids.rooms.find(connection, {pong.room_id for pong in new})
     servers = row_ids.servers.find(connection, {pong.server for pong in new})
     counts = Counter(

@@ -164,8 +164,8 @@ rejection = Table(
     comment="pongs that did not count, so that an admin can see why",
 )
 
-rejected = Table(
-    "rejected",
+rejected_pong = Table(
+    "rejected_pong",
     metadata,
     Column(
         "id",

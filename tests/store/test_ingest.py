@@ -198,7 +198,7 @@ def test_the_last_rejected_pongs_are_remembered(
     for pong in pongs:
         ingest.record(Batch(rejected=[pong]))
     ingest.record(Batch(rejected=pongs[2:]))
-    assert count(engine, schema.rejected) == 3
+    assert count(engine, schema.rejected_pong) == 3
     with engine.connect() as connection:
         assert connection.execute(select(rejection.c.count)).scalar_one() == 5
 
