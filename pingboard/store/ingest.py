@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, update
 
-from pingboard.model import RoomState, hash_event_id
+from pingboard.model import Provenance, RoomState, hash_event_id
 from pingboard.store import journal
 from pingboard.store.backlog import delete_pending, insert_pending, record_gaps
 from pingboard.store.changes import Changes, NewSample
@@ -172,8 +172,13 @@ class Ingest:
         for room_id in {sample.ping.room_id for sample in samples}:
             lineage = self._row_ids.find_lineage(connection, room_id)
             redacted |= {(room_id, hashed) for hashed in find_redacted(connection, lineage, hashes)}
-        # A pong that was seen to come too late can claim in history that it was in time.
-        rejected = find_rejected(connection, hashes)
+        # In history a pong that was seen to come too late can claim that it was in time.
+        fetched = [
+            event_hash
+            for sample, event_hash in zip(samples, hashes, strict=True)
+            if sample.provenance is not Provenance.LIVE
+        ]
+        rejected = find_rejected(connection, fetched)
         # Its server's second pong to a ping does not count when the first is taken back: what is
         # sent to mend a number does not measure what the ping did.
         withdrawn = find_withdrawn(connection, {stored.id for stored in pings.values()})

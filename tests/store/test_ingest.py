@@ -182,7 +182,7 @@ def test_a_rejected_pong_is_counted_once_under_a_reason(engine: Engine, ingest: 
 def test_a_rejected_pong_counts_later_only_where_its_ping_was_unknown(
     engine: Engine, ingest: Ingest, reason: str, samples: int
 ) -> None:
-    told = make_sample(1)
+    told = dataclasses.replace(make_sample(1), provenance=Provenance.GAP_FILL)
     event_hash = hash_event_id(told.pong.event_id)
     rejected = Rejected(event_hash, ROOM, "two.example", Rejection(reason), START_TS)
     ingest.record(Batch(rejected=[rejected]))
