@@ -167,29 +167,15 @@ class Ingest:
         if not samples:
             return
         servers = self._row_ids.servers.find(connection, {sample.pong.server for sample in samples})
-        hashes = [hash_event_id(sample.pong.event_id) for sample in samples]
-        redacted: set[tuple[str, int]] = set()
-        for room_id in {sample.ping.room_id for sample in samples}:
-            lineage = self._row_ids.find_lineage(connection, room_id)
-            redacted |= {(room_id, hashed) for hashed in find_redacted(connection, lineage, hashes)}
-        # In history a pong that was seen to come too late can claim that it was in time.
-        fetched = [
-            event_hash
-            for sample, event_hash in zip(samples, hashes, strict=True)
-            if sample.provenance is not Provenance.LIVE
-        ]
-        rejected = find_rejected(connection, fetched)
+        allowed = self._leave_out_refused(connection, samples)
         # Its server's second pong to a ping does not count when the first is taken back: what is
         # sent to mend a number does not measure what the ping did.
         withdrawn = find_withdrawn(connection, {stored.id for stored in pings.values()})
         new: list[NewSample] = []
         earlier: dict[tuple[int, int], NewSample] = {}
-        for sample, event_hash in zip(samples, hashes, strict=True):
-            ping, pong = sample.ping, sample.pong
-            stored = pings.get(get_key(ping))
-            if stored is None or (ping.room_id, event_hash) in redacted or event_hash in rejected:
-                continue
-            if (stored.id, servers[pong.server]) in withdrawn:
+        for sample, event_hash in allowed:
+            pong, stored = sample.pong, pings.get(get_key(sample.ping))
+            if stored is None or (stored.id, servers[pong.server]) in withdrawn:
                 continue
             new.append(
                 NewSample(
@@ -210,6 +196,28 @@ class Ingest:
         new = [*earlier.values(), *new]
         changes.insert_samples(new, is_news=True)
         changes.settle([added.ping for added in new if added.ping.is_ours])
+
+    def _leave_out_refused(
+        self, connection: Connection, samples: Sequence[Sample]
+    ) -> list[tuple[Sample, int]]:
+        """Return the samples whose pong was neither redacted nor rejected before, with its hash."""
+        hashes = [hash_event_id(sample.pong.event_id) for sample in samples]
+        redacted: set[tuple[str, int]] = set()
+        for room_id in {sample.ping.room_id for sample in samples}:
+            lineage = self._row_ids.find_lineage(connection, room_id)
+            redacted |= {(room_id, hashed) for hashed in find_redacted(connection, lineage, hashes)}
+        fetched = [
+            event_hash
+            for sample, event_hash in zip(samples, hashes, strict=True)
+            if sample.provenance is not Provenance.LIVE
+        ]
+        # In history a pong that was seen to come too late can claim that it was in time.
+        rejected = find_rejected(connection, fetched)
+        return [
+            (sample, event_hash)
+            for sample, event_hash in zip(samples, hashes, strict=True)
+            if (sample.ping.room_id, event_hash) not in redacted and event_hash not in rejected
+        ]
 
     def _begin_batch(self, connection: Connection, number: int, next_batch: str | None) -> bool:
         """Take a batch's number and token down; False where that batch was committed already."""
