@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 LOCALE := pingboard/web/locale
 # What is quick: no real homeserver, browser or PostgreSQL, and no second type check.
-QUICK := tests/test_columns.py tests/ranking tests/render tests/store tests/test_schedule.py \
+QUICK := tests/test_sample_blocks.py tests/ranking tests/render tests/store tests/test_edition_schedule.py \
   tests/test_servername.py tests/test_settings.py tests/test_times.py \
   tests/matrix/test_pongs.py tests/matrix/test_protocol.py tests/matrix/test_verify.py
 EXTRACT := -F pyproject.toml -k mark -w 100 --no-location --omit-header

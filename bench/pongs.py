@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import insert, text
 
+from pingboard.file_formats import Record, read_pingstat
 from pingboard.model import (
     ONE_WAY_MIN_MS,
     PONG_TIMEOUT_MS,
@@ -26,7 +27,6 @@ from pingboard.model import (
     Window,
     to_ts,
 )
-from pingboard.records import Record, read_pingstat
 from pingboard.store import schema
 from pingboard.store.hours import close_hours
 from pingboard.store.importer import Importer

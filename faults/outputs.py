@@ -17,8 +17,8 @@ from markdown_it import MarkdownIt
 
 from faults.claims import CaseError
 from pingboard.boards import Boards
+from pingboard.edition_schedule import Week
 from pingboard.editions import make
-from pingboard.schedule import Week
 from pingboard.store.editions import insert_edition
 from pingboard.store.engine import open_engine
 from pingboard.web.app import create_app

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pingboard.boards import Boards
-    from pingboard.schedule import Schedule, Week
+    from pingboard.edition_schedule import Schedule, Week
     from pingboard.store.engine import Engine
 
 GRACE = timedelta(milliseconds=PONG_TIMEOUT_MS) + timedelta(minutes=1)

@@ -14,9 +14,9 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pingboard.columns import EMPTY, HOUR_MS, Block
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.model.cancellation import raise_if_abandoned
+from pingboard.sample_blocks import EMPTY, HOUR_MS, Block
 from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names
 from pingboard.store.hours import iterate_hours

@@ -28,8 +28,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pingboard.edition_schedule import Schedule, parse_schedule
 from pingboard.model import ConfigurationError, hide_password, is_vantage, parse_duration
-from pingboard.schedule import Schedule, parse_schedule
 from pingboard.servername import is_server_name, server_of
 
 ENV_FILE = Path(".env")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.columns import EMPTY, Answers, Block, Claims, Offsets, narrow, sort
 from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS
+from pingboard.sample_blocks import EMPTY, Answers, Block, Claims, Offsets, narrow, sort
 
 SAMPLE = np.dtype(
     [

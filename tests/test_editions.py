@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import delete
 
 from pingboard.boards import Boards
+from pingboard.edition_schedule import Schedule
 from pingboard.matrix.bot import EditionBot
 from pingboard.matrix.store_writer import Writer
 from pingboard.model import Batch, BoardName, Gap, Sample, Window, to_ts
 from pingboard.render.markdown import table
-from pingboard.schedule import Schedule
 from pingboard.store import editions as store
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.ingest import Ingest

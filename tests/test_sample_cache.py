@@ -24,7 +24,7 @@ from tests.samples import ROOM, START_TS, make_sample
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from pingboard.columns import Block
+    from pingboard.sample_blocks import Block
 
 HOUR_S, HOUR_MS = 3_600, 3_600_000
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pingboard.cli.database import opened, readable, writable
+from pingboard.cli.open_database import opened, readable, writable
 from pingboard.cli.output import say
 from pingboard.model import ConfigurationError, PingboardError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pingboard.cli.database import opened
+from pingboard.cli.open_database import opened
 from pingboard.cli.output import without_user_ids
 from pingboard.model import ConfigurationError, PingboardError
 
@@ -158,7 +158,7 @@ def _check_account(settings: Settings, engine: Engine | None) -> Iterator[Findin
     import asyncio
 
     from pingboard.cli.worker import account_key, account_of
-    from pingboard.matrix.diagnosis import Diagnosis
+    from pingboard.matrix.check import AccountCheck
     from pingboard.model.findings import Finding, Verdict
     from pingboard.store.ingest import Ingest
 
@@ -174,10 +174,10 @@ def _check_account(settings: Settings, engine: Engine | None) -> Iterator[Findin
     token = account.access_token
     if token is None and engine is not None:
         token = Ingest(engine, account_key(account)).saved_session().access_token
-    diagnosis = Diagnosis(account.homeserver, token)
+    check = AccountCheck(account.homeserver, token)
     has_password = account.password is not None
-    asyncio.run(diagnosis.run(settings.rooms, settings.interval, has_password=has_password))
-    yield from diagnosis.findings
+    asyncio.run(check.run(settings.rooms, settings.interval, has_password=has_password))
+    yield from check.findings
 
 
 def _check_worker(settings: Settings, engine: Engine) -> Iterator[Finding]:

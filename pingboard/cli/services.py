@@ -15,8 +15,8 @@ from pingboard.cli.api import (
     open_server,
     run_beside,
 )
-from pingboard.cli.database import writable
 from pingboard.cli.lab import lab_database, lab_settings
+from pingboard.cli.open_database import writable
 from pingboard.cli.output import say
 from pingboard.cli.signals import run_until_stopped
 from pingboard.cli.worker import account_key, account_of, made_worker, open_database

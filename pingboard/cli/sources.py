@@ -15,8 +15,8 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from pingboard.cli.download import Download, open_url
+from pingboard.file_formats import Record, read_csv, read_pingstat, read_record
 from pingboard.model import ConfigurationError
-from pingboard.records import Record, read_csv, read_pingstat, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pingboard.cli.database import readable
+from pingboard.cli.open_database import readable
 from pingboard.cli.output import wording
 from pingboard.model import (
     DEFAULT_BOARD,

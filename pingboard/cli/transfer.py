@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 import typer
 
-from pingboard.cli.database import readable, writable
+from pingboard.cli.open_database import readable, writable
 from pingboard.cli.output import say
 from pingboard.model import ConfigurationError, Window, from_ts, hide_password, to_ts
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from pingboard.cli.sources import Read
-    from pingboard.records import Record
+    from pingboard.file_formats import Record
     from pingboard.store.importer import Importer
 
 CHUNK = 20_000
@@ -259,7 +259,7 @@ def _write_ndjson(records: Iterable[Record], file: IO[str]) -> None:
 def _write_csv(records: Iterable[Record], file: IO[str]) -> None:
     import csv
 
-    from pingboard.records import Record
+    from pingboard.file_formats import Record
     from pingboard.render.csv import harmless
 
     rows = csv.writer(file)
@@ -271,7 +271,7 @@ def _write_csv(records: Iterable[Record], file: IO[str]) -> None:
 def _write_pingstat(records: Iterable[Record], file: IO[str]) -> None:
     import json
 
-    from pingboard.records import to_pingstat
+    from pingboard.file_formats import to_pingstat
 
     separator = "["
     for row in filter(None, map(to_pingstat, records)):

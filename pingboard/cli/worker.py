@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from pingboard.cli.database import opened, wait_for_database, writable
+from pingboard.cli.open_database import opened, wait_for_database, writable
 from pingboard.cli.output import say
 from pingboard.model import LeaseError
 

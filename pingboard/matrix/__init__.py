@@ -16,5 +16,5 @@ worker.py         wires the rest for `pingboard worker`, and says how it is
   rooms.py          joining, members, upgrades
   bot.py            `!pingboard`, editions, watches
 echo.py           the echo bot, `pingboard echo`
-diagnosis.py      what `pingboard doctor` asks the homeserver
+check.py          what `pingboard doctor` asks the homeserver
 """

@@ -50,12 +50,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pingboard.boards import Boards
+    from pingboard.edition_schedule import Schedule
     from pingboard.homeservers import Change
     from pingboard.matrix.protocol import Event
     from pingboard.matrix.session import Session
     from pingboard.matrix.store_writer import Writer
     from pingboard.model import Board, Standing
-    from pingboard.schedule import Schedule
     from pingboard.store.editions import Edition
 
 BURST = 3

@@ -14,11 +14,11 @@ from typing import NamedTuple, assert_never
 
 import numpy as np
 
-from pingboard.columns import Block, Column, Integers, Offsets, cut, narrow
 from pingboard.model import BoardName, Standing, Window
 from pingboard.ranking.loss import AnswerTally
 from pingboard.ranking.pairs import Part as PairPart
 from pingboard.ranking.rank import rank
+from pingboard.sample_blocks import Block, Column, Integers, Offsets, cut, narrow
 
 
 class Ranked(StrEnum):

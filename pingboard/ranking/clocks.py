@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pingboard.columns import Column
+from pingboard.sample_blocks import Column
 
 UNKNOWN = np.iinfo(np.int64).min
 """A doubled offset that is not known: the process that sent the ping did not see it through."""

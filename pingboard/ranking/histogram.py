@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.columns import Column
+from pingboard.sample_blocks import Column
 
 MAX_BINS = 40
 """Besides the two at the ends."""

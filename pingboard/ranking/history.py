@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.columns import Column
 from pingboard.model import Window
 from pingboard.ranking.rank import rank
+from pingboard.sample_blocks import Column
 
 STEPS = {
     "1m": timedelta(minutes=1),

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from pingboard.columns import Block, Column, cut
 from pingboard.model import PONG_TIMEOUT_MS, Standing, Window
 from pingboard.ranking.clocks import Clock, estimate_clocks, keep_fastest
+from pingboard.sample_blocks import Block, Column, cut
 
 _MAX_KEPT = 1 << 20
 """Answers that are kept for the clocks before all but the fastest are dropped again."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.columns import Column, Integers, unsigned
+from pingboard.sample_blocks import Column, Integers, unsigned
 
 Keys = NDArray[np.unsignedinteger[Any]]
 

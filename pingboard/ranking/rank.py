@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.columns import Column, Integers, unsigned
 from pingboard.model import Standing
 from pingboard.ranking.intervals import find_low_positions
+from pingboard.sample_blocks import Column, Integers, unsigned
 
 Part = tuple[Column, Column]
 """Servers and latencies of some samples."""

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.columns import Block
 from pingboard.model import BoardName, Window
 from pingboard.ranking.boards import select_samples
 from pingboard.ranking.pairs import find_medians
+from pingboard.sample_blocks import Block
 
 Trend = list[float | None]
 """A median in ms for each part of a window, in order; None where there was no sample."""

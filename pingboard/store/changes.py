@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from pingboard.columns import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS, Provenance
+from pingboard.sample_blocks import HOUR_MS
 from pingboard.store import journal, schema
 from pingboard.store.hours import delete_event_hashes, open_hours, read_closed_hour
 from pingboard.store.packing import NONE

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sqlalchemy import func, inspect, select, text
 
-from pingboard.columns import HOUR_MS
 from pingboard.model import DamagedHourError
 from pingboard.model.findings import Finding, Verdict
+from pingboard.sample_blocks import HOUR_MS
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import iterate_hours, name_hour, read_hour
 from pingboard.store.schema import change, hour, metadata, ping, room, sample, server, unanswered

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sqlalchemy import select
 
-from pingboard.columns import HOUR_MS, NO_INTEGERS, Offsets, narrow
+from pingboard.file_formats import ESTIMATED, SEEN, Record
 from pingboard.model import PONG_TIMEOUT_MS, PingstatRow, Provenance, Window
 from pingboard.model.cancellation import raise_if_abandoned
-from pingboard.records import ESTIMATED, SEEN, Record
+from pingboard.sample_blocks import HOUR_MS, NO_INTEGERS, Offsets, narrow
 from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names
 from pingboard.store.hours import list_hours, list_hours_by_origin, read_hour
@@ -24,7 +24,7 @@ from pingboard.store.schema import room
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from pingboard.columns import Column, Integers
+    from pingboard.sample_blocks import Column, Integers
 
 _MAX_TS = 2**62
 _PROVENANCES = {int(provenance): provenance.name.lower() for provenance in Provenance}

@@ -1,4 +1,4 @@
-"""Reads: one homeserver's answers to our pings, and why its pongs were rejected."""
+"""Reads of homeservers: their names, answers to our pings, and why pongs of one were rejected."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sqlalchemy import func, select
 
-from pingboard.columns import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS, Window, to_ts
+from pingboard.sample_blocks import HOUR_MS
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import iterate_hours
 from pingboard.store.schema import rejection, server
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Select
 
-    from pingboard.columns import Integers
+    from pingboard.sample_blocks import Integers
 
 _DAY_MS = 86_400_000
 

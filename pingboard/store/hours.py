@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sqlalchemy import func, insert, select
 
-from pingboard.columns import HOUR_MS, Block
 from pingboard.model import PONG_TIMEOUT_MS, DamagedHourError, from_ts
 from pingboard.model.cancellation import raise_if_abandoned
+from pingboard.sample_blocks import HOUR_MS, Block
 from pingboard.store import journal
 from pingboard.store.engine import read_snapshot
 from pingboard.store.packing import (
@@ -44,7 +44,7 @@ from pingboard.store.sql import execute, fetch_integers, insert_new, insert_rows
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine
 
-    from pingboard.columns import Integers
+    from pingboard.sample_blocks import Integers
 
 CLOSED_AT_ONCE = 24
 """Hours that one pass of the worker closes: what it has packed stays in memory meanwhile."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import select, text, update
 
+from pingboard.file_formats import ESTIMATED, Record
 from pingboard.model import Ping, Provenance, is_possible_time
-from pingboard.records import ESTIMATED, Record
 from pingboard.store import journal
 from pingboard.store.changes import Changes, NewSample
 from pingboard.store.hours import close_hours

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pingboard.columns import (
+from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS
+from pingboard.sample_blocks import (
     EMPTY,
     NO_INTEGERS,
     NO_OFFSET,
@@ -35,14 +36,13 @@ from pingboard.columns import (
     narrow,
     sort,
 )
-from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from pingboard.columns import Column, Integers
+    from pingboard.sample_blocks import Column, Integers
 
 
 class DamagedError(ValueError):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sqlalchemy import select
 
-from pingboard.columns import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS, Ping, Provenance, hash_event_id
+from pingboard.sample_blocks import HOUR_MS
 from pingboard.store import schema
 from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names

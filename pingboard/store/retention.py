@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select, update
 
-from pingboard.columns import HOUR_MS
 from pingboard.model import hash_event_id
+from pingboard.sample_blocks import HOUR_MS
 from pingboard.store.hours import find_first_open_hour
 from pingboard.store.pings import read_kept_from
 from pingboard.store.schema import dropped, hour, ping, retention, room, withdrawn

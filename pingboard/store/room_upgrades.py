@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pingboard.columns import HOUR_MS
+from pingboard.sample_blocks import HOUR_MS
 from pingboard.store.changes import Changes
 from pingboard.store.hours import find_event_hashes
 from pingboard.store.pings import (

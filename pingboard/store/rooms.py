@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import func, select, update
 
-from pingboard.columns import HOUR_MS
 from pingboard.model import Room, RoomState, from_ts
+from pingboard.sample_blocks import HOUR_MS
 from pingboard.store import journal
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import count_samples, find_last_pong

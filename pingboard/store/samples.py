@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sqlalchemy import select
 
-from pingboard.columns import HOUR_MS
 from pingboard.model import PONG_TIMEOUT_MS, Window
 from pingboard.model.cancellation import raise_if_abandoned
+from pingboard.sample_blocks import HOUR_MS
 from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names
 from pingboard.store.hours import digest_hours, list_hours, read_hour

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, Connection, CursorResult, Table
 
-    from pingboard.columns import Integers
+    from pingboard.sample_blocks import Integers
 
 T = TypeVar("T")
 

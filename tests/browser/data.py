@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pingboard import editions
 from pingboard.boards import Boards
+from pingboard.edition_schedule import Schedule
 from pingboard.model import Batch, Ping, Rejected, Rejection, Sample, WorkerState, from_ts, to_ts
-from pingboard.schedule import Schedule
 from pingboard.store.editions import insert_edition
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest

@@ -14,8 +14,8 @@ import pytest
 from pingboard.cli import download
 from pingboard.cli.download import open_url
 from pingboard.cli.sources import READERS
+from pingboard.file_formats import Record
 from pingboard.model import ConfigurationError
-from pingboard.records import Record
 
 MIB = 1 << 20
 

@@ -310,7 +310,7 @@ def test_imported_rows_say_that_they_are(tmp_path: Path) -> None:
 def test_the_page_shows_imported_rows_with_nothing_configured(database_url: str) -> None:
     engine = open_engine(database_url)
     migrate(engine)
-    from pingboard.records import Record, read_pingstat
+    from pingboard.file_formats import Record, read_pingstat
     from pingboard.store.importer import Importer
 
     rows = random_rows(5)

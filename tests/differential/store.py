@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from pingboard import homeservers
 from pingboard.boards import Boards
+from pingboard.file_formats import read_pingstat, read_record
 from pingboard.model import (
     ONE_WAY_MIN_MS,
     PONG_TIMEOUT_MS,
@@ -21,7 +22,6 @@ from pingboard.model import (
     from_ts,
     hash_event_id,
 )
-from pingboard.records import read_pingstat, read_record
 from pingboard.store import hours, pings, retention, samples
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.exporter import read_pingstat_rows, read_records

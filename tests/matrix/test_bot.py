@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from pingboard.boards import Boards
+from pingboard.edition_schedule import parse_schedule
 from pingboard.lab import Lab
 from pingboard.matrix.bot import (
     BURST,
@@ -28,7 +29,6 @@ from pingboard.matrix.bot import (
 from pingboard.matrix.session import Account, Session
 from pingboard.matrix.store_writer import Writer
 from pingboard.model import Batch, Board, BoardName, Sample, Standing, Window
-from pingboard.schedule import parse_schedule
 from pingboard.store.engine import migrate, open_engine
 from pingboard.store.ingest import Ingest
 from tests.commands import account_settings, running

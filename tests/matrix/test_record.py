@@ -13,13 +13,13 @@ import aiohttp
 import pytest
 
 from faults.faultproxy import FaultProxy, changed_json, never
-from pingboard.columns import HOUR_MS
 from pingboard.lab import Lab
 from pingboard.matrix import backfill, record
 from pingboard.matrix.record import FULL_TIMELINE, HOLE_MS, HoleWatch
 from pingboard.matrix.session import Account, Session
 from pingboard.matrix.sync import Timeline, read_position
 from pingboard.model import Batch, Gap, Pending, Pong, Provenance
+from pingboard.sample_blocks import HOUR_MS
 from pingboard.store.engine import Engine
 from pingboard.store.hours import close_hours
 from pingboard.store.ingest import Ingest

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pingboard.columns import HOUR_MS, Block
 from pingboard.model import BoardName, Window, from_ts
 from pingboard.ranking.boards import rank_board, select_pairs, select_samples, select_server
+from pingboard.sample_blocks import HOUR_MS, Block
 from tests.blocks import SAMPLE, build_block
 
 NAMES = ["one.example", "two.example", "three.example"]

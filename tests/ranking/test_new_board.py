@@ -22,7 +22,7 @@ MEANING = """        case BoardName.RECEPTION:
             return Meaning("""
 ASKING = """
 import numpy as np
-from pingboard.columns import EMPTY, HOUR_MS, Answers, Block, Offsets
+from pingboard.sample_blocks import EMPTY, HOUR_MS, Answers, Block, Offsets
 from pingboard.model import BoardName, Window, from_ts
 from pingboard.ranking.boards import rank_board
 from pingboard.web.app import describe

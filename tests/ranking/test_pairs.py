@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pingboard.columns import narrow
 from pingboard.ranking.pairs import Pair, pair
+from pingboard.sample_blocks import narrow
 
 NAMES = ["delta.example", "alpha.example", "charlie.example:8448", "bravo.example", "[::1]"]
 INT32 = np.iinfo(np.int32)

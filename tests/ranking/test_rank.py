@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pingboard.columns import narrow
 from pingboard.model import Standing
 from pingboard.ranking.rank import rank
+from pingboard.sample_blocks import narrow
 
 Rows = list[tuple[int, int]]
 """(server code, ms) a sample"""

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, func, select
 
-from pingboard.columns import HOUR_MS
 from pingboard.model import Batch, Sample
+from pingboard.sample_blocks import HOUR_MS
 from pingboard.store import schema
 from pingboard.store.engine import Engine, read_snapshot
 from pingboard.store.hours import (

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from sqlalchemy import func, select
 
+from pingboard.file_formats import Record, read_pingstat
 from pingboard.model import Batch, Window, from_ts
-from pingboard.records import Record, read_pingstat
 from pingboard.store.engine import Engine
 from pingboard.store.exporter import read_pingstat_rows, read_records
 from pingboard.store.hours import close_hours

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pingboard.boards import Boards
+from pingboard.file_formats import Record, read_pingstat
 from pingboard.model import (
     Batch,
     BoardName,
@@ -16,7 +17,6 @@ from pingboard.model import (
     from_ts,
     hash_event_id,
 )
-from pingboard.records import Record, read_pingstat
 from pingboard.store.engine import Engine
 from pingboard.store.exporter import read_pingstat_rows, read_records
 from pingboard.store.hours import close_hours

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from pingboard.file_formats import Record, read_pingstat
 from pingboard.matrix.pings import SentPings
 from pingboard.matrix.pongs import PongMatcher
 from pingboard.model import Batch, Rejection
-from pingboard.records import Record, read_pingstat
 from pingboard.store.engine import Engine
 from pingboard.store.hours import close_hours
 from pingboard.store.importer import Importer

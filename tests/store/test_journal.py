@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import select, update
 
-from pingboard.columns import HOUR_MS
 from pingboard.model import Batch, Gap, RoomState
+from pingboard.sample_blocks import HOUR_MS
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.hours import close_hours
 from pingboard.store.ingest import Ingest

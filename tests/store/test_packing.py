@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pingboard.columns import NO_OFFSET
+from pingboard.sample_blocks import NO_OFFSET
 from pingboard.store.packing import (
     NO_ROWS,
     NONE,

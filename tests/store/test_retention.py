@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import func, select
 
 from pingboard.boards import Boards
+from pingboard.file_formats import Record, read_pingstat
 from pingboard.homeservers import read_history, read_profile
 from pingboard.model import Batch, BoardName, Sample, Window, hash_event_id, to_ts
-from pingboard.records import Record, read_pingstat
 from pingboard.store import schema
 from pingboard.store.engine import Engine
 from pingboard.store.exporter import read_records

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pingboard.boards import Boards
+from pingboard.file_formats import Record
 from pingboard.model import Batch, BoardName, Ping, Provenance, Sample, Window, from_ts
-from pingboard.records import Record
 from pingboard.store.engine import Engine
 from pingboard.store.exporter import read_records
 from pingboard.store.hours import close_hours

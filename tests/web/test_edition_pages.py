@@ -14,8 +14,8 @@ import pytest
 
 from pingboard import editions
 from pingboard.boards import Boards
+from pingboard.edition_schedule import Schedule
 from pingboard.model import Sample
-from pingboard.schedule import Schedule
 from pingboard.store.editions import insert_edition
 from pingboard.store.engine import Engine
 from tests.samples import make_ping, make_pong

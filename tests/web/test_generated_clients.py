@@ -26,8 +26,8 @@ import pytest
 
 from pingboard import editions
 from pingboard.boards import Boards
+from pingboard.edition_schedule import Schedule
 from pingboard.model import WorkerState, to_ts
-from pingboard.schedule import Schedule
 from pingboard.store.editions import insert_edition
 from pingboard.store.engine import Engine
 from pingboard.store.status import record_worker

@@ -29,7 +29,7 @@ from pingboard.ranking.clocks import Clock
 from pingboard.ranking.comparison import Comparison, compare, diagnose
 from pingboard.ranking.history import STEPS
 from pingboard.ranking.pairs import Pair
-from pingboard.web.charts import smoke, strip
+from pingboard.web.charts import smoke, strip_plot
 from pingboard.web.charts.histogram import draw_histogram
 from pingboard.web.charts.scale import Scale
 from pingboard.web.dependencies import GivenBoards, Now
@@ -71,7 +71,7 @@ class Row:
 
     place: Place
     comparison: Comparison
-    strip: strip.Strip
+    strip: strip_plot.Strip
 
 
 class Compared(NamedTuple):
@@ -201,7 +201,7 @@ def _compare(profile: Profile, clock: Clock | None) -> dict[BoardName, Row]:
     for board, place in places.items():
         comparison = compare(board, place.standing, place.others_ms, clock)
         row = place.standing
-        drawn = strip.draw(
+        drawn = strip_plot.draw(
             scale,
             row.median_ms,
             row.ci95_ms,

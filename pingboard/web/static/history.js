@@ -1,8 +1,8 @@
 // Adds to the drawing of a homeserver's history a cursor, zoom, and finer numbers when zoomed.
 // The drawing that the page came with stays for whoever has no script.
 const STEPS = { "1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21600, "1d": 86400 };
-const MOST_POINTS = 120;
-const LEAST_S = 900;
+const MAX_POINTS = 120;
+const MIN_WINDOW_S = 900;
 
 const figure = document.querySelector("[data-history]");
 if (figure && window.uPlot) start(figure, figure.dataset);
@@ -120,7 +120,7 @@ async function start(figure, says) {
   async function show({ from, to }) {
     const turn = ++asked;
     const isWhole = to - from >= whole.to - whole.from;
-    const step = Object.keys(STEPS).find((name) => (to - from) / STEPS[name] <= MOST_POINTS) ?? "1d";
+    const step = Object.keys(STEPS).find((name) => (to - from) / STEPS[name] <= MAX_POINTS) ?? "1d";
     const wanted = isWhole ? whole : { from, to, step };
     try {
       const found = await load(says, wanted);
@@ -135,7 +135,7 @@ async function start(figure, says) {
   }
 
   function zoom(factor, middle = plot.cursor.idx == null ? (shown.from + shown.to) / 2 : plot.data[0][plot.cursor.idx]) {
-    const length = Math.min(Math.max((shown.to - shown.from) * factor, LEAST_S), whole.to - whole.from);
+    const length = Math.min(Math.max((shown.to - shown.from) * factor, MIN_WINDOW_S), whole.to - whole.from);
     const from = Math.min(Math.max(middle - length / 2, whole.from), whole.to - length);
     return show({ from: Math.round(from), to: Math.round(from + length) });
   }

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pingboard.schedule import Schedule, parse_schedule
+from pingboard.edition_schedule import Schedule, parse_schedule
 
 BERLIN = Schedule(0, time(2, 30), ZoneInfo("Europe/Berlin"))
 

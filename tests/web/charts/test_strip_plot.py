@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pingboard.web.charts.scale import Scale
-from pingboard.web.charts.strip import draw
+from pingboard.web.charts.strip_plot import draw
 
 
 def test_all_that_a_strip_shows_lies_on_its_scale() -> None:

@@ -36,7 +36,7 @@ DEFAULT_MESSAGES_A_SECOND = 0.2
 """What Synapse lets an account send unless it is told otherwise."""
 
 
-class Diagnosis:
+class AccountCheck:
     """Asks about one account, finding by finding."""
 
     def __init__(self, homeserver: str, token: str | None) -> None:

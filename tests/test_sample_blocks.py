@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pingboard.columns import HOUR_MS, Losses, Offsets, cut, join, narrow
+from pingboard.sample_blocks import HOUR_MS, Losses, Offsets, cut, join, narrow
 from tests.blocks import SAMPLE, build_block
 
 NOON_TS = 1_790_000_000_000 // HOUR_MS * HOUR_MS
