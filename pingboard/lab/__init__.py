@@ -1,11 +1,11 @@
-"""A real Matrix network on this machine: homeservers, echo bots, links that delay or are cut.
+"""A real Matrix network on this machine: homeservers, echo bots, links that delay.
 
     lab.py          starts all of it in order, and ends it
       homeserver.py   a Synapse (config.py writes its configuration)
       echobot.py      `pingboard echo`, started as a user would
         process.py      a child process: start, ready, stop, kill, pause, resume, its log
         end_with_parent.py   runs in each child and ends it when this process ends
-      network.py      the links between the homeservers: delay, hold, cut
+      network.py      the links of the homeservers: delay, hold
         proxy.py        a CONNECT proxy for each homeserver; all its federation goes through it
       synapse_api.py  the few calls that setting up takes: accounts, the ping room
 
@@ -19,5 +19,3 @@ from pingboard.lab.lab import Lab
 from pingboard.lab.network import Network
 from pingboard.lab.synapse_api import Account
 from pingboard.model import LabError
-
-__all__ = ["Account", "EchoBot", "Homeserver", "Lab", "LabError", "Network"]

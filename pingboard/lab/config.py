@@ -9,14 +9,12 @@ import json
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pingboard.lab.proxy import LOOPBACK
 
-Limits = Literal["raised", "default"]
-
 _UNLIMITED = {"per_second": 100_000, "burst_count": 100_000}
-_RAISED_LIMITS: dict[str, Any] = {
+_NO_LIMITS: dict[str, Any] = {
     "rc_message": _UNLIMITED,
     "rc_registration": _UNLIMITED,
     "rc_login": {
@@ -56,7 +54,6 @@ class SynapseConfig:
     federation_port: int
     proxy_url: str
     certificate: Path
-    limits: Limits
     shared_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     """with it accounts are registered"""
 
@@ -81,7 +78,7 @@ class SynapseConfig:
             **self._secrets(),
             **self._loopback_federation(),
             **_SMALL,
-            **(_RAISED_LIMITS if self.limits == "raised" else {}),
+            **_NO_LIMITS,
         }
 
     def _secrets(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Self
 
 import aiohttp
 
-from pingboard.lab.config import Limits, SynapseConfig, write_certificate
+from pingboard.lab.config import SynapseConfig, write_certificate
 from pingboard.lab.echobot import EchoBot
 from pingboard.lab.homeserver import Homeserver, require_synapse
 from pingboard.lab.network import Network, check_delay, check_name, reserve_port
@@ -35,10 +35,8 @@ class Lab:
     """Homeservers that federate on the loopback interface, one ping room, an echo bot on each.
 
     `delays` adds seconds each way to every link of a homeserver, `{"hs2": 0.15}`, once all is
-    set up; between two delayed homeservers both count. `limits` are Synapse's rate limits,
-    federation back-off and response cache: "raised" for tests, "default" as on a real server.
-    `directory`, made if missing, keeps databases and logs; without one they are temporary.
-    `echo_command` is a module, or a .py file, with arguments.
+    set up; between two delayed homeservers both count. `echo_command` is a module, or a .py file,
+    with arguments.
 
     Made by `async with`. Whatever ends it (also an error at the start, cancellation, `kill -9`)
     ends every process.
@@ -58,10 +56,7 @@ class Lab:
         *,
         servers: int = 3,
         delays: Mapping[str, float] = MappingProxyType({}),
-        directory: Path | None = None,
         echo: bool = True,
-        room_version: str | None = None,
-        limits: Limits = "raised",
         on_progress: OnProgress = _say_nothing,
         echo_command: Sequence[str] = ECHO_COMMAND,
     ) -> None:
@@ -72,10 +67,7 @@ class Lab:
             check_name(name, self._names)
             check_delay(seconds)
         self._delays = delays
-        self._wanted_directory = directory
         self._echo = echo
-        self._room_version = room_version
-        self._limits = limits
         self._on_progress = on_progress
         self._echo_command = echo_command
         self._lifetime = AsyncExitStack()
@@ -101,7 +93,8 @@ class Lab:
 
     async def _start(self, lifetime: AsyncExitStack) -> None:
         self._on_progress(f"starting {_count(len(self._names), 'homeserver')}")
-        self.directory = self._make_directory(lifetime)
+        temporary = tempfile.TemporaryDirectory(prefix="pingboard-lab-")
+        self.directory = Path(lifetime.enter_context(temporary))
         self._http = await lifetime.enter_async_context(aiohttp.ClientSession(timeout=HTTP_TIMEOUT))
         await self._build(lifetime)
         lifetime.push_async_callback(self._end_processes)
@@ -110,17 +103,7 @@ class Lab:
         if self._echo:
             await self._start_echo_bots()
         for name, seconds in self._delays.items():
-            self.network.delay_all(name, seconds)
-
-    def _make_directory(self, lifetime: AsyncExitStack) -> Path:
-        if self._wanted_directory is None:
-            temporary = tempfile.TemporaryDirectory(prefix="pingboard-lab-")
-            return Path(lifetime.enter_context(temporary))
-        directory = self._wanted_directory.resolve()
-        directory.mkdir(parents=True, exist_ok=True)
-        if any(directory.iterdir()):
-            raise LabError(f"{directory} is not empty; a lab starts afresh, in an empty directory")
-        return directory
+            self.network.delay(name, seconds)
 
     async def _build(self, lifetime: AsyncExitStack) -> None:
         """Give each homeserver its ports, proxy and configuration."""
@@ -138,7 +121,6 @@ class Lab:
                     federation_port=federation_ports[name],
                     proxy_url=self.network.proxy_url(name),
                     certificate=certificate,
-                    limits=self._limits,
                 ),
                 directory=self.directory,
                 http=self._http,
@@ -150,7 +132,7 @@ class Lab:
     async def _open_room(self) -> None:
         first = self.homeservers[0]
         self.owner = await first.register("lab")
-        self.room_id = await create_ping_room(self._http, self.owner, self._room_version)
+        self.room_id = await create_ping_room(self._http, self.owner)
         self.room_alias = f"#{ALIAS_LOCALPART}:{first.server_name}"
         self._on_progress(f"ping room {self.room_alias} open")
 

@@ -1,8 +1,7 @@
-"""The links between the homeservers, to be slowed, held and cut while the lab runs.
+"""The links of the homeservers, to be slowed and held while the lab runs.
 
-A link has two directions, named by the homeservers ("hs1", "hs2"), and each can be changed alone.
-A request from hs1 to hs2 crosses both: its bytes go hs1 -> hs2, its answer comes hs2 -> hs1. So
-to add 150 ms to a round trip, delay one direction by 150 ms or both by 75 ms.
+A request from hs1 to hs2 crosses the links of both, and so does its answer: so to add 150 ms to a
+round trip, delay one of them by 75 ms.
 """
 
 import socket
@@ -13,12 +12,12 @@ from math import inf
 from types import TracebackType
 from typing import Self
 
-from pingboard.lab.proxy import LOOPBACK, Direction, Proxy, Route
+from pingboard.lab.proxy import LOOPBACK, Link, Proxy, Route
 from pingboard.model import LabError
 
 
 class Network:
-    """One proxy for each homeserver, and two directions for each pair of them.
+    """One proxy and one link for each homeserver.
 
     `homeservers` gives for each name ("hs1") its server name, which must end with its federation
     port ("hs1.localhost:8481").
@@ -26,12 +25,7 @@ class Network:
 
     def __init__(self, homeservers: Mapping[str, str]) -> None:
         self._names = {server_name: name for name, server_name in homeservers.items()}
-        self._directions = {
-            (source, destination): Direction()
-            for source in homeservers
-            for destination in homeservers
-            if source != destination
-        }
+        self._links = {name: Link() for name in homeservers}
         self._proxies = {name: Proxy(self._router(name)) for name in homeservers}
 
     async def __aenter__(self) -> Self:
@@ -52,46 +46,22 @@ class Network:
         """The `https_proxy` of a homeserver."""
         return f"http://{LOOPBACK}:{self._proxies[name].port}"
 
-    def delay(self, source: str, destination: str, seconds: float) -> None:
-        """Let what `source` sends from now on reach `destination` later by `seconds`; 0 ends it."""
+    def delay(self, name: str, seconds: float) -> None:
+        """Let what a homeserver sends and gets from now on arrive later by `seconds`; 0 ends it."""
         check_delay(seconds)
-        self._direction(source, destination).delay_s = seconds
+        self._link(name).delay_s = seconds
 
-    def delay_all(self, name: str, seconds: float) -> None:
-        """Add `seconds` each way to every link of a homeserver."""
-        check_name(name, self._proxies)
-        for pair, direction in self._directions.items():
-            if name in pair:
-                direction.delay_s += seconds
+    def hold(self, name: str) -> None:
+        """Keep back what a homeserver sends and gets, as a stalled network does."""
+        self._link(name).released.clear()
 
-    def hold(self, source: str, destination: str) -> None:
-        """Keep back what `source` sends, as a stalled network does, until `release`."""
-        self._direction(source, destination).released.clear()
-
-    def release(self, source: str, destination: str) -> None:
+    def release(self, name: str) -> None:
         """Let go what was held, in order."""
-        self._direction(source, destination).released.set()
+        self._link(name).released.set()
 
-    async def cut(self, source: str, destination: str) -> None:
-        """Close the connections that `source` opened to `destination` and refuse new ones.
-
-        A connection carries bytes both ways, so this is about who connects: `destination` still
-        reaches `source` through its own connections, until that direction is cut too.
-        """
-        direction = self._direction(source, destination)
-        direction.is_cut = True
-        await self._proxies[source].disconnect(direction)
-
-    def mend(self, source: str, destination: str) -> None:
-        """Let `source` connect to `destination` again."""
-        self._direction(source, destination).is_cut = False
-
-    def _direction(self, source: str, destination: str) -> Direction:
-        check_name(source, self._proxies)
-        check_name(destination, self._proxies)
-        if source == destination:
-            raise LabError(f"{source} has no link to itself")
-        return self._directions[source, destination]
+    def _link(self, name: str) -> Link:
+        check_name(name, self._links)
+        return self._links[name]
 
     def _router(self, source: str) -> Callable[[str], Route | None]:
         def find_route(server_name: str) -> Route | None:
@@ -99,8 +69,7 @@ class Network:
             if destination is None or destination == source:
                 return None
             port = int(server_name.rpartition(":")[2])
-            there = self._directions[source, destination]
-            return Route(port, there, self._directions[destination, source])
+            return Route(port, (self._links[source], self._links[destination]))
 
         return find_route
 

@@ -4,12 +4,13 @@ In comes `CONNECT hs2.localhost:8481`; out goes a connection to that homeserver'
 loopback interface. The name is looked up among the lab's own, so no DNS and no hosts file takes
 part, and nothing but the lab can be reached.
 
-The bytes go on later, by the delay of their direction. Order is kept and nothing is dropped:
-underneath is TLS, where a lost byte would end the connection and hide the fault that is meant.
+The bytes go on later, by the delays of the links that they cross. Order is kept and nothing is
+dropped: underneath is TLS, where a lost byte would end the connection and hide the fault that is
+meant.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 LOOPBACK = "127.0.0.1"
@@ -18,7 +19,7 @@ CHUNK_BYTES = 16_384
 """The size of a TLS record."""
 
 CHUNKS_IN_FLIGHT = 256
-"""Bounds the memory of a connection's direction to 4 MiB; beyond, the sender has to wait."""
+"""Bounds the memory of one way of a connection to 4 MiB; beyond, the sender has to wait."""
 
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _REFUSED = b"HTTP/1.1 502 Bad Gateway\r\n\r\n"
@@ -32,30 +33,20 @@ def _set_event() -> asyncio.Event:
 
 
 @dataclass(slots=True)
-class Direction:
-    """How the bytes from one homeserver to another travel, on all connections between the two."""
+class Link:
+    """How a homeserver is connected to all others: what it sends and gets crosses this."""
 
     delay_s: float = 0.0
+    """each way"""
     released: asyncio.Event = field(default_factory=_set_event)
-    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a CONNECT leads, and how the bytes there and back travel."""
+    """Where a CONNECT leads, and the links that the bytes there and back cross."""
 
     port: int
-    there: Direction
-    back: Direction
-
-
-@dataclass(slots=True)
-class _Connection:
-    """One that a homeserver opened; its route is known once it has said CONNECT."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    route: Route | None = None
+    links: Sequence[Link]
 
 
 class Proxy:
@@ -63,7 +54,7 @@ class Proxy:
 
     def __init__(self, find_route: Callable[[str], Route | None]) -> None:
         self._find_route = find_route
-        self._connections: dict[asyncio.Task[None], _Connection] = {}
+        self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
 
@@ -76,41 +67,27 @@ class Proxy:
         """Stop listening and close every connection."""
         if self._server is not None:
             self._server.close()
-        await self._end(tuple(self._connections))
-
-    async def disconnect(self, there: Direction) -> None:
-        """Close the connections that were opened in this direction."""
-        await self._end(
-            task
-            for task, connection in tuple(self._connections.items())
-            if connection.route is not None and connection.route.there is there
-        )
-
-    @staticmethod
-    async def _end(connections: Iterable[asyncio.Task[None]]) -> None:
-        tasks = tuple(connections)
-        for task in tasks:
+        for task in self._connections:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._connections, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # A plain function: of a coroutine, asyncio before 3.12 would report the cancellation.
-        connection = _Connection(reader, writer)
-        task = asyncio.create_task(self._serve(connection))
-        self._connections[task] = connection
-        task.add_done_callback(lambda done: self._connections.pop(done, None))
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
 
-    async def _serve(self, connection: _Connection) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            connection.route = await self._route_of(connection.reader)
-            if connection.route is None or connection.route.there.is_cut:
-                await _answer(connection.writer, _REFUSED)
-                return
-            await _tunnel(connection.reader, connection.writer, connection.route)
+            route = await self._route_of(reader)
+            if route is None:
+                await _answer(writer, _REFUSED)
+            else:
+                await _tunnel(reader, writer, route)
         except _CONNECT_ERRORS:
             return
         finally:
-            connection.writer.transport.abort()
+            writer.transport.abort()
 
     async def _route_of(self, reader: asyncio.StreamReader) -> Route | None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -133,8 +110,8 @@ async def _tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ro
     try:
         await _answer(writer, _ESTABLISHED)
         async with asyncio.TaskGroup() as both_ways:
-            both_ways.create_task(carry(reader, far_writer, route.there))
-            both_ways.create_task(carry(far_reader, writer, route.back))
+            both_ways.create_task(carry(reader, far_writer, route.links))
+            both_ways.create_task(carry(far_reader, writer, route.links))
     except* ConnectionError:
         pass  # a reset by either end, passed on by the aborts
     finally:
@@ -142,7 +119,7 @@ async def _tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ro
 
 
 async def carry(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, links: Sequence[Link]
 ) -> None:
     """Carry all bytes of `reader`, and then their end, to `writer`.
 
@@ -152,29 +129,30 @@ async def carry(
     # Bytes wait in `flight`, not in the transport, so that drained means gone.
     writer.transport.set_write_buffer_limits(high=0)
     async with asyncio.TaskGroup() as ends:
-        ends.create_task(_depart(reader, flight, direction))
-        ends.create_task(_arrive(flight, writer, direction))
+        ends.create_task(_depart(reader, flight, links))
+        ends.create_task(_arrive(flight, writer, links))
 
 
 async def _depart(
-    reader: asyncio.StreamReader, flight: asyncio.Queue[tuple[float, bytes]], direction: Direction
+    reader: asyncio.StreamReader, flight: asyncio.Queue[tuple[float, bytes]], links: Sequence[Link]
 ) -> None:
     clock = asyncio.get_running_loop().time
     while True:
         chunk = await reader.read(CHUNK_BYTES)
-        await flight.put((clock() + direction.delay_s, chunk))
+        await flight.put((clock() + sum(link.delay_s for link in links), chunk))
         if not chunk:
             return
 
 
 async def _arrive(
-    flight: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter, direction: Direction
+    flight: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter, links: Sequence[Link]
 ) -> None:
     clock = asyncio.get_running_loop().time
     while True:
         due, chunk = await flight.get()
         await asyncio.sleep(due - clock())
-        await direction.released.wait()
+        for link in links:
+            await link.released.wait()
         if not chunk:
             _end(writer)
             return

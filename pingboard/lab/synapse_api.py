@@ -56,9 +56,7 @@ async def register_account(
     )
 
 
-async def create_ping_room(
-    http: aiohttp.ClientSession, owner: Account, room_version: str | None
-) -> str:
+async def create_ping_room(http: aiohttp.ClientSession, owner: Account) -> str:
     """Create the room that everybody can join as `#ping:...`; its room ID.
 
     `public_chat` makes the join rule public and the history visible to whoever has joined.
@@ -69,8 +67,6 @@ async def create_ping_room(
         "name": "Ping",
         "topic": "Say !ping",
     }
-    if room_version is not None:
-        request["room_version"] = room_version
     url = f"{owner.homeserver_url}/_matrix/client/v3/createRoom"
     async with http.post(url, json=request, headers=_authorization(owner)) as response:
         answer: dict[str, Any] = await response.json()

@@ -1,4 +1,4 @@
-"""Times, durations, months and windows; which timestamps an event can have."""
+"""Times, durations and windows; which timestamps an event can have."""
 
 from __future__ import annotations
 
@@ -65,17 +65,6 @@ def parse_duration(text: str) -> timedelta:
         return timedelta(seconds=float(number) * _UNITS[unit or "s"])
     except OverflowError:
         raise ValueError(f"{text!r} is longer than any duration") from None
-
-
-def month_of(ts: int) -> int:
-    """The UTC month of a Matrix timestamp, counted from the year 0: 12 x year + month - 1."""
-    at = from_ts(ts)
-    return 12 * at.year + at.month - 1
-
-
-def month_start_ts(month: int) -> int:
-    """The first timestamp of a month as `month_of` counts them."""
-    return to_ts(datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 # Alembic is imported where tables are changed, and psycopg for a PostgreSQL URL: what reads SQLite
 # starts without them, in half the time.
 
-__all__ = ["Connection", "Engine", "is_current", "migrate", "open_engine", "read_snapshot"]
-
 BUSY_TIMEOUT_S = 60
 """How long a write waits for another process's lock before it fails; a backup takes seconds."""
 

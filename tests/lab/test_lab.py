@@ -27,38 +27,24 @@ def test_names_are_readable(lab: Lab) -> None:
 
 async def test_a_delay_on_a_link_moves_the_round_trip(lab: Lab, owner: Client) -> None:
     hs1, hs2 = (homeserver.server_name for homeserver in lab.homeservers)
-    lab.network.delay("hs1", "hs2", 0.4)
-    lab.network.delay("hs2", "hs1", 0.4)
+    lab.network.delay("hs2", 0.4)
     try:
         seconds = await owner.seconds_to_pongs(hs1, hs2)
     finally:
-        lab.network.delay("hs1", "hs2", 0)
-        lab.network.delay("hs2", "hs1", 0)
+        lab.network.delay("hs2", 0)
     assert seconds[hs2] >= 0.8
     assert seconds[hs1] < seconds[hs2]
 
 
 async def test_a_held_link_delivers_after_its_release(lab: Lab, owner: Client) -> None:
     hs1, hs2 = (homeserver.server_name for homeserver in lab.homeservers)
-    lab.network.hold("hs1", "hs2")
+    lab.network.hold("hs2")
     try:
         ping = await owner.send_ping()
         assert await owner.answers(ping, 1) == {hs1}
         assert await owner.answers(ping, 2, within_s=0.5) == {hs1}
     finally:
-        lab.network.release("hs1", "hs2")
-    assert await owner.answers(ping, 2) == {hs1, hs2}
-
-
-async def test_a_cut_link_delivers_after_it_is_mended(lab: Lab, owner: Client) -> None:
-    hs1, hs2 = (homeserver.server_name for homeserver in lab.homeservers)
-    await lab.network.cut("hs1", "hs2")
-    try:
-        ping = await owner.send_ping()
-        assert await owner.answers(ping, 1) == {hs1}
-        assert await owner.answers(ping, 2, within_s=0.5) == {hs1}
-    finally:
-        lab.network.mend("hs1", "hs2")
+        lab.network.release("hs2")
     assert await owner.answers(ping, 2) == {hs1, hs2}
 
 
@@ -100,17 +86,9 @@ def test_secrets_do_not_show(lab: Lab) -> None:
 
 
 @pytest.fixture(scope="module")
-async def other_lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
-    """The other choices: delays, a directory that stays, default limits, no bots, an old room."""
-    directory = tmp_path_factory.mktemp("lab")
-    async with Lab(
-        servers=2,
-        delays={"hs2": 0.1},
-        directory=directory,
-        limits="default",
-        echo=False,
-        room_version="5",
-    ) as lab:
+async def other_lab() -> AsyncIterator[Lab]:
+    """The other choices: delays, no bots."""
+    async with Lab(servers=2, delays={"hs2": 0.1}, echo=False) as lab:
         yield lab
 
 
@@ -127,28 +105,6 @@ async def test_a_delayed_homeserver_is_slow_to_join(
     assert clock() - begin >= 3 * 2 * 0.1
 
 
-async def test_the_room_has_the_version_asked_for(
-    other_lab: Lab, http: aiohttp.ClientSession
-) -> None:
-    client = Client(http, other_lab.owner, other_lab.room_id)
-    path = f"rooms/{quote(other_lab.room_id)}/state/m.room.create"
-    _, create = await client.request("GET", path)
-    assert create["room_version"] == "5"
-
-
-async def test_default_limits_stop_a_flood(other_lab: Lab, http: aiohttp.ClientSession) -> None:
-    client = Client(http, other_lab.owner, other_lab.room_id)
-    path = f"rooms/{quote(other_lab.room_id)}/send/m.room.message"
-    content = {"msgtype": "m.text", "body": "flood"}
-    statuses: list[int] = []
-    # Ten at once and one in five seconds may pass: how soon it ends depends on the machine.
-    while 429 not in statuses and len(statuses) < 50:
-        number = len(statuses)
-        statuses.append((await client.request("PUT", f"{path}/{number}", json=content))[0])
-    assert statuses[0] == 200
-    assert statuses[-1] == 429
-
-
 async def test_a_killed_homeserver_comes_back_as_it_was(
     other_lab: Lab, http: aiohttp.ClientSession
 ) -> None:
@@ -162,16 +118,6 @@ async def test_a_killed_homeserver_comes_back_as_it_was(
     await homeserver.start()
     status, answer = await client.request("GET", "account/whoami")
     assert status == 200, answer
-
-
-async def test_logs_are_kept_in_the_directory(other_lab: Lab) -> None:
-    assert {file.name for file in other_lab.directory.glob("*.log")} == {"hs1.log", "hs2.log"}
-
-
-async def test_a_lab_does_not_start_in_a_used_directory(other_lab: Lab) -> None:
-    with pytest.raises(LabError, match="is not empty"):
-        async with Lab(directory=other_lab.directory):
-            pass
 
 
 async def test_a_bot_that_does_not_come_up_is_reported_with_its_log(tmp_path: Path) -> None:
