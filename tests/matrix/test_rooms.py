@@ -163,18 +163,18 @@ async def test_members_that_can_not_be_asked_for_are_asked_for_later_and_losses_
     monkeypatch.setattr(rooms, "RETRY_S", 0.1)
     account = await lab.register(lab.homeservers[0], "unlisted")
     second = {"interval": timedelta(seconds=1), "backfill": timedelta(0)}
-    hs1, hs2 = (homeserver.name for homeserver in lab.homeservers[:2])
+    hs2 = lab.homeservers[1].name
     async with FaultProxy(account.homeserver_url) as proxy:
         behind = dataclasses.replace(account, homeserver_url=proxy.url)
         asked = proxy.inject("/joined_members", answer(500))
         try:
             async with listening(lab, engine, behind, [lab.room_alias], **second):
                 await until(lambda: count(engine, sample) >= 6)
-                lab.network.hold(hs2, hs1)
+                lab.network.hold(hs2)
                 await until(lambda: count(engine, unanswered) >= 3)
                 assert asked.hits > 1
                 proxy.clear()
                 answered = proxy.inject("/joined_members", delayed(0))
                 await until(lambda: answered.hits)
         finally:
-            lab.network.release(hs2, hs1)
+            lab.network.release(hs2)

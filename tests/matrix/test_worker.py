@@ -83,17 +83,17 @@ async def test_a_server_that_answered_before_is_expected_to_answer_again(
     try:
         async with listening(lab, engine, account, [lab.room_alias], **second):
             await until(lambda: count(engine, sample) >= 6)
-            lab.network.hold(hs2, lab.homeservers[0].name)
+            lab.network.hold(hs2)
 
             def missing() -> int:
                 return count(engine, unanswered)
 
             await until(lambda: missing() >= 2)
-            lab.network.release(hs2, lab.homeservers[0].name)
+            lab.network.release(hs2)
             held = missing()
             await until(lambda: missing() < held)
     finally:
-        lab.network.release(hs2, lab.homeservers[0].name)
+        lab.network.release(hs2)
     assert rows(engine, worker.c.vantage, worker.c.state) == [("test", "stopped")]
 
 
