@@ -393,8 +393,10 @@ Responses = dict[int | str, dict[str, Any]]
 
 def describe(kind: str, detail: str, **members: Any) -> Responses:
     """Return the description of an answer with a problem of this kind."""
-    example = problem(kind, detail, **members)
-    return {TYPES[kind].status: _handler.generate_swagger_response(example)}
+    described = TYPES[kind]
+    response = _handler.generate_swagger_response(problem(kind, detail, **members))
+    # Named by us: Python's own names of a status differ from version to version.
+    return {described.status: {**response, "description": described.title}}
 
 
 BAD_PARAMETER_RESPONSE: Responses = {
