@@ -15,7 +15,7 @@ import pytest
 from pingboard.model import Batch, Rejected, Rejection, Sample, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
-from pingboard.web.pages.language import get_language
+from pingboard.web.pages.language import LANGUAGES, get_language
 from pingboard.web.pages.remedies import REMEDIES
 from tests.web.site import NOW, ROOM, make_answers, record, serve, text_of
 from tests.web.test_badges import HOSTILE
@@ -165,12 +165,14 @@ def test_an_unknown_homeserver_is_a_page_with_near_names(
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_is_unknown_and_stays_text(site: httpx.Client, name: str) -> None:
-    page = site.get(f"/homeservers/{quote(name, safe='')}")
+    address = f"/homeservers/{quote(name, safe='')}"
+    page = site.get(address)
     assert page.status_code == 404
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     for tag in ("<script>", "<svg onload"):
         assert tag not in page.text
-    assert len(page.content) < 12_000
+    # Each language is led to twice.
+    assert len(page.content) < 3_000 + 2 * len(LANGUAGES) * len(address)
 
 
 @pytest.mark.parametrize("name", ["[::1]:8448", "one.example:6167", "a.svg", "history.svg"])

@@ -25,8 +25,11 @@ from werkzeug.http import parse_accept_header
 
 from pingboard.render.markdown import shortest_decimal
 
-LANGUAGES = {"en": ("English", "en_GB"), "de": ("Deutsch", "de_DE")}
-"""By code: its own name, and whose numbers and dates it has. The first is the default."""
+LANGUAGES = {"en": ("English", "en_GB", "d MMM"), "de": ("Deutsch", "de_DE", "d. MMM")}
+"""By code: its own name, whose numbers and dates it has, and a short day in the pattern of CLDR.
+
+The first is the default.
+"""
 
 DEFAULT = next(iter(LANGUAGES))
 
@@ -46,6 +49,8 @@ class Language:
     """between thousands"""
     point: str
     """before a fraction"""
+    short_day: str
+    """`12 Oct`, as a pattern"""
 
     def integer(self, number: float) -> str:
         """With separators, rounded to a whole: `1,512`."""
@@ -71,12 +76,11 @@ class Language:
 
     def instant(self, at: datetime) -> str:
         """An aware UTC datetime to the minute: `12 Oct 2026, 00:00 UTC`."""
-        pattern = {"de": "d. MMM y, HH:mm"}.get(self.code, "d MMM y, HH:mm")
-        return f"{format_datetime(at, pattern, locale=self.locale)} UTC"
+        return f"{format_datetime(at, f'{self.short_day} y, HH:mm', locale=self.locale)} UTC"
 
     def moment(self, at: datetime, is_time: bool | None) -> str:
         """An aware UTC datetime, short: time of day, day, or (None) both, `12 Oct 14:00`."""
-        day = {"de": "d. MMM"}.get(self.code, "d MMM")
+        day = self.short_day
         pattern = {True: "HH:mm", False: day, None: f"{day} HH:mm"}[is_time]
         return format_datetime(at, pattern, locale=self.locale)
 
@@ -87,10 +91,10 @@ class Language:
 
 @cache
 def get_language(code: str) -> Language:
-    name, locale_code = LANGUAGES[code]
+    name, locale_code, short_day = LANGUAGES[code]
     locale = Locale.parse(locale_code)
     symbols = get_group_symbol(locale), get_decimal_symbol(locale)
-    return Language(code, name, locale, _read_words(code), *symbols)
+    return Language(code, name, locale, _read_words(code), *symbols, short_day)
 
 
 def _read_words(code: str) -> NullTranslations:

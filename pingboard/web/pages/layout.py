@@ -210,7 +210,7 @@ def describe_layout(
         "rooms": _list_rooms(request, root + path, asked, room_id),
         "languages": [
             (Link(name, _query(root + path, {**asked, "lang": code}), code == language.code), code)
-            for code, (name, _) in LANGUAGES.items()
+            for code, (name, *_) in LANGUAGES.items()
         ],
     }
 
