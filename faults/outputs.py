@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -36,15 +37,15 @@ async def names_by_output(file: Path, names: list[str]) -> dict[str, set[str]]:
     """
     engine = open_engine(f"sqlite:///{file}")
     try:
-        boards = Boards(engine, None)
-        now = datetime.now(UTC)
-        edition = make(boards, Week(WEEK, now - timedelta(days=7), now))
-        if edition is None:
-            raise CaseError("nothing to make an edition of")
-        insert_edition(engine, edition)
-        transport = ASGITransport(create_app(boards, per_minute=0))
-        async with AsyncClient(transport=transport, base_url="http://site") as site:
-            return await _ask(site, names)
+        with closing(Boards(engine)) as boards:
+            now = datetime.now(UTC)
+            edition = make(boards, Week(WEEK, now - timedelta(days=7), now))
+            if edition is None:
+                raise CaseError("nothing to make an edition of")
+            insert_edition(engine, edition)
+            transport = ASGITransport(create_app(boards, per_minute=0))
+            async with AsyncClient(transport=transport, base_url="http://site") as site:
+                return await _ask(site, names)
     finally:
         engine.dispose()
 

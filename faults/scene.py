@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -184,9 +184,10 @@ class Scene(Lasting):
     async def _readyz(self) -> dict[str, Any]:
         engine = open_engine(self.database.url, read_only=True)
         try:
-            transport = ASGITransport(create_app(Boards(engine, None)))
-            async with AsyncClient(transport=transport, base_url="http://site") as site:
-                answer: dict[str, Any] = (await site.get("/readyz")).json()
+            with closing(Boards(engine)) as boards:
+                transport = ASGITransport(create_app(boards))
+                async with AsyncClient(transport=transport, base_url="http://site") as site:
+                    answer: dict[str, Any] = (await site.get("/readyz")).json()
         finally:
             engine.dispose()
         return answer
