@@ -265,7 +265,7 @@ def _write_csv(records: Iterable[Record], file: IO[str]) -> None:
     rows = csv.writer(file)
     rows.writerow(Record._fields)
     for record in records:
-        rows.writerow(harmless(value) if isinstance(value, str) else value for value in record)
+        rows.writerow(map(harmless, record))
 
 
 def _write_pingstat(records: Iterable[Record], file: IO[str]) -> None:

@@ -37,16 +37,17 @@ def write(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return harmless(value)
+        return str(harmless(value))
     return shortest_decimal(value)
 
 
-def harmless(text: str) -> str:
-    """A text that no spreadsheet takes for a formula and runs (OWASP, "CSV Injection").
+def harmless(value: object) -> object:
+    """A value that no spreadsheet takes for a formula and runs (OWASP, "CSV Injection").
 
-    An apostrophe before it says that it is text. A server name may begin with a hyphen.
+    An apostrophe before a text says that it is one. A server name may begin with a hyphen.
     """
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if is_formula else value
 
 
 def _cells(standing: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -11,14 +11,15 @@ import numpy as np
 from sqlalchemy import select
 
 from pingboard.file_formats import ESTIMATED, SEEN, Record
-from pingboard.model import PONG_TIMEOUT_MS, PingstatRow, Provenance, Window
+from pingboard.model import PONG_TIMEOUT_MS, Ping, PingstatRow, Provenance, Window
 from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.sample_blocks import HOUR_MS, NO_INTEGERS, Offsets, narrow
 from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names
 from pingboard.store.hours import list_hours, list_hours_by_origin, read_hour
-from pingboard.store.packing import NONE, find_origin_ts, find_seen_ts
-from pingboard.store.samples import PingDetails, read_ping_details
+from pingboard.store.packing import find_origin_ts
+from pingboard.store.pings import read_pings
+from pingboard.store.samples import find_samples_in, list_samples
 from pingboard.store.schema import room
 
 if TYPE_CHECKING:
@@ -112,15 +113,13 @@ def read_pingstat_rows(
                 pongs = _Pongs(
                     narrow(place), narrow(samples.one_way_ms[chosen]), Offsets.of(origin_ts[chosen])
                 )
-                details = read_ping_details(connection, *key)
+                details = read_pings(connection, *key)
                 pings += _split_by_ping(samples.ping[chosen], pongs, details)
     pings.sort(key=lambda of: of.event_id.encode())
     return PingstatRows(room_name, pings, [names[row] for row in by_name])
 
 
-def _split_by_ping(
-    rows: Integers, pongs: _Pongs, details: Mapping[int, PingDetails]
-) -> Iterator[_Ping]:
+def _split_by_ping(rows: Integers, pongs: _Pongs, details: Mapping[int, Ping]) -> Iterator[_Ping]:
     """Yield the pings of these rows, which are in order, with their pongs."""
     starts = np.flatnonzero(np.diff(rows, prepend=-1))
     edges = [*starts.tolist(), len(rows)]
@@ -156,25 +155,18 @@ def _read_hour(
     number: int,
 ) -> Iterator[Record]:
     rows = read_hour(connection, room_row, number)
-    pings = read_ping_details(connection, room_row, number)
-    columns = (column.tolist() for column in (*rows.samples, find_seen_ts(rows)))
-    samples = [
-        (pings[ping], names[server], *numbers)
-        for ping, server, *numbers in zip(*columns, strict=True)
-    ]
+    pings = read_pings(connection, room_row, number)
+    samples = list_samples(rows, find_samples_in(window, rows), pings, names)
     # By names, because row IDs differ between databases with the same samples.
-    for of, name, one_way, round_trip, _, lag, provenance, event_hash, ts in sorted(
-        samples, key=lambda row: (row[0].seen_ts, row[0].event_id, row[1])
-    ):
-        if window.start_ts <= ts < window.end_ts:
-            yield _describe(of_room, of, name)._replace(
-                one_way_ms=one_way,
-                round_trip_ms=None if round_trip == NONE else round_trip,
-                pong_seen_ts=ts,
-                pong_origin_server_ts=ts - lag,
-                provenance=_PROVENANCES[provenance],
-                pong_event_hash=None if event_hash == NONE else event_hash,
-            )
+    for raw in sorted(samples, key=lambda raw: (raw.key[0], raw.ping.event_id, raw.pong_server)):
+        yield _describe(of_room, raw.ping, raw.pong_server)._replace(
+            one_way_ms=raw.one_way_ms,
+            round_trip_ms=raw.round_trip_ms,
+            pong_seen_ts=raw.pong_seen_ts,
+            pong_origin_server_ts=raw.pong_origin_server_ts,
+            provenance=_PROVENANCES[raw.provenance],
+            pong_event_hash=raw.event_hash,
+        )
     missing = zip(*(column.tolist() for column in rows.unanswered), strict=True)
     lost = [(pings[ping], names[server]) for ping, server in missing]
     for of, name in sorted(lost, key=lambda row: (row[0].seen_ts, row[0].event_id, row[1])):
@@ -182,9 +174,7 @@ def _read_hour(
             yield _describe(of_room, of, name)
 
 
-def _describe(
-    of_room: tuple[str, str | None, str | None], of: PingDetails, pong_server: str
-) -> Record:
+def _describe(of_room: tuple[str, str | None, str | None], of: Ping, pong_server: str) -> Record:
     """Return the record of a pong that has not come."""
     room_id, room_alias, room_predecessor = of_room
     return Record(

@@ -8,7 +8,8 @@ in whatever order they come.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import select
@@ -23,7 +24,7 @@ from pingboard.store.rooms import read_lineage
 from pingboard.store.sql import chunks, execute, insert_rows, mark
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Select
 
     from pingboard.store.changes import Changes
     from pingboard.store.row_ids import RowIDs
@@ -326,26 +327,38 @@ def find_pings(engine: Engine, room_id: str, event_ids: Sequence[str]) -> dict[s
 
     They are of the room that is asked for, because that is where the worker met the event.
     """
-    rows = (
-        select(
-            *(
-                schema.ping.c.event,
-                schema.server.c.name,
-                schema.ping.c.origin_server_ts,
-                schema.ping.c.seen_ts,
-            ),
-            *(schema.vantage.c.name, schema.ping.c.sent_ts, schema.ping.c.is_estimated),
-        )
-        .join(schema.server, schema.ping.c.server == schema.server.c.id)
-        .outerjoin(schema.vantage, schema.ping.c.vantage == schema.vantage.c.id)
-        .where(schema.ping.c.room.in_(read_lineage(engine, room_id)))
-    )
+    rows = select_pings().where(schema.ping.c.room.in_(read_lineage(engine, room_id)))
     pings: dict[str, Ping] = {}
     with engine.connect() as connection:
         for chunk in chunks(event_ids):
-            for event_id, *values in connection.execute(rows.where(schema.ping.c.event.in_(chunk))):
-                pings[event_id] = Ping(event_id, room_id, *values)
+            for row in connection.execute(rows.where(schema.ping.c.event.in_(chunk))):
+                pings[row[1]] = replace(Ping(*row[1:]), room_id=room_id)
     return pings
+
+
+def read_pings(connection: Connection, room_row: int, number: int) -> dict[int, Ping]:
+    """Return the pings of a room's hour by row ID."""
+    column = schema.ping.c
+    rows = select_pings().where(
+        column.room == room_row,
+        column.seen_ts >= number * HOUR_MS,
+        column.seen_ts < (number + 1) * HOUR_MS,
+    )
+    return {row[0]: Ping(*row[1:]) for row in connection.execute(rows)}
+
+
+def select_pings() -> Select[*tuple[Any, ...]]:
+    """Select the row ID of pings, and what a `Ping` has, in its order."""
+    column, room, server, vantage = schema.ping.c, schema.room, schema.server, schema.vantage
+    return (
+        select(
+            *(column.id, column.event, room.c.room_id, server.c.name, column.origin_server_ts),
+            *(column.seen_ts, vantage.c.name, column.sent_ts, column.is_estimated),
+        )
+        .join(room, column.room == room.c.id)
+        .join(server, column.server == server.c.id)
+        .outerjoin(vantage, column.vantage == vantage.c.id)
+    )
 
 
 def find_latest_pings(engine: Engine, room_id: str, limit: int = 50) -> list[str]:

@@ -7,25 +7,29 @@ slow client holds no lock and keeps no old version of the database alive.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from sqlalchemy import select
 
-from pingboard.model import PONG_TIMEOUT_MS, Window
+from pingboard.model import PONG_TIMEOUT_MS, Ping, Window
 from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.sample_blocks import HOUR_MS
 from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names
 from pingboard.store.hours import digest_hours, list_hours, read_hour
 from pingboard.store.packing import NONE, find_seen_ts
-from pingboard.store.schema import ping, room, sample, server, vantage
+from pingboard.store.pings import read_pings, select_pings
+from pingboard.store.schema import ping, sample, server
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from sqlalchemy import Connection, Engine
+
+    from pingboard.store import packing
+    from pingboard.store.journal import Hour
 
 CHUNK_ROWS = 2000
 
@@ -35,7 +39,6 @@ Key = tuple[int, int, int]
 _BEGINNING = (-1, -1, -1)
 _END = (1 << 62, -1, -1)
 
-_ping_server = server.alias()
 _pong_server = server.alias()
 _pong_seen_ts = ping.c.seen_ts + sample.c.delay_ms
 
@@ -44,29 +47,14 @@ class RawSample(NamedTuple):
     """All that is kept of one sample. Timestamps are Matrix timestamps."""
 
     key: Key
-    room_id: str
-    ping_event_id: str
-    ping_server: str
+    ping: Ping
     pong_server: str
     one_way_ms: int
     round_trip_ms: int | None
-    ping_seen_ts: int
     pong_seen_ts: int
-    ping_origin_server_ts: int
     pong_origin_server_ts: int
     provenance: int
-
-
-class PingDetails(NamedTuple):
-    """A stored ping, with the names that it refers to."""
-
-    event_id: str
-    server: str
-    origin_server_ts: int
-    seen_ts: int
-    vantage: str | None
-    sent_ts: int | None
-    is_estimated: bool
+    event_hash: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +65,6 @@ class Selection:
     window: Window
     ping_server: str | None = None
     pong_server: str | None = None
-
-
-def read_ping_details(connection: Connection, room_row: int, number: int) -> dict[int, PingDetails]:
-    """Return the pings of a room's hour by row ID."""
-    rows = (
-        select(
-            *(ping.c.id, ping.c.event, server.c.name, ping.c.origin_server_ts, ping.c.seen_ts),
-            *(vantage.c.name, ping.c.sent_ts, ping.c.is_estimated),
-        )
-        .join(server, ping.c.server == server.c.id)
-        .outerjoin(vantage, ping.c.vantage == vantage.c.id)
-        .where(
-            ping.c.room == room_row,
-            ping.c.seen_ts >= number * HOUR_MS,
-            ping.c.seen_ts < (number + 1) * HOUR_MS,
-        )
-    )
-    return {row: PingDetails(*details) for row, *details in connection.execute(rows)}
 
 
 def digest_samples(engine: Engine, selection: Selection) -> bytes | None:
@@ -131,17 +101,15 @@ def stream(
     first_ts, last_ts = _find_pings(selection.window)
     first_ts, last_ts = max(first_ts, after[0]), min(last_ts, last[0])
     with read_snapshot(engine) as connection:
-        ids = connection.execute(select(room.c.id, room.c.room_id))
-        rooms = {row: room_id for row, room_id in ids}  # noqa: C416 (rows, not pairs)
         hours = list_hours(connection, selection.rooms, first_ts // HOUR_MS, last_ts // HOUR_MS + 1)
     for number in dict.fromkeys(number for _, number in hours):
         raise_if_abandoned()
         with read_snapshot(engine) as connection:
             samples = [
                 row
-                for room_row, number_of_room in hours
-                if number_of_room == number
-                for row in _read_hour(connection, selection, room_row, rooms[room_row], number)
+                for key in hours
+                if key[1] == number
+                for row in _read_hour(connection, selection, key)
                 if after < row.key <= last
             ]
         samples.sort(key=lambda row: row.key)
@@ -149,47 +117,47 @@ def stream(
             yield samples[start : start + CHUNK_ROWS]
 
 
-def _read_hour(
-    connection: Connection, selection: Selection, room_row: int, room_id: str, number: int
-) -> Iterator[RawSample]:
-    rows = read_hour(connection, room_row, number)
-    names = read_server_names(connection)
-    seen_ts = find_seen_ts(rows)
-    chosen = (seen_ts >= selection.window.start_ts) & (seen_ts < selection.window.end_ts)
+def _read_hour(connection: Connection, selection: Selection, key: Hour) -> Iterator[RawSample]:
+    rows, names = read_hour(connection, *key), read_server_names(connection)
+    is_chosen = find_samples_in(selection.window, rows)
     if selection.pong_server is not None:
         servers = np.array(names, object)[rows.samples.pong_server]
-        chosen &= servers == selection.pong_server
-    if not chosen.any():
-        return
-    pings = read_ping_details(connection, room_row, number)
-    samples = rows.samples
-    columns = (
-        samples.ping,
-        samples.pong_server,
-        samples.one_way_ms,
-        samples.round_trip_ms,
-        seen_ts,
-    )
-    listed = (column[chosen].tolist() for column in (*columns, samples.lag_ms, samples.provenance))
-    for ping_row, server_row, one_way_ms, round_trip_ms, ts, lag_ms, provenance in zip(
-        *listed, strict=True
+        is_chosen &= servers == selection.pong_server
+    if is_chosen.any():
+        pings = read_pings(connection, *key)
+        for raw in list_samples(rows, is_chosen, pings, names):
+            if selection.ping_server in (None, raw.ping.server):
+                yield raw
+
+
+def find_samples_in(window: Window, rows: packing.Hour) -> NDArray[np.bool_]:
+    """Return (n,) which samples of an hour have a pong that was seen in a window."""
+    seen_ts = find_seen_ts(rows)
+    return (seen_ts >= window.start_ts) & (seen_ts < window.end_ts)
+
+
+def list_samples(
+    rows: packing.Hour,
+    is_chosen: NDArray[np.bool_],
+    pings: Mapping[int, Ping],
+    names: Sequence[str],
+) -> Iterator[RawSample]:
+    """Yield the samples of an hour that are chosen (n,), in no order; `names` are of servers."""
+    columns = [column[is_chosen].tolist() for column in (*rows.samples, find_seen_ts(rows))]
+    for row, server_row, one_way, round_trip, _, lag_ms, provenance, event_hash, seen_ts in zip(
+        *columns, strict=True
     ):
-        of = pings[ping_row]
-        if selection.ping_server in (None, of.server):
-            yield RawSample(
-                (of.seen_ts, ping_row, server_row),
-                room_id,
-                of.event_id,
-                of.server,
-                names[server_row],
-                one_way_ms,
-                None if round_trip_ms == NONE else round_trip_ms,
-                of.seen_ts,
-                ts,
-                of.origin_server_ts,
-                ts - lag_ms,
-                provenance,
-            )
+        yield RawSample(
+            (pings[row].seen_ts, row, server_row),
+            pings[row],
+            names[server_row],
+            one_way,
+            None if round_trip == NONE else round_trip,
+            seen_ts,
+            seen_ts - lag_ms,
+            provenance,
+            None if event_hash == NONE else event_hash,
+        )
 
 
 def read_new(
@@ -200,23 +168,20 @@ def read_new(
     Each has its own number in the journal, in order (see `journal`). One that is gone is left out.
     """
     rows = (
-        select(
-            *(sample.c.version, ping.c.seen_ts, ping.c.id, sample.c.pong_server),
-            *(room.c.room_id, ping.c.event, _ping_server.c.name, _pong_server.c.name),
-            *(sample.c.one_way_ms, sample.c.round_trip_ms, ping.c.seen_ts, _pong_seen_ts),
-            *(ping.c.origin_server_ts, _pong_seen_ts - sample.c.lag_ms, sample.c.provenance),
-        )
-        .select_from(sample)
-        .join(ping, ping.c.id == sample.c.ping)
-        .join(room, room.c.id == ping.c.room)
-        .join(_ping_server, _ping_server.c.id == ping.c.server)
+        select_pings()
+        .join(sample, sample.c.ping == ping.c.id)
         .join(_pong_server, _pong_server.c.id == sample.c.pong_server)
+        .add_columns(
+            *(sample.c.version, sample.c.pong_server, _pong_server.c.name, sample.c.one_way_ms),
+            *(sample.c.round_trip_ms, _pong_seen_ts, _pong_seen_ts - sample.c.lag_ms),
+            *(sample.c.provenance, sample.c.event_hash),
+        )
         .where(sample.c.version > after, sample.c.version <= until)
         .order_by(sample.c.version)
         .limit(limit)
     )
     with engine.connect() as connection:
         return [
-            (row[0], RawSample._make([(row[1], row[2], row[3]), *row[4:]]))
+            (row[9], RawSample((row[5], row[0], row[10]), Ping(*row[1:9]), *row[11:]))
             for row in connection.execute(rows)
         ]

@@ -108,7 +108,7 @@ class _Listener:
     def wants(self, event: Event | None) -> bool:
         """Whether it is of the room that is listened to."""
         if isinstance(event, NewPong):
-            return event.sample.room_id in self.rooms and _is_news(event.sample)
+            return event.sample.ping.room_id in self.rooms and _is_news(event.sample)
         return not isinstance(event, NewRank | Reset) or event.room_id == self.room_id
 
     def has_had(self, event: Event | None) -> bool:

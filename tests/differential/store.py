@@ -252,5 +252,16 @@ def _window(span: Span) -> Window:
 
 
 def _sample_row(sample: samples.RawSample) -> Row:
-    row = {name: getattr(sample, name) for name in sample._fields if name != "key"}
-    return row | {"provenance": Provenance(sample.provenance).name.lower()}
+    return {
+        "room_id": sample.ping.room_id,
+        "ping_event_id": sample.ping.event_id,
+        "ping_server": sample.ping.server,
+        "pong_server": sample.pong_server,
+        "one_way_ms": sample.one_way_ms,
+        "round_trip_ms": sample.round_trip_ms,
+        "ping_seen_ts": sample.ping.seen_ts,
+        "pong_seen_ts": sample.pong_seen_ts,
+        "ping_origin_server_ts": sample.ping.origin_server_ts,
+        "pong_origin_server_ts": sample.pong_origin_server_ts,
+        "provenance": Provenance(sample.provenance).name.lower(),
+    }

@@ -100,7 +100,7 @@ def test_each_sample_has_a_number_of_its_own_while_its_hour_is_open(
     middle = watch.version()
     ingest.record(Batch([], [make_sample(3001)]))
     new = read_new(engine, begin, watch.version())
-    assert [sample.ping_event_id for _, sample in new] == [f"$ping{n}" for n in (1, 2, 3000, 3001)]
+    assert [sample.ping.event_id for _, sample in new] == [f"$ping{n}" for n in (1, 2, 3000, 3001)]
     assert sorted({number for number, _ in new}) == [number for number, _ in new]
     assert read_new(engine, middle, watch.version()) == new[3:]
     assert [read_new(engine, number - 1, number) for number, _ in new] == [

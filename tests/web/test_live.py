@@ -412,7 +412,7 @@ def test_new_samples_come_with_their_versions_in_order(engine: Engine) -> None:
     with engine.connect() as connection:
         version = read_version(connection)
     rows = read_new(engine, 0, version)
-    assert [row.ping_event_id for _, row in rows] == [f"$ping{number}" for number in range(1, 6)]
+    assert [row.ping.event_id for _, row in rows] == [f"$ping{number}" for number in range(1, 6)]
     numbers = [number for number, _ in rows]
     assert numbers == sorted(set(numbers))
     assert read_new(engine, numbers[2], version) == rows[3:]

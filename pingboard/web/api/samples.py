@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from pingboard.boards import Boards
 from pingboard.model import Provenance, from_ts, write_instant
+from pingboard.render.csv import harmless
 from pingboard.store.journal import find_version
 from pingboard.store.retention import find_kept_from
 from pingboard.store.rooms import read_lineage
@@ -203,15 +204,15 @@ def _choose_format(accept: str) -> SampleFormat:
 
 def describe_sample(sample: StoredSample) -> Row:
     return {
-        "room_id": sample.room_id,
-        "ping_event_id": sample.ping_event_id,
-        "ping_server": sample.ping_server,
+        "room_id": sample.ping.room_id,
+        "ping_event_id": sample.ping.event_id,
+        "ping_server": sample.ping.server,
         "pong_server": sample.pong_server,
         "one_way_ms": sample.one_way_ms,
         "round_trip_ms": sample.round_trip_ms,
-        "ping_seen_at": write_instant(from_ts(sample.ping_seen_ts)),
+        "ping_seen_at": write_instant(from_ts(sample.ping.seen_ts)),
         "pong_seen_at": write_instant(from_ts(sample.pong_seen_ts)),
-        "ping_origin_server_ts": sample.ping_origin_server_ts,
+        "ping_origin_server_ts": sample.ping.origin_server_ts,
         "pong_origin_server_ts": sample.pong_origin_server_ts,
         "provenance": Provenance(sample.provenance).name.lower(),
     }
@@ -242,14 +243,8 @@ def _write_csv(chunks: Iterator[list[Row]]) -> Iterator[str]:
     yield ",".join(RawSample.model_fields) + "\r\n"
     for chunk in chunks:
         text = io.StringIO()
-        csv.writer(text).writerows([map(_guard, row.values()) for row in chunk])
+        csv.writer(text).writerows([map(harmless, row.values()) for row in chunk])
         yield text.getvalue()
-
-
-def _guard(value: object) -> object:
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return value
 
 
 def _dump(row: Row) -> str:
