@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from pingboard.store.journal import write_room_change
 from pingboard.store.schema import edition, ping
-from pingboard.store.sql import insert_new
+from pingboard.store.sql import insert_rows
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -27,7 +27,7 @@ class Edition(NamedTuple):
 def insert_edition(engine: Engine, new: Edition) -> None:
     """Keep an edition; where there is one of that name, it stays."""
     with engine.begin() as connection:
-        insert_new(connection, edition, [new._asdict()])
+        insert_rows(connection, edition, Edition._fields, [new])
         # Boards show movement against it: whoever keeps rendered boards has to look again.
         write_room_change(connection)
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 
 from pingboard.model import PONG_TIMEOUT_MS, DamagedHourError, from_ts
 from pingboard.model.cancellation import raise_if_abandoned
@@ -39,7 +39,7 @@ from pingboard.store.packing import (
     unpack_hour,
 )
 from pingboard.store.schema import hour, sample, unanswered
-from pingboard.store.sql import execute, fetch_integers, insert_new, insert_rows
+from pingboard.store.sql import execute, fetch_integers, insert_rows
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine
@@ -304,7 +304,7 @@ def delete_event_hashes(
     execute(connection, "DELETE FROM hour WHERE room = ? AND hour = ?", room_row, number)
     if len(pings.id):
         packed = _pack(room_row, number, Hour(pings, kept, rows.unanswered))
-        connection.execute(insert(hour).values(packed._asdict()))
+        insert_rows(connection, hour, ClosingHour._fields, [packed])
     columns = (rows.samples.ping[is_deleted], rows.samples.pong_server[is_deleted])
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
@@ -353,7 +353,7 @@ def store_closing(engine: Engine, closing: Closing) -> int:
             return 0
         hours = [closed for closed in closing.hours if (closed.room, closed.hour) not in changed]
         # One that is there already was stored by a try whose answer was lost.
-        insert_new(connection, hour, [closed._asdict() for closed in hours])
+        insert_rows(connection, hour, ClosingHour._fields, hours)
         newest = 0
         for closed in hours:
             bounds = (closed.room, closed.hour * HOUR_MS, (closed.hour + 1) * HOUR_MS)

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from pingboard.store.rooms import Lineages, read_lineages
 from pingboard.store.schema import room, server, vantage
-from pingboard.store.sql import chunks, execute, insert_new, insert_rows, mark
+from pingboard.store.sql import chunks, execute, insert_rows, mark
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
@@ -81,10 +81,10 @@ class RowIDs:
         if ping.vantage is None:
             return None
         servers = self.servers.find(connection, [ping.server])
-        row = {"name": ping.vantage, "server": servers[ping.server]}
-        statement = select(vantage.c.id).filter_by(**row)
+        row = (ping.vantage, servers[ping.server])
+        statement = select(vantage.c.id).filter_by(name=row[0], server=row[1])
         vantage_row: int | None = connection.scalar(statement)
         if vantage_row is None:
-            insert_new(connection, vantage, [row])
+            insert_rows(connection, vantage, ("name", "server"), [row])
             vantage_row = connection.scalar(statement)
         return vantage_row

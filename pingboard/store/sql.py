@@ -11,8 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
-from sqlalchemy import Text
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import LargeBinary, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -87,21 +86,9 @@ def insert_rows(
 
 def _write_array(column: Column[Any], values: Sequence[Any]) -> object:
     """As PostgreSQL reads it: numbers as text, which costs a fifth of what the driver takes."""
-    if isinstance(column.type, Text):
+    if isinstance(column.type, Text | LargeBinary):
         return list(values)
     return f"{{{','.join(['NULL' if value is None else str(value) for value in values])}}}"
-
-
-def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert the rows whose key is new, leave the others as they are."""
-    if not rows:
-        return
-    insert: Any = sqlite.insert
-    if connection.dialect.name != "sqlite":
-        from sqlalchemy.dialects import postgresql  # a cold `table` on SQLite need not load it
-
-        insert = postgresql.insert
-    connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
 def add_counts(connection: Connection, table: Table, counts: Mapping[Any, int]) -> None:

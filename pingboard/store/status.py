@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 from pingboard.model import WorkerState
 from pingboard.store.hours import find_last_pong
 from pingboard.store.schema import gap, ping, rejection, room, void_round, worker
-from pingboard.store.sql import insert_new
+from pingboard.store.sql import insert_rows
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -76,7 +76,8 @@ def record_worker(
     if synced_ts is not None:
         values["synced_ts"] = synced_ts
     with engine.begin() as connection:
-        insert_new(connection, worker, [{"vantage": vantage, **values}])
+        new = {"vantage": vantage, **values}
+        insert_rows(connection, worker, [*new], [tuple(new.values())])
         connection.execute(update(worker).where(worker.c.vantage == vantage).values(values))
 
 

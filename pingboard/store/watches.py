@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import delete, func, select, update
 
 from pingboard.store.schema import watch
-from pingboard.store.sql import insert_new
+from pingboard.store.sql import insert_rows
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -33,7 +33,7 @@ def add_watch(engine: Engine, new: Watch) -> bool:
         )
         if (connection.scalar(others) or 0) >= MAX_WATCHES:
             return False
-        insert_new(connection, watch, [new._asdict()])
+        insert_rows(connection, watch, Watch._fields, [new])
         return True
 
 
