@@ -15,18 +15,6 @@ from pingboard.store.sql import insert_rows
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-_PENDING_COLUMNS = (
-    "room",
-    "event",
-    "pong_server",
-    "ping_event",
-    "claimed_from",
-    "one_way_ms",
-    "origin_server_ts",
-    "seen_ts",
-    "provenance",
-)
-
 
 def insert_pending(
     connection: Connection,
@@ -50,7 +38,7 @@ def insert_pending(
         for candidate in pongs
         for pong in [candidate.pong]
     ]
-    insert_rows(connection, pending, _PENDING_COLUMNS, rows)
+    insert_rows(connection, pending, pending.c.keys(), rows)
 
 
 def delete_pending(connection: Connection, pongs: Sequence[Pong], rooms: Mapping[str, int]) -> None:

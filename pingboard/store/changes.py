@@ -11,11 +11,35 @@ from pingboard.sample_blocks import HOUR_MS
 from pingboard.store import journal, schema
 from pingboard.store.hours import delete_event_hashes, open_hours, read_closed_hour
 from pingboard.store.packing import NONE
-from pingboard.store.pings import StoredPing, delete_unmeasured, learn_event
 from pingboard.store.sql import chunks, execute, insert_rows, mark
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+
+PING_FIELDS = """ping.id, ping.room, ping.event, ping.server, ping.origin_server_ts, ping.seen_ts,
+ping.vantage IS NOT NULL, ping.sent_ts IS NOT NULL, ping.is_estimated"""
+"""The columns of a `StoredPing`."""
+
+
+class StoredPing(NamedTuple):
+    """A ping as it is stored; `room` and `server` are row IDs."""
+
+    id: int
+    room: int
+    event_id: str
+    server: int
+    origin_server_ts: int
+    seen_ts: int
+    is_ours: bool
+    is_timed: bool
+    """whether it is known when it was sent"""
+    is_estimated: bool
+
+    @property
+    def fullness(self) -> int:
+        """How much is known of it."""
+        return 0 if self.is_estimated else 1 + self.is_ours + self.is_timed
 
 
 class NewSample(NamedTuple):
@@ -118,6 +142,33 @@ class Changes:
                 keys += deleted
         return keys
 
+    def move_samples(self, source: StoredPing, target: StoredPing) -> None:
+        """Give a ping the samples of another one that is the same, or of itself before it moved.
+
+        Both hours are open (see `touch`). Pongs that named another ping server are left out: they
+        lied. So are those of pong servers of which the target has one already, unless only theirs
+        have a round trip.
+        """
+        sql = f"SELECT {', '.join(_SAMPLE_COLUMNS[1:])} FROM sample WHERE ping = ?"  # noqa: S608
+        samples = execute(self._connection, sql, source.id).all()
+        execute(self._connection, "DELETE FROM sample WHERE ping = ?", source.id)
+        if source.server != target.server:
+            return
+        moved: list[tuple[int | None, ...]] = []
+        for server, delay_ms, lag_ms, version, *values in samples:
+            seen_ts = source.seen_ts + delay_ms
+            origin_ts = seen_ts - lag_ms
+            one_way_ms, round_trip_ms, provenance, event_hash = values
+            if provenance == Provenance.IMPORT:
+                seen_ts = estimate_pong_seen_ts(target.seen_ts, origin_ts)
+            if event_hash is not None:
+                self._learn_event(target, server, one_way_ms, origin_ts, event_hash)
+            if round_trip_ms is not None:
+                self._delete_unmeasured(target.id, server)
+            times = _find_times(target, seen_ts, origin_ts)
+            moved.append((target.id, server, *times, version, *values))
+        insert_rows(self._connection, schema.sample, _SAMPLE_COLUMNS, moved)
+
     def touch(self, hours: Iterable[journal.Hour]) -> None:
         """Open hours in which something else changes, and name them."""
         keys = set(hours)
@@ -132,11 +183,15 @@ class Changes:
 
     def _replace_unmeasured(self, samples: Sequence[NewSample]) -> int:
         measured = [sample for sample in samples if _is_measured(sample)]
-        keys = [(sample.ping.id, sample.pong_server) for sample in measured]
-        if not delete_unmeasured(self._connection, keys):
+        if not sum(self._delete_unmeasured(new.ping.id, new.pong_server) for new in measured):
             return 0
         rows = [self._make_row(sample, is_news=False) for sample in measured]
         return insert_rows(self._connection, schema.sample, _SAMPLE_COLUMNS, rows)
+
+    def _delete_unmeasured(self, ping: int, pong_server: int) -> int:
+        """Delete a sample (rows) that has no round trip: an account that has it takes its place."""
+        sql = f"{_DELETE} AND round_trip_ms IS NULL"
+        return execute(self._connection, sql, ping, pong_server).rowcount
 
     def _read_closed(
         self, pings: Sequence[StoredPing]
@@ -170,30 +225,35 @@ class Changes:
         self._opened |= keys
 
     def _learn_events(self, samples: Sequence[NewSample]) -> bool:
-        learned = [
-            learn_event(
-                self._connection,
-                sample.ping,
-                sample.pong_server,
-                sample.one_way_ms,
-                sample.origin_server_ts,
-                sample.event_hash,
-            )
-            for sample in samples
-            if sample.event_hash is not None
-        ]
-        return any(learned)
+        has_learned = False
+        for new in samples:
+            if new.event_hash is not None:
+                pong = (new.pong_server, new.one_way_ms, new.origin_server_ts, new.event_hash)
+                has_learned |= self._learn_event(new.ping, *pong)
+        return has_learned
+
+    def _learn_event(
+        self,
+        ping: StoredPing,
+        pong_server: int,
+        one_way_ms: int,
+        origin_server_ts: int,
+        event_hash: int,
+    ) -> bool:
+        """Remember which event an imported pong is, so that a redaction finds it; tell whether
+        there is such a pong."""
+        key = (ping.id, pong_server, one_way_ms)
+        times = (ping.seen_ts, origin_server_ts)
+        return bool(execute(self._connection, _LEARN_EVENT, event_hash, *key, *times).rowcount)
 
     def _make_row(self, sample: NewSample, *, is_news: bool) -> tuple[int | None, ...]:
         ping, pong_server, seen_ts, origin_server_ts, *values = sample
-        # A pong belongs to the hour of its ping, and windows look for it near there.
-        delay_ms = max(-PONG_TIMEOUT_MS, min(seen_ts - ping.seen_ts, PONG_TIMEOUT_MS))
-        lag_ms = ping.seen_ts + delay_ms - origin_server_ts
+        times = _find_times(ping, seen_ts, origin_server_ts)
         version = None
         if is_news:
             self._version += 1
             version = self._version
-        return (ping.id, pong_server, delay_ms, lag_ms, version, *values)
+        return (ping.id, pong_server, *times, version, *values)
 
 
 class _Known(NamedTuple):
@@ -207,6 +267,21 @@ def _is_measured(sample: NewSample) -> bool:
     return sample.round_trip_ms is not None and sample.ping.is_ours
 
 
+def _find_times(ping: StoredPing, seen_ts: int, origin_server_ts: int) -> tuple[int, int]:
+    """Return the delay and the lag of a pong, ms, as they are stored."""
+    # A pong belongs to the hour of its ping, and windows look for it near there.
+    delay_ms = max(-PONG_TIMEOUT_MS, min(seen_ts - ping.seen_ts, PONG_TIMEOUT_MS))
+    return delay_ms, ping.seen_ts + delay_ms - origin_server_ts
+
+
+def estimate_pong_seen_ts(ping_seen_ts: int, origin_server_ts: int) -> int:
+    """Return when a pong that nobody saw arrive was seen: by its own time, as far as that can be.
+
+    Its time is a foreign clock's, and a pong that counts came within ten minutes after its ping.
+    """
+    return max(ping_seen_ts, min(origin_server_ts, ping_seen_ts + PONG_TIMEOUT_MS))
+
+
 def _find_hour(stored: StoredPing) -> journal.Hour:
     return stored.room, stored.seen_ts // HOUR_MS
 
@@ -217,3 +292,7 @@ WHERE sample.ping = unanswered.ping AND sample.pong_server = unanswered.pong_ser
 """
 _DELETE = "DELETE FROM sample WHERE ping = ? AND pong_server = ?"
 _DISPLACE = f"{_DELETE} AND provenance = {int(Provenance.GAP_FILL)}"
+_LEARN_EVENT = """
+UPDATE sample SET event_hash = ? WHERE ping = ? AND pong_server = ? AND one_way_ms = ?
+AND ? + delay_ms - lag_ms = ? AND event_hash IS NULL
+"""

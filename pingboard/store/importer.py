@@ -16,10 +16,11 @@ from sqlalchemy import select, text, update
 from pingboard.file_formats import ESTIMATED, Record
 from pingboard.model import Ping, Provenance, is_possible_time
 from pingboard.store import journal
-from pingboard.store.changes import Changes, NewSample
+from pingboard.store.changes import Changes, NewSample, estimate_pong_seen_ts
 from pingboard.store.hours import close_hours
-from pingboard.store.pings import estimate_pong_seen_ts, find_kept_from, record_pings
+from pingboard.store.pings import record_pings
 from pingboard.store.redactions import find_redacted, find_withdrawn
+from pingboard.store.retention import read_kept_from
 from pingboard.store.room_upgrades import merge_lineage
 from pingboard.store.row_ids import RowIDs
 from pingboard.store.schema import room
@@ -27,7 +28,7 @@ from pingboard.store.schema import room
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from pingboard.store.pings import StoredPing
+    from pingboard.store.changes import StoredPing
 
     RoomDescription = tuple[str, str | None, str | None]
     """Room ID, alias and predecessor."""
@@ -129,7 +130,7 @@ class Importer:
         self, connection: Connection, records: Mapping[int, Record]
     ) -> dict[int, str]:
         kept_from = {
-            room_id: find_kept_from(connection, self._row_ids.find_lineage(connection, room_id))
+            room_id: read_kept_from(connection, self._row_ids.find_lineage(connection, room_id))
             for room_id in {record.room_id for record in records.values()}
         }
         return {

@@ -20,8 +20,8 @@ from sqlalchemy import insert, select, update
 from pingboard.model import Provenance, RoomState, hash_event_id
 from pingboard.store import journal
 from pingboard.store.backlog import delete_pending, insert_pending, record_gaps
-from pingboard.store.changes import Changes, NewSample
-from pingboard.store.pings import StoredPing, find_stored_pings, get_key, record_pings
+from pingboard.store.changes import Changes, NewSample, StoredPing
+from pingboard.store.pings import find_stored_pings, get_key, record_pings
 from pingboard.store.redactions import find_hours, find_redacted, find_withdrawn, redact
 from pingboard.store.rejections import find_rejected, record_rejected
 from pingboard.store.room_upgrades import merge_lineage

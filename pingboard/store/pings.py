@@ -9,76 +9,37 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sqlalchemy import select
 
-from pingboard.model import PONG_TIMEOUT_MS, Ping, Provenance, hash_event_id
+from pingboard.model import Ping
 from pingboard.sample_blocks import HOUR_MS
 from pingboard.store import schema
+from pingboard.store.changes import PING_FIELDS, Changes, StoredPing
 from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names
 from pingboard.store.hours import iterate_hours
+from pingboard.store.retention import find_dropped, read_kept_from
 from pingboard.store.rooms import read_lineage
 from pingboard.store.sql import chunks, execute, insert_rows, mark
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Select
 
-    from pingboard.store.changes import Changes
     from pingboard.store.row_ids import RowIDs
 
 PingKey = tuple[str, str]
 """Room ID and event ID."""
 
-PING_FIELDS = """ping.id, ping.room, ping.event, ping.server, ping.origin_server_ts, ping.seen_ts,
-ping.vantage IS NOT NULL, ping.sent_ts IS NOT NULL, ping.is_estimated"""
-"""The columns of a `StoredPing`."""
-
 _END_OF_TIME = 1 << 30
 """hours"""
 
-_COLUMNS = (
-    "id",
-    "room",
-    "server",
-    "event",
-    "origin_server_ts",
-    "seen_ts",
-    "vantage",
-    "sent_ts",
-    "is_estimated",
-)
 _UPDATE = """
 UPDATE ping SET server = ?, origin_server_ts = ?, seen_ts = ?, vantage = ?, sent_ts = ?,
 is_estimated = ? WHERE id = ?
 """
-_SAMPLE_COLUMNS = tuple(column for column in schema.sample.c.keys() if column != "ping")  # noqa: SIM118
-_LEARN_EVENT = """
-UPDATE sample SET event_hash = ? WHERE ping = ? AND pong_server = ? AND one_way_ms = ?
-AND ? + delay_ms - lag_ms = ? AND event_hash IS NULL
-"""
-
-
-class StoredPing(NamedTuple):
-    """A ping as it is stored; `room` and `server` are row IDs."""
-
-    id: int
-    room: int
-    event_id: str
-    server: int
-    origin_server_ts: int
-    seen_ts: int
-    is_ours: bool
-    is_timed: bool
-    """whether it is known when it was sent"""
-    is_estimated: bool
-
-    @property
-    def fullness(self) -> int:
-        """How much is known of it."""
-        return 0 if self.is_estimated else 1 + self.is_ours + self.is_timed
 
 
 def get_key(ping: Ping) -> PingKey:
@@ -151,7 +112,7 @@ def _leave_out_dropped(
         dropped |= {
             (room_id, event_id) for event_id in find_dropped(connection, lineage, event_ids)
         }
-        kept_from[room_id] = find_kept_from(connection, lineage)
+        kept_from[room_id] = read_kept_from(connection, lineage)
     return [
         ping
         for ping in pings
@@ -195,7 +156,7 @@ def _insert_pings(
         )
         for row_id, ping in enumerate(pings, last + 1)
     ]
-    insert_rows(connection, schema.ping, _COLUMNS, rows)
+    insert_rows(connection, schema.ping, schema.ping.c.keys(), rows)
     return {
         get_key(ping): StoredPing(
             row_id,
@@ -217,7 +178,7 @@ def _replace_account(
 ) -> StoredPing:
     """Give a stored ping the times with which it was seen, and its pongs times near these."""
     lineage = row_ids.find_lineage(connection, seen.room_id)
-    if seen.seen_ts < find_kept_from(connection, lineage):
+    if seen.seen_ts < read_kept_from(connection, lineage):
         return stored  # It can't move to an hour that stays as it is.
     changes.touch((stored.room, ts // HOUR_MS) for ts in (stored.seen_ts, seen.seen_ts))
     server_row = row_ids.servers.find(connection, [seen.server])[seen.server]
@@ -232,94 +193,8 @@ def _replace_account(
         is_timed=seen.sent_ts is not None,
         is_estimated=False,
     )
-    move_samples(connection, stored, real)
+    changes.move_samples(stored, real)
     return real
-
-
-def move_samples(connection: Connection, source: StoredPing, target: StoredPing) -> None:
-    """Give a ping the samples of another one that is the same, or of itself before it was moved.
-
-    Both hours are open. Pongs that named another ping server are left out: they lied. So are those
-    of pong servers of which the target has one already, unless only theirs have a round trip.
-    """
-    sql = f"SELECT {', '.join(_SAMPLE_COLUMNS)} FROM sample WHERE ping = ?"  # noqa: S608
-    rows = [
-        dict(zip(_SAMPLE_COLUMNS, row, strict=True)) for row in execute(connection, sql, source.id)
-    ]
-    execute(connection, "DELETE FROM sample WHERE ping = ?", source.id)
-    if source.server != target.server:
-        return
-    for row in rows:
-        seen_ts = source.seen_ts + row["delay_ms"]
-        origin_ts = seen_ts - row["lag_ms"]
-        if row["provenance"] == Provenance.IMPORT:
-            seen_ts = estimate_pong_seen_ts(target.seen_ts, origin_ts)
-        delay_ms = max(-PONG_TIMEOUT_MS, min(seen_ts - target.seen_ts, PONG_TIMEOUT_MS))
-        row |= {"delay_ms": delay_ms, "lag_ms": target.seen_ts + delay_ms - origin_ts}
-        if row["event_hash"] is not None:
-            pong = (row["pong_server"], row["one_way_ms"], origin_ts)
-            learn_event(connection, target, *pong, row["event_hash"])
-    moved = [(target.id, *row.values()) for row in rows]
-    delete_unmeasured(
-        connection,
-        ((target.id, row["pong_server"]) for row in rows if row["round_trip_ms"] is not None),
-    )
-    insert_rows(connection, schema.sample, ("ping", *_SAMPLE_COLUMNS), moved)
-
-
-def delete_unmeasured(connection: Connection, keys: Iterable[tuple[int, int]]) -> int:
-    """Delete those samples, of ping and pong server (rows), that have no round trip; return how
-    many: an account that has it takes their place."""
-    sql = "DELETE FROM sample WHERE ping = ? AND pong_server = ? AND round_trip_ms IS NULL"
-    return sum(execute(connection, sql, *key).rowcount for key in keys)
-
-
-def estimate_pong_seen_ts(ping_seen_ts: int, origin_server_ts: int) -> int:
-    """Return when a pong that nobody saw arrive was seen: by its own time, as far as that can be.
-
-    Its time is a foreign clock's, and a pong that counts came within ten minutes after its ping.
-    """
-    return max(ping_seen_ts, min(origin_server_ts, ping_seen_ts + PONG_TIMEOUT_MS))
-
-
-def learn_event(
-    connection: Connection,
-    stored: StoredPing,
-    pong_server: int,
-    one_way_ms: int,
-    origin_server_ts: int,
-    event_hash: int,
-) -> bool:
-    """Remember which event an imported pong is, so that a redaction finds it; tell whether there
-    is such a pong."""
-    key = (stored.id, pong_server, one_way_ms)
-    times = (stored.seen_ts, origin_server_ts)
-    return bool(execute(connection, _LEARN_EVENT, event_hash, *key, *times).rowcount)
-
-
-def find_dropped(
-    connection: Connection, lineage: Collection[int], event_ids: Collection[str]
-) -> set[str]:
-    """Return those pings (event IDs) of a lineage whose single samples are dropped."""
-    hashes = {hash_event_id(event_id): event_id for event_id in event_ids}
-    sql = f"SELECT event_hash FROM dropped WHERE room IN {mark(len(lineage))} AND event_hash IN "  # noqa: S608
-    return {
-        hashes[row[0]]
-        for chunk in chunks(hashes)
-        for row in execute(connection, sql + mark(len(chunk)), *lineage, *chunk)
-    }
-
-
-def read_kept_from(connection: Connection) -> dict[int, int]:
-    """Return since when single samples are kept, by room (row), of those that dropped any."""
-    rows = execute(connection, "SELECT room, kept_from_ts FROM retention")
-    return {row[0]: row[1] for row in rows}
-
-
-def find_kept_from(connection: Connection, lineage: Collection[int]) -> int:
-    """Return since when all single samples of a lineage are kept; 0 for always."""
-    kept_from = read_kept_from(connection)
-    return max((kept_from.get(row, 0) for row in lineage), default=0)
 
 
 def find_pings(engine: Engine, room_id: str, event_ids: Sequence[str]) -> dict[str, Ping]:

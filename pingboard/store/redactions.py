@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pingboard.model import hash_event_id
+from pingboard.store.changes import PING_FIELDS, Changes, StoredPing
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import find_event_hashes
-from pingboard.store.pings import PING_FIELDS, StoredPing
 from pingboard.store.rooms import read_lineages
 from pingboard.store.schema import redacted, withdrawn
 from pingboard.store.sql import chunks, execute, insert_rows, mark
@@ -20,7 +20,6 @@ from pingboard.store.sql import chunks, execute, insert_rows, mark
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-    from pingboard.store.changes import Changes
     from pingboard.store.journal import Hour
 
 

@@ -15,9 +15,8 @@ from sqlalchemy import delete, func, select, update
 from pingboard.model import hash_event_id
 from pingboard.sample_blocks import HOUR_MS
 from pingboard.store.hours import find_first_open_hour
-from pingboard.store.pings import read_kept_from
 from pingboard.store.schema import dropped, hour, ping, retention, room, withdrawn
-from pingboard.store.sql import insert_rows
+from pingboard.store.sql import chunks, execute, insert_rows, mark
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -26,9 +25,26 @@ if TYPE_CHECKING:
 def find_kept_from(engine: Engine, rooms: Collection[int] | None = None) -> int | None:
     """Return since when all single samples of rooms (row IDs; None: all) are kept, None: always."""
     with engine.connect() as connection:
-        kept_from = read_kept_from(connection)
-    times = (ts for row, ts in kept_from.items() if rooms is None or row in rooms)
-    return max(times, default=None)
+        return read_kept_from(connection, rooms) or None
+
+
+def read_kept_from(connection: Connection, rooms: Collection[int] | None = None) -> int:
+    """Return the same on a connection that is open; 0 for always."""
+    rows = execute(connection, "SELECT room, kept_from_ts FROM retention")
+    return max((ts for row, ts in rows if rooms is None or row in rooms), default=0)
+
+
+def find_dropped(
+    connection: Connection, lineage: Collection[int], event_ids: Collection[str]
+) -> set[str]:
+    """Return those pings (event IDs) of a lineage whose single samples are dropped."""
+    hashes = {hash_event_id(event_id): event_id for event_id in event_ids}
+    sql = f"SELECT event_hash FROM dropped WHERE room IN {mark(len(lineage))} AND event_hash IN "  # noqa: S608
+    return {
+        hashes[row[0]]
+        for chunk in chunks(hashes)
+        for row in execute(connection, sql + mark(len(chunk)), *lineage, *chunk)
+    }
 
 
 def drop_samples(engine: Engine, before_ts: int) -> bool:
@@ -37,9 +53,8 @@ def drop_samples(engine: Engine, before_ts: int) -> bool:
     For the one writer. An hour waits until it is closed, and so do those after it.
     """
     with engine.begin() as connection:
-        kept_from = read_kept_from(connection)
         for room_row in connection.scalars(select(room.c.id)).all():
-            first = _find_oldest(connection, room_row, kept_from.get(room_row, 0))
+            first = _find_oldest(connection, room_row, read_kept_from(connection, [room_row]))
             if first is None:
                 continue
             is_closed = find_first_open_hour(connection, room_row) not in range(first + 1)

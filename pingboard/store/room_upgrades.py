@@ -10,17 +10,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pingboard.sample_blocks import HOUR_MS
-from pingboard.store.changes import Changes
+from pingboard.store.changes import PING_FIELDS, Changes, StoredPing
 from pingboard.store.hours import find_event_hashes
-from pingboard.store.pings import (
-    PING_FIELDS,
-    StoredPing,
-    find_dropped,
-    find_kept_from,
-    move_samples,
-    read_kept_from,
-)
 from pingboard.store.redactions import withdraw
+from pingboard.store.retention import find_dropped, read_kept_from
 from pingboard.store.rooms import read_lineages
 from pingboard.store.sql import execute, mark
 
@@ -63,7 +56,7 @@ def merge_lineage(connection: Connection, room_id: str) -> None:
         changes.touch((stored.room, stored.seen_ts // HOUR_MS) for stored in pings)
         kept = pings[0]
         for other in pings[1:]:
-            kept = _merge(connection, changes, kept, other, find_kept_from(connection, lineage))
+            kept = _merge(connection, changes, kept, other, read_kept_from(connection, lineage))
     _redact_again(connection, changes, lineage)
     changes.finish()
 
@@ -79,9 +72,9 @@ def _merge(
     if kept.fullness < other.fullness and other.seen_ts >= kept_from_ts:
         execute(connection, _TAKE_TIMES, other.id, kept.id)
         seen = other._replace(id=kept.id, room=kept.room)
-        move_samples(connection, kept, seen)
+        changes.move_samples(kept, seen)
         kept = seen._replace(room=other.room)
-    move_samples(connection, other, kept)
+    changes.move_samples(other, kept)
     for table in ("unanswered", "withdrawn"):
         execute(connection, _MOVE.format(table), kept.id, other.id, kept.id)
         execute(connection, f"DELETE FROM {table} WHERE ping = ?", other.id)  # noqa: S608
