@@ -11,13 +11,12 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pingboard.model import PingstatRow, Provenance, is_vantage
+from pingboard.model import MAX_ONE_WAY_MS, PingstatRow, Provenance, is_event_id, is_vantage
 from pingboard.servername import is_server_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MAX_MS = 2**31 - 1
 MAX_TS = 2**53
 
 SEEN, ESTIMATED = "seen", "estimated"
@@ -25,7 +24,6 @@ SEEN, ESTIMATED = "seen", "estimated"
 
 _ROOM_ID = re.compile(r"![!-~]{1,254}", re.ASCII)
 _ALIAS = re.compile(r"#[^\x00-\x20\x7f-\x9f\ud800-\udfff]{1,254}")
-_EVENT_ID = re.compile(r"\$[!-~]{1,254}", re.ASCII)
 
 
 class Record(NamedTuple):
@@ -73,7 +71,7 @@ def read_pingstat(row: object) -> Record | str:
         return f"lacks {error}"
     fault = (
         _check_names(pong.room_id, pong.ping_id, pong.ping_server, pong.pong_server)
-        or _check_integer("receive_diff", pong.receive_diff, -MAX_MS, MAX_MS)
+        or _check_integer("receive_diff", pong.receive_diff, -MAX_ONE_WAY_MS, MAX_ONE_WAY_MS)
         or _check_integer("pong_timestamp", pong.pong_timestamp, 0, MAX_TS)
     )
     if fault:
@@ -149,8 +147,8 @@ def to_pingstat(record: Record) -> PingstatRow | None:
 
 
 _INTEGERS = {
-    "one_way_ms": (-MAX_MS, MAX_MS),
-    "round_trip_ms": (0, MAX_MS),
+    "one_way_ms": (-MAX_ONE_WAY_MS, MAX_ONE_WAY_MS),
+    "round_trip_ms": (0, MAX_ONE_WAY_MS),
     "ping_seen_ts": (0, MAX_TS),
     "pong_seen_ts": (0, MAX_TS),
     "ping_origin_server_ts": (0, MAX_TS),
@@ -209,16 +207,12 @@ def _check_pong(record: Record) -> str | None:
 
 # A file has few names, each in many rows.
 _is_server_name = lru_cache(maxsize=10_000)(is_server_name)
+_is_event_id = lru_cache(maxsize=10_000)(is_event_id)
 
 
 @lru_cache(maxsize=1000)
 def _is_room_id(text: str) -> bool:
     return _ROOM_ID.fullmatch(text) is not None
-
-
-@lru_cache(maxsize=10_000)
-def _is_event_id(text: str) -> bool:
-    return _EVENT_ID.fullmatch(text) is not None
 
 
 _IMPORT = Provenance.IMPORT.name.lower()

@@ -92,6 +92,11 @@ class Profile:
     """for each ping server in `pings_from`, the middle of how fast its pings reach all others"""
 
     @property
+    def first_board(self) -> BoardName | None:
+        """The first board that it is on; None where it is on none."""
+        return next((board for board, place in self.places.items() if place), None)
+
+    @property
     def clock(self) -> Clock | None:
         """Its clock as the `response` board knows it; None where it does not."""
         place = self.places[BoardName.RESPONSE]

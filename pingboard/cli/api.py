@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pingboard.settings import Settings
     from pingboard.web.server import Server
 
-# What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
-
 NICENESS = 5
 """So much below the worker's is the priority of an API beside it."""
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pingboard.lab import Lab
     from pingboard.settings import Settings
 
-# What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
-
 LAB_DELAYS = {"hs2": 0.06, "hs3": 0.15, "hs4": 0.03, "hs5": 0.1, "hs6": 0.25}
 """Delays of the lab that `run` starts by itself, seconds each way: its ranks differ visibly."""
 

@@ -20,8 +20,6 @@ T = TypeVar("T")
 RETRY_S = 5.0
 """How often a database that is away is asked for, or a standby asks whether it is its turn."""
 
-# What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
-
 
 @contextlib.contextmanager
 def opened(

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from pingboard.settings import Settings
     from pingboard.web.server import Server
 
-# What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
-
 
 def _name_setting(_context: typer.Context, parameter: typer.CallbackParam, value: str) -> None:
     """Say which setting it is that was looked for as an option."""

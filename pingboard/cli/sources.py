@@ -72,7 +72,6 @@ class Counted(io.RawIOBase):
         self._on_read = on_read
 
     def readable(self) -> bool:
-        """It is."""
         return True
 
     def readinto(self, buffer: Any) -> int:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pingboard.store.engine import Engine
     from pingboard.store.lease import Lease
 
-# What is needed is imported inside: the whole stack takes 0.4 s, and `--help` needs none of it.
-
 
 @contextlib.asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[tuple[Engine, Lease]]:
@@ -116,7 +114,6 @@ def _bots(settings: Settings, writer: Writer, reader: Engine) -> list[Bot]:
 
 
 def account_of(settings: Settings) -> Account:
-    """The account that is set."""
     from pingboard.matrix.session import Account
 
     token, password = settings.access_token, settings.password

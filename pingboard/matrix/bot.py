@@ -305,11 +305,10 @@ class WatchBot(Bot):
             profile = homeservers.read_profile(
                 self._boards, watch.room_id, window, watch.homeserver, now=now
             )
-            board = next((name for name in BoardName if profile.places[name]), None)
-            if board is None:
+            if profile.first_board is None:
                 return None
             changes = homeservers.read_changes(
-                self._boards, watch.room_id, window, watch.homeserver, board
+                self._boards, watch.room_id, window, watch.homeserver, profile.first_board
             )
         except (UnknownHomeserverError, UnknownRoomError):
             return None

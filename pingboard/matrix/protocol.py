@@ -8,21 +8,24 @@ The body of a pong is never parsed: only `pong` and the `xyz.maubot.pong` relati
 from __future__ import annotations
 
 import html
-import re
 from dataclasses import dataclass, replace
-from typing import Any, TypeGuard
+from typing import Any
 
-from pingboard.model import Ping, Pong, Rejected, Rejection, hash_event_id, is_possible_time
+from pingboard.model import (
+    MAX_ONE_WAY_MS,
+    Ping,
+    Pong,
+    Rejected,
+    Rejection,
+    hash_event_id,
+    is_event_id,
+    is_possible_time,
+)
 from pingboard.servername import is_server_name, server_of
 
 PONG_RELATION = "xyz.maubot.pong"
 QUOTE_LENGTH = 20
 """How many characters of the text after `!ping` an echo bot quotes in its body."""
-
-MAX_MS = 2**31 - 1
-"""The largest one-way that is stored: 24 days, far beyond what any board takes."""
-
-_EVENT_ID = re.compile(r"\$[!-~]{1,254}", re.ASCII)
 
 Event = dict[str, Any]
 
@@ -94,7 +97,7 @@ def read_redaction(event: Event) -> str | None:
     if event.get("type") != "m.room.redaction":
         return None
     redacts = event.get("redacts", _dict(event.get("content")).get("redacts"))
-    return redacts if _is_event_id(redacts) else None
+    return redacts if is_event_id(redacts) else None
 
 
 def read_membership(event: Event) -> tuple[str, bool] | None:
@@ -225,7 +228,7 @@ def _pong_relation(answerable: Answerable, one_way_ms: int) -> Event:
 def _read_ping(event: Event, room_id: str, seen_ts: int, now_ts: int) -> Ping | Rejected | None:
     """The event as a ping, whatever it says."""
     event_id, server, origin_ts = event.get("event_id"), _server_of(event), _timestamp(event)
-    if server is None or not _is_event_id(event_id):
+    if server is None or not is_event_id(event_id):
         return None
     if origin_ts is None or not is_possible_time(origin_ts, now_ts):
         event_hash = hash_event_id(event_id)
@@ -243,7 +246,7 @@ def _read_pong(
     if kind != PONG_RELATION and not block:
         return None
     server, origin_ts, event_id = _server_of(event), _timestamp(event), event.get("event_id")
-    if not _is_event_id(event_id):
+    if not is_event_id(event_id):
         return None
 
     def reject(reason: Rejection) -> Rejected:
@@ -273,9 +276,9 @@ def _fault_of(claims: list[Event]) -> Rejection | None:
     pings = [claim["ping"] for claim in claims if "ping" in claim]
     servers = [claim["from"] for claim in claims if "from" in claim]
     # bool is a subclass of int: `true` is no number of milliseconds.
-    if not ms or not all(type(value) is int and abs(value) <= MAX_MS for value in ms):
+    if not ms or not all(type(value) is int and abs(value) <= MAX_ONE_WAY_MS for value in ms):
         return Rejection.INVALID_MS
-    if not pings or not all(map(_is_event_id, pings)):
+    if not pings or not all(map(is_event_id, pings)):
         return Rejection.UNKNOWN_PING
     if not all(isinstance(value, str) and is_server_name(value) for value in servers):
         return Rejection.FORGED_FROM
@@ -309,7 +312,3 @@ def _server_of(event: Event) -> str | None:
 def _timestamp(event: Event) -> int | None:
     value = event.get("origin_server_ts")
     return value if type(value) is int and 0 <= value < 2**53 else None
-
-
-def _is_event_id(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and _EVENT_ID.fullmatch(value) is not None

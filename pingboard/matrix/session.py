@@ -47,6 +47,7 @@ from pingboard.servername import server_of
 
 if TYPE_CHECKING:
     from pingboard.matrix.protocol import Event
+    from pingboard.store.ingest import SavedSession
 
 SYNC_GRACE_S = 30.0
 """What a sync may take beyond the time it may be held open: a first sync can be slow."""
@@ -99,20 +100,10 @@ class Account:
     password: str | None = None
 
 
-class Login(Protocol):
-    """Device and token of an earlier login, as the store keeps them."""
-
-    @property
-    def device_id(self) -> str | None: ...
-
-    @property
-    def access_token(self) -> str | None: ...
-
-
 class Logins(Protocol):
     """Where logins are kept."""
 
-    async def saved_session(self) -> Login: ...
+    async def saved_session(self) -> SavedSession: ...
 
     async def save_login(self, device_id: str, access_token: str) -> None: ...
 
@@ -247,7 +238,6 @@ class Session:
         return str(joined.room_id)
 
     async def leave(self, room_id: str) -> None:
-        """Leave a room."""
         await self._call(lambda: self._client.room_leave(room_id))
 
     async def joined_members(self, room_id: str) -> list[str]:

@@ -70,7 +70,6 @@ class Writer:
             await self._call_in_turn(record)
 
     async def record_room(self, room_id: str, alias: str | None, predecessor: str | None) -> None:
-        """Remember a joined room."""
         record = functools.partial(self._ingest.record_room, room_id, alias, predecessor)
         await self._call_in_turn(record)
 
@@ -79,7 +78,6 @@ class Writer:
         return await self._call_in_turn(self._ingest.saved_session)
 
     async def save_login(self, device_id: str, access_token: str) -> None:
-        """Keep a login."""
         save = functools.partial(self._ingest.save_login, device_id, access_token)
         await self._call_in_turn(save)
 

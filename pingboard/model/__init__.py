@@ -51,6 +51,7 @@ from pingboard.model.errors import (
     hide_password,
 )
 from pingboard.model.events import (
+    MAX_ONE_WAY_MS,
     PONG_TIMEOUT_MS,
     Batch,
     Gap,
@@ -65,6 +66,7 @@ from pingboard.model.events import (
     VoidReason,
     WorkerState,
     hash_event_id,
+    is_event_id,
     is_vantage,
 )
 from pingboard.model.times import (

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import TypeGuard
 
 PONG_TIMEOUT_MS = 600_000
 """A pong counts up to 10 minutes after its ping; later it is lost (method: "What makes a pong
 count", rule 5). pingstat ends at the same number."""
 
+MAX_ONE_WAY_MS = 2**31 - 1
+"""The largest one-way that is stored: 24 days, far beyond what any board takes."""
+
 MAX_VANTAGE_LENGTH = 255
+
+_EVENT_ID = re.compile(r"\$[!-~]{1,254}", re.ASCII)
 
 
 def is_vantage(text: str) -> bool:
     """Whether it can be the name of the place that a worker pings from."""
     return 1 <= len(text) <= MAX_VANTAGE_LENGTH and text.isprintable()
+
+
+def is_event_id(value: object) -> TypeGuard[str]:
+    """Whether it can be an event ID."""
+    return isinstance(value, str) and _EVENT_ID.fullmatch(value) is not None
 
 
 def hash_event_id(event_id: str) -> int:

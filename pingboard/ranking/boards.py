@@ -58,7 +58,6 @@ class Rule:
 
 
 def get_rule(board: BoardName) -> Rule:
-    """Return the rule of a board."""
     match board:
         case BoardName.RESPONSE:
             return Rule(Ranked.PONG_SERVERS, Latency.ROUND_TRIP)

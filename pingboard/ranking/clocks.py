@@ -13,10 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pingboard.sample_blocks import Column
-
-UNKNOWN = np.iinfo(np.int64).min
-"""A doubled offset that is not known: the process that sent the ping did not see it through."""
+from pingboard.sample_blocks import NO_OFFSET, Column
 
 
 class Clock(NamedTuple):
@@ -36,10 +33,10 @@ def keep_fastest(
 ) -> tuple[Column, Column, Column]:
     """Return the samples with the lowest round trip of each server, of those that tell its clock.
 
-    All are (n,). `offset_x2_ms` is (b1 - s) + (b2 - r), `UNKNOWN` where it is not; a negative
+    All are (n,). `offset_x2_ms` is (b1 - s) + (b2 - r), `NO_OFFSET` where it is not; a negative
     round trip is none. What is dropped here can't change `estimate_clocks`.
     """
-    tells = (round_trip_ms >= 0) & (offset_x2_ms != UNKNOWN)
+    tells = (round_trip_ms >= 0) & (offset_x2_ms != NO_OFFSET)
     servers, round_trip_ms, offset_x2_ms = servers[tells], round_trip_ms[tells], offset_x2_ms[tells]
     lowest = np.full(int(servers.max(initial=0)) + 1, np.iinfo(np.int32).max, np.int32)
     np.minimum.at(lowest, servers, round_trip_ms.astype(np.int32))

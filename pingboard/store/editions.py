@@ -33,7 +33,6 @@ def insert_edition(engine: Engine, new: Edition) -> None:
 
 
 def read_edition(engine: Engine, name: str) -> Edition | None:
-    """Return an edition by its name."""
     with engine.connect() as connection:
         row = connection.execute(select(edition).where(edition.c.name == name)).first()
     return Edition(*row) if row else None

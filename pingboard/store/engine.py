@@ -71,7 +71,6 @@ class _Pool(QueuePool):
     """Connections; where all are in use for too long, that is an error that passes."""
 
     def connect(self) -> PoolProxiedConnection:
-        """As any pool does."""
         try:
             return super().connect()
         except PoolTimeoutError as error:

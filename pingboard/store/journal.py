@@ -120,7 +120,6 @@ class Watch:
             raise StoreError(f"the database can't be asked for its version: {error}") from error
 
     def close(self) -> None:
-        """Close its connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

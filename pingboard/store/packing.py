@@ -138,7 +138,6 @@ def find_origin_ts(hour: Hour) -> Integers:
 
 
 def pack_hour(hour: Hour) -> Packed:
-    """Pack all of an hour."""
     order = np.lexsort((hour.pings.id, 1 - hour.pings.is_ours))
     pings = Pings(*(column[order] for column in hour.pings))
     ours = int(pings.is_ours.sum())

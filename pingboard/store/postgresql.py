@@ -38,7 +38,6 @@ class _ImpatientConnection(psycopg.Connection[Any]):
     def wait(
         self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None
     ) -> Answer:
-        """As any connection does."""
         try:
             return super().wait(gen, interval, timeout or self.max_wait_s)
         except psycopg.OperationalError as error:

@@ -64,7 +64,6 @@ class RowIDs:
         self._lineages: Lineages | None = None
 
     def forget(self) -> None:
-        """Forget all, because what was inserted may not have been committed."""
         self.rooms.forget()
         self.servers.forget()
         self._lineages = None

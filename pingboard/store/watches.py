@@ -56,7 +56,6 @@ def remove_watch(engine: Engine, room_id: str, homeserver: str) -> bool:
 
 
 def read_watches(engine: Engine) -> list[Watch]:
-    """Return the watches of all rooms."""
     with engine.connect() as connection:
         rows = connection.execute(select(watch).order_by(watch.c.room_id, watch.c.homeserver))
         return [Watch(*row) for row in rows]

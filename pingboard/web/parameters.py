@@ -66,7 +66,8 @@ def parse_instant(text: object) -> datetime:
     return datetime.fromisoformat(text.upper()).astimezone(UTC)
 
 
-def _check_name(names: Collection[str], name: str) -> str:
+def check_name(names: Collection[str], name: str) -> str:
+    """Return a name that is one of these; ValueError for any other."""
     if name not in names:
         raise ValueError(f"should be one of {', '.join(names)}")
     return name
@@ -79,7 +80,7 @@ Instant = Annotated[
 ]
 WindowName = Annotated[
     str,
-    AfterValidator(partial(_check_name, WINDOWS)),
+    AfterValidator(partial(check_name, WINDOWS)),
     Field(json_schema_extra={"enum": list(WINDOWS)}),
 ]
 
@@ -124,7 +125,9 @@ Cursor = Annotated[
 ]
 
 
-class PageQuery(NoQuery):
+class ListQuery(NoQuery):
+    """Which page of a list."""
+
     limit: Limit = DEFAULT_LIMIT
     cursor: Cursor = None
 
@@ -297,19 +300,15 @@ class SectionQuery(TableQuery):
 
 
 StepName = Annotated[
-    str, AfterValidator(partial(_check_name, STEPS)), Field(json_schema_extra={"enum": list(STEPS)})
+    str, AfterValidator(partial(check_name, STEPS)), Field(json_schema_extra={"enum": list(STEPS)})
 ]
 _Partner = Annotated[str, Field(min_length=1, max_length=255)] | None
 
 
-class HomeserversQuery(WindowQuery):
-    limit: Limit = DEFAULT_LIMIT
-    cursor: Cursor = None
+class HomeserversQuery(ListQuery, WindowQuery): ...
 
 
-class RankingsQuery(BoardQuery):
-    limit: Limit = DEFAULT_LIMIT
-    cursor: Cursor = None
+class RankingsQuery(ListQuery, BoardQuery): ...
 
 
 class ProfileQuery(WindowQuery):

@@ -212,7 +212,6 @@ class _Server(uvicorn.Server):
     """uvicorn's, in whose event loop few threads work."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn does."""
         current_default_thread_limiter().total_tokens = MAX_THREADS
         await super().startup(sockets)
 

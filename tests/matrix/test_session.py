@@ -13,7 +13,7 @@ from faults.faultproxy import Fault, FaultProxy, answer, changed_json
 from pingboard.lab import Lab
 from pingboard.matrix import session as session_module
 from pingboard.matrix.protocol import ping_content
-from pingboard.matrix.session import Account, Login, Session
+from pingboard.matrix.session import Account, Session
 from pingboard.model import (
     AccountError,
     ConfigurationError,
@@ -22,6 +22,7 @@ from pingboard.model import (
     PingboardError,
 )
 from pingboard.store.engine import Engine
+from pingboard.store.ingest import SavedSession
 from pingboard.store.schema import sample, session, worker
 from tests.matrix.listening import count, listening, rows, synced
 from tests.matrix.room_client import Member, until
@@ -69,8 +70,8 @@ class Logins:
         self.device_id: str | None = None
         self.access_token: str | None = None
 
-    async def saved_session(self) -> Login:
-        return self
+    async def saved_session(self) -> SavedSession:
+        return SavedSession(self.device_id, self.access_token)
 
     async def save_login(self, device_id: str, access_token: str) -> None:
         self.device_id, self.access_token = device_id, access_token

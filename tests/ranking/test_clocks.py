@@ -9,12 +9,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pingboard.ranking.clocks import UNKNOWN, Clock, estimate_clocks
+from pingboard.ranking.clocks import Clock, estimate_clocks
+from pingboard.sample_blocks import NO_OFFSET
 
 Rows = list[tuple[int, int, int]]
 """(server, round trip or -1, doubled offset) an answer"""
 
-offsets = st.just(int(UNKNOWN)) | st.integers(-(2**44), 2**44)
+offsets = st.just(int(NO_OFFSET)) | st.integers(-(2**44), 2**44)
 answers = st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 9), offsets), max_size=40)
 
 
@@ -29,7 +30,7 @@ def estimate(rows: Rows) -> dict[int, Clock]:
 def test_the_samples_of_the_lowest_round_trip_tell_the_offset(rows: Rows) -> None:
     by_server: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for server, round_trip, offset_x2 in rows:
-        if round_trip >= 0 and offset_x2 != UNKNOWN:
+        if round_trip >= 0 and offset_x2 != NO_OFFSET:
             by_server[server].append((round_trip, offset_x2))
     expected: dict[int, Clock] = {}
     for server, told in by_server.items():

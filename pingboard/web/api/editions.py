@@ -25,7 +25,7 @@ from pingboard.web.api.paging import cut_page
 from pingboard.web.api.rankings import MARKDOWN_CONTENT, MarkdownResponse, RankedHomeserver
 from pingboard.web.dependencies import Given, GivenAll, GivenBoards, Now
 from pingboard.web.pages.layout import render_text
-from pingboard.web.parameters import NoQuery, PageQuery, SectionQuery
+from pingboard.web.parameters import ListQuery, NoQuery, SectionQuery
 from pingboard.web.schemas import Count, Instant, Interval, NextCursor, RoomName, describe_text
 
 FEED_ENTRIES = 26
@@ -90,7 +90,7 @@ class EditionIndex(BaseModel):
 
 @router.get("/api/v1/editions", summary="The published editions")
 def list_editions(
-    response: Response, boards: GivenBoards, query: Annotated[PageQuery, Query()]
+    response: Response, boards: GivenBoards, query: Annotated[ListQuery, Query()]
 ) -> EditionIndex:
     """The newest first; each is named after its week, such as `2026-W41`."""
     names = [

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from pingboard import homeservers
 from pingboard.homeservers import Place, Profile
-from pingboard.model import BoardName, Rejection, Window, from_ts
+from pingboard.model import DEFAULT_BOARD, BoardName, Rejection, Window, from_ts
 from pingboard.ranking.history import STEPS, Band, Bucket, choose_step, count_buckets
 from pingboard.ranking.pairs import Pair
 from pingboard.web import errors
@@ -323,7 +323,7 @@ def get_homeserver_feed(
     room_id, alias = boards.find_room(query.room)
     window = Window(now - FEED_LENGTH, now)
     profile = homeservers.read_profile(boards, room_id, window, name, now=now)
-    board = next((board for board in BoardName if profile.places[board]), BoardName.RESPONSE)
+    board = profile.first_board or DEFAULT_BOARD
     changes = homeservers.read_changes(boards, room_id, window, name, board)
     entries: list[dict[str, Any]] = [
         {

@@ -12,12 +12,12 @@ import binascii
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from pingboard.web.parameters import refusal
+from pingboard.web.parameters import ListQuery, refusal
 
 Key = list[int] | list[str]
 Item = TypeVar("Item")
@@ -25,18 +25,9 @@ Item = TypeVar("Item")
 _DIGEST_BYTES = 6
 
 
-class Paged(Protocol):
-    """Parameters with those of a page."""
-
-    @property
-    def limit(self) -> int: ...
-    @property
-    def cursor(self) -> str | None: ...
-
-
 def cut_page(
     items: Sequence[Item],
-    query: Paged,
+    query: ListQuery,
     response: Response,
     name: Callable[[Item], str],
     *,

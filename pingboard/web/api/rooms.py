@@ -13,7 +13,7 @@ from pingboard.store.status import read_status
 from pingboard.web import errors
 from pingboard.web.api.paging import cut_page
 from pingboard.web.dependencies import GivenBoards, Now
-from pingboard.web.parameters import PageQuery
+from pingboard.web.parameters import ListQuery
 from pingboard.web.schemas import Count, Instant, NextCursor, RoomName
 from pingboard.web.worker import STALE_AFTER
 
@@ -55,7 +55,7 @@ class Rooms(BaseModel):
 
 @router.get("/api/v1/rooms", summary="The rooms of this site")
 def list_rooms(
-    response: Response, boards: GivenBoards, now: Now, query: Annotated[PageQuery, Query()]
+    response: Response, boards: GivenBoards, now: Now, query: Annotated[ListQuery, Query()]
 ) -> Rooms:
     """Those joined or imported, the most recently heard first, and whether new data comes."""
     workers = read_status(boards.engine).workers

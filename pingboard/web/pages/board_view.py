@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pingboard.boards import Boards
 from pingboard.homeservers import read_trends
@@ -28,27 +28,10 @@ from pingboard.web.charts.rows import (
 from pingboard.web.charts.scale import Mark
 from pingboard.web.pages.choices import encode
 from pingboard.web.pages.layout import PageQuery
-from pingboard.web.parameters import TABLE_ROWS, BoardQuery
+from pingboard.web.parameters import TABLE_ROWS, BoardQuery, check_name
 
 ROWS = 50
 """Homeservers that the page shows unless `limit` asks for more: a first look stays quick."""
-
-
-class Sort(StrEnum):
-    """The column that rows are ordered by; with a minus the other way round."""
-
-    RANK = "rank"
-    RANK_DOWN = "-rank"
-    CHANGE = "change"
-    CHANGE_DOWN = "-change"
-    HOMESERVER = "homeserver"
-    HOMESERVER_DOWN = "-homeserver"
-    MEDIAN = "median"
-    MEDIAN_DOWN = "-median"
-    SAMPLES = "samples"
-    SAMPLES_DOWN = "-samples"
-    LOSS = "loss"
-    LOSS_DOWN = "-loss"
 
 
 _KEYS: dict[str, Callable[[Standing], Any]] = {
@@ -63,11 +46,17 @@ _KEYS: dict[str, Callable[[Standing], Any]] = {
 _DOWN_FIRST = ("change", "samples", "loss")
 """Of these the most is looked for first."""
 
+BY_RANK = "rank"
+ORDERS = [f"{sign}{name}" for name in _KEYS for sign in ("", "-")]
+"""The column that rows are ordered by; with a minus the other way round."""
+
 
 class BoardPageQuery(BoardQuery, PageQuery):
     """Which board, in which language, and what of it."""
 
-    sort: Sort = Field(Sort.RANK, description="The column to order by; with a `-` downwards.")
+    sort: Annotated[str, AfterValidator(partial(check_name, ORDERS))] = Field(
+        BY_RANK, description="The column to order by; with a `-` downwards."
+    )
     q: Annotated[str, Field(max_length=255)] = Field(
         "", description="Only homeservers whose name has this in it."
     )
@@ -103,7 +92,7 @@ class Column:
 
     order: str | None
     """as `aria-sort` says it; None where another column is sorted by"""
-    next: Sort
+    next: str
     """what its button asks for"""
 
 
@@ -167,7 +156,7 @@ def view(boards: Boards, board: Board, query: BoardPageQuery) -> BoardView:
     matches.sort(key=_KEYS[column], reverse=query.sort.startswith("-"))
     shown = matches[: query.limit or ROWS]
     scale = find_scale(board.standings)
-    ties = find_ties(board.standings) if query.sort is Sort.RANK else {}
+    ties = find_ties(board.standings) if query.sort == BY_RANK else {}
     trends = read_trends(boards, board, {row.homeserver for row in shown}, TREND_PARTS)
     rows = [
         Row(
@@ -201,8 +190,8 @@ def find_ties(standings: Sequence[Standing]) -> dict[int, Tie]:
     return ties
 
 
-def _head(name: str, current: Sort) -> Column:
-    up, down = Sort(name), Sort(f"-{name}")
+def _head(name: str, current: str) -> Column:
+    up, down = name, f"-{name}"
     initial, other = (down, up) if name in _DOWN_FIRST else (up, down)
     order = {up: "ascending", down: "descending"}.get(current)
-    return Column(order, other if current is initial else initial)
+    return Column(order, other if current == initial else initial)

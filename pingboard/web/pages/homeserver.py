@@ -134,8 +134,7 @@ def show_homeserver(
     except UnknownHomeserverError:
         return _show_unknown(request, boards, name)
     path, language = request.url.path, language_of(request)
-    places = [board for board in BoardName if profile.places[board]]
-    default = places[0] if places else DEFAULT_BOARD
+    default = profile.first_board or DEFAULT_BOARD
     board = query.board or default
     context: dict[str, Any] = {
         "name": name,

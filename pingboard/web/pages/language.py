@@ -24,6 +24,7 @@ from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header
 
 from pingboard.render.markdown import shortest_decimal
+from pingboard.web.negotiation import MAX_HEADER_BYTES
 
 LANGUAGES = {"en": ("English", "en_GB", "d MMM"), "de": ("Deutsch", "de_DE", "d. MMM")}
 """By code: its own name, whose numbers and dates it has, and a short day in the pattern of CLDR.
@@ -32,9 +33,6 @@ The first is the default.
 """
 
 DEFAULT = next(iter(LANGUAGES))
-
-MAX_HEADER_BYTES = 1000
-"""Of an Accept-Language header; no client sends more."""
 
 
 @dataclass(frozen=True, slots=True)
