@@ -5,23 +5,18 @@ In: a room, a board's name, a window. Out: a `Board`, exact, ranked from the sto
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pingboard.model import Board, BoardName, Room, UnknownRoomError, Window, to_ts
 from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.ranking.boards import rank_board
-from pingboard.sample_cache import SampleCache
+from pingboard.sample_cache import SampleCache, Snapshot
+from pingboard.store.engine import Engine
 from pingboard.store.journal import Watch
 from pingboard.store.rooms import list_rooms, read_lineage, read_room_names
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
-
-    from pingboard.sample_cache import Snapshot
-    from pingboard.store.engine import Engine
 
 
 class Question(NamedTuple):

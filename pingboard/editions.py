@@ -7,10 +7,13 @@ nobody was there to close is closed later, from the samples of that week.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pingboard.boards import Boards
+from pingboard.edition_schedule import Schedule, Week
 from pingboard.model import (
     PONG_TIMEOUT_MS,
     Board,
@@ -24,13 +27,7 @@ from pingboard.render.standing_fields import read_standing
 from pingboard.store import editions as store
 from pingboard.store.backlog import has_open_gap
 from pingboard.store.editions import Edition
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pingboard.boards import Boards
-    from pingboard.edition_schedule import Schedule, Week
-    from pingboard.store.engine import Engine
+from pingboard.store.engine import Engine
 
 GRACE = timedelta(milliseconds=PONG_TIMEOUT_MS) + timedelta(minutes=1)
 """After the close the last pings of the week may still be answered, or become lost."""

@@ -8,14 +8,12 @@ in words, never an exception.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pingboard.model import MAX_ONE_WAY_MS, PingstatRow, Provenance, is_event_id, is_vantage
 from pingboard.servername import is_server_name
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 MAX_TS = 2**53
 

@@ -5,12 +5,14 @@ In: a room, a window, a homeserver. Out: lists and a `Profile`, exact, from the 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from pingboard.boards import Boards
 from pingboard.model import Board, BoardName, ChangeKind, Standing, UnknownHomeserverError, Window
 from pingboard.ranking import change_points, history, pairs, trends
 from pingboard.ranking.boards import select_pairs, select_server
@@ -19,12 +21,6 @@ from pingboard.ranking.histogram import Histogram, count_bins
 from pingboard.servername import is_server_name
 from pingboard.store import homeservers
 from pingboard.store.rooms import read_lineage
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-
-    from pingboard.boards import Boards
-
 
 MAX_TREND_SAMPLES = 5_000_000
 

@@ -12,18 +12,14 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pingboard.model import PONG_TIMEOUT_MS
 from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.sample_blocks import EMPTY, HOUR_MS, Block
-from pingboard.store.engine import read_snapshot
+from pingboard.store.engine import Connection, Engine, read_snapshot
 from pingboard.store.homeservers import read_server_names
 from pingboard.store.hours import iterate_hours
 from pingboard.store.journal import read_changed_hours, read_version
-
-if TYPE_CHECKING:
-    from pingboard.store.engine import Connection, Engine
 
 MAX_CACHED_HOURS = 31 * 24 + 2
 """Of a window whose hours are kept in memory; a longer one is read as a stream each time."""

@@ -17,28 +17,23 @@ import dataclasses
 import functools
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import stamina
 import structlog
 
 from pingboard.matrix import clock
-from pingboard.matrix.protocol import read_redacted_ping
-from pingboard.matrix.record import events_since
+from pingboard.matrix.pongs import PongMatcher
+from pingboard.matrix.protocol import Event, read_redacted_ping
+from pingboard.matrix.record import Judge, Recorder, TimelineReader, events_since
 from pingboard.matrix.retry import Outage
+from pingboard.matrix.session import Page, Session
+from pingboard.matrix.store_writer import Writer
 from pingboard.matrix.sync import read_position
 from pingboard.model import Batch, Gap, HomeserverError, Ping, RateLimitedError
 from pingboard.store.backlog import read_open_gaps
 from pingboard.store.pings import find_latest_pings, find_pings
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pingboard.matrix.pongs import PongMatcher
-    from pingboard.matrix.protocol import Event
-    from pingboard.matrix.record import Judge, Recorder, TimelineReader
-    from pingboard.matrix.session import Page, Session
-    from pingboard.matrix.store_writer import Writer
 
 ATTEMPTS = 6
 """How often a page is asked for before the gap is left for later."""

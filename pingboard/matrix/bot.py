@@ -13,18 +13,26 @@ import json
 import re
 import time
 from abc import ABC, abstractmethod
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import structlog
 
 from pingboard import editions, homeservers
+from pingboard.boards import Boards
+from pingboard.edition_schedule import Schedule
+from pingboard.homeservers import Change
 from pingboard.matrix import clock
-from pingboard.matrix.protocol import message_content
+from pingboard.matrix.protocol import Event, message_content
+from pingboard.matrix.session import Session
+from pingboard.matrix.store_writer import Writer
 from pingboard.model import (
+    Board,
     BoardName,
     HomeserverError,
     PingboardError,
+    Standing,
     UnknownHomeserverError,
     UnknownRoomError,
     Window,
@@ -34,7 +42,7 @@ from pingboard.model import (
 from pingboard.render.change_point import describe_change
 from pingboard.render.markdown import shortest_decimal
 from pingboard.servername import is_server_name
-from pingboard.store.editions import insert_edition
+from pingboard.store.editions import Edition, insert_edition
 from pingboard.store.engine import explained
 from pingboard.store.watches import (
     MAX_WATCHES,
@@ -44,19 +52,6 @@ from pingboard.store.watches import (
     record_told,
     remove_watch,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-    from datetime import datetime
-
-    from pingboard.boards import Boards
-    from pingboard.edition_schedule import Schedule
-    from pingboard.homeservers import Change
-    from pingboard.matrix.protocol import Event
-    from pingboard.matrix.session import Session
-    from pingboard.matrix.store_writer import Writer
-    from pingboard.model import Board, Standing
-    from pingboard.store.editions import Edition
 
 BURST = 3
 REFILL_S = 20.0

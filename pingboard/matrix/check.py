@@ -7,8 +7,10 @@ up in one error, and to run beside a live worker without a login of its own.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 from nio import (
@@ -19,15 +21,10 @@ from nio import (
 )
 
 from pingboard.matrix.client import CALL_TIMEOUT_S, Client, checked
+from pingboard.matrix.protocol import Event
 from pingboard.matrix.session import ABSENT, find_homeserver, read_login_flows
 from pingboard.model import AccountError, HomeserverError
 from pingboard.model.findings import Finding, Verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import timedelta
-
-    from pingboard.matrix.protocol import Event
 
 MAX_CLOCK_DIFFERENCE_S = 3.0
 """The Date header has whole seconds, and the answer takes its time."""

@@ -10,8 +10,9 @@ import asyncio
 import json
 import re
 import urllib.request
+from collections.abc import Awaitable, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import aiohttp
@@ -39,9 +40,6 @@ from nio.schemas import Schemas, Validator
 from pingboard.matrix import clock
 from pingboard.matrix.protocol import PONG_RELATION
 from pingboard.model import AccountError, ConfigurationError, HomeserverError, RateLimitedError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
 
 CALL_TIMEOUT_S = 30.0
 """What a call may take that the homeserver answers at once."""

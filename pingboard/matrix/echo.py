@@ -6,12 +6,13 @@ With it a server admin joins the game: its homeserver is then ranked by everybod
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import structlog
 
 from pingboard.matrix.protocol import Event, is_join_of, pong_content, read_answerable
 from pingboard.matrix.retry import Outage, retry_until_answered
+from pingboard.matrix.session import Session
 from pingboard.matrix.sync import SyncBatch, read_position, sync_batches
 from pingboard.model import (
     EncryptedRoomError,
@@ -19,11 +20,6 @@ from pingboard.model import (
     PingboardError,
     RateLimitedError,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pingboard.matrix.session import Session
 
 MAX_AGE_MS = 600_000
 """An older ping gets no answer: nobody counts it any more."""

@@ -13,16 +13,18 @@ import random
 import secrets
 import time
 from collections import Counter, defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import timedelta
 
 import structlog
 
 from pingboard.matrix import clock
 from pingboard.matrix.protocol import ping_content
 from pingboard.matrix.retry import Outage
-from pingboard.matrix.session import REFUSED_STATES
-from pingboard.matrix.sync import MAX_STALL_S
+from pingboard.matrix.session import REFUSED_STATES, Session
+from pingboard.matrix.store_writer import Writer
+from pingboard.matrix.sync import MAX_STALL_S, SyncBatch
 from pingboard.model import (
     PONG_TIMEOUT_MS,
     EncryptedRoomError,
@@ -33,14 +35,6 @@ from pingboard.model import (
     VoidReason,
 )
 from pingboard.store.rooms import record_room_state
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import timedelta
-
-    from pingboard.matrix.session import Session
-    from pingboard.matrix.store_writer import Writer
-    from pingboard.matrix.sync import SyncBatch
 
 JITTER = 0.2
 """A pause is the interval, give or take this share of it, so that rounds don't beat in time with

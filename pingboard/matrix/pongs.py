@@ -9,11 +9,13 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from pingboard.matrix import clock
-from pingboard.matrix.protocol import read_event, transaction_id
+from pingboard.matrix.pings import SentPings
+from pingboard.matrix.protocol import Event, read_event, transaction_id
+from pingboard.matrix.rooms import Members
 from pingboard.matrix.verify import is_implausible, verify
 from pingboard.model import (
     PONG_TIMEOUT_MS,
@@ -28,13 +30,6 @@ from pingboard.model import (
     hash_event_id,
     is_possible_time,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from pingboard.matrix.pings import SentPings
-    from pingboard.matrix.protocol import Event
-    from pingboard.matrix.rooms import Members
 
 MAX_PINGS = 20_000
 """Pings remembered; older ones are looked up in the store."""

@@ -11,25 +11,20 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import structlog
 
-from pingboard.matrix.protocol import read_membership, read_redaction
+from pingboard.matrix.pings import SentPings
+from pingboard.matrix.pongs import PongMatcher
+from pingboard.matrix.protocol import Event, read_membership, read_redaction
+from pingboard.matrix.rooms import Rooms
+from pingboard.matrix.store_writer import Writer
+from pingboard.matrix.sync import SyncBatch, Timeline
 from pingboard.model import Batch, Gap
 from pingboard.store.pings import find_pings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from pingboard.matrix.pings import SentPings
-    from pingboard.matrix.pongs import PongMatcher
-    from pingboard.matrix.protocol import Event
-    from pingboard.matrix.rooms import Rooms
-    from pingboard.matrix.store_writer import Writer
-    from pingboard.matrix.sync import SyncBatch, Timeline
 
 MAX_QUEUED_EVENTS = 5_000
 """Events that may wait to be recorded: about 15 MB."""

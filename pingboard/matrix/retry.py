@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import stamina
 import structlog
 
 from pingboard.model import HomeserverError, RateLimitedError
 from pingboard.store.engine import PassingStoreError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 MAX_BACKOFF_S = 60.0
 

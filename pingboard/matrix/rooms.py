@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import structlog
 
 from pingboard.matrix import clock
-from pingboard.matrix.protocol import predecessor_of, read_tombstone, successor_of
+from pingboard.matrix.protocol import Event, predecessor_of, read_tombstone, successor_of
 from pingboard.matrix.retry import retry_until_answered
+from pingboard.matrix.session import Session
+from pingboard.matrix.store_writer import Writer
 from pingboard.model import HomeserverError, RoomState
 from pingboard.servername import server_of
 from pingboard.store.pings import find_answered_since
 from pingboard.store.rooms import read_room_names, record_room_state
 from pingboard.store.watches import move_watches
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-
-    from pingboard.matrix.protocol import Event
-    from pingboard.matrix.session import Session
-    from pingboard.matrix.store_writer import Writer
 
 RETRY_S = 60.0
 """How long to wait before our homeserver is asked again for what it could not tell or do."""

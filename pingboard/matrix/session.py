@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from nio import (
     DiscoveryInfoResponse,
@@ -34,6 +34,7 @@ from nio import (
 from nio.responses import RoomEventRelationsResponse
 
 from pingboard.matrix.client import CALL_TIMEOUT_S, Client, checked
+from pingboard.matrix.protocol import Event
 from pingboard.matrix.retry import retry_until_answered
 from pingboard.model import (
     AccountError,
@@ -44,10 +45,7 @@ from pingboard.model import (
     RoomState,
 )
 from pingboard.servername import server_of
-
-if TYPE_CHECKING:
-    from pingboard.matrix.protocol import Event
-    from pingboard.store.ingest import SavedSession
+from pingboard.store.ingest import SavedSession
 
 SYNC_GRACE_S = 30.0
 """What a sync may take beyond the time it may be held open: a first sync can be slow."""

@@ -9,21 +9,16 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import stamina
 
 from pingboard.matrix.retry import log_waiting
-from pingboard.store.engine import PassingStoreError, explained
-from pingboard.store.ingest import make_batch_number
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pingboard.model import Batch
-    from pingboard.store.engine import Engine
-    from pingboard.store.ingest import Ingest, SavedSession
+from pingboard.model import Batch
+from pingboard.store.engine import Engine, PassingStoreError, explained
+from pingboard.store.ingest import Ingest, SavedSession, make_batch_number
 
 MAX_PAUSE_S = 30.0
 

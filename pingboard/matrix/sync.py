@@ -11,16 +11,13 @@ import functools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from nio import RoomInfo
+
+from pingboard.matrix.protocol import Event
 from pingboard.matrix.retry import retry_until_answered
 from pingboard.matrix.session import EVENT_TYPES, Session, Synced
-
-if TYPE_CHECKING:
-    from nio import RoomInfo
-
-    from pingboard.matrix.protocol import Event
-    from pingboard.model import HomeserverError
+from pingboard.model import HomeserverError
 
 MAX_STALL_S = 1.0
 """A stall of this length or more, of our homeserver or of ours, is not measured through."""

@@ -9,19 +9,22 @@ import asyncio
 import contextlib
 import functools
 import itertools
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
 
 import structlog
 
 from pingboard.matrix import clock
 from pingboard.matrix.backfill import Backfill, PingLookup
+from pingboard.matrix.bot import Bot
 from pingboard.matrix.pings import Pinger, SentPings
 from pingboard.matrix.pongs import PongMatcher
 from pingboard.matrix.record import Recorder, TimelineReader
 from pingboard.matrix.retry import retry_until_answered
 from pingboard.matrix.rooms import Rooms
-from pingboard.matrix.session import Session
-from pingboard.matrix.sync import sync_batches
+from pingboard.matrix.session import Account, Session
+from pingboard.matrix.store_writer import Writer
+from pingboard.matrix.sync import SyncBatch, sync_batches
 from pingboard.model import (
     AccountError,
     Batch,
@@ -36,15 +39,6 @@ from pingboard.store.hours import prepare_closing, store_closing
 from pingboard.store.retention import drop_samples
 from pingboard.store.rooms import record_room_state
 from pingboard.store.status import read_status, record_worker
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
-    from datetime import timedelta
-
-    from pingboard.matrix.bot import Bot
-    from pingboard.matrix.session import Account
-    from pingboard.matrix.store_writer import Writer
-    from pingboard.matrix.sync import SyncBatch
 
 JOIN_HOLD_MS = 1_000
 """So briefly while rooms are being joined, because the sync under way leaves them out."""

@@ -11,18 +11,14 @@ clock alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from pingboard.model import BoardName
+from pingboard.model import BoardName, Standing
 from pingboard.ranking.boards import get_rule
 from pingboard.ranking.clocks import Clock
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pingboard.model import Standing
 
 MIN_OTHERS = 3
 """Fewer have no middle that one could be beside of."""

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from pingboard.model import PingstatRow
+from pingboard.model import PingstatRow
 
 DISCLAIMER = (
     "A ping time is mostly geography and the load of the room; "

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import Any
 
+from pingboard.model import Standing
 from pingboard.render.markdown import shortest_decimal
 from pingboard.render.standing_fields import FIELDS, describe_standing
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from pingboard.model import Standing
 
 INTERVAL = "ci95_ms"
 

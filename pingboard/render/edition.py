@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
-from pingboard.model import write_instant
+from pingboard.model import Board, Standing, Window, write_instant
 from pingboard.render.markdown import table
 from pingboard.render.section import room_link
 from pingboard.render.standing_fields import describe_standing
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pingboard.model import Board, Standing, Window
 
 ROWS = 10
 """In each table of the Markdown; the JSON has all."""

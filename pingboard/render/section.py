@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from pingboard.model import describe_board
+from pingboard.model import Board, describe_board
 from pingboard.render.markdown import table
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pingboard.model import Board
 
 ROOM = "{room}"
 """Stands for the room, as a link, in either sentence."""

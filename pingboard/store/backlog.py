@@ -4,16 +4,12 @@ and gaps, the stretches of a room's history that we did not see arrive."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
 
 from pingboard.model import Gap, Pending, Pong, Provenance
 from pingboard.store.schema import gap, pending, room, server
 from pingboard.store.sql import insert_rows
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
 
 
 def insert_pending(

@@ -4,7 +4,9 @@ journal. All writers change samples through this."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+from sqlalchemy import Connection
 
 from pingboard.model import PONG_TIMEOUT_MS, Provenance
 from pingboard.sample_blocks import HOUR_MS
@@ -12,10 +14,6 @@ from pingboard.store import journal, schema
 from pingboard.store.hours import delete_event_hashes, open_hours, read_closed_hour
 from pingboard.store.packing import NONE
 from pingboard.store.sql import chunks, execute, insert_rows, mark
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
 
 PING_FIELDS = """ping.id, ping.room, ping.event, ping.server, ping.origin_server_ts, ping.seen_ts,
 ping.vantage IS NOT NULL, ping.sent_ts IS NOT NULL, ping.is_estimated"""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
-from sqlalchemy import func, inspect, select, text
+from sqlalchemy import Connection, Engine, func, inspect, select, text
 
 from pingboard.model import DamagedHourError
 from pingboard.model.findings import Finding, Verdict
@@ -13,11 +13,6 @@ from pingboard.sample_blocks import HOUR_MS
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import iterate_hours, name_hour, read_hour
 from pingboard.store.schema import change, hour, metadata, ping, room, sample, server, unanswered
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sqlalchemy import Connection, Engine
 
 _RESTORE = "restore the last backup; what happened since is filled in from the rooms' history"
 _REPORT = "restore the last backup, and report it: this is a fault of pingboard"

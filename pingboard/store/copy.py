@@ -7,18 +7,14 @@ refer to them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import Connection, Engine, Row, Table, func, insert, select, text, update
 
 from pingboard.model import ConfigurationError, StoreError
 from pingboard.store.engine import migrate, read_snapshot
 from pingboard.store.schema import metadata, room
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from sqlalchemy import Connection, Engine, Row, Table
 
 CHUNK = 5_000
 """Rows a statement."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
 
 from pingboard.store.journal import write_room_change
 from pingboard.store.schema import edition, ping
 from pingboard.store.sql import insert_rows
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
 
 
 class Edition(NamedTuple):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import Connection, Engine, select
 
 from pingboard.file_formats import ESTIMATED, SEEN, Record
 from pingboard.model import PONG_TIMEOUT_MS, Ping, PingstatRow, Provenance, Window
 from pingboard.model.cancellation import raise_if_abandoned
-from pingboard.sample_blocks import HOUR_MS, NO_INTEGERS, Offsets, narrow
+from pingboard.sample_blocks import HOUR_MS, NO_INTEGERS, Column, Integers, Offsets, narrow
 from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names
 from pingboard.store.hours import list_hours, list_hours_by_origin, read_hour
@@ -21,11 +21,6 @@ from pingboard.store.packing import find_origin_ts
 from pingboard.store.pings import read_pings
 from pingboard.store.samples import find_samples_in, list_samples
 from pingboard.store.schema import room
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
-
-    from pingboard.sample_blocks import Column, Integers
 
 _MAX_TS = 2**62
 _PROVENANCES = {int(provenance): provenance.name.lower() for provenance in Provenance}

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import Connection, Engine, Select, func, select
 
 from pingboard.model import PONG_TIMEOUT_MS, Window, to_ts
-from pingboard.sample_blocks import HOUR_MS
+from pingboard.sample_blocks import HOUR_MS, Integers
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import iterate_hours
 from pingboard.store.schema import rejection, server
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from sqlalchemy import Connection, Engine, Select
-
-    from pingboard.sample_blocks import Integers
 
 _DAY_MS = 86_400_000
 

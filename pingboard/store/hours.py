@@ -12,14 +12,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Connection, Engine, func, select
 
 from pingboard.model import PONG_TIMEOUT_MS, DamagedHourError, from_ts
 from pingboard.model.cancellation import raise_if_abandoned
-from pingboard.sample_blocks import HOUR_MS, Block
+from pingboard.sample_blocks import HOUR_MS, Block, Integers
 from pingboard.store import journal
 from pingboard.store.engine import read_snapshot
 from pingboard.store.packing import (
@@ -40,11 +40,6 @@ from pingboard.store.packing import (
 )
 from pingboard.store.schema import hour, sample, unanswered
 from pingboard.store.sql import execute, fetch_integers, insert_rows
-
-if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, Engine
-
-    from pingboard.sample_blocks import Integers
 
 CLOSED_AT_ONCE = 24
 """Hours that one pass of the worker closes: what it has packed stays in memory meanwhile."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from sqlalchemy import select, text, update
+from sqlalchemy import Connection, Engine, select, text, update
 
 from pingboard.file_formats import ESTIMATED, Record
 from pingboard.model import Ping, Provenance, is_possible_time
 from pingboard.store import journal
-from pingboard.store.changes import Changes, NewSample, estimate_pong_seen_ts
+from pingboard.store.changes import Changes, NewSample, StoredPing, estimate_pong_seen_ts
 from pingboard.store.hours import close_hours
 from pingboard.store.pings import record_pings
 from pingboard.store.redactions import find_redacted, find_withdrawn
@@ -25,13 +25,8 @@ from pingboard.store.room_upgrades import merge_lineage
 from pingboard.store.row_ids import RowIDs
 from pingboard.store.schema import room
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
-
-    from pingboard.store.changes import StoredPing
-
-    RoomDescription = tuple[str, str | None, str | None]
-    """Room ID, alias and predecessor."""
+RoomDescription = tuple[str, str | None, str | None]
+"""Room ID, alias and predecessor."""
 
 _MAX_OPEN_SAMPLES = 250_000
 """Samples that are imported before their hours are closed: a row takes three times as much."""

@@ -13,28 +13,21 @@ import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, Engine, insert, select, update
 
-from pingboard.model import Provenance, RoomState, hash_event_id
+from pingboard.model import Batch, Provenance, RoomState, Sample, hash_event_id
 from pingboard.store import journal
 from pingboard.store.backlog import delete_pending, insert_pending, record_gaps
 from pingboard.store.changes import Changes, NewSample, StoredPing
-from pingboard.store.pings import find_stored_pings, get_key, record_pings
+from pingboard.store.journal import Hour
+from pingboard.store.pings import PingKey, find_stored_pings, get_key, record_pings
 from pingboard.store.redactions import find_hours, find_redacted, find_withdrawn, redact
 from pingboard.store.rejections import find_rejected, record_rejected
 from pingboard.store.room_upgrades import merge_lineage
 from pingboard.store.row_ids import RowIDs
 from pingboard.store.schema import room, session, void_round
 from pingboard.store.sql import add_counts, execute
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
-
-    from pingboard.model import Batch, Sample
-    from pingboard.store.journal import Hour
-    from pingboard.store.pings import PingKey
 
 
 @dataclass(frozen=True, slots=True)

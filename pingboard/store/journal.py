@@ -13,19 +13,15 @@ When an hour is closed its numbers are gone, and the journal forgets all up to t
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, cast
+from collections.abc import Collection
+from typing import cast
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Connection, Engine, delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from pingboard.model import StoreError
 from pingboard.store.schema import change
 from pingboard.store.sql import execute, insert_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from sqlalchemy import Connection, Engine
 
 Hour = tuple[int, int]
 """A room (row ID), and an hour of its pings since the epoch."""

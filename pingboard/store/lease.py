@@ -19,19 +19,15 @@ import fcntl
 import os
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import Protocol
 
-from sqlalchemy import event, text
+from sqlalchemy import Connection, Engine, Row, event, text
 
 from pingboard.model import LeaseError, StoreError
 from pingboard.store.engine import PassingStoreError, find_file, make_private
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from sqlalchemy import Connection, Engine, Row
 
 ADVISORY_LOCK = 0x70696E67626F6172
 """`pingboar` in ASCII: the key of the advisory lock, the same for every pingboard."""

@@ -15,10 +15,12 @@ a board takes and then the others, then the pongs that have not come.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pingboard.model import ONE_WAY_MIN_MS, PONG_TIMEOUT_MS
 from pingboard.sample_blocks import (
@@ -29,6 +31,8 @@ from pingboard.sample_blocks import (
     Answers,
     Block,
     Claims,
+    Column,
+    Integers,
     Losses,
     Offsets,
     find_width,
@@ -36,13 +40,6 @@ from pingboard.sample_blocks import (
     narrow,
     sort,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from numpy.typing import NDArray
-
-    from pingboard.sample_blocks import Column, Integers
 
 
 class DamagedError(ValueError):

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import Connection, Engine, Select, select
 
 from pingboard.model import Ping
 from pingboard.sample_blocks import HOUR_MS
@@ -23,12 +23,8 @@ from pingboard.store.homeservers import read_server_names
 from pingboard.store.hours import iterate_hours
 from pingboard.store.retention import find_dropped, read_kept_from
 from pingboard.store.rooms import read_lineage
+from pingboard.store.row_ids import RowIDs
 from pingboard.store.sql import chunks, execute, insert_rows, mark
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, Select
-
-    from pingboard.store.row_ids import RowIDs
 
 PingKey = tuple[str, str]
 """Room ID and event ID."""

@@ -7,20 +7,17 @@ it is looked for read-only, the newest hours first, before anything is written.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine
 
 from pingboard.model import hash_event_id
 from pingboard.store.changes import PING_FIELDS, Changes, StoredPing
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import find_event_hashes
+from pingboard.store.journal import Hour
 from pingboard.store.rooms import read_lineages
 from pingboard.store.schema import redacted, withdrawn
 from pingboard.store.sql import chunks, execute, insert_rows, mark
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
-
-    from pingboard.store.journal import Hour
 
 
 def find_hours(engine: Engine, events: Sequence[tuple[str, str]]) -> set[Hour]:

@@ -7,19 +7,14 @@ last ones are remembered by the hash of their event.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
-from pingboard.model import Rejection
+from sqlalchemy import Connection
+
+from pingboard.model import Rejected, Rejection
+from pingboard.store.row_ids import RowIDs
 from pingboard.store.schema import rejected_pong, rejection
 from pingboard.store.sql import add_counts, chunks, execute, insert_rows, mark
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from sqlalchemy import Connection
-
-    from pingboard.model import Rejected
-    from pingboard.store.row_ids import RowIDs
 
 MAX_REMEMBERED = 100_000
 """About 10 MB, whatever a room sends; who is older is counted again where history has it again."""

@@ -8,18 +8,14 @@ each ping stays: an import may name it again, with another estimate of its time.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from pingboard.model import hash_event_id
 from pingboard.sample_blocks import HOUR_MS
 from pingboard.store.hours import find_first_open_hour
 from pingboard.store.schema import dropped, hour, ping, retention, room, withdrawn
 from pingboard.store.sql import chunks, execute, insert_rows, mark
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
 
 
 def find_kept_from(engine: Engine, rooms: Collection[int] | None = None) -> int | None:

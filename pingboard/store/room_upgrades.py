@@ -7,7 +7,8 @@ the two are one room.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
 
 from pingboard.sample_blocks import HOUR_MS
 from pingboard.store.changes import PING_FIELDS, Changes, StoredPing
@@ -16,9 +17,6 @@ from pingboard.store.redactions import withdraw
 from pingboard.store.retention import find_dropped, read_kept_from
 from pingboard.store.rooms import read_lineages
 from pingboard.store.sql import execute, mark
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 _MOVE = """
 UPDATE {0} SET ping = ? WHERE ping = ? AND pong_server NOT IN

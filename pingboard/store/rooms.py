@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 
 from pingboard.model import Room, RoomState, from_ts
 from pingboard.sample_blocks import HOUR_MS
@@ -13,9 +13,6 @@ from pingboard.store import journal
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import count_samples, find_last_pong
 from pingboard.store.schema import hour, ping, room
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
 
 
 class RoomStatus(NamedTuple):

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import Connection, Table, select
 
+from pingboard.model import Ping
 from pingboard.store.rooms import Lineages, read_lineages
 from pingboard.store.schema import room, server, vantage
 from pingboard.store.sql import chunks, execute, insert_rows, mark
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Table
-
-    from pingboard.model import Ping
 
 MAX_NAMES = 50_000
 

@@ -10,26 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Engine
 
 from pingboard.model import PONG_TIMEOUT_MS, Ping, Window
 from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.sample_blocks import HOUR_MS
+from pingboard.store import packing
 from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names
 from pingboard.store.hours import digest_hours, list_hours, read_hour
+from pingboard.store.journal import Hour
 from pingboard.store.packing import NONE, find_seen_ts
 from pingboard.store.pings import read_pings, select_pings
 from pingboard.store.schema import ping, sample, server
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from sqlalchemy import Connection, Engine
-
-    from pingboard.store import packing
-    from pingboard.store.journal import Hour
 
 CHUNK_ROWS = 2000
 

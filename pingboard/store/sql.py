@@ -6,19 +6,15 @@ Parameters are marked by `?` on both databases.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
-from sqlalchemy import LargeBinary, Text
+from sqlalchemy import Column, Connection, CursorResult, LargeBinary, Table, Text
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from sqlalchemy import Column, Connection, CursorResult, Table
-
-    from pingboard.sample_blocks import Integers
+from pingboard.sample_blocks import Integers
 
 T = TypeVar("T")
 

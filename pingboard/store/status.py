@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Engine, func, select, update
 
 from pingboard.model import WorkerState
 from pingboard.store.hours import find_last_pong
 from pingboard.store.schema import gap, ping, rejection, room, void_round, worker
 from pingboard.store.sql import insert_rows
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
 
 
 class WorkerStatus(NamedTuple):

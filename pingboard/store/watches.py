@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Engine, delete, func, select, update
 
 from pingboard.store.schema import watch
 from pingboard.store.sql import insert_rows
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
 
 MAX_WATCHES = 20
 """Of a room."""

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import lru_cache, partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -25,19 +24,16 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pingboard.boards import Boards
 from pingboard.model import Provenance, WorkerState
 from pingboard.store.journal import can_resume, find_version
 from pingboard.store.samples import CHUNK_ROWS, RawSample, read_new
 from pingboard.store.status import read_status, read_totals
 from pingboard.web.freshness import SharedQuestion
+from pingboard.web.live_updates import LiveUpdates
 from pingboard.web.middleware import as_get
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    from pingboard.boards import Boards
-    from pingboard.web.live_updates import LiveUpdates
 
 MAX_HOMESERVERS = 100
 OTHER = "other"

@@ -16,13 +16,15 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Container
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httptools
 import structlog
 import uvicorn
 from anyio.to_thread import current_default_thread_limiter
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -30,11 +32,6 @@ from pingboard.model import ConfigurationError
 from pingboard.model.cancellation import AbandonedError
 from pingboard.web.limits import name_client
 from pingboard.web.middleware import unmap
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Container
-
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
 MAX_HEAD_BYTES = 32 << 10
 MAX_HEADERS = 100

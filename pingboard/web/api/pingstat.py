@@ -7,8 +7,9 @@ so an unknown parameter is ignored here, a wrong one is its default, and an unkn
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -24,9 +25,6 @@ from pingboard.web.api.streaming import stream_text
 from pingboard.web.dependencies import Given, GivenAll
 from pingboard.web.middleware import is_head
 from pingboard.web.pages.layout import render
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 PREFIX = "/_matrix/maubot/plugin/pingstat"
 WEEK_MS = 7 * 24 * 3600 * 1000
