@@ -117,11 +117,6 @@ def read_matrix(boards: Boards, room_id: str, window: Window) -> pairs.Pairs:
         return pairs.pair([*select_pairs(snapshot.blocks, window)], snapshot.names)
 
 
-def read_pairs(boards: Boards, room_id: str, window: Window) -> list[pairs.Pair]:
-    """The same as a list."""
-    return [*read_matrix(boards, room_id, window)]
-
-
 def read_trends(
     boards: Boards, board: Board, names: Collection[str], parts: int
 ) -> dict[str, trends.Trend]:
@@ -146,7 +141,7 @@ def read_profile(
     rejected = homeservers.read_rejections(boards.engine, rooms, window, name)
     places = {board: _find_place(boards, board, room_id, window, name, now) for board in BoardName}
     # Tens of thousands, so last: nothing else is waited for with them in memory.
-    by_speed = sorted(read_pairs(boards, room_id, window), key=lambda pair: pair.median_ms)
+    by_speed = sorted(read_matrix(boards, room_id, window), key=lambda pair: pair.median_ms)
     return Profile(
         name=name,
         places=places,

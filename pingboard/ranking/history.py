@@ -11,11 +11,10 @@ from datetime import timedelta
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pingboard.model import Window
 from pingboard.ranking.rank import rank
-from pingboard.sample_blocks import Column
+from pingboard.sample_blocks import Column, Integers
 
 STEPS = {
     "1m": timedelta(minutes=1),
@@ -29,9 +28,6 @@ STEPS = {
 
 AUTOMATIC_BUCKETS = 400
 """At most so many where the step is ours to choose: a year has its days, a week its hours."""
-
-Timestamps = NDArray[np.int64]
-"""(n,) ms since the Unix epoch"""
 
 
 class Band(NamedTuple):
@@ -73,20 +69,21 @@ def count_buckets(window: Window, step: timedelta) -> int:
 def cut(
     window: Window,
     step: timedelta,
-    seen_ts: Timestamps,
+    seen_ts: Integers,
     ms: Column,
-    answered_ts: Timestamps,
-    lost_ts: Timestamps,
+    answered_ts: Integers,
+    lost_ts: Integers,
 ) -> list[Bucket]:
     """Every bucket of the window in order, also the empty ones.
 
-    `seen_ts` and `ms` (n,) are pongs and their latencies in ms; `answered_ts` and `lost_ts` are
-    pings of ours that were answered and that were not. All of them lie inside the window.
+    `seen_ts` and `ms` (n,) are pongs, ms since the Unix epoch, and their latencies in ms;
+    `answered_ts` and `lost_ts` are pings of ours that were answered and that were not. All of them
+    lie inside the window.
     """
     step_ms = step // timedelta(milliseconds=1)
     first, count = window.start_ts // step_ms, count_buckets(window, step)
 
-    def place(ts: Timestamps) -> NDArray[np.int64]:
+    def place(ts: Integers) -> Integers:
         return ts // step_ms - first
 
     # The kernel ranks servers; it does not mind that these are hours.

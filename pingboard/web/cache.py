@@ -16,9 +16,7 @@ What the app has to know of it:
   that ends now moves with each minute, though nothing happened. Each content coding has a tag of
   its own.
 * Requests that come while an answer is being made wait for it, but not while it waits for its own
-  client's turn (see limits). One that took longer than a second
-  to make anew is then given for a second, whatever has changed: so that what is asked often costs
-  no more than a part of one core.
+  client's turn (see limits).
 
 Bounded is all that is kept: bodies in each coding, headers and keys, and `MAX_SHORTCUTS` short
 requests as they came.
@@ -62,8 +60,6 @@ MAX_SHORTCUT_BYTES = 1024
 MAX_KEY_BYTES = 4096
 """Of host, path and query; a longer request is not kept."""
 
-SLOW_S = 1.0
-MAX_STALE_S = 1.0
 MIN_THREAD_BYTES = 1 << 16
 """From here on a body is compressed in a thread."""
 
@@ -90,8 +86,6 @@ class Entry:
     """One answer of the app, in every coding that was asked for."""
 
     version: object
-    made_at: float
-    is_slow: bool
     headers: list[tuple[bytes, bytes]]
     """without those that depend on the coding"""
     etag: bytes
@@ -157,7 +151,6 @@ class ByteCache:
         version: Callable[[], Awaitable[object]],
         *,
         max_bytes: int = MAX_BYTES,
-        slow_s: float = SLOW_S,
         requests: Requests | None = None,
         never_kept: Collection[str] = (),
     ) -> None:
@@ -165,7 +158,6 @@ class ByteCache:
         self._requests = requests or Requests(CollectorRegistry())
         self._version = version
         self._max_bytes = max_bytes
-        self._slow_s = slow_s
         self._never_kept = never_kept
         self._bytes = 0
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
@@ -237,10 +229,7 @@ class ByteCache:
 
     def _find_fresh(self, key: Key, version: object) -> Entry | None:
         entry = self._entries.get(key)
-        if entry is None:
-            return None
-        is_good_enough = entry.is_slow and time.monotonic() - entry.made_at < MAX_STALE_S
-        if entry.version != version and not is_good_enough:
+        if entry is None or entry.version != version:
             return None
         self._entries.move_to_end(key)
         return entry
@@ -265,16 +254,14 @@ class ByteCache:
         try:
             await self.app(inner, receive_alone, flight)
             if flight.status == 200 and not flight.is_passed_on:
-                entry = self._keep(key, flight, version, time.monotonic() - started, inner)
+                entry = self._keep(key, flight, version, inner)
         finally:
             flight.land()
             status = None if entry else flight.status
             self._requests.record(inner, method, status, time.monotonic() - started)
         return entry
 
-    def _keep(
-        self, key: Key, flight: Flight, version: object, took_s: float, scope: Scope
-    ) -> Entry:
+    def _keep(self, key: Key, flight: Flight, version: object, scope: Scope) -> Entry:
         headers, body = flight.headers, bytes(flight.body)
         kind = headers.get(b"content-type", b"")
         etag = headers.pop(b"etag", None) or make_tag(body, kind)
@@ -288,8 +275,6 @@ class ByteCache:
         is_text = kind.startswith(b"text/") or b"json" in kind or b"xml" in kind
         entry = Entry(
             version,
-            time.monotonic(),
-            old is not None and took_s > self._slow_s,
             list(headers.items()),
             etag,
             modified_at,

@@ -27,13 +27,14 @@ from prometheus_client import (
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pingboard.boards import Boards
-from pingboard.model import Provenance, WorkerState
+from pingboard.model import Provenance, WorkerState, from_ts
 from pingboard.store.journal import can_resume, find_version
 from pingboard.store.samples import CHUNK_ROWS, RawSample, read_new
 from pingboard.store.status import read_status, read_totals
 from pingboard.web.freshness import SharedQuestion
 from pingboard.web.live_updates import LiveUpdates
 from pingboard.web.middleware import as_get
+from pingboard.web.worker import STALE_AFTER
 
 MAX_HOMESERVERS = 100
 OTHER = "other"
@@ -48,9 +49,6 @@ NO_RESPONSE = 499
 
 APP, CACHE = "app", "cache"
 """Who answered."""
-
-MAX_SILENCE_S = 180
-"""A sync is answered at least twice a minute; a worker without one for so long does not run."""
 
 MAX_CHUNKS = 50
 """Chunks that one scrape reads at most; the next goes on from there."""
@@ -199,8 +197,8 @@ class Metrics:
             self._families.last_sync.labels(worker.vantage).set((worker.synced_ts or 0) / 1000)
             self._families.loop_late.labels(worker.vantage).set((worker.late_ms or 0) / 1000)
             # One that was killed could not say so, but it does not sync any more.
-            synced_ago_s = self._clock().timestamp() - (worker.synced_ts or 0) / 1000
-            is_well = worker.state == WorkerState.RUNNING and synced_ago_s < MAX_SILENCE_S
+            synced_ago = self._clock() - from_ts(worker.synced_ts or 0)
+            is_well = worker.state == WorkerState.RUNNING and synced_ago < STALE_AFTER
             self._families.running.labels(worker.vantage).set(is_well)
         totals = read_totals(engine, self._last_ping)
         self._last_ping = totals.last_ping

@@ -168,7 +168,7 @@ class Store:
         return answer
 
     def pairs(self, room_id: str, span: Span) -> list[Any]:
-        pairs = homeservers.read_pairs(self._boards, room_id, _window(span))
+        pairs = homeservers.read_matrix(self._boards, room_id, _window(span))
         return sorted(
             (pair.ping_server, pair.pong_server, pair.median_ms, pair.samples) for pair in pairs
         )

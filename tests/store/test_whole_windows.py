@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from pingboard.boards import Boards
-from pingboard.homeservers import read_pairs
+from pingboard.homeservers import read_matrix
 from pingboard.model import Batch, BoardName, Sample, Window, from_ts
 from pingboard.store.engine import Engine
 from pingboard.store.exporter import read_records
@@ -49,7 +49,7 @@ def test_a_long_window_is_whole_when_it_is_asked_for_again_hours_later(
         ingest.record(Batch(samples=answers([24 * days + hours])))
         recent = window(24 * days, 24 * days + 9)
         boards.board(BoardName.DELIVERY, recent, now=recent.end, room=ROOM)
-        assert sum(pair.samples for pair in read_pairs(boards, ROOM, month)) == 33 * 24
+        assert sum(pair.samples for pair in read_matrix(boards, ROOM, month)) == 33 * 24
 
 
 def test_a_room_of_which_no_single_sample_is_kept_still_belongs_to_its_upgrade(

@@ -14,7 +14,6 @@ from pingboard.model import Batch, Rejected, Rejection, Sample, hash_event_id, t
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.schema import ping, server, unanswered
-from pingboard.web.pages.remedies import REMEDIES
 from tests.samples import make_ping, make_pong
 from tests.web.site import NOW, ROOM, make_answers, record, serve
 
@@ -195,7 +194,3 @@ def test_a_wrong_step_is_a_422_that_says_what_is_right(
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["loc"] == ["query", "step"]
     assert hint in answer.json()["detail"]
-
-
-def test_every_reason_is_explained() -> None:
-    assert REMEDIES.keys() == set(Rejection)

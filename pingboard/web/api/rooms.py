@@ -7,15 +7,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from pingboard.model import from_ts
 from pingboard.store.rooms import read_room_states
-from pingboard.store.status import read_status
 from pingboard.web import errors
 from pingboard.web.api.paging import cut_page
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.parameters import ListQuery
 from pingboard.web.schemas import Count, Instant, NextCursor, RoomName
-from pingboard.web.worker import STALE_AFTER
+from pingboard.web.worker import read_worker
 
 router = APIRouter(tags=["rooms"], responses=errors.BAD_PARAMETER_RESPONSE)
 
@@ -47,7 +45,7 @@ class Rooms(BaseModel):
         "as of then. null where no worker ever did."
     )
     is_stale: bool = Field(
-        description="The worker has not synced for minutes; /readyz says why. All is served still."
+        description="The worker does not sync; /readyz says why. All is served still."
     )
     rooms: list[RoomSummary]
     next_cursor: NextCursor
@@ -58,14 +56,12 @@ def list_rooms(
     response: Response, boards: GivenBoards, now: Now, query: Annotated[ListQuery, Query()]
 ) -> Rooms:
     """Those joined or imported, the most recently heard first, and whether new data comes."""
-    workers = read_status(boards.engine).workers
-    synced_ts = workers[0].synced_ts if workers else None
-    synced_at = None if synced_ts is None else from_ts(synced_ts)
+    worker = read_worker(boards.engine, now)
     known = read_room_states(boards.engine)
     page, cursor = cut_page(boards.rooms(), query, response, lambda room: room.room_id)
     return Rooms(
-        last_sync_at=synced_at,
-        is_stale=synced_at is None or now - synced_at > STALE_AFTER,
+        last_sync_at=worker.synced_at,
+        is_stale=worker.is_stale,
         rooms=[
             RoomSummary(
                 room=RoomName(id=room.room_id, alias=room.alias),

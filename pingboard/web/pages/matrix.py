@@ -42,7 +42,7 @@ def show_matrix(
         [row.homeserver for row in boards.board(name, window, now=now, room=room_id).standings]
         for name in (BoardName.DELIVERY, BoardName.RECEPTION)
     )
-    pairs = homeservers.read_pairs(boards, room_id, window)
+    pairs = [*homeservers.read_matrix(boards, room_id, window)]
     shown = heat.draw(pairs, _cut(ping_servers, query.pings), _cut(pong_servers, query.pongs))
     path, language = request.url.path, language_of(request)
     context = {
