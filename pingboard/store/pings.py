@@ -32,6 +32,7 @@ PingKey = tuple[str, str]
 _END_OF_TIME = 1 << 30
 """hours"""
 
+_COLUMNS = tuple(schema.ping.c.keys())
 _UPDATE = """
 UPDATE ping SET server = ?, origin_server_ts = ?, seen_ts = ?, vantage = ?, sent_ts = ?,
 is_estimated = ? WHERE id = ?
@@ -152,7 +153,7 @@ def _insert_pings(
         )
         for row_id, ping in enumerate(pings, last + 1)
     ]
-    insert_rows(connection, schema.ping, schema.ping.c.keys(), rows)
+    insert_rows(connection, schema.ping, _COLUMNS, rows)
     return {
         get_key(ping): StoredPing(
             row_id,

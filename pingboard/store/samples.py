@@ -144,9 +144,10 @@ def list_samples(
     for row, server_row, one_way, round_trip, _, lag_ms, provenance, event_hash, seen_ts in zip(
         *columns, strict=True
     ):
+        of = pings[row]
         yield RawSample(
-            (pings[row].seen_ts, row, server_row),
-            pings[row],
+            (of.seen_ts, row, server_row),
+            of,
             names[server_row],
             one_way,
             None if round_trip == NONE else round_trip,
