@@ -31,7 +31,9 @@ async def say_what_maubot_answers(owner: Member, room_id: str) -> list[str]:
     ]
 
 
-async def test_live_every_ping_of_maubot_is_one(lab: Lab, engine: Engine, owner: Member) -> None:
+async def test_what_maubot_answers_is_a_ping_when_heard_live(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
     room_id = await owner.create_room()
     account = await lab.register(lab.homeservers[0], "as-maubot")
     async with listening(lab, engine, account, [room_id]):
@@ -47,7 +49,7 @@ async def test_live_every_ping_of_maubot_is_one(lab: Lab, engine: Engine, owner:
         await until(lambda: rejections(engine) == {"not_a_ping": 1})
 
 
-async def test_filled_in_a_redacted_ping_is_still_one(
+async def test_a_redacted_ping_is_still_a_ping_when_read_in_history(
     lab: Lab, engine: Engine, owner: Member
 ) -> None:
     room_id = await owner.create_room()

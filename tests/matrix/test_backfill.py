@@ -41,7 +41,7 @@ def test_a_page_without_an_end_is_the_last() -> None:
     assert gap.fault is None
 
 
-def test_the_token_where_the_gap_ends_is_the_last() -> None:
+def test_a_page_that_reaches_the_token_before_the_gap_is_the_last() -> None:
     assert advance(Page(NEW, "s1")).closed_ts is not None
 
 

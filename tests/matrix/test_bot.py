@@ -60,7 +60,7 @@ def event(body: str, **changes: Any) -> dict[str, Any]:
         ("!pingboard  [::1]:8448", "[::1]:8448"),
     ],
 )
-def test_a_command_is_read(body: str, argument: str) -> None:
+def test_pingboard_with_or_without_an_argument_is_a_command(body: str, argument: str) -> None:
     assert read_command(event(body), ROOM, 1000) == Command(ROOM, "$event", argument)
 
 
@@ -80,7 +80,7 @@ def test_a_command_is_read(body: str, argument: str) -> None:
         event("!pingboard", type="m.room.topic"),
     ],
 )
-def test_what_is_no_new_message_of_a_person_is_ignored(ignored: dict[str, Any]) -> None:
+def test_only_a_new_message_of_a_person_is_a_command(ignored: dict[str, Any]) -> None:
     assert read_command(ignored, ROOM, 1000) is None
 
 
@@ -130,7 +130,7 @@ def board(name: BoardName, *rows: tuple[str, float]) -> Board:
     return Board(ROOM, None, name, Window.named("7d", NOW), NOW, 1, standings)
 
 
-def test_the_top_are_the_first_five_of_the_first_board_that_has_any() -> None:
+def test_without_an_argument_the_first_five_of_the_first_board_with_samples_are_named() -> None:
     many = board(BoardName.DELIVERY, *[(f"s{i}.example", 100 + i / 2) for i in range(9)])
     body = describe_top([board(BoardName.RESPONSE), many])["body"]
     assert body.splitlines()[1:] == [

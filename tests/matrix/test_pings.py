@@ -28,7 +28,7 @@ def never_stall(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sync, "MAX_STALL_S", 600.0)
 
 
-async def test_a_homeserver_that_is_away_is_not_pinged_through(
+async def test_no_ping_is_sent_while_the_homeserver_is_away(
     lab: Lab, engine: Any, owner: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pings, "REPEATS_S", (0.01, 0.01, 0.01))
@@ -53,7 +53,7 @@ async def test_a_homeserver_that_is_away_is_not_pinged_through(
             await until(lambda: proxy.count("send", mended) > 1)
 
 
-async def test_sends_that_alone_fail_are_one_warning(
+async def test_sends_that_fail_though_syncs_work_are_one_warning(
     lab: Lab, engine: Any, owner: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pings, "REPEATS_S", (0.01, 0.01, 0.01))
@@ -109,7 +109,7 @@ async def test_the_first_ping_of_a_start_is_measured(
     assert all(round_trip_ms for (round_trip_ms,) in rows(engine, sample.c.round_trip_ms))
 
 
-async def test_a_round_trip_over_a_suspend_of_the_machine_is_none(
+async def test_no_round_trip_is_measured_over_a_suspend_of_the_machine(
     lab: Lab, engine: Any, owner: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room_id = await owner.create_room()
@@ -242,7 +242,7 @@ def test_a_ping_that_a_long_sync_does_not_show_in_time_is_void(
     assert ping.round_trip_ms(syncs.answer(after_s=1.1)) is None
 
 
-def test_what_comes_once_nothing_is_awaited_any_more_is_not_measured_and_no_fault(
+def test_a_pong_that_nobody_awaits_any_more_is_not_measured_and_its_ping_is_not_void(
     sent: SentPings, syncs: Syncs
 ) -> None:
     ping = begin(sent, "tx")

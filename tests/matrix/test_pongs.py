@@ -145,7 +145,7 @@ def test_a_message_of_ours_from_another_process_is_ours_without_a_send(pongs: Po
     assert sample.round_trip_ms is None
 
 
-def test_a_pong_before_its_ping_waits_and_then_counts(pongs: PongMatcher) -> None:
+def test_a_pong_before_its_ping_is_pending_and_then_counts(pongs: PongMatcher) -> None:
     first = live(pongs, pong_event("$b", "$a"))
     assert first.samples == []
     assert [pending.pong.event_id for pending in first.pending] == ["$b"]
@@ -154,7 +154,7 @@ def test_a_pong_before_its_ping_waits_and_then_counts(pongs: PongMatcher) -> Non
     assert [pong.event_id for pong in second.settled] == ["$b"]
 
 
-def test_a_pong_whose_ping_is_looked_up_while_it_waits_counts(pongs: PongMatcher) -> None:
+def test_a_pending_pong_counts_once_its_ping_is_looked_up(pongs: PongMatcher) -> None:
     live(pongs, pong_event("$b", "$a"))
     pongs.learn([Ping("$a", ROOM, "one.example", START_TS, START_TS)])
     batch = live(pongs)
@@ -162,7 +162,7 @@ def test_a_pong_whose_ping_is_looked_up_while_it_waits_counts(pongs: PongMatcher
     assert [pong.event_id for pong in batch.settled] == ["$b"]
 
 
-def test_a_pong_whose_ping_turns_out_to_be_none_while_it_waits_is_rejected(
+def test_a_pending_pong_is_rejected_once_its_ping_turns_out_to_be_none(
     pongs: PongMatcher,
 ) -> None:
     live(pongs, pong_event("$b", "$a"))
@@ -170,7 +170,7 @@ def test_a_pong_whose_ping_turns_out_to_be_none_while_it_waits_is_rejected(
     assert reasons(live(pongs)) == [Rejection.NOT_A_PING]
 
 
-def test_a_pong_waits_until_its_ping_is_there(pongs: PongMatcher) -> None:
+def test_a_pong_is_pending_until_its_ping_is_known(pongs: PongMatcher) -> None:
     live(pongs, pong_event("$b", "$a"))
     assert pongs.pending.pings(ROOM) == ["$a"]
     history(pongs, ping_event("$a"))
@@ -184,13 +184,13 @@ def test_the_pings_that_most_servers_answered_are_looked_up_first(pongs: PongMat
     assert pongs.pending.pings(ROOM)[0] == "$real"
 
 
-def test_a_pong_that_waited_has_no_round_trip(pongs: PongMatcher) -> None:
+def test_a_pong_that_was_pending_has_no_round_trip(pongs: PongMatcher) -> None:
     live(pongs, pong_event("$b", "$own"), after_s=1)
     [sample] = live(pongs, own_ping(), after_s=1).samples
     assert sample.round_trip_ms is None
 
 
-def test_a_ping_that_never_comes_makes_its_pong_rejected_after_ten_minutes(
+def test_a_pong_is_rejected_after_ten_minutes_without_its_ping(
     pongs: PongMatcher,
 ) -> None:
     live(pongs, pong_event("$b", "$a"))
@@ -250,7 +250,7 @@ def test_a_wall_clock_that_is_set_makes_no_pong_late_or_early(
     assert sample.pong.seen_ts - sample.ping.seen_ts == 2000
 
 
-def test_nor_does_one_that_is_set_back_where_the_ping_is_known_from_history(
+def test_a_wall_clock_that_is_set_makes_no_pong_early_whose_ping_is_known_from_history(
     pongs: PongMatcher,
 ) -> None:
     history(pongs, ping_event("$a"))
@@ -267,7 +267,9 @@ def test_a_pong_that_arrives_a_day_after_its_ping_is_late_whatever_time_it_claim
 
 
 @pytest.mark.parametrize("jump_s", [3600, -86_400])
-def test_nor_does_it_where_the_pong_is_known_from_history(pongs: PongMatcher, jump_s: int) -> None:
+def test_a_wall_clock_that_is_set_makes_no_pong_late_or_early_that_is_known_from_history(
+    pongs: PongMatcher, jump_s: int
+) -> None:
     live(pongs, ping_event("$a"), after_s=jump_s)
     [sample] = history(pongs, pong_event("$b", "$a")).samples
     assert sample.pong.seen_ts - sample.ping.seen_ts == 100
@@ -279,7 +281,7 @@ def test_a_pong_that_is_late_by_its_own_time_too_is_late(pongs: PongMatcher) -> 
     assert reasons(live(pongs, late, after_s=700)) == [Rejection.LATE]
 
 
-def test_a_redacted_pong_does_not_wait_any_more(pongs: PongMatcher) -> None:
+def test_a_redacted_pong_is_pending_no_more(pongs: PongMatcher) -> None:
     live(pongs, pong_event("$b", "$a"), pong_event("$c", "$a", server="three.example"))
     pongs.pending.redact(ROOM, ["$b"])
     batch = live(pongs, ping_event("$a"))

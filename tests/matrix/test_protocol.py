@@ -143,7 +143,7 @@ def test_what_maubot_does_not_answer_is_no_ping(content: Any) -> None:
 @pytest.mark.parametrize(
     "origin_ts", [0, FIRST_EVENT_TS - 1, SEEN_TS + 600_001, 4_102_444_800_000, -1, "1", None, True]
 )
-def test_what_is_dated_when_nothing_can_be_is_rejected(origin_ts: Any) -> None:
+def test_an_event_of_an_impossible_time_is_rejected(origin_ts: Any) -> None:
     assert reason(text("!ping"), origin_server_ts=origin_ts) is Rejection.IMPOSSIBLE_TIME
     assert reason(pong(**GOOD), origin_server_ts=origin_ts) is Rejection.IMPOSSIBLE_TIME
     event = message(text("!ping"), origin_server_ts=origin_ts)
@@ -151,7 +151,7 @@ def test_what_is_dated_when_nothing_can_be_is_rejected(origin_ts: Any) -> None:
 
 
 @pytest.mark.parametrize("origin_ts", [FIRST_EVENT_TS, SEEN_TS + 600_000])
-def test_a_time_that_can_be_is_taken(origin_ts: int) -> None:
+def test_an_event_of_a_possible_time_is_taken(origin_ts: int) -> None:
     assert isinstance(read(text("!ping"), origin_server_ts=origin_ts), Ping)
 
 
@@ -188,18 +188,18 @@ def test_a_pong_without_from_claims_no_ping_server() -> None:
 
 
 @pytest.mark.parametrize("ms", [True, 1.5, "5", None, 2**53 - 1, -(2**40), [], {}])
-def test_ms_that_is_no_integer_of_sense_is_rejected(ms: Any) -> None:
+def test_an_ms_that_is_no_integer_or_too_large_is_rejected(ms: Any) -> None:
     assert reason(pong(**{**GOOD, "ms": ms})) is Rejection.INVALID_MS
     assert reason(related(**{**GOOD_RELATION, "ms": ms})) is Rejection.INVALID_MS
 
 
 @pytest.mark.parametrize("ms", [0, -1, 1, 600_001])
-def test_any_other_integer_is_a_claim_for_the_boards_to_judge(ms: int) -> None:
+def test_an_ms_of_any_other_integer_is_a_claim_for_the_boards_to_judge(ms: int) -> None:
     assert isinstance(read(pong(**{**GOOD, "ms": ms})), Pong)
 
 
 @pytest.mark.parametrize("ping", ["", "ping", "$", "$a\x00b", "$a b", "$" + "x" * 255, 5, None])
-def test_a_ping_that_can_not_be_an_event_is_unknown(ping: Any) -> None:
+def test_a_pong_that_names_what_is_no_event_id_answers_an_unknown_ping(ping: Any) -> None:
     assert reason(pong(**{**GOOD, "ping": ping})) is Rejection.UNKNOWN_PING
 
 
@@ -275,7 +275,7 @@ contents = st.fixed_dictionaries(
 
 
 @given(contents | json_values, json_values, json_values, json_values)
-def test_nothing_that_a_stranger_writes_breaks_it(
+def test_nothing_that_a_stranger_writes_raises(
     content: Any, sender: Any, event_id: Any, ts: Any
 ) -> None:
     event = message(content, sender=sender, event_id=event_id, origin_server_ts=ts)

@@ -195,7 +195,7 @@ async def test_where_history_can_not_be_had_pongs_are_found_by_their_relation(
     assert "M_" in faults[0]
 
 
-async def test_a_pong_that_waits_since_an_earlier_run_is_decided_without_a_gap(
+async def test_a_pong_pending_since_an_earlier_run_is_decided_without_a_gap(
     lab: Lab, engine: Engine, owner: Member
 ) -> None:
     room_id = await owner.create_room()

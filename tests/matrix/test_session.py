@@ -137,7 +137,7 @@ async def test_a_homeserver_without_passwords_is_never_sent_one(
         ({"errcode": "M_RESOURCE_LIMIT_EXCEEDED", "error": ""}, "has reached a limit"),
     ],
 )
-async def test_a_refusal_is_called_what_it_is_and_costs_no_login(
+async def test_an_account_that_is_locked_or_limited_is_told_so_and_not_logged_in_again(
     lab: Lab, proxy: FaultProxy, body: dict[str, Any], words: str
 ) -> None:
     account = await lab.register(lab.homeservers[0], body["errcode"].lower())
@@ -200,7 +200,7 @@ async def test_nulls_in_a_sync_are_named(
     assert words in str(caught.value)
 
 
-async def test_a_server_name_is_enough(
+async def test_a_server_name_is_enough_to_find_its_homeserver(
     lab: Lab, proxy: FaultProxy, owner: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session_module, "DISCOVERY_URL", proxy.url)

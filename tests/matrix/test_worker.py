@@ -49,7 +49,7 @@ async def test_a_worker_is_starting_until_it_has_synced_whatever_an_earlier_run_
         assert synced_ts > 2
 
 
-async def test_a_homeserver_that_never_answers_is_unreachable_once_and_for_all(
+async def test_a_homeserver_that_never_answers_stays_unreachable(
     lab: Lab, engine: Engine, owner: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_module, "REPORT_S", 0.01)

@@ -106,7 +106,7 @@ def test_hours_in_which_nobody_was_asked_are_no_silence() -> None:
     assert find_change_points(trends, "own") == []
 
 
-def test_few_others_say_nothing_of_themselves() -> None:
+def test_a_change_is_not_compared_with_too_few_others() -> None:
     trends = {
         name: trend for name, trend in make_week(1, ratio=3, since=90).items() if name == "own"
     }
@@ -114,6 +114,6 @@ def test_few_others_say_nothing_of_themselves() -> None:
     assert change.others_ratio is None
 
 
-def test_nothing_is_known_of_whom_nobody_heard() -> None:
+def test_a_homeserver_that_nobody_heard_has_no_changes() -> None:
     assert find_change_points({}, "own") == []
     assert find_change_points({"own": [None] * HOURS}, "own") == []

@@ -47,7 +47,7 @@ def test_a_difference_counts_only_beyond_chance_and_beyond_the_middle_half(
         assert compare(board, stand(median_ms, interval), SPREAD, None).verdict is verdict
 
 
-def test_the_numbers_are_those_of_the_others_alone() -> None:
+def test_a_homeserver_is_compared_with_the_others_alone() -> None:
     comparison = compare(BoardName.RECEPTION, stand(260, (255, 265)), OTHERS, None)
     assert (comparison.others, comparison.others_median_ms, comparison.difference_ms) == (
         5,
@@ -59,7 +59,7 @@ def test_the_numbers_are_those_of_the_others_alone() -> None:
 
 
 @pytest.mark.parametrize("others", [[], [100.0], [100.0, 900.0]])
-def test_too_few_others_are_no_measure(others: list[float]) -> None:
+def test_there_is_no_comparison_with_too_few_others(others: list[float]) -> None:
     comparison = compare(BoardName.RESPONSE, stand(400, (390, 410)), others, None)
     assert comparison.verdict is Verdict.FEW_OTHERS
     assert comparison.middle_ms is None
@@ -91,7 +91,7 @@ def test_what_a_wrong_clock_explains_is_not_held_against_a_homeserver(
     ("median_ms", "verdict"),
     [(280, Verdict.CLOCK), (120, Verdict.CLOCK), (281, Verdict.SLOW), (119, Verdict.FAST)],
 )
-def test_a_clock_that_may_be_right_explains_what_it_is_unsure_by(
+def test_a_clock_that_may_be_right_explains_no_more_than_its_uncertainty(
     median_ms: float, verdict: Verdict
 ) -> None:
     for offset_ms in (-80, 0, 80):
@@ -137,7 +137,7 @@ def decide(**verdicts: Verdict) -> dict[BoardName, Comparison]:
         ({"reception": Verdict.CLOCK, "response": Verdict.SLOW}, Diagnosis.EITHER),
     ],
 )
-def test_all_directions_together_say_whose_it_is(
+def test_the_verdicts_on_all_boards_together_say_where_the_trouble_is(
     verdicts: dict[str, Verdict], diagnosis: Diagnosis
 ) -> None:
     assert diagnose(decide(**verdicts), Clock(0, 80)) is diagnosis

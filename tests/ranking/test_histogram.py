@@ -68,5 +68,5 @@ def test_one_outlier_does_not_press_the_rest_into_one_bin() -> None:
 
 
 @pytest.mark.parametrize("ms", [[0, 0, 1], [0, 600_000], [-5, 3, 900]])
-def test_zero_and_less_have_a_bin_too(ms: list[int]) -> None:
+def test_latencies_of_zero_and_below_have_a_bin_too(ms: list[int]) -> None:
     assert sum(column.samples for column in count(ms).bins) == len(ms)

@@ -75,7 +75,7 @@ def test_buckets_begin_at_whole_steps_and_touch_each_other() -> None:
     assert starts[-1] < WINDOW.end_ts <= starts[-1] + 3_600_000
 
 
-def test_a_window_of_whole_steps_has_no_bucket_more() -> None:
+def test_a_window_of_whole_steps_has_no_extra_bucket() -> None:
     whole = Window(START.replace(minute=0), START.replace(minute=0) + 5 * HOUR)
     assert len(cut_rows([], [], [], whole)) == 5
 

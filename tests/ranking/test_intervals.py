@@ -30,7 +30,7 @@ def test_every_count_up_to_3000_has_the_position_of_the_exact_binomial() -> None
     assert find_low_positions(np.arange(1, 3001)).tolist() == expected
 
 
-def test_of_fewer_than_six_nothing_is_said() -> None:
+def test_fewer_than_six_samples_have_no_interval() -> None:
     assert find_low_positions(np.arange(MIN_SAMPLES + 1)).tolist() == [-1] * 6 + [0]
     assert find_low_positions(np.array([], np.int64)).tolist() == []
 

@@ -39,7 +39,7 @@ def pair_plainly(rows: Rows) -> list[Pair]:
 
 
 @given(rows)
-def test_it_equals_the_plain_computation(rows: Rows) -> None:
+def test_pairs_are_those_of_the_plain_computation(rows: Rows) -> None:
     assert pair_rows(rows) == pair_plainly(rows)
 
 

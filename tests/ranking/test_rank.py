@@ -107,6 +107,62 @@ def percentile(numbers: Sequence[int], percent: int) -> float:
     return float(below + (above - below) * (position - floor(position)))
 
 
+def test_an_even_count_has_the_mean_of_the_middle_two_as_its_median() -> None:
+    [standing] = rank_rows([(0, 900), (0, 513), (0, 512), (0, 3)])
+    assert standing.median_ms == 512.5
+    assert standing.mean_ms == 482.0
+
+
+def test_one_sample_is_its_own_median_mean_and_percentiles() -> None:
+    assert rank_rows([(2, 213)]) == [
+        Standing(1, "charlie.example:8448", 213.0, 213.0, 213.0, 213.0, 213.0, 213.0, 1)
+    ]
+
+
+def test_equal_medians_rank_by_more_samples_and_then_by_name_and_share_no_rank() -> None:
+    standings = rank_rows([(0, 50), (1, 50), (2, 50), (3, 49), (3, 50), (3, 51), (4, 49)])
+    assert [(each.rank, each.homeserver) for each in standings] == [
+        (1, "[::1]"),
+        (2, "bravo.example"),
+        (3, "alpha.example"),
+        (4, "charlie.example:8448"),
+        (5, "delta.example"),
+    ]
+
+
+def test_a_negative_latency_ranks_before_zero() -> None:
+    standings = rank_rows([(0, 0), (1, -1), (2, INT32.min), (3, INT32.max)])
+    assert [each.median_ms for each in standings] == [INT32.min, -1.0, 0.0, INT32.max]
+
+
+def test_six_samples_are_the_fewest_that_have_an_interval() -> None:
+    [five] = rank_rows([(0, ms) for ms in range(1, 6)])
+    [six] = rank_rows([(0, ms) for ms in range(1, 7)])
+    assert (five.ci95_ms, six.ci95_ms) == (None, (1.0, 6.0))
+
+
+def test_neighbours_are_tied_where_their_intervals_overlap_and_only_then() -> None:
+    rows = [(0, ms) for ms in range(10, 16)] + [(1, ms) for ms in range(15, 21)]
+    rows += [(2, ms) for ms in range(21, 27)] + [(3, 26)]
+    assert [each.tied_with_previous for each in rank_rows(rows)] == [False, True, False, False]
+
+
+@given(any_rows, st.integers(0, 20), st.none() | st.integers(0, 6))
+def test_min_samples_leaves_out_before_ranks_are_given_and_limit_cuts_afterwards(
+    rows: Rows, min_samples: int, limit: int | None
+) -> None:
+    left = [standing for standing in rank_plainly(rows) if standing.samples >= min_samples]
+    expected = [standing.homeserver for standing in left][:limit]
+    standings = rank_rows(rows, min_samples=min_samples, limit=limit)
+    assert [standing.homeserver for standing in standings] == expected
+    assert [standing.rank for standing in standings] == list(range(1, len(expected) + 1))
+
+
+def test_without_samples_there_are_no_standings() -> None:
+    assert rank_rows([]) == []
+    assert rank_rows([], []) == []
+
+
 @given(usual_rows)
 def test_narrow_keys_rank_as_plain_python_does(rows: Rows) -> None:
     assert rank_rows(rows) == rank_plainly(rows)
@@ -144,17 +200,6 @@ def test_the_numbering_of_servers_never_matters(rows: Rows, numbering: list[int]
     assert rank_rows(renumbered, names) == rank_rows(rows)
 
 
-@given(any_rows, st.integers(0, 20), st.none() | st.integers(0, 6))
-def test_min_samples_leaves_out_before_ranks_are_given_and_limit_cuts_afterwards(
-    rows: Rows, min_samples: int, limit: int | None
-) -> None:
-    left = [standing for standing in rank_plainly(rows) if standing.samples >= min_samples]
-    expected = [standing.homeserver for standing in left][:limit]
-    standings = rank_rows(rows, min_samples=min_samples, limit=limit)
-    assert [standing.homeserver for standing in standings] == expected
-    assert [standing.rank for standing in standings] == list(range(1, len(expected) + 1))
-
-
 @given(st.lists(any_ms, min_size=1, max_size=60))
 def test_percentiles_are_those_of_numpy(numbers: list[int]) -> None:
     [standing] = rank_rows([(0, ms) for ms in numbers])
@@ -173,51 +218,6 @@ def test_shifting_all_latencies_below_zero_shifts_the_medians(rows: Rows, shift:
     shifted = rank_rows([(server, ms + shift) for server, ms in rows])
     expected = [(each.homeserver, each.median_ms + shift) for each in rank_rows(rows)]
     assert [(each.homeserver, each.median_ms) for each in shifted] == expected
-
-
-def test_without_samples_there_are_no_standings() -> None:
-    assert rank_rows([]) == []
-    assert rank_rows([], []) == []
-
-
-def test_one_sample_is_its_own_median_mean_and_percentiles() -> None:
-    assert rank_rows([(2, 213)]) == [
-        Standing(1, "charlie.example:8448", 213.0, 213.0, 213.0, 213.0, 213.0, 213.0, 1)
-    ]
-
-
-def test_six_samples_are_the_fewest_that_have_an_interval() -> None:
-    [five] = rank_rows([(0, ms) for ms in range(1, 6)])
-    [six] = rank_rows([(0, ms) for ms in range(1, 7)])
-    assert (five.ci95_ms, six.ci95_ms) == (None, (1.0, 6.0))
-
-
-def test_neighbours_are_tied_where_their_intervals_overlap_and_only_then() -> None:
-    rows = [(0, ms) for ms in range(10, 16)] + [(1, ms) for ms in range(15, 21)]
-    rows += [(2, ms) for ms in range(21, 27)] + [(3, 26)]
-    assert [each.tied_with_previous for each in rank_rows(rows)] == [False, True, False, False]
-
-
-def test_an_even_count_has_the_mean_of_the_middle_two_as_its_median() -> None:
-    [standing] = rank_rows([(0, 900), (0, 513), (0, 512), (0, 3)])
-    assert standing.median_ms == 512.5
-    assert standing.mean_ms == 482.0
-
-
-def test_equal_medians_rank_by_more_samples_and_then_by_name_and_share_no_rank() -> None:
-    standings = rank_rows([(0, 50), (1, 50), (2, 50), (3, 49), (3, 50), (3, 51), (4, 49)])
-    assert [(each.rank, each.homeserver) for each in standings] == [
-        (1, "[::1]"),
-        (2, "bravo.example"),
-        (3, "alpha.example"),
-        (4, "charlie.example:8448"),
-        (5, "delta.example"),
-    ]
-
-
-def test_a_negative_latency_ranks_before_zero() -> None:
-    standings = rank_rows([(0, 0), (1, -1), (2, INT32.min), (3, INT32.max)])
-    assert [each.median_ms for each in standings] == [INT32.min, -1.0, 0.0, INT32.max]
 
 
 @pytest.mark.parametrize("servers", [4_096, 4_097, 5_000])

@@ -39,7 +39,7 @@ def test_whatever_happens_every_answer_is_that_of_the_plain_model(
     assert_no_difference(seed, new_database)
 
 
-def test_so_it_is_with_seeds_that_nobody_has_tried(new_database: NewDatabase) -> None:
+def test_with_new_seeds_every_answer_is_that_of_the_plain_model(new_database: NewDatabase) -> None:
     for _ in range(2):
         assert_no_difference(secrets.randbelow(10**9), new_database)
 

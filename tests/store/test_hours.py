@@ -90,7 +90,7 @@ def test_an_hour_is_closed_ten_minutes_after_its_end(engine: Engine) -> None:
     ],
     ids=["late pong", "expected", "void"],
 )
-def test_what_changes_is_opened_and_closed_again(
+def test_a_closed_hour_that_changes_is_opened_and_closed_again(
     engine: Engine, batch: Batch, samples: int
 ) -> None:
     record(engine, make_samples(), expected=[SILENT])

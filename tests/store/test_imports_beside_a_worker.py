@@ -164,7 +164,7 @@ def test_a_pingstat_import_across_an_upgrade_brings_nothing_twice(engine: Engine
     assert len(list_pingstat(engine)) == 23
 
 
-def test_so_it_is_where_the_import_comes_first(engine: Engine) -> None:
+def test_a_pingstat_import_before_an_upgrade_brings_nothing_twice(engine: Engine) -> None:
     ingest, case = Ingest(engine, "test"), Upgraded()
     assert import_pingstat(engine, case.rows + case.forged) == (19, 0, 2)
     case.hear(ingest)

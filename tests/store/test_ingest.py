@@ -107,7 +107,7 @@ def test_a_pong_that_was_taken_back_before_it_came_leaves_its_ping_unanswered(
     assert (count(engine, sample), count(engine, unanswered)) == (1, 1)
 
 
-def test_the_token_is_kept_by_account(engine: Engine, ingest: Ingest) -> None:
+def test_each_account_has_a_sync_token_of_its_own(engine: Engine, ingest: Ingest) -> None:
     ingest.record(Batch([], []), "s1")
     ingest.save_login("DEVICE", "token")
     assert ingest.saved_session() == SavedSession("DEVICE", "token", "s1")

@@ -71,7 +71,7 @@ def test_what_no_board_shows_is_no_change(engine: Engine, watch: Watch) -> None:
     assert watch.version() == version
 
 
-def test_a_room_that_changed_is_a_change(engine: Engine, watch: Watch) -> None:
+def test_a_change_of_a_room_raises_the_version(engine: Engine, watch: Watch) -> None:
     ingest = Ingest(engine, "test")
     changes: list[Callable[[], None]] = [
         lambda: ingest.record_room(ROOM, "#ping:one.example"),
@@ -83,7 +83,7 @@ def test_a_room_that_changed_is_a_change(engine: Engine, watch: Watch) -> None:
         assert watch.version() > version
 
 
-def test_what_was_rolled_back_is_no_change(engine: Engine, watch: Watch) -> None:
+def test_a_transaction_that_is_rolled_back_leaves_the_version(engine: Engine, watch: Watch) -> None:
     Ingest(engine, "test").record_room(ROOM, None)
     version = watch.version()
     with engine.connect() as connection:
@@ -122,7 +122,7 @@ def test_a_reader_that_is_behind_what_was_closed_is_told_so(engine: Engine, watc
     assert not can_resume(engine, version + 1)
 
 
-def test_of_a_mass_of_changes_only_the_last_is_kept(engine: Engine, watch: Watch) -> None:
+def test_only_the_last_of_many_changes_are_kept(engine: Engine, watch: Watch) -> None:
     Ingest(engine, "test").record(Batch([], [make_sample(4000 * number) for number in range(9)]))
     version = watch.version()
     for limit, is_known in ((9, False), (20, False)):

@@ -131,7 +131,7 @@ def test_a_lease_that_another_worker_took_is_lost(postgresql_database: str) -> N
     engine.dispose()
 
 
-def test_a_lease_that_can_not_be_confirmed_is_not_for_long(
+def test_a_lease_that_is_not_confirmed_in_time_is_unconfirmed(
     postgresql_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = open_engine(postgresql_database)

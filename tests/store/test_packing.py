@@ -103,7 +103,7 @@ def test_boards_get_what_the_rows_say(hour: Hour) -> None:
 
 
 @given(hours())
-def test_what_is_found_without_unpacking_is_true(hour: Hour) -> None:
+def test_hashes_and_times_are_found_without_unpacking(hour: Hour) -> None:
     packed = pack_hour(hour)
     hashes = hour.samples.event_hash
     known = hashes[hashes != NONE]

@@ -98,7 +98,7 @@ def test_what_only_single_samples_need_is_gone(engine: Engine, ingest: Ingest) -
             assert (cold is None) == (hour * 3_600_000 < edge)
 
 
-def test_what_is_dropped_is_told(engine: Engine, ingest: Ingest) -> None:
+def test_readers_are_told_from_when_single_samples_are_kept(engine: Engine, ingest: Ingest) -> None:
     assert find_kept_from(engine) is None
     drop_all(engine)
     kept_from = find_kept_from(engine, [1])

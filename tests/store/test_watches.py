@@ -24,7 +24,7 @@ def test_a_watch_is_kept_until_it_is_removed(engine: Engine) -> None:
     assert read_watches(engine) == []
 
 
-def test_a_room_has_a_bound_and_another_room_its_own(engine: Engine) -> None:
+def test_each_room_has_a_limit_of_watches_of_its_own(engine: Engine) -> None:
     for number in range(MAX_WATCHES):
         assert add_watch(engine, Watch("!a", f"hs{number}.example", 1))
     assert not add_watch(engine, Watch("!a", "more.example", 1))
