@@ -7,7 +7,7 @@ under four clients of the API; while the database is locked for 0.5 s again and 
 server that answers ten invented pings after each ping; and with syncs held up for 3 s in every
 other round, at another phase of it each time. Last, how late the event loop runs at most while
 the worker ranks a million samples to answer `!pingboard`. `--busy` runs two processes beside it
-that only burn processor time.
+that only burn processor time; the 90th percentile alone is promised then.
 """
 
 from __future__ import annotations
@@ -144,12 +144,10 @@ def pairs(*, is_busy: bool = False) -> Iterator[Size]:
             distances_ms = [abs(error_ms) for error_ms in figures.errors_ms]
             name = f"{condition.name}, busy" if is_busy else condition.name
             counts = f"{figures.pings} pings, {len(distances_ms)} kept, {figures.dropped} void"
-            yield Size(
-                f"{name} ({counts}): median, ms / an allowance",
-                median(distances_ms),
-                MAX_MEDIAN_MS,
-                1,
-            )
+            name = f"{name} ({counts})"
+            if not is_busy:
+                median_ms = median(distances_ms)
+                yield Size(f"{name}: median, ms / an allowance", median_ms, MAX_MEDIAN_MS, 1)
             p90_ms = quantiles(distances_ms, n=10)[-1]
             yield Size(f"{name}: 90th percentile, ms / an allowance", p90_ms, max_p90_ms, 1)
             if condition.stalls:
