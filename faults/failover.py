@@ -23,6 +23,9 @@ LOST_LEASE_CODE = 3
 TAKEOVER_S = 60
 """20 s without a confirmation, 5 s between two looks, 10 s to settle, and the first ping."""
 
+WATCHED_S = 20
+"""5 s between two looks of the standby, 10 s to settle, and some pings."""
+
 SENDERS = """
     SELECT vantage.name FROM ping JOIN vantage ON vantage.id = ping.vantage
     WHERE sent_ts IS NOT NULL ORDER BY sent_ts
@@ -68,7 +71,8 @@ async def lost_lease(scene: Scene) -> str:
         losses = int(scene.long(1, 10))
         for _ in range(losses):
             end_lease(scene)
-            await asyncio.sleep(scene.long(3, 20))
+            # By then the standby would ping too, had it taken the lease.
+            await asyncio.sleep(WATCHED_S)
             await until_pinged(scene, now_ts())
         expect_never_two(scene, takeovers=1)
         name = "the first" if pair.first.is_running else "the standby"
