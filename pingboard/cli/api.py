@@ -46,13 +46,6 @@ def open_listener(settings: Settings, inherited_fd: int | None = None) -> socket
     return socket.socket(fileno=inherited_fd)
 
 
-def listener_url(listener: socket.socket) -> str:
-    """Where a browser on this machine finds it; ends in `/`."""
-    from pingboard.web.server import url_of
-
-    return url_of(listener)
-
-
 @contextlib.contextmanager
 def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]:
     """The API, reading from the database and never writing to it.

@@ -9,7 +9,6 @@ import typer
 
 from pingboard.cli.api import (
     api_process,
-    listener_url,
     make_tables,
     open_listener,
     open_server,
@@ -87,11 +86,13 @@ def echo() -> None:
 
 async def _run(settings: Settings) -> None:
     """The worker in this process, the API in one beside it."""
+    from pingboard.web.server import url_of
+
     async with contextlib.AsyncExitStack() as stack:
         if not settings.wants_lab:
             settings.require_account()
         listener = stack.enter_context(open_listener(settings))
-        url = listener_url(listener)
+        url = url_of(listener)
         page = url
         variables: dict[str, str] = {}
         if settings.wants_lab:

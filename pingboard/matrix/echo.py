@@ -13,21 +13,16 @@ import structlog
 from pingboard.matrix.protocol import Event, is_join_of, pong_content, read_answerable
 from pingboard.matrix.retry import Outage, retry_until_answered
 from pingboard.matrix.session import Session
-from pingboard.matrix.sync import SyncBatch, read_position, sync_batches
+from pingboard.matrix.sync import HOLD_MS, SyncBatch, read_position, sync_batches
 from pingboard.model import (
+    PONG_TIMEOUT_MS,
     EncryptedRoomError,
     HomeserverError,
     PingboardError,
     RateLimitedError,
 )
 
-MAX_AGE_MS = 600_000
-"""An older ping gets no answer: nobody counts it any more."""
-
 MAX_ATTEMPTS = 5
-
-HOLD_MS = 30_000
-"""How long our homeserver may hold a sync open."""
 
 log = structlog.get_logger()
 
@@ -119,7 +114,7 @@ class EchoBot:
         if answerable is None or answerable.sender == self._session.user_id:
             return
         one_way_ms = arrived_ts - answerable.ping.origin_server_ts
-        if one_way_ms > MAX_AGE_MS:
+        if one_way_ms > PONG_TIMEOUT_MS:  # nobody counts it any more
             return
         # Not awaited: a slow answer must not delay the arrival stamps of the next pings.
         task = asyncio.create_task(

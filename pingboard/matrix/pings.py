@@ -24,7 +24,7 @@ from pingboard.matrix.protocol import ping_content
 from pingboard.matrix.retry import Outage
 from pingboard.matrix.session import REFUSED_STATES, Session
 from pingboard.matrix.store_writer import Writer
-from pingboard.matrix.sync import MAX_STALL_S, SyncBatch
+from pingboard.matrix.sync import HOLD_MS, MAX_STALL_S, SyncBatch
 from pingboard.model import (
     PONG_TIMEOUT_MS,
     EncryptedRoomError,
@@ -49,11 +49,9 @@ MAY_PAUSE_S = 1.0
 DENIED_PAUSE_S = 600.0
 """How long a room that does not let us send is left alone."""
 
-HOLD_MS = 30_000
-"""How long our homeserver may hold a sync open."""
-
 WATCH_HOLD_MS = 500
-"""The same while pongs are awaited: half of `MAX_STALL_S`, the other half is for the answer."""
+"""How long it may hold a sync open while pongs are awaited: half of `MAX_STALL_S`; the other half
+is for the answer."""
 
 WATCH_S = 10.0
 """So long after a ping anybody's pong is awaited; of servers that answered lately, longer."""

@@ -53,9 +53,6 @@ SYNC_GRACE_S = 30.0
 JOIN_TIMEOUT_S = 600.0
 """What a join may take: that of a large room, over federation, takes minutes."""
 
-PAGE_LIMIT = 1000
-"""Events asked for at once; Synapse gives at most 1,000 in a page of history."""
-
 EVENT_TYPES = [
     "m.room.message",
     "m.room.redaction",
@@ -331,9 +328,7 @@ class Session:
         source = answer.event.source
         return source if isinstance(source, dict) else None
 
-    async def page(
-        self, room_id: str, position: str, until: str | None, limit: int = PAGE_LIMIT
-    ) -> Page:
+    async def page(self, room_id: str, position: str, until: str | None, limit: int) -> Page:
         """The events before a token, none at or before `until`."""
         answer: RoomMessagesResponse = await self._call(
             lambda: self._client.room_messages(

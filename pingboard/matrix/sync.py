@@ -19,6 +19,9 @@ from pingboard.matrix.retry import retry_until_answered
 from pingboard.matrix.session import EVENT_TYPES, Session, Synced
 from pingboard.model import HomeserverError
 
+HOLD_MS = 30_000
+"""How long our homeserver may hold a sync open."""
+
 MAX_STALL_S = 1.0
 """A stall of this length or more, of our homeserver or of ours, is not measured through."""
 

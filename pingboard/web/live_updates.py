@@ -20,6 +20,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
+from pydantic import BaseModel, ConfigDict, Field
 
 from pingboard.boards import Boards, Question
 from pingboard.model import (
@@ -33,6 +34,7 @@ from pingboard.model import (
 from pingboard.store.journal import Watch, can_resume
 from pingboard.store.rooms import read_lineage_ids
 from pingboard.store.samples import CHUNK_ROWS, RawSample, read_new
+from pingboard.web.schemas import Milliseconds
 
 POLL_S = 0.5
 MIN_RANK_PAUSE_S = 1.0
@@ -61,16 +63,17 @@ class NewPong:
     sample: RawSample
 
 
-@dataclass(frozen=True, slots=True)
-class NewRank:
-    """A homeserver that moved on a board, came onto it (no rank before) or left it (none now)."""
+class RankChange(BaseModel):
+    """A homeserver that moved on a board."""
+
+    model_config = ConfigDict(frozen=True)
 
     room_id: str
     board: BoardName
     homeserver: str
-    rank: int | None
-    previous_rank: int | None
-    median_ms: float | None
+    rank: int | None = Field(description="null where it left the board.")
+    previous_rank: int | None = Field(description="null where it is new there.")
+    median_ms: Milliseconds | None = Field(description="null where it left the board.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class Reset:
     room_id: str
 
 
-Event = NewPong | NewRank | Start | Reset
+Event = NewPong | RankChange | Start | Reset
 _END = None
 Ranks = dict[str, Standing]
 _Call = Callable[..., Awaitable[Any]]
@@ -109,13 +112,13 @@ class _Listener:
         """Whether it is of the room that is listened to."""
         if isinstance(event, NewPong):
             return event.sample.ping.room_id in self.rooms and _is_news(event.sample)
-        return not isinstance(event, NewRank | Reset) or event.room_id == self.room_id
+        return not isinstance(event, RankChange | Reset) or event.room_id == self.room_id
 
     def has_had(self, event: Event | None) -> bool:
         """Whether the database gives it to the listener, or it belongs to before."""
         if isinstance(event, NewPong):
             return event.id <= self.since
-        return isinstance(event, NewRank | Reset) and self.since == math.inf
+        return isinstance(event, RankChange | Reset) and self.since == math.inf
 
     async def take(self) -> list[Event]:
         """What waits, or what comes next; empty where nothing does, or after the end."""
@@ -296,8 +299,8 @@ class LiveUpdates:
                 events += changes
         return events
 
-    def _compare_room(self, room_id: str) -> list[NewRank]:
-        changes: list[NewRank] = []
+    def _compare_room(self, room_id: str) -> list[RankChange]:
+        changes: list[RankChange] = []
         now = self._clock()
         window = Window.named(DEFAULT_WINDOW, now)
         for board in BoardName:
@@ -317,15 +320,29 @@ def choose_pause(spent_s: float) -> float:
     return max(MIN_RANK_PAUSE_S, spent_s / MAX_RANK_SHARE)
 
 
-def compare(room_id: str, board: BoardName, before: Ranks, now: Ranks) -> list[NewRank]:
+def compare(room_id: str, board: BoardName, before: Ranks, now: Ranks) -> list[RankChange]:
     """Who moved between two boards: by the new rank, those who left it last."""
     moved = [
-        NewRank(room_id, board, name, row.rank, previous, row.median_ms)
+        RankChange(
+            room_id=room_id,
+            board=board,
+            homeserver=name,
+            rank=row.rank,
+            previous_rank=previous,
+            median_ms=row.median_ms,
+        )
         for name, row in now.items()
         if (previous := before[name].rank if name in before else None) != row.rank
     ]
     left = [
-        NewRank(room_id, board, name, None, row.rank, None)
+        RankChange(
+            room_id=room_id,
+            board=board,
+            homeserver=name,
+            rank=None,
+            previous_rank=row.rank,
+            median_ms=None,
+        )
         for name, row in before.items()
         if name not in now
     ]

@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 from faults.faultproxy import FaultProxy, answer, lost_answer, reset
 from pingboard.lab import Lab
 from pingboard.matrix import clock, pings, sync
-from pingboard.matrix.pings import HOLD_MS, WATCH_HOLD_MS, WATCH_S, SentPing, SentPings
-from pingboard.matrix.sync import SyncBatch
+from pingboard.matrix.pings import WATCH_HOLD_MS, WATCH_S, SentPing, SentPings
+from pingboard.matrix.sync import HOLD_MS, SyncBatch
 from pingboard.model import VoidReason
 from pingboard.store.schema import ping, sample, void_round
 from tests.matrix.listening import count, listening, rows

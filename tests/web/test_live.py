@@ -25,7 +25,7 @@ from pingboard.store.samples import read_new
 from pingboard.store.schema import sample
 from pingboard.web import live_updates
 from pingboard.web.api import live
-from pingboard.web.live_updates import MAX_QUEUED, NewRank, compare
+from pingboard.web.live_updates import MAX_QUEUED, RankChange, compare
 from tests.samples import ROOM as OTHER_ROOM
 from tests.samples import make_ping, make_pong, make_sample
 from tests.web.site import NOW, ROOM, make_answers, open_store, record, serve
@@ -243,7 +243,7 @@ def test_who_left_a_board_has_no_rank_any_more() -> None:
         ("a", 2, 1),
         ("c", None, 3),
     ]
-    assert isinstance(moved[0], NewRank)
+    assert isinstance(moved[0], RankChange)
 
 
 @pytest.mark.parametrize("last", ["x", "-1", "1.5", "9" * 19])

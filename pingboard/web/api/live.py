@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Send
 
@@ -22,10 +22,10 @@ from pingboard.web import errors
 from pingboard.web.api.samples import describe_sample
 from pingboard.web.dependencies import Given, GivenAll
 from pingboard.web.limits import name_client
-from pingboard.web.live_updates import MAX_BATCH, Event, NewPong, NewRank, Start
+from pingboard.web.live_updates import MAX_BATCH, Event, NewPong, RankChange, Start
 from pingboard.web.middleware import is_head
 from pingboard.web.parameters import RoomQuery
-from pingboard.web.schemas import EXAMPLES, Milliseconds
+from pingboard.web.schemas import EXAMPLES
 
 router = APIRouter(tags=["live"], responses=errors.UNKNOWN_ROOM_RESPONSE)
 
@@ -36,19 +36,6 @@ PATIENCE_S = 30.0
 
 RETRY_MS = 2000
 """How soon a browser that was cut off comes back."""
-
-
-class RankChange(BaseModel):
-    """A homeserver that moved on a board."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    room_id: str
-    board: BoardName
-    homeserver: str
-    rank: int | None = Field(description="null where it left the board.")
-    previous_rank: int | None = Field(description="null where it is new there.")
-    median_ms: Milliseconds | None = Field(description="null where it left the board.")
 
 
 class LiveReset(BaseModel):
@@ -209,9 +196,8 @@ def _write(event: Event) -> bytes:
     if isinstance(event, NewPong):
         data = json.dumps(describe_sample(event.sample))
         return format_sse_event(id=str(event.id), event="pong", data_str=data)
-    if isinstance(event, NewRank):
-        rank = RankChange.model_validate(event)
-        return format_sse_event(event="rank", data_str=rank.model_dump_json())
+    if isinstance(event, RankChange):
+        return format_sse_event(event="rank", data_str=event.model_dump_json())
     if isinstance(event, Start):
         return format_sse_event(id=str(event.id), retry=RETRY_MS)
     reset = LiveReset(reason=event.reason)
