@@ -156,12 +156,13 @@ class Changes:
         for server, delay_ms, lag_ms, version, *values in samples:
             seen_ts = source.seen_ts + delay_ms
             origin_ts = seen_ts - lag_ms
-            one_way_ms, round_trip_ms, provenance, event_hash = values
-            if provenance == Provenance.IMPORT:
+            named = dict(zip(_AS_IT_IS, values, strict=True))
+            if named["provenance"] == Provenance.IMPORT:
                 seen_ts = estimate_pong_seen_ts(target.seen_ts, origin_ts)
-            if event_hash is not None:
-                self._learn_event(target, server, one_way_ms, origin_ts, event_hash)
-            if round_trip_ms is not None:
+            if named["event_hash"] is not None:
+                pong = (server, named["one_way_ms"], origin_ts, named["event_hash"])
+                self._learn_event(target, *pong)
+            if named["round_trip_ms"] is not None:
                 self._delete_unmeasured(target.id, server)
             times = _find_times(target, seen_ts, origin_ts)
             moved.append((target.id, server, *times, version, *values))

@@ -140,9 +140,13 @@ def list_samples(
     names: Sequence[str],
 ) -> Iterator[RawSample]:
     """Yield the samples of an hour that are chosen (n,), in no order; `names` are of servers."""
-    columns = [column[is_chosen].tolist() for column in (*rows.samples, find_seen_ts(rows))]
-    for row, server_row, one_way, round_trip, _, lag_ms, provenance, event_hash, seen_ts in zip(
-        *columns, strict=True
+    samples = rows.samples
+    columns = (
+        *(samples.ping, samples.pong_server, samples.one_way_ms, samples.round_trip_ms),
+        *(find_seen_ts(rows), samples.lag_ms, samples.provenance, samples.event_hash),
+    )
+    for row, server_row, one_way, round_trip, seen_ts, lag_ms, provenance, event_hash in zip(
+        *(column[is_chosen].tolist() for column in columns), strict=True
     ):
         of = pings[row]
         yield RawSample(
