@@ -7,6 +7,7 @@ Parameters are marked by `?` on both databases.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import cache
 from itertools import islice
 from typing import Any, TypeVar, cast
@@ -48,14 +49,11 @@ def _render(dialect: str, sql: str) -> str:
 
 def fetch_integers(connection: Connection, sql: str, width: int, *parameters: object) -> Integers:
     """Read rows of `width` integers as (width, n) columns."""
-    cursor = connection.connection.cursor()
-    try:
-        cursor.execute(_render(connection.dialect.name, sql), parameters)
-        rows = cast("Iterator[tuple[int, ...]]", cursor)
-        fields = np.dtype([(f"f{number}", "i8") for number in range(width)])
+    fields = np.dtype([(f"f{number}", "i8") for number in range(width)])
+    with closing(execute(connection, sql, *parameters)) as result:
+        # The driver's own rows: SQLAlchemy's take ten times as long.
+        rows = cast("Iterator[tuple[int, ...]]", result.cursor)
         columns: Integers = np.fromiter(rows, fields).view(np.int64).reshape(-1, width).T
-    finally:
-        cursor.close()
     return columns
 
 

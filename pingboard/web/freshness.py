@@ -21,11 +21,8 @@ from pingboard.store.engine import Engine
 
 log = structlog.get_logger()
 
-_MIN_PAUSE_S = {True: 0.00005, False: 0.1}
-_MAX_PAUSE_S = {True: 0.001, False: 0.1}
-"""How long a version is believed, by whether asking for it is cheap: the former after a change,
-then twice as long each time that nothing has changed. So many requests at once share the asking,
-and while pongs come in each is shown at once."""
+_PAUSE_S = {True: 0.001, False: 0.1}
+"""How long a version is believed, by whether asking for it is cheap: many requests share it."""
 
 
 Answer = TypeVar("Answer")
@@ -74,7 +71,6 @@ class Freshness:
         self._clock = clock
         self._ask = SharedQuestion(boards.version)
         self._ask_at = 0.0
-        self._pause_s = 0.0
         self._current: tuple[object, float] | None = None
         self._is_away = False
 
@@ -89,7 +85,7 @@ class Freshness:
         if now >= self._ask_at:
             is_cheap = self._boards.version_is_cheap
             # Before asking: while one request waits for the database, others don't ask too.
-            self._ask_at = now + max(self._pause_s, _MIN_PAUSE_S[is_cheap])
+            self._ask_at = now + _PAUSE_S[is_cheap]
             version: object
             try:
                 version = self._boards.version() if is_cheap else await self._ask()
@@ -99,11 +95,7 @@ class Freshness:
                 version = object()
                 self._ask_at = 0.0  # it may be back at any time
                 self._note(str(error) or f"nothing came within {MAX_WAIT_S:.0f} s")
-            current = (version, self._clock().timestamp() // 60)
-            is_same = current == self._current
-            longer_s = min(2 * self._pause_s, _MAX_PAUSE_S[is_cheap])
-            self._pause_s = longer_s if is_same else _MIN_PAUSE_S[is_cheap]
-            self._current = current
+            self._current = (version, self._clock().timestamp() // 60)
         return self._current
 
     def _note(self, error: str | None) -> None:

@@ -78,18 +78,6 @@ async def test_a_change_is_noticed_within_a_millisecond(
     assert await freshness() != before
 
 
-async def test_while_pongs_come_in_each_is_noticed_at_once(
-    store: Engine, boards: Boards, clock: Clock
-) -> None:
-    freshness = Freshness(boards, lambda: NOW)
-    seen = [await freshness()]
-    for number in range(1, 6):
-        record(store, [make_sample(number)])
-        clock.now_s += 0.000051
-        seen.append(await freshness())
-    assert len(set(seen)) == len(seen)
-
-
 async def test_a_database_that_is_away_is_logged_once_and_again_when_it_is_back(
     boards: Boards, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
