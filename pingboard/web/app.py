@@ -51,6 +51,7 @@ from pingboard.web.pages import homeserver as homeserver_page
 from pingboard.web.pages import matrix as matrix_page
 from pingboard.web.pages.layout import TAG, Site
 from pingboard.web.schemas import TAGS, install_description
+from pingboard.web.worker import read_readiness
 
 _DESCRIPTION = """\
 Everything is read-only: `GET` and `HEAD`, from any origin, without cookies. Latencies are JSON
@@ -137,7 +138,7 @@ def create_app(
     app = FastAPI(**_ABOUT, dependencies=[Depends(refuse_repeated)])
     feed = LiveUpdates(boards, clock)
     metrics = Metrics(boards, feed, clock)
-    readiness = SharedQuestion(lambda: operations.read_readiness(boards.engine, clock()))
+    readiness = SharedQuestion(lambda: read_readiness(boards.engine, clock()))
     freshness = Freshness(boards, clock)
     app.state.given = given = Given(
         boards=boards,

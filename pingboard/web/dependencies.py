@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, get_origin
+from typing import Annotated, get_origin
 
 from fastapi import Depends, Request
 from fastapi.dependencies.utils import get_flat_params
@@ -21,9 +21,7 @@ from pingboard.web.live_updates import LiveUpdates
 from pingboard.web.metrics import Metrics
 from pingboard.web.pages.layout import Site
 from pingboard.web.parameters import refusal
-
-if TYPE_CHECKING:
-    from pingboard.web.api.operations import Readiness
+from pingboard.web.worker import Readiness
 
 
 @dataclass(frozen=True, slots=True)
