@@ -6,13 +6,10 @@ import ipaddress
 import socket
 import time
 import urllib.request
-from http.client import HTTPResponse
-from typing import IO, TYPE_CHECKING, Self, cast
+from http.client import HTTPMessage, HTTPResponse
+from typing import IO, Self, cast
 from urllib.error import URLError
 from urllib.parse import urlsplit
-
-if TYPE_CHECKING:
-    from http.client import HTTPMessage
 
 MAX_REDIRECTS = 5
 TIMEOUT_S = 60

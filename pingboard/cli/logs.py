@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING
 
 import stamina
 import structlog
+from structlog.typing import EventDict, Processor
 
 from pingboard.cli.output import without_user_ids
-
-if TYPE_CHECKING:
-    from structlog.typing import EventDict, Processor
 
 
 def set_up_logs(level: str, form: str = "text") -> None:

@@ -8,9 +8,10 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
@@ -18,11 +19,7 @@ from pingboard.cli.download import Download, open_url
 from pingboard.file_formats import Record, read_csv, read_pingstat, read_record
 from pingboard.model import ConfigurationError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Read = Record | str
-
+Read = Record | str
 
 MAX_VALUE_BYTES = 1 << 20
 """Of a row, or a text in it; what is longer is no export, and must not fill the memory."""
