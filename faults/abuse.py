@@ -214,8 +214,11 @@ async def redacted_meanwhile(scene: Scene) -> str:
     meanwhile = await _pongs(scene, 2)
     for event_id in (stored[0], meanwhile[0]):
         await scene.here.redact(scene.room_id, event_id)
+    # More than a sync brings, so that the redactions are read in history.
+    await scene.flood(55)
+    scene.silence()
     await scene.start()
-    await _until_stored(scene, 2)
+    await _until_stored(scene, 2 + 55)
     return "one from before, one from meanwhile"
 
 
