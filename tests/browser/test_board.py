@@ -15,6 +15,7 @@ from pingboard.store.ingest import Ingest
 from pingboard.store.status import record_worker
 from pingboard.web.pages import board as board_page
 from tests.browser.conftest import origin_of
+from tests.browser.data import make_crowd
 from tests.browser.tabs import open_tab
 from tests.web.site import NOW, ROOM, make_answers, open_store, record, serve
 
@@ -65,6 +66,19 @@ async def test_a_pong_moves_a_row_while_one_looks(live_tab: Page, store: Engine)
     await expect(live_tab.locator("#live .ago")).to_contain_text("ago")
     # It is the same row, not a new table.
     assert await live_tab.evaluate("window.stays === document.querySelector('#board tbody tr')")
+
+
+async def test_more_than_a_thousand_rows_are_live_too(browser: Browser, tmp_path: Path) -> None:
+    engine = make_crowd(tmp_path, 1100, pings=1)
+    with serve(engine) as client:
+        async with open_tab(browser, origin_of(client)) as tab:
+            await tab.goto("/?limit=1200")
+            await expect(tab.locator("#live .state")).to_have_text("Live")
+            await tab.evaluate("window.stays = document.querySelector('#board tbody tr')")
+            record(engine, make_answers("new.example", [300]))
+            await expect(tab.locator("#board tbody tr")).to_have_count(1101)
+            assert await tab.evaluate("window.stays === document.querySelector('#board tbody tr')")
+    engine.dispose()
 
 
 async def test_the_order_that_was_chosen_stays_while_pongs_come(

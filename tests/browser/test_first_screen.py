@@ -22,13 +22,20 @@ LIST_WRAPPED = """cells => cells.filter(cell => {
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "min_rows"),
-    [(320, 640, 5), (390, 844, 10), (768, 1024, 16), (1280, 800, 12), (1920, 1080, 20)],
+    ("width", "height", "locale", "min_rows"),
+    [
+        (320, 640, "en-GB", 7),
+        (320, 640, "de-DE", 6),
+        (390, 844, "en-GB", 10),
+        (768, 1024, "en-GB", 16),
+        (1280, 800, "en-GB", 12),
+        (1920, 1080, "en-GB", 20),
+    ],
 )
 async def test_rows_are_low_and_enough_of_them_are_on_the_first_screen(
-    browser: Browser, crowd: str, width: int, height: int, min_rows: int
+    browser: Browser, crowd: str, width: int, height: int, locale: str, min_rows: int
 ) -> None:
-    async with open_tab(browser, crowd, width=width) as tab:
+    async with open_tab(browser, crowd, width=width, locale=locale) as tab:
         await tab.set_viewport_size({"width": width, "height": height})
         await tab.goto("/")
         rows = await tab.locator("#board tbody tr").evaluate_all(LIST_ROWS)

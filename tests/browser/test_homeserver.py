@@ -64,13 +64,29 @@ async def test_the_keyboard_zooms_to_finer_numbers_and_back(tab: Page) -> None:
     part = await zoom(tab, whole)
     assert part[1] - part[0] == (whole[1] - whole[0]) / 2
     assert part[2] == "1h"
-    await expect(tab.locator(".reading")).to_contain_text("one point is 1h")
+    await expect(tab.locator(".reading")).to_contain_text("each point covers 1h")
     await tab.keyboard.press("-")
     assert await zoom(tab, part) == whole
     await tab.keyboard.press("+")
     part = await zoom(tab, whole)
     await tab.keyboard.press("0")
     assert await zoom(tab, part) == whole
+
+
+async def test_the_buttons_stand_at_the_right_of_what_is_read(tab: Page) -> None:
+    await open_chart(tab)
+    await tab.locator(".plot").focus()
+    await tab.keyboard.press("ArrowLeft")
+    await expect(tab.locator(".reading")).not_to_be_empty()
+    reading, buttons, chart = [
+        await tab.locator(part).bounding_box() for part in (".reading", ".zoom", ".plot")
+    ]
+    assert reading is not None
+    assert buttons is not None
+    assert chart is not None
+    assert reading["x"] + reading["width"] < buttons["x"]
+    assert buttons["x"] + buttons["width"] == pytest.approx(chart["x"] + chart["width"], abs=1)
+    assert abs(reading["y"] - buttons["y"]) < 10
 
 
 async def test_the_mouse_zooms_into_what_it_selects(tab: Page) -> None:

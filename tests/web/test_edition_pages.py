@@ -116,6 +116,18 @@ def test_an_unknown_edition_is_a_page_that_says_so(
     assert "<b>" not in page.text
 
 
+@pytest.mark.parametrize(
+    ("lang", "words"),
+    [("en", "A week, such as 2026-W41."), ("de", "Eine Woche, etwa 2026-W41.")],
+)
+def test_an_edition_that_is_no_week_is_told_what_is(
+    archive: httpx.Client, lang: str, words: str
+) -> None:
+    page = text_of(archive.get("/editions/latest", params={"lang": lang}))
+    assert words in page
+    assert "pattern" not in page
+
+
 def test_a_site_without_editions_or_rooms_says_so(tmp_path: Path, store: Engine) -> None:
     with serve(store) as client:
         assert "No edition yet" in client.get("/editions").text

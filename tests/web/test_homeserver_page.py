@@ -227,6 +227,8 @@ def test_two_homeservers_are_compared_on_one_scale(site: httpx.Client) -> None:
     page = text_of(site.get(f"{PAGE}?with=one.example"))
     assert "two.example #2 · 512 ms" in page
     assert "one.example #1 · 403 ms" in page
+    # Both show the minutes that have samples, not a week that has nearly none.
+    assert "6 Oct" not in page
     wrong = text_of(site.get(f"{PAGE}?with=one.exmaple"))
     assert "No homeserver one.exmaple was ever seen here. Did you mean one.example ?" in wrong
 

@@ -139,6 +139,13 @@ def test_a_room_without_pongs_waits_and_looks_again(store: Engine) -> None:
         assert "refresh" not in client.get("/").text
 
 
+def test_a_window_in_the_past_promises_no_new_pongs(store: Engine) -> None:
+    promise = "New ones appear here by themselves."
+    with serve(store) as client:
+        assert promise in text_of(client.get("/"))
+        assert promise not in text_of(client.get("/?from=2026-01-01T00:00:00Z&window=1h"))
+
+
 def test_a_site_without_its_room_waits_and_looks_again(store: Engine) -> None:
     with serve(store, default_room="#not-joined:one.example") as client:
         page = client.get("/")
@@ -159,6 +166,8 @@ def test_a_board_that_the_filter_empties_says_why(site: httpx.Client) -> None:
         ("/?room=%23pong:one.example", 404, "#pong:one.example"),
         ("/?from=yesterday", 422, "2026-10-05T00:00:00Z"),
         ("/?from=2026-10-13T00:00:00Z", 422, "before the window"),
+        ("/?board=fast", 422, "One of response, delivery, reception."),
+        ("/?limit=0", 422, "A whole number from 1 to 10,000."),
     ],
 )
 def test_an_error_of_the_page_is_a_page_too(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pingboard.ranking.histogram import Bin, Histogram
-from pingboard.web.charts.scale import Mark, Scale
+from pingboard.web.charts.scale import Mark, Scale, choose_marks
 
 MAX_MARKS = 6
 ROOM = 10.0
@@ -49,19 +49,9 @@ def draw_histogram(histogram: Histogram, median_ms: float) -> HistogramChart:
             Column(round(number * width, 3), round(width, 3), bin_.samples / highest * 100, bin_)
             for number, bin_ in enumerate(bins)
         ],
-        _readable(placed),
+        choose_marks((mark for mark in placed if ROOM <= mark.at <= 100 - ROOM), 2 * ROOM),
         _place(bins, median_ms),
     )
-
-
-def _readable(marks: Iterable[Mark]) -> list[Mark]:
-    """Those whose texts have room, between the ends and beside each other, from the left on."""
-    shown: list[Mark] = []
-    for mark in marks:
-        begin = shown[-1].at + 2 * ROOM if shown else ROOM
-        if begin <= mark.at <= 100 - ROOM:
-            shown.append(mark)
-    return shown
 
 
 def _place(bins: Sequence[Bin], ms: float) -> float:

@@ -75,12 +75,8 @@ class Scale:
                 break
         else:
             inside = self._mark_evenly(most)
-        marks: list[Mark] = []
-        for ms in inside[:: math.ceil(len(inside) / most) or 1]:
-            mark = Mark(self.percent(ms), ms)
-            if not marks or mark.at - marks[-1].at >= 70 / most:
-                marks.append(mark)
-        return marks
+        few = inside[:: math.ceil(len(inside) / most) or 1]
+        return choose_marks([Mark(self.percent(ms), ms) for ms in few], 70 / most)
 
     def _list_round(self, heads: Sequence[float]) -> list[float]:
         decades = range(math.floor(math.log10(self.low_ms)), math.ceil(math.log10(self.high_ms)))
@@ -94,6 +90,21 @@ class Scale:
         step = next(head * power for head in (1, 2, 5, 10) if head * power >= least)
         first, last = math.ceil(self.low_ms / step), math.floor(self.high_ms / step)
         return [round(number * step, 6) for number in range(first, last + 1)]
+
+
+def choose_marks(marks: Iterable[Mark], gap: float) -> list[Mark]:
+    """Marks so far apart, in per cent, that their texts have room: the roundest have it first."""
+    chosen: list[Mark] = []
+    for mark in sorted(marks, key=lambda mark: _rank_roundness(mark.ms)):
+        if all(abs(mark.at - other.at) >= gap for other in chosen):
+            chosen.append(mark)
+    return sorted(chosen)
+
+
+def _rank_roundness(ms: float) -> int:
+    head = round(ms / 10 ** math.floor(math.log10(ms)), 6) if ms > 0 else 1
+    ranked = ((1,), *_ROUND)
+    return next((rank for rank, heads in enumerate(ranked) if head in heads), len(ranked))
 
 
 def mark_time(start: datetime, end: datetime, most: int = 7) -> Sequence[TimeMark]:

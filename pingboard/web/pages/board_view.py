@@ -125,6 +125,11 @@ class BoardView:
         return any("l" in row.trend for row in self.rows)
 
     @property
+    def has_ties(self) -> bool:
+        """Whether there is a bracket beside ranks."""
+        return any(row.tie for row in self.rows)
+
+    @property
     def parameters(self) -> str:
         """`?` and those of the same board in a form for machines."""
         return encode(self.query, leave_out=frozenset({"lang", "sort", "q"}))

@@ -27,7 +27,7 @@ from pingboard.model import (
 from pingboard.ranking.boards import Ranked, get_rule
 from pingboard.ranking.clocks import Clock
 from pingboard.ranking.comparison import Comparison, compare, diagnose
-from pingboard.ranking.history import STEPS
+from pingboard.ranking.history import STEPS, Bucket
 from pingboard.ranking.pairs import Pair
 from pingboard.web.charts import smoke, strip_plot
 from pingboard.web.charts.histogram import draw_histogram
@@ -260,21 +260,30 @@ def _compare_with(
     }
     samples = min((row.samples for row in standings.values()), default=0)
     step = smoke.choose_step(window, samples)
-    try:
-        histories = [
-            homeservers.read_history(boards, room_id, window, name, board, STEPS[step], now=now)
+
+    def read(shown: Window, step: str) -> list[list[Bucket]]:
+        return [
+            homeservers.read_history(boards, room_id, shown, name, board, STEPS[step], now=now)
             for name in names
         ]
+
+    try:
+        histories = read(window, step)
     except UnknownHomeserverError:
         similar = homeservers.find_similar(boards, names[1], SIMILAR)
         return HomeserverComparison(names[1], [], similar)
+    spans = [smoke.find_span(history, window, STEPS[step]) for history in histories]
+    shown = Window(min(span.start for span in spans), max(span.end for span in spans))
+    if shown != window:
+        step = smoke.choose_step(shown, samples)
+        histories = read(shown, step)
     scale = smoke.find_scale(
         [bucket.band for history in histories for bucket in history if bucket.band]
     )
     return HomeserverComparison(
         names[1],
         [
-            Compared(name, standings.get(name), smoke.draw(history, window, STEPS[step], scale))
+            Compared(name, standings.get(name), smoke.draw(history, shown, STEPS[step], scale))
             for name, history in zip(names, histories, strict=True)
         ],
         [],

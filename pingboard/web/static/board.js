@@ -7,13 +7,15 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 const SOON_MS = 1000;
 const PAUSE_MS = 5000; // however many pongs come
+const MAX_SHARE = 0.05; // of the time, for refreshing: thousands of rows take seconds
 const MAX_AGE_MS = 60_000; // without pongs the page asks whether its data is old, or new again
-// Thousands of rows are reloaded faster than compared: then this only says what is new.
+// Sorted or searched, thousands of rows are reloaded faster than compared.
 const isMany = document.querySelectorAll("#board tbody tr").length > 1000;
 
 let updatedAt = performance.now();
 let askedAt = updatedAt;
 let asking = null;
+let pauseMs = PAUSE_MS;
 
 async function refresh() {
   asking?.abort();
@@ -23,7 +25,9 @@ async function refresh() {
     const answer = await fetch(location.href, { signal: asking.signal });
     if (!answer.ok) return;
     show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    document.body.getBoundingClientRect(); // waits until it is laid out
     updatedAt = performance.now();
+    pauseMs = Math.max(PAUSE_MS, (updatedAt - askedAt) / MAX_SHARE);
     tick();
   } catch (error) {
     if (error.name !== "AbortError") console.info("no new board:", error.message);
@@ -119,8 +123,8 @@ let due = null;
 let isConnected = null;
 
 function soon() {
-  if (due !== null || document.hidden || isMany) return;
-  const wait = Math.max(SOON_MS, updatedAt + PAUSE_MS - performance.now());
+  if (due !== null || document.hidden) return;
+  const wait = Math.max(SOON_MS, updatedAt + pauseMs - performance.now());
   due = setTimeout(() => { due = null; refresh(); }, wait);
 }
 
@@ -136,7 +140,7 @@ function tick() {
   live.querySelector(".heard").textContent = heard ? ` · ${pongs.replace("{count}", heard)}` : "";
 }
 
-const relative = new Intl.RelativeTimeFormat(document.documentElement.lang);
+const relative = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "auto" });
 function say(seconds) {
   if (seconds < 60) return relative.format(-seconds, "second");
   return relative.format(-Math.floor(seconds / 60), "minute");
@@ -168,6 +172,8 @@ if (live) {
   setInterval(tick, 1000);
   // Nobody looked, nothing was asked; now somebody does.
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && !isMany) refresh();
+    if (document.hidden) return;
+    if (isMany) soon();
+    else refresh();
   });
 }

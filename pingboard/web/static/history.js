@@ -61,7 +61,7 @@ async function start(figure, says) {
         { series: [3, 4], fill: colour("inner") },
       ],
       axes: [
-        { ...axis, splits: (u) => markTime(shown.from, shown.to, u.bbox.width / uPlot.pxRatio), values: (u, marks) => marks.map((at) => write.mark(at, shown.to - shown.from)) },
+        { ...axis, size: 28, splits: (u) => markTime(shown.from, shown.to, u.bbox.width / uPlot.pxRatio), values: (u, marks) => marks.map((at) => write.mark(at, shown.to - shown.from)) },
         { ...axis, size: 68, splits: (u, index, low, high) => markMs(low, high), filter: (u, marks) => marks, values: (u, marks) => marks.map((ms) => `${write.number(ms)} ms`) },
       ],
       hooks: { draw: [drawLoss], setCursor: [(u) => read(u.cursor.idx)], setSelect: [select] },

@@ -29,7 +29,7 @@ function start(table) {
     crossed = head;
     head.classList.add("is-crossed");
     const names = { ping: cell.parentNode.cells[0].textContent, pong: head.textContent };
-    const what = cell.textContent.trim() || table.dataset.none;
+    const what = cell.textContent.trim().replaceAll(" ", "\u00a0") || table.dataset.none;
     const parts = table.dataset.reading.split(/\{(\w+)\}/).map((part, index) => {
       if (index % 2 === 0) return part;
       return part === "what" ? what : link(names[part]);

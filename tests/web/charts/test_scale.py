@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pingboard.model import WINDOWS
-from pingboard.web.charts.scale import MIN_RATIO, Scale, mark_time
+from pingboard.web.charts.scale import MIN_RATIO, Mark, Scale, choose_marks, mark_time
 
 LATENCIES = st.lists(st.floats(0, 600_000), max_size=20)
 END = datetime(2026, 10, 12, 3, 17, tzinfo=UTC)
@@ -50,6 +50,11 @@ def test_equal_latencies_lie_in_the_middle_of_a_scale_with_length() -> None:
 )
 def test_marks_are_round(low: float, high: float, marks: list[float]) -> None:
     assert [mark.ms for mark in Scale(low, high).marks(6)] == marks
+
+
+def test_the_roundest_mark_stays_where_there_is_room_for_few() -> None:
+    marks = [Mark(12, 70), Mark(30, 100), Mark(48, 150), Mark(66, 200)]
+    assert [mark.ms for mark in choose_marks(marks, 20)] == [100, 200]
 
 
 @pytest.mark.parametrize("length", WINDOWS.values(), ids=WINDOWS)
