@@ -137,7 +137,9 @@ def read_records(engine: Engine, rooms: Collection[int] | None, window: Window) 
         of_rooms = {row: tuple(of_room) for row, *of_room in connection.execute(described)}
         chosen = of_rooms.keys() if rooms is None else rooms
         names = read_server_names(connection)
-        for room_row, number in list_hours(connection, chosen, first, after):
+        listed = list_hours(connection, chosen, first, after)
+        # By names, because row IDs differ between databases with the same samples.
+        for room_row, number in sorted(listed, key=lambda key: (key[1], of_rooms[key[0]][0])):
             yield from _read_hour(connection, window, names, of_rooms[room_row], room_row, number)
 
 
@@ -152,7 +154,6 @@ def _read_hour(
     rows = read_hour(connection, room_row, number)
     pings = read_pings(connection, room_row, number)
     samples = list_samples(rows, find_samples_in(window, rows), pings, names)
-    # By names, because row IDs differ between databases with the same samples.
     for raw in sorted(samples, key=lambda raw: (raw.key[0], raw.ping.event_id, raw.pong_server)):
         yield _describe(of_room, raw.ping, raw.pong_server)._replace(
             one_way_ms=raw.one_way_ms,

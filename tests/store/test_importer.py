@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import func, select
@@ -55,6 +56,15 @@ def test_what_is_known_opens_no_closed_hour(engine: Engine) -> None:
     assert (importer.imported, importer.known) == (0, 1)
     assert close_hours(engine, closing_ts) == 0
     assert list(read_records(engine, None, WINDOW)) == exported
+
+
+def test_rooms_are_exported_in_the_same_order_from_any_database(engine: Engine) -> None:
+    for room_id in ("!second:one.example", "!first:one.example"):
+        again = make_sample(1)
+        ping, pong = (replace(event, room_id=room_id) for event in (again.ping, again.pong))
+        Ingest(engine, "test").record(Batch([], [replace(again, ping=ping, pong=pong)]))
+    rooms = [record.room_id for record in read_records(engine, None, WINDOW)]
+    assert rooms == ["!first:one.example", "!second:one.example"]
 
 
 def test_an_import_leaves_no_rows_of_hours_that_are_over(engine: Engine) -> None:
