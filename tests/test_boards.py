@@ -60,6 +60,13 @@ def test_loss_counts_pongs_that_did_not_come_within_ten_minutes(engine: Engine) 
     assert (three.samples, three.sent, three.lost, three.loss) == (1, 3, 2, 2 / 3)
 
 
+def test_an_answer_that_breaks_a_silence_counts_as_one_that_was_expected(engine: Engine) -> None:
+    # Nobody is expected to answer after a day of silence, nor before the first answer.
+    Ingest(engine, "test").record(Batch(samples=[answer(1, "two.example", 200)], expected=[]))
+    row = response(engine)["two.example"]
+    assert (row.sent, row.lost, row.loss) == (1, 0, 0.0)
+
+
 def test_loss_is_that_of_pings_whose_last_pong_is_in_or_lost(engine: Engine) -> None:
     newest = int(timedelta(days=1).total_seconds())
     numbers = range(newest - 1200, newest, 60)

@@ -71,9 +71,9 @@ class Interval(BaseModel):
 
 
 class Loss(BaseModel):
-    """What became of our own pings that a homeserver was expected to answer."""
+    """What became of our own pings that a homeserver answered, or was expected to."""
 
-    sent_count: Count = Field(description="Pings of ours that an answer was expected to.")
+    sent_count: Count = Field(description="Our own pings that it answered, or was expected to.")
     lost_count: Count = Field(description="Those not answered within 10 minutes.")
     loss: Ratio | None = Field(
         description="lost_count / sent_count, to four digits; null where nothing was sent."
