@@ -125,6 +125,7 @@ def _check_database(
 ) -> Generator[Finding, None, Engine | None]:
     """Yield findings; return an engine that reads, or None where there is nothing to read."""
     from pingboard.model.findings import Finding, Verdict
+    from pingboard.store.check import check_hours
     from pingboard.store.engine import describe_database, is_current
 
     try:
@@ -149,6 +150,7 @@ def _check_database(
             f"SQLite {'.'.join(map(str, described.sqlite_version))} has the WAL fault that "
             "3.51.3 corrects; pingboard writes through one process, which it does not hit",
         )
+    yield check_hours(engine)
     return engine
 
 
@@ -212,14 +214,14 @@ def _check_worker(settings: Settings, engine: Engine) -> Iterator[Finding]:
 
 def _check_bots(settings: Settings, engine: Engine, now: datetime) -> Iterator[Finding]:
     from pingboard.boards import Boards
-    from pingboard.model import BoardName, UnknownRoomError, Window
+    from pingboard.model import BoardName, DamagedHourError, UnknownRoomError, Window
     from pingboard.model.findings import Finding, Verdict
 
     boards = Boards(engine)
     for room in settings.rooms:
         try:
             board = boards.board(BoardName.RECEPTION, Window.named("24h", now), now=now, room=room)
-        except UnknownRoomError:
+        except (UnknownRoomError, DamagedHourError):  # of which `hours` tells
             continue
         heard = len(board.standings)
         yield Finding(

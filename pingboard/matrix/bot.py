@@ -137,13 +137,17 @@ async def _ask(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 async def _repeat(work: Callable[[datetime], Awaitable[None]], pause_s: float, fault: str) -> None:
-    """Do what is due again and again; what fails is logged as `fault`."""
+    """Do what is due again and again; what fails is logged as `fault`, the same once."""
+    told: str | None = None
     while True:
         await asyncio.sleep(pause_s)
         try:
             await work(from_ts(clock.now_ts()))
+            told = None
         except PingboardError as error:
-            log.warning(fault, error=str(error))
+            if str(error) != told:
+                log.warning(fault, error=str(error))
+            told = str(error)
 
 
 class CommandBot(Bot):

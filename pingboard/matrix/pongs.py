@@ -56,8 +56,6 @@ class KnownPing:
     """`clock.now_ns()` of its arrival, if it was seen to arrive"""
     answers: dict[str, int] = field(default_factory=dict)
     """pong server -> hash of the event ID of its first pong"""
-    claimed_ts: dict[str, int] = field(default_factory=dict)
-    """pong server -> when that pong says it was sent, if it was not seen to arrive"""
 
 
 @dataclass(slots=True)
@@ -214,33 +212,15 @@ class PongMatcher:
                 self._know(KnownPing(sent.ping, sent.appeared_ns))
         return self._known.get(key)
 
-    def _is_first(self, known: KnownPing, pong: Pong, *, is_history: bool) -> bool:
+    def _is_first(self, known: KnownPing, pong: Pong) -> bool:
         """Whether it is its server's first pong to that ping, or that one told again."""
         key = hash_event_id(pong.event_id)
         first = known.answers.get(pong.server)
         if first is None:
             server = sys.intern(pong.server)
             known.answers[server] = key
-            if is_history:
-                known.claimed_ts[server] = pong.seen_ts
             self._answer_count += 1
         return first is None or first == key
-
-    def _displace(self, known: KnownPing, pong: Pong, arrived: Arrived) -> bool:
-        """Reject the pong that counts if this one is earlier in history; whether it is.
-
-        A gap is read backwards, so the first of its pongs comes last.
-        """
-        server, claimed_ts = pong.server, known.claimed_ts.get(pong.server)
-        if claimed_ts is None or pong.seen_ts >= claimed_ts:
-            return False
-        later = known.answers[server]
-        arrived.rejected.append(
-            Rejected(later, pong.room_id, server, Rejection.DUPLICATE, claimed_ts)
-        )
-        known.answers[server] = hash_event_id(pong.event_id)
-        known.claimed_ts[server] = pong.seen_ts
-        return True
 
     def _decide(self, candidate: Pending, arrived: Arrived) -> Sample | Pending | Rejection:
         """Return a sample, the same pong if it has to wait, or why it does not count."""
@@ -267,18 +247,16 @@ class PongMatcher:
         reason = verify(pong, known.ping)
         if reason is not None:
             return reason
+        # A gap is read backwards: which of its pongs is the first the store can tell.
         is_history = candidate.provenance is Provenance.GAP_FILL
-        is_earlier = False
-        if not self._is_first(known, pong, is_history=is_history):
-            is_earlier = is_history and self._displace(known, pong, arrived)
-            if not is_earlier:
-                return Rejection.DUPLICATE
+        if not self._is_first(known, pong) and not is_history:
+            return Rejection.DUPLICATE
         sent = self._sent.find(pong.ping_event_id)
         round_trip_ms = None
         if sent is not None:
             sent.answer(pong.server)
             round_trip_ms = sent.round_trip_ms(arrived_ns) if arrived_ns is not None else None
-        return Sample(known.ping, pong, round_trip_ms, candidate.provenance, is_earlier)
+        return Sample(known.ping, pong, round_trip_ms, candidate.provenance)
 
     def _forget_void_send(self, ping: Ping) -> Ping:
         """A ping as it is stored: nothing is measured from when a void one was sent."""

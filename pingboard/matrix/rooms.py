@@ -179,7 +179,8 @@ class Rooms:
         if predecessor is not None:
             await self._writer.call(move_watches, predecessor, room_id)
         since_ts = clock.now_ts() - EXPECTED_WITHIN_MS
-        answered = await self._writer.call(find_answered_since, room_id, since_ts)
+        answered, damaged = await self._writer.call(find_answered_since, room_id, since_ts)
+        self._writer.tell_damage(damaged)
         self.members[room_id] = Members(answered)
         self.ask_members(room_id)
 

@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
 
 import stamina
+import structlog
 
 from pingboard.matrix.retry import log_waiting
-from pingboard.model import Batch
+from pingboard.model import Batch, DamagedHourError
 from pingboard.store.engine import Engine, PassingStoreError, explained
 from pingboard.store.ingest import Ingest, SavedSession, make_batch_number
 
 MAX_PAUSE_S = 30.0
+
+log = structlog.get_logger()
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,6 +41,7 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pingboard-writer")
         self._turn = asyncio.Lock()
         self._outage = log_waiting("the database")
+        self._told_damage: set[str] = set()
 
     def close(self) -> None:
         """Finish the write under way."""
@@ -62,11 +66,18 @@ class Writer:
         ):
             number = make_batch_number()
             record = functools.partial(self._ingest.record, batch, next_batch, number=number)
-            await self._call_in_turn(record)
+            self.tell_damage(await self._call_in_turn(record))
 
     async def record_room(self, room_id: str, alias: str | None, predecessor: str | None) -> None:
         record = functools.partial(self._ingest.record_room, room_id, alias, predecessor)
-        await self._call_in_turn(record)
+        self.tell_damage(await self._call_in_turn(record))
+
+    def tell_damage(self, damaged: Iterable[DamagedHourError]) -> None:
+        """Log what is wrong with hours that can't be read, once each; all else goes on."""
+        for error in damaged:
+            if error.description not in self._told_damage:
+                self._told_damage.add(error.description)
+                log.error("what belongs to a damaged hour is left out", error=str(error))
 
     async def saved_session(self) -> SavedSession:
         """Return what the last run of this account left behind."""

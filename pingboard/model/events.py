@@ -179,8 +179,6 @@ class Sample:
     round_trip_ms: int | None
     """only for our own pings whose pong we saw arrive"""
     provenance: Provenance = Provenance.LIVE
-    is_earlier: bool = False
-    """history has it from before a sample that it brought: it takes that one's place"""
 
 
 @dataclass(frozen=True, slots=True)

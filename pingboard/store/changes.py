@@ -3,17 +3,19 @@ journal. All writers change samples through this."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
-from pingboard.model import PONG_TIMEOUT_MS, Provenance
+from pingboard.model import PONG_TIMEOUT_MS, DamagedHourError, Provenance
 from pingboard.sample_blocks import HOUR_MS
 from pingboard.store import journal, schema
 from pingboard.store.hours import delete_event_hashes, open_hours, read_closed_hour
-from pingboard.store.packing import NONE
+from pingboard.store.packing import NONE, Hour
 from pingboard.store.sql import chunks, execute, insert_rows, mark
+
+T = TypeVar("T")
 
 PING_FIELDS = """ping.id, ping.room, ping.event, ping.server, ping.origin_server_ts, ping.seen_ts,
 ping.vantage IS NOT NULL, ping.sent_ts IS NOT NULL, ping.is_estimated"""
@@ -58,14 +60,40 @@ _AS_IT_IS = NewSample._fields[4:]
 _SAMPLE_COLUMNS = ("ping", "pong_server", "delay_ms", "lag_ms", "version", *_AS_IT_IS)
 
 
+class KnownSample(NamedTuple):
+    """A sample that is stored; NONE where there is no number."""
+
+    event_hash: int
+    round_trip_ms: int
+    provenance: int
+    delay_ms: int
+
+
 class Changes:
-    """The changes of one transaction; `finish` it before the commit."""
+    """The changes of one transaction; `finish` it before the commit.
+
+    Closed hours that are damaged stay as they are: `damaged` says which ones would have changed.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._version = journal.read_version(connection)
+        self._closed: dict[journal.Hour, Hour] = {}
+        """those that were read"""
         self._opened: set[journal.Hour] = set()
+        self._damaged: dict[journal.Hour, DamagedHourError] = {}
         self._changed: set[journal.Hour] = set()
+
+    @property
+    def damaged(self) -> list[DamagedHourError]:
+        """What is wrong with each hour that can't be changed."""
+        return [*self._damaged.values()]
+
+    def can_change(self, hours: Collection[journal.Hour]) -> bool:
+        """Tell whether all of these hours can be changed; not so those that are damaged."""
+        for key in hours:
+            self._read_closed(key)
+        return self._damaged.keys().isdisjoint(hours)
 
     def insert_samples(self, samples: Sequence[NewSample], *, is_news: bool) -> int:
         """Store the samples whose ping has none of that pong server; return how many.
@@ -73,7 +101,8 @@ class Changes:
         News gets numbers in the journal, by which `samples.read_new` tells it. What is no news is
         another's account: of one pong that with a round trip takes the place of one without.
         """
-        known, _ = self._read_closed([sample.ping for sample in samples])
+        samples = self._leave_out_damaged(samples, lambda sample: sample.ping)
+        known = self._read_came([sample.ping for sample in samples])
         # An hour is not opened for what it has; but an imported pong may learn its event.
         new = [
             sample
@@ -94,8 +123,9 @@ class Changes:
 
     def expect(self, keys: Sequence[tuple[StoredPing, int]]) -> None:
         """Expect pongs, each of a ping and a server (row)."""
-        came, expected = self._read_closed([stored for stored, _ in keys])
-        known = came.keys() | expected
+        keys = self._leave_out_damaged(keys, lambda key: key[0])
+        pings = [stored for stored, _ in keys]
+        known = self._read_came(pings).keys() | self._read_missing(pings)
         keys = [(stored, server) for stored, server in keys if (stored.id, server) not in known]
         hours = self._open(stored for stored, _ in keys)
         rows = [(stored.id, server) for stored, server in keys]
@@ -109,6 +139,7 @@ class Changes:
 
     def void(self, pings: Collection[StoredPing]) -> None:
         """Expect nothing of these pings, and forget when they were sent: they measure nothing."""
+        pings = self._leave_out_damaged(pings, lambda stored: stored)
         self._changed |= self._open(pings)
         for chunk in chunks({stored.id for stored in pings}):
             rows = mark(len(chunk))
@@ -121,19 +152,39 @@ class Changes:
         for stored, server in keys:
             execute(self._connection, _DELETE, stored.id, server)
 
-    def displace(self, keys: Iterable[tuple[StoredPing, int]]) -> None:
-        """Delete samples that history brought, each of a ping and a pong server (row)."""
-        for stored, server in keys:
-            hours = self._open([stored])
-            if execute(self._connection, _DISPLACE, stored.id, server).rowcount:
-                self._changed |= hours
+    def displace_later(self, samples: Iterable[NewSample]) -> list[tuple[NewSample, KnownSample]]:
+        """Delete what history brought later than these, which it brings too; return what that was.
+
+        A gap is read backwards, so the first of its pongs comes last.
+        """
+        samples = self._leave_out_damaged(list(samples), lambda sample: sample.ping)
+        stored = self.read_stored([sample.ping for sample in samples])
+        displaced = [
+            (sample, known)
+            for sample in samples
+            if (known := stored.get((sample.ping.id, sample.pong_server))) is not None
+            and known.provenance == Provenance.GAP_FILL
+            and known.event_hash not in (NONE, sample.event_hash)
+            and known.delay_ms > _find_delay(sample.ping, sample.seen_ts)
+        ]
+        self.delete_samples([(sample.ping, sample.pong_server) for sample, _ in displaced])
+        return displaced
+
+    def read_stored(self, pings: Collection[StoredPing]) -> dict[tuple[int, int], KnownSample]:
+        """Return the samples of these pings, by ping and pong server (rows)."""
+        stored = self._read_came(pings)
+        for chunk in chunks({ping.id for ping in pings}):
+            for row in execute(self._connection, _READ.format(mark(len(chunk))), *chunk):
+                stored[row[0], row[1]] = KnownSample(*row[2:])
+        return stored
 
     def delete_closed(
         self, hours: Iterable[journal.Hour], event_hashes: Sequence[int]
     ) -> list[tuple[int, int]]:
         """Delete the samples of these pongs from closed hours; return their keys (rows)."""
         keys: list[tuple[int, int]] = []
-        for key in hours:
+        for key in (key for key in hours if self.can_change([key])):
+            self._closed.pop(key, None)
             deleted = delete_event_hashes(self._connection, *key, event_hashes)
             if deleted:
                 self._changed.add(key)
@@ -169,7 +220,7 @@ class Changes:
         insert_rows(self._connection, schema.sample, _SAMPLE_COLUMNS, moved)
 
     def touch(self, hours: Iterable[journal.Hour]) -> None:
-        """Open hours in which something else changes, and name them."""
+        """Open hours in which something else changes, and name them; see `can_change`."""
         keys = set(hours)
         self._open_hours(keys)
         self._changed |= keys
@@ -192,27 +243,47 @@ class Changes:
         sql = f"{_DELETE} AND round_trip_ms IS NULL"
         return execute(self._connection, sql, ping, pong_server).rowcount
 
-    def _read_closed(
-        self, pings: Sequence[StoredPing]
-    ) -> tuple[dict[tuple[int, int], _Known], set[tuple[int, int]]]:
-        """Return what the closed hours of pings have: what has come, and what has not.
+    def _read_came(self, pings: Iterable[StoredPing]) -> dict[tuple[int, int], KnownSample]:
+        """Return the samples in the closed hours of pings, by ping and pong server (rows)."""
+        came: dict[tuple[int, int], KnownSample] = {}
+        for rows in map(self._read_closed, {_find_hour(stored) for stored in pings}):
+            if rows is not None:
+                samples = rows.samples
+                keys = zip(samples.ping.tolist(), samples.pong_server.tolist(), strict=True)
+                columns = (getattr(samples, name).tolist() for name in KnownSample._fields)
+                came |= dict(zip(keys, map(KnownSample, *columns), strict=True))
+        return came
 
-        Both by ping and pong server.
-        """
-        came: dict[tuple[int, int], _Known] = {}
-        expected: set[tuple[int, int]] = set()
-        for key in {_find_hour(stored) for stored in pings} - self._opened:
-            rows = read_closed_hour(self._connection, *key)
+    def _read_missing(self, pings: Iterable[StoredPing]) -> set[tuple[int, int]]:
+        """Return what has not come of the closed hours of pings, by ping and pong server (rows)."""
+        hours = map(self._read_closed, {_find_hour(stored) for stored in pings})
+        columns = ([column.tolist() for column in rows.unanswered] for rows in hours if rows)
+        return {key for of_hour in columns for key in zip(*of_hour, strict=True)}
+
+    def _read_closed(self, key: journal.Hour) -> Hour | None:
+        """Return all of an hour; None if it is open or damaged, or its samples are dropped."""
+        if key in self._opened or key in self._damaged:
+            return None
+        if key not in self._closed:
+            try:
+                rows = read_closed_hour(self._connection, *key)
+            except DamagedHourError as error:
+                self._damaged[key] = error
+                return None
             if rows is None:
                 self._opened.add(key)
-                continue
-            samples = rows.samples
-            keys = zip(samples.ping.tolist(), samples.pong_server.tolist(), strict=True)
-            values = map(_Known, samples.event_hash.tolist(), samples.round_trip_ms.tolist())
-            came |= dict(zip(keys, values, strict=True))
-            missing = (column.tolist() for column in rows.unanswered)
-            expected |= set(zip(*missing, strict=True))
-        return came, expected
+                return None
+            self._closed[key] = rows
+        return self._closed[key]
+
+    def _leave_out_damaged(
+        self, things: Collection[T], find_ping: Callable[[T], StoredPing]
+    ) -> list[T]:
+        """Return those whose pings do not belong to damaged hours."""
+        self.can_change({_find_hour(find_ping(thing)) for thing in things})
+        if not self._damaged:
+            return [*things]
+        return [thing for thing in things if _find_hour(find_ping(thing)) not in self._damaged]
 
     def _open(self, pings: Iterable[StoredPing]) -> set[journal.Hour]:
         keys = {_find_hour(stored) for stored in pings}
@@ -222,6 +293,8 @@ class Changes:
     def _open_hours(self, keys: set[journal.Hour]) -> None:
         open_hours(self._connection, keys - self._opened)
         self._opened |= keys
+        for key in keys & self._closed.keys():
+            del self._closed[key]
 
     def _learn_events(self, samples: Sequence[NewSample]) -> bool:
         has_learned = False
@@ -255,11 +328,9 @@ class Changes:
         return (ping.id, pong_server, *times, version, *values)
 
 
-class _Known(NamedTuple):
-    """A sample of a closed hour; NONE where there is none."""
-
-    event_hash: int
-    round_trip_ms: int
+def _find_delay(ping: StoredPing, seen_ts: int) -> int:
+    # A pong belongs to the hour of its ping, and windows look for it near there.
+    return max(-PONG_TIMEOUT_MS, min(seen_ts - ping.seen_ts, PONG_TIMEOUT_MS))
 
 
 def _is_measured(sample: NewSample) -> bool:
@@ -268,8 +339,7 @@ def _is_measured(sample: NewSample) -> bool:
 
 def _find_times(ping: StoredPing, seen_ts: int, origin_server_ts: int) -> tuple[int, int]:
     """Return the delay and the lag of a pong, ms, as they are stored."""
-    # A pong belongs to the hour of its ping, and windows look for it near there.
-    delay_ms = max(-PONG_TIMEOUT_MS, min(seen_ts - ping.seen_ts, PONG_TIMEOUT_MS))
+    delay_ms = _find_delay(ping, seen_ts)
     return delay_ms, ping.seen_ts + delay_ms - origin_server_ts
 
 
@@ -290,7 +360,10 @@ DELETE FROM unanswered WHERE ping IN {} AND EXISTS (SELECT 1 FROM sample
 WHERE sample.ping = unanswered.ping AND sample.pong_server = unanswered.pong_server)
 """
 _DELETE = "DELETE FROM sample WHERE ping = ? AND pong_server = ?"
-_DISPLACE = f"{_DELETE} AND provenance = {int(Provenance.GAP_FILL)}"
+_READ = f"""
+SELECT ping, pong_server, coalesce(event_hash, {NONE}), coalesce(round_trip_ms, {NONE}), provenance,
+delay_ms FROM sample WHERE ping IN {{}}
+"""  # noqa: S608
 _LEARN_EVENT = """
 UPDATE sample SET event_hash = ? WHERE ping = ? AND pong_server = ? AND one_way_ms = ?
 AND ? + delay_ms - lag_ms = ? AND event_hash IS NULL

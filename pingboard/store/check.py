@@ -30,7 +30,13 @@ def check_database(engine: Engine) -> Iterator[Finding]:
         else:
             yield from _check_tables(connection)
         yield from _check_journal(connection)
-        yield from _check_hours(connection)
+        yield _check_hours(connection)
+
+
+def check_hours(engine: Engine) -> Finding:
+    """Return what is wrong with closed hours."""
+    with read_snapshot(engine) as connection:
+        return _check_hours(connection)
 
 
 def _check_file(connection: Connection) -> Iterator[Finding]:
@@ -65,7 +71,7 @@ def _check_journal(connection: Connection) -> Iterator[Finding]:
     yield _judge("journal", f"version {newest}", faults, _REPORT)
 
 
-def _check_hours(connection: Connection) -> Iterator[Finding]:
+def _check_hours(connection: Connection) -> Finding:
     """Compare what each closed hour says of itself with what is in it, and with the rows."""
     damaged: list[str] = []
     faults: list[str] = []
@@ -96,7 +102,7 @@ def _check_hours(connection: Connection) -> Iterator[Finding]:
         ]
     remedy = _REPORT if faults else _RESTORE
     text = f"{len(listed):,} closed, {total:,} samples in them"
-    yield _judge("hours", text, damaged + faults, remedy)
+    return _judge("hours", text, damaged + faults, remedy)
 
 
 def _find_fault(

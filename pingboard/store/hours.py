@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -86,11 +86,16 @@ class Closing(NamedTuple):
 
 
 def iterate_hours(
-    connection: Connection, room_row: int, first: int, after: int
+    connection: Connection,
+    room_row: int,
+    first: int,
+    after: int,
+    damaged: list[DamagedHourError] | None = None,
 ) -> Iterator[tuple[int, Block]]:
     """Yield the blocks of a room's hours in [first, after), in order, without those that are empty.
 
-    Only one of them has to be in memory.
+    Only one of them has to be in memory. What is wrong with one that can't be read is raised, or
+    appended to `damaged`.
     """
     opened = _read_open_hours(connection, room_row, first, after)
     packed = (
@@ -101,8 +106,14 @@ def iterate_hours(
     for number, hot in connection.execute(packed.execution_options(yield_per=64)):
         for earlier in [other for other in opened if other < number]:
             yield earlier, unpack_block(pack_hour(opened.pop(earlier)).hot)
-        with _naming(connection, room_row, number):
-            block = unpack_block(hot)
+        try:
+            with _naming(connection, room_row, number):
+                block = unpack_block(hot)
+        except DamagedHourError as error:
+            if damaged is None:
+                raise
+            damaged.append(error)
+            continue
         yield number, block
     for number, rows in opened.items():
         yield number, unpack_block(pack_hour(rows).hot)
@@ -261,25 +272,33 @@ def _insert_rows(connection: Connection, rows: Hour) -> None:
 
 def find_event_hashes(
     connection: Connection, rooms: Collection[int], hashes: Sequence[int]
-) -> set[journal.Hour]:
-    """Return the closed hours of rooms (rows) that have a pong of one of these event hashes."""
+) -> tuple[set[journal.Hour], list[DamagedHourError]]:
+    """Return the closed hours of rooms (rows) that have a pong of one of these event hashes.
+
+    And what is wrong with those that may have one, but are damaged.
+    """
     packed = (
         select(hour.c.room, hour.c.hour, hour.c.cold)
         .where(hour.c.room.in_(rooms), hour.c.cold.is_not(None))
         .order_by(hour.c.hour.desc())
     )
     hours: set[journal.Hour] = set()
+    damaged: list[DamagedHourError] = []
     missing = np.array(hashes)
     with connection.execute(packed.execution_options(yield_per=64)) as rows:
         for room_row, number, cold in rows:
-            with _naming(connection, room_row, number):
-                is_here = has_event_hashes(cold, missing)
+            try:
+                with _naming(connection, room_row, number):
+                    is_here = has_event_hashes(cold, missing)
+            except DamagedHourError as error:
+                damaged.append(error)
+                continue
             if is_here.any():
                 hours.add((room_row, number))
                 missing = missing[~is_here]
                 if not len(missing):
                     break
-    return hours
+    return hours, damaged
 
 
 def delete_event_hashes(
@@ -379,15 +398,16 @@ def find_first_open_hour(connection: Connection, room_row: int) -> int | None:
 
 
 def find_last_pong(connection: Connection, room_row: int) -> int | None:
-    """Return when the last pong of a room was seen, or None if none was."""
+    """Return when the last pong of a room was seen, or None if none was; damaged hours are left
+    out."""
     opened = """
     SELECT max(seen_ts + delay_ms) FROM sample JOIN ping ON ping.id = sample.ping
     WHERE ping.room + 0 = ?
     """
-    packed = select(hour.c.hour, hour.c.hot).where(hour.c.room == room_row, hour.c.samples > 0)
+    packed = select(hour.c.hot).where(hour.c.room == room_row, hour.c.samples > 0)
     times = [execute(connection, opened, room_row).scalar_one()]
     # The last pong of an hour may have come after that of the next.
-    for number, hot in connection.execute(packed.order_by(hour.c.hour.desc()).limit(2)).all():
-        with _naming(connection, room_row, number):
+    for hot in connection.scalars(packed.order_by(hour.c.hour.desc()).limit(2)).all():
+        with suppress(DamagedError):
             times.append(read_last_seen_ts(hot))
     return max((ts for ts in times if ts is not None), default=None)

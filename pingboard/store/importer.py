@@ -14,7 +14,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, Engine, select, text, update
 
 from pingboard.file_formats import ESTIMATED, Record
-from pingboard.model import Ping, Provenance, is_possible_time
+from pingboard.model import DamagedHourError, Ping, Provenance, is_possible_time
 from pingboard.store import journal
 from pingboard.store.changes import Changes, NewSample, StoredPing, estimate_pong_seen_ts
 from pingboard.store.hours import close_hours
@@ -116,7 +116,7 @@ class Importer:
                     _set_missing(connection, rows[room_id], alias=alias)
             if predecessor is not None:
                 _set_missing(connection, rows[room_id], predecessor=rows[predecessor])
-                merge_lineage(connection, room_id)
+                _require_whole(merge_lineage(connection, room_id))
         journal.write_room_change(connection)
         self._row_ids.forget()
         self._described |= new
@@ -166,6 +166,7 @@ class Importer:
         changes.expect(missing)
         changes.settle([added.ping for added in new] + [stored for stored, _ in missing])
         changes.finish()
+        _require_whole(changes.damaged)
         self.imported += imported
         self.known += len(new) - imported
         self._open_samples += imported
@@ -186,6 +187,12 @@ class Importer:
                 connection, self._row_ids.find_lineage(connection, room_id), of_room
             )
         }
+
+
+def _require_whole(damaged: Sequence[DamagedHourError]) -> None:
+    """End an import that would change a damaged hour: whoever imports can restore it first."""
+    if damaged:
+        raise damaged[0]
 
 
 def _set_missing(connection: Connection, row: int, **value: Any) -> None:

@@ -16,7 +16,16 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from pingboard.model import Batch, Provenance, RoomState, Sample, hash_event_id
+from pingboard.model import (
+    Batch,
+    DamagedHourError,
+    Provenance,
+    Rejected,
+    Rejection,
+    RoomState,
+    Sample,
+    hash_event_id,
+)
 from pingboard.store import journal
 from pingboard.store.backlog import delete_pending, insert_pending, record_gaps
 from pingboard.store.changes import Changes, NewSample, StoredPing
@@ -52,29 +61,34 @@ class Ingest:
 
     def record(
         self, batch: Batch, next_batch: str | None = None, *, number: int | None = None
-    ) -> None:
+    ) -> list[DamagedHourError]:
         """Commit a batch together with the sync token that it leads up to.
 
         A batch that may be tried again has the same `number` each time, and no other has it.
+        What would change a closed hour that is damaged is left out: return what is wrong with it.
+        Who restores a backup takes the token back too, so what was left out comes again.
         """
-        redacted_hours = find_hours(self._engine, batch.redacted)
+        redacted_hours, damaged = find_hours(self._engine, batch.redacted)
         try:
             with self._engine.begin() as connection:
                 if self._begin_batch(connection, number or make_batch_number(), next_batch):
-                    self._record(connection, batch, redacted_hours)
+                    damaged += self._record(connection, batch, redacted_hours)
         except BaseException:
             self._row_ids.forget()
             raise
+        return damaged
 
-    def _record(self, connection: Connection, batch: Batch, redacted_hours: set[Hour]) -> None:
+    def _record(
+        self, connection: Connection, batch: Batch, redacted_hours: set[Hour]
+    ) -> list[DamagedHourError]:
         row_ids, changes = self._row_ids, Changes(connection)
         named = [*batch.pings, *(ping for ping, _ in batch.expected)]
         named += [sample.ping for sample in batch.samples]
         pings = record_pings(connection, row_ids, changes, named, is_import=False)
         self._record_expected(connection, changes, batch, pings)
-        self._record_samples(connection, changes, batch.samples, pings)
+        duplicates = self._record_samples(connection, changes, batch.samples, pings)
         rooms = row_ids.rooms.find(connection, _name_rooms(batch))
-        record_rejected(connection, row_ids, batch.rejected)
+        record_rejected(connection, row_ids, [*batch.rejected, *duplicates])
         add_counts(connection, void_round, Counter(batch.void_rounds))
         if batch.voided:
             changes.void(find_stored_pings(connection, row_ids, batch.voided).values())
@@ -90,12 +104,17 @@ class Ingest:
         record_gaps(connection, batch.gaps, rooms)
         changes.finish(has_new_room=row_ids.rooms.has_new)
         row_ids.rooms.has_new = False
+        return changes.damaged
 
     def record_room(
         self, room_id: str, alias: str | None = None, predecessor: str | None = None
-    ) -> None:
-        """Remember a joined room, the alias that leads to it now, and the room it replaces."""
+    ) -> list[DamagedHourError]:
+        """Remember a joined room, the alias that leads to it now, and the room it replaces.
+
+        Return what is wrong with hours that are damaged, and therefore stay as they are.
+        """
         self._row_ids.forget()
+        damaged: list[DamagedHourError] = []
         with self._engine.begin() as connection:
             named = [room_id] if predecessor is None else [room_id, predecessor]
             rooms = self._row_ids.rooms.find(connection, named)
@@ -111,9 +130,10 @@ class Ingest:
                 values["alias"] = alias
             connection.execute(update(room).where(room.c.room_id == room_id).values(values))
             if predecessor is not None:
-                merge_lineage(connection, room_id)
+                damaged = merge_lineage(connection, room_id)
             journal.write_room_change(connection)
             self._row_ids.rooms.has_new = False
+        return damaged
 
     def saved_session(self) -> SavedSession:
         """Return what the last run of this account left behind; empty before the first."""
@@ -156,39 +176,39 @@ class Ingest:
         changes: Changes,
         samples: Sequence[Sample],
         pings: Mapping[PingKey, StoredPing],
-    ) -> None:
+    ) -> list[Rejected]:
+        """Store samples; return the pongs that are not the first of their server for a ping.
+
+        The one that was heard stands before those of history, and of these the earliest.
+        """
         if not samples:
-            return
+            return []
         servers = self._row_ids.servers.find(connection, {sample.pong.server for sample in samples})
         allowed = self._leave_out_refused(connection, samples)
         # Its server's second pong to a ping does not count when the first is taken back: what is
         # sent to mend a number does not measure what the ping did.
         withdrawn = find_withdrawn(connection, {stored.id for stored in pings.values()})
-        new: list[NewSample] = []
-        earlier: dict[tuple[int, int], NewSample] = {}
+        new: list[tuple[NewSample, Sample]] = []
+        duplicates: list[Rejected] = []
         for sample, event_hash in allowed:
             pong, stored = sample.pong, pings.get(get_key(sample.ping))
-            if stored is None or (stored.id, servers[pong.server]) in withdrawn:
+            if stored is None:
                 continue
-            new.append(
-                NewSample(
-                    stored,
-                    servers[pong.server],
-                    pong.seen_ts,
-                    pong.origin_server_ts,
-                    pong.one_way_ms,
-                    sample.round_trip_ms,
-                    int(sample.provenance),
-                    event_hash,
-                )
+            if (stored.id, servers[pong.server]) in withdrawn:
+                duplicates.append(_reject_duplicate(sample, event_hash, pong.seen_ts))
+                continue
+            added = NewSample(
+                stored,
+                servers[pong.server],
+                pong.seen_ts,
+                pong.origin_server_ts,
+                pong.one_way_ms,
+                sample.round_trip_ms,
+                int(sample.provenance),
+                event_hash,
             )
-            if sample.is_earlier:
-                earlier[stored.id, servers[pong.server]] = new[-1]
-        changes.displace((first.ping, first.pong_server) for first in earlier.values())
-        # Of one ping and pong server the first of these is inserted.
-        new = [*earlier.values(), *new]
-        changes.insert_samples(new, is_news=True)
-        changes.settle([added.ping for added in new if added.ping.is_ours])
+            new.append((added, sample))
+        return duplicates + _insert_first(changes, new)
 
     def _leave_out_refused(
         self, connection: Connection, samples: Sequence[Sample]
@@ -227,6 +247,37 @@ class Ingest:
         sql = f"UPDATE session SET {names} WHERE account = ?"  # noqa: S608
         if not execute(connection, sql, *values.values(), self._account).rowcount:
             connection.execute(insert(session).values(account=self._account, **values))
+
+
+def _insert_first(changes: Changes, samples: Sequence[tuple[NewSample, Sample]]) -> list[Rejected]:
+    """Insert of each ping and pong server the first sample; return the pongs that are others."""
+    origins = dict(samples)
+    heard = [added for added in origins if added.provenance == Provenance.LIVE]
+    of_history = [added for added in origins if added.provenance != Provenance.LIVE]
+    inserted = changes.insert_samples(heard, is_news=True)
+    duplicates: list[Rejected] = []
+    if of_history:
+        of_history.sort(key=lambda added: added.seen_ts)
+        duplicates = [
+            _reject_duplicate(origins[added], later.event_hash, added.ping.seen_ts + later.delay_ms)
+            for added, later in changes.displace_later(of_history)
+        ]
+        inserted += changes.insert_samples(of_history, is_news=True)
+    changes.settle([added.ping for added in origins if added.ping.is_ours])
+    if inserted < len(origins):
+        stored = changes.read_stored([added.ping for added in origins])
+        duplicates += [
+            _reject_duplicate(sample, hash_event_id(sample.pong.event_id), added.seen_ts)
+            for added, sample in origins.items()
+            if (known := stored.get((added.ping.id, added.pong_server))) is not None
+            and known.event_hash != added.event_hash
+        ]
+    return duplicates
+
+
+def _reject_duplicate(sample: Sample, event_hash: int, seen_ts: int) -> Rejected:
+    room_id, server = sample.ping.room_id, sample.pong.server
+    return Rejected(event_hash, room_id, server, Rejection.DUPLICATE, seen_ts)
 
 
 def make_batch_number() -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Engine, Select, select
 
-from pingboard.model import Ping
+from pingboard.model import DamagedHourError, Ping
 from pingboard.sample_blocks import HOUR_MS
 from pingboard.store import schema
 from pingboard.store.changes import PING_FIELDS, Changes, StoredPing
@@ -177,7 +177,10 @@ def _replace_account(
     lineage = row_ids.find_lineage(connection, seen.room_id)
     if seen.seen_ts < read_kept_from(connection, lineage):
         return stored  # It can't move to an hour that stays as it is.
-    changes.touch((stored.room, ts // HOUR_MS) for ts in (stored.seen_ts, seen.seen_ts))
+    hours = {(stored.room, ts // HOUR_MS) for ts in (stored.seen_ts, seen.seen_ts)}
+    if not changes.can_change(hours):
+        return stored
+    changes.touch(hours)
     server_row = row_ids.servers.find(connection, [seen.server])[seen.server]
     vantage_row = row_ids.find_vantage(connection, seen)
     times = (seen.origin_server_ts, seen.seen_ts)
@@ -246,18 +249,26 @@ def find_latest_pings(engine: Engine, room_id: str, limit: int = 50) -> list[str
         return list(connection.scalars(rows))
 
 
-def find_answered_since(engine: Engine, room_id: str, since_ts: int) -> dict[str, int]:
-    """Return the servers that answered a ping of ours since a time, with when they last did."""
+def find_answered_since(
+    engine: Engine, room_id: str, since_ts: int
+) -> tuple[dict[str, int], list[DamagedHourError]]:
+    """Return the servers that answered a ping of ours since a time, with when they last did.
+
+    And what is wrong with hours that can't be read.
+    """
+    damaged: list[DamagedHourError] = []
     lineage = read_lineage(engine, room_id)
     with read_snapshot(engine) as connection:
         names = read_server_names(connection)
         last = np.zeros(len(names), np.int64)
         for room_row in lineage:
             first = since_ts // HOUR_MS - 1
-            for _, block in iterate_hours(connection, room_row, first, _END_OF_TIME):
+            hours = iterate_hours(connection, room_row, first, _END_OF_TIME, damaged)
+            for _, block in hours:
                 answers = block.answers
                 np.maximum.at(last, answers.pong_server, answers.seen_ts.wide())
-    return {name: ts for name, ts in zip(names, last.tolist(), strict=True) if ts >= since_ts}
+    answered = zip(names, last.tolist(), strict=True)
+    return {name: ts for name, ts in answered if ts >= since_ts}, damaged
 
 
 def _group_by_room(pings: Iterable[Ping]) -> Mapping[str, Collection[str]]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import Connection, Engine
 
-from pingboard.model import hash_event_id
+from pingboard.model import DamagedHourError, hash_event_id
 from pingboard.store.changes import PING_FIELDS, Changes, StoredPing
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import find_event_hashes
@@ -20,16 +20,24 @@ from pingboard.store.schema import redacted, withdrawn
 from pingboard.store.sql import chunks, execute, insert_rows, mark
 
 
-def find_hours(engine: Engine, events: Sequence[tuple[str, str]]) -> set[Hour]:
-    """Return the closed hours that have one of these pongs, (room ID, event ID); only reads."""
+def find_hours(
+    engine: Engine, events: Sequence[tuple[str, str]]
+) -> tuple[set[Hour], list[DamagedHourError]]:
+    """Return the closed hours that have one of these pongs, (room ID, event ID); only reads.
+
+    And what is wrong with those that are damaged, so that nobody knows whether they have one.
+    """
     hours: set[Hour] = set()
+    damaged: list[DamagedHourError] = []
     if events:
         with read_snapshot(engine) as connection:
             lineages = read_lineages(connection)
             for room_id in {room_id for room_id, _ in events}:
                 hashes = [hash_event_id(event) for of_room, event in events if of_room == room_id]
-                hours |= find_event_hashes(connection, lineages.find(room_id), hashes)
-    return hours
+                found = find_event_hashes(connection, lineages.find(room_id), hashes)
+                hours |= found[0]
+                damaged += found[1]
+    return hours, damaged
 
 
 def redact(

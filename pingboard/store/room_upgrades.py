@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from pingboard.model import DamagedHourError
 from pingboard.sample_blocks import HOUR_MS
 from pingboard.store.changes import PING_FIELDS, Changes, StoredPing
 from pingboard.store.hours import find_event_hashes
@@ -33,11 +34,14 @@ DELETE FROM {0} WHERE ping = ? AND pong_server IN
 """
 
 
-def merge_lineage(connection: Connection, room_id: str) -> None:
-    """Merge the pings that a room's lineage has twice; what was heard stays, once."""
+def merge_lineage(connection: Connection, room_id: str) -> list[DamagedHourError]:
+    """Merge the pings that a room's lineage has twice; what was heard stays, once.
+
+    Return what is wrong with hours that are damaged, and therefore stay as they are.
+    """
     lineage = read_lineages(connection).find(room_id)
     if len(lineage) < 2:
-        return
+        return []
     changes = Changes(connection)
     _delete_dropped(connection, changes, lineage)
     rooms = mark(len(lineage))
@@ -51,12 +55,16 @@ def merge_lineage(connection: Connection, room_id: str) -> None:
         stored = StoredPing(*row)
         events.setdefault(stored.event_id, []).append(stored)
     for pings in events.values():
-        changes.touch((stored.room, stored.seen_ts // HOUR_MS) for stored in pings)
+        hours = {(stored.room, stored.seen_ts // HOUR_MS) for stored in pings}
+        if not changes.can_change(hours):
+            continue
+        changes.touch(hours)
         kept = pings[0]
         for other in pings[1:]:
             kept = _merge(connection, changes, kept, other, read_kept_from(connection, lineage))
-    _redact_again(connection, changes, lineage)
+    damaged = _redact_again(connection, changes, lineage)
     changes.finish()
+    return changes.damaged + damaged
 
 
 def _merge(
@@ -92,16 +100,23 @@ def _delete_dropped(connection: Connection, changes: Changes, lineage: Sequence[
     pings = {row[2]: StoredPing(*row) for row in execute(connection, sql, *lineage)}
     for event_id in find_dropped(connection, lineage, pings):
         stored = pings[event_id]
-        changes.touch([(stored.room, stored.seen_ts // HOUR_MS)])
+        hours = [(stored.room, stored.seen_ts // HOUR_MS)]
+        if not changes.can_change(hours):
+            continue
+        changes.touch(hours)
         for table in ("sample", "unanswered", "withdrawn"):
             execute(connection, f"DELETE FROM {table} WHERE ping = ?", stored.id)  # noqa: S608
         execute(connection, "DELETE FROM ping WHERE id = ?", stored.id)
 
 
-def _redact_again(connection: Connection, changes: Changes, lineage: Sequence[int]) -> None:
+def _redact_again(
+    connection: Connection, changes: Changes, lineage: Sequence[int]
+) -> list[DamagedHourError]:
     """Take back the pongs that were redacted in another room of the lineage."""
     sql = f"SELECT event_hash FROM redacted WHERE room IN {mark(len(lineage))}"  # noqa: S608
     hashes = [row[0] for row in execute(connection, sql, *lineage)]
-    if hashes:
-        hours = find_event_hashes(connection, lineage, hashes)
-        withdraw(connection, changes, lineage, hashes, hours)
+    if not hashes:
+        return []
+    hours, damaged = find_event_hashes(connection, lineage, hashes)
+    withdraw(connection, changes, lineage, hashes, hours)
+    return damaged

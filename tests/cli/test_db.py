@@ -135,6 +135,9 @@ def test_whatever_bit_of_a_closed_hour_is_damaged_the_check_names_it(
     assert len(re.findall(named, line)) == 5
     assert f" and {len(hours) - 5} more" in line
     assert "restore the last backup" in line
+    code, stdout, _ = run(url, "doctor", folder=tmp_path)
+    assert code == 1
+    assert line in stdout.splitlines()
 
 
 def test_a_copy_in_postgresql_has_everything_and_goes_on(

@@ -6,10 +6,11 @@ answer is a loop over all of them.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pingboard.model import PONG_TIMEOUT_MS, Batch, Ping, Sample
+from pingboard.model import PONG_TIMEOUT_MS, Batch, Ping, Provenance, Sample
 from tests.differential.operations import Row, Span
 from tests.differential.records import (
     UNSEEN_TS,
@@ -17,6 +18,7 @@ from tests.differential.records import (
     PongRecord,
     add_pong,
     as_ping,
+    is_later_history,
     numbers_of,
     place_pong,
     replace_unmeasured,
@@ -46,6 +48,8 @@ class Model:
     aliases: dict[str, str | None] = field(default_factory=dict)
     redacted: set[tuple[str, int]] = field(default_factory=set)
     """room and hash of a pong"""
+    duplicates: set[tuple[str, int]] = field(default_factory=set)
+    """server and hash of pongs that were not the first of theirs for a ping"""
     kept_from_ts: dict[str, int] = field(default_factory=dict)
     """by room: single samples of pings before then are not kept"""
 
@@ -80,8 +84,11 @@ class Model:
             record = self._learn(ping)
             if record is not None:
                 record.expected |= set(servers) - set(record.pongs) - record.withdrawn
-        for sample in samples:
-            self._add_sample(sample)
+        refused = {event_hash for _, event_hash in self.duplicates}
+        heard = [sample for sample in samples if sample.provenance is Provenance.LIVE]
+        fetched = [sample for sample in samples if sample.provenance is not Provenance.LIVE]
+        for sample in [*heard, *sorted(fetched, key=lambda sample: sample.pong.seen_ts)]:
+            self._add_sample(sample, refused)
         for ping in batch.voided:
             record = self.find(ping.room_id, ping.event_id)
             if record is not None:
@@ -116,7 +123,7 @@ class Model:
         ]
         for row in plausible:
             self._describe_room(row["room_id"], row["room_predecessor"])
-        stored = 0
+        imported = []
         for row in plausible:
             ping = PingRecord(
                 row["room_id"], row["ping_event_id"], row["ping_server"],
@@ -132,8 +139,11 @@ class Model:
                 )  # fmt: skip
                 if pong.provenance == "import":
                     pong.seen_ts = UNSEEN_TS
-            stored += self._import(ping, pong, row["pong_server"])
-        return len(rows) - stored
+            imported.append((ping, pong, row["pong_server"]))
+        # A pong lies near its ping, and how that is known best is said by any of the rows.
+        for ping, _, _ in imported:
+            self._import_ping(ping)
+        return len(rows) - sum(self._import(*row) for row in imported)
 
     def _describe_room(self, room_id: str, predecessor: str | None) -> None:
         self.predecessors.setdefault(room_id, None)
@@ -299,6 +309,10 @@ class Model:
             rooms[room_id] = (self.aliases.get(room_id), len(pongs), max(pongs, default=None))
         return rooms
 
+    def count_duplicates(self) -> dict[str, int]:
+        """Return how many pongs of each server were not its first for a ping."""
+        return dict(Counter(server for server, _ in self.duplicates))
+
     def answered_since(self, room_id: str, since_ts: int) -> dict[str, int]:
         """Return when each server last answered a ping of ours."""
         last: dict[str, int] = {}
@@ -358,18 +372,31 @@ class Model:
                 pong.seen_ts = UNSEEN_TS
             place_pong(record, pong)
 
-    def _add_sample(self, sample: Sample) -> None:
+    def _add_sample(self, sample: Sample, refused: set[int]) -> None:
+        """Keep a pong; `refused` are those that history can't bring any more."""
         ping, pong = sample.ping, sample.pong
         record = self._learn(ping)
-        if record is None:
-            return
         event_hash = hash_event_id(pong.event_id)
-        if not self._is_redacted(ping.room_id, event_hash):
-            heard = PongRecord(
-                pong.server, pong.one_way_ms, sample.round_trip_ms, pong.seen_ts,
-                pong.origin_server_ts, sample.provenance.name.lower(), event_hash,
-            )  # fmt: skip
-            add_pong(record, heard)
+        is_fetched = sample.provenance is not Provenance.LIVE
+        is_refused = self._is_redacted(ping.room_id, event_hash) or (
+            is_fetched and event_hash in refused
+        )
+        if record is None or is_refused:
+            return
+        heard = PongRecord(
+            pong.server, pong.one_way_ms, sample.round_trip_ms, pong.seen_ts,
+            pong.origin_server_ts, sample.provenance.name.lower(), event_hash,
+        )  # fmt: skip
+        place_pong(record, heard)
+        known = record.pongs.get(pong.server)
+        if known is not None and is_fetched and is_later_history(known, heard):
+            assert known.event_hash is not None
+            self.duplicates.add((pong.server, known.event_hash))
+            del record.pongs[pong.server]
+        add_pong(record, heard)
+        known = record.pongs.get(pong.server)
+        if known is None or known.event_hash != event_hash:
+            self.duplicates.add((pong.server, event_hash))
 
     def _redact(self, room_id: str, event_hash: int) -> None:
         self.predecessors.setdefault(room_id, None)
@@ -384,20 +411,27 @@ class Model:
                 del ping.pongs[name]
                 ping.withdrawn.add(name)
 
-    def _import(self, ping: PingRecord, pong: PongRecord | None, pong_server: str | None) -> bool:
+    def _import_ping(self, ping: PingRecord) -> PingRecord | None:
+        """Return the record of an imported ping; None where it can't be true, or is too old."""
         self.predecessors.setdefault(ping.room_id, None)
         if self._is_too_old(ping.room_id, ping.seen_ts):
-            return False
+            return None
         record = self.find(ping.room_id, ping.event_id)
         if record is None:
             if self._is_retired(ping.room_id, ping.event_id):
-                return False
+                return None
             record = ping
             self.pings.append(record)
         elif record.server != ping.server:
-            return False
+            return None
         elif record.knows_less(ping):
             self._take_times(record, ping)
+        return record
+
+    def _import(self, ping: PingRecord, pong: PongRecord | None, pong_server: str | None) -> bool:
+        record = self._import_ping(ping)
+        if record is None:
+            return False
         server = pong.server if pong is not None else pong_server
         assert server is not None
         if server in record.withdrawn:

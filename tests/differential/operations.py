@@ -165,6 +165,11 @@ class AskRooms:
 
 
 @dataclass(frozen=True)
+class AskDuplicates:
+    """How many pongs of each server were not its first for a ping."""
+
+
+@dataclass(frozen=True)
 class AskAnswered:
     """Who answered a ping of ours since then."""
 
@@ -188,6 +193,7 @@ Question = (
     | AskSamples
     | AskPingstat
     | AskRooms
+    | AskDuplicates
     | AskAnswered
     | AskPings
 )

@@ -83,6 +83,12 @@ def add_pong(ping: PingRecord, pong: PongRecord) -> None:
     place_pong(ping, pong)
 
 
+def is_later_history(known: PongRecord, pong: PongRecord) -> bool:
+    """Return whether what is known was fetched, and was sent after this one."""
+    is_other = known.event_hash not in (None, pong.event_hash)
+    return is_other and known.provenance == "gap_fill" and known.seen_ts > pong.seen_ts
+
+
 def _is_same(known: PongRecord, pong: PongRecord) -> bool:
     """Return whether an imported pong, whose event is not known, is one that now is heard."""
     return (known.one_way_ms, known.origin_server_ts) == (pong.one_way_ms, pong.origin_server_ts)

@@ -136,6 +136,8 @@ def _answer(
             said = store.pingstat(room_id, oldest_ts, newest_ts)
         case op.AskRooms():
             right, said = model.rooms(), store.rooms()
+        case op.AskDuplicates():
+            right, said = model.count_duplicates(), store.count_duplicates()
         case op.AskAnswered(room_id, since_ts):
             right = model.answered_since(room_id, since_ts)
             said = store.answered_since(room_id, since_ts)

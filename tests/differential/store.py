@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from pingboard import homeservers
 from pingboard.boards import Boards
@@ -22,7 +22,7 @@ from pingboard.model import (
     from_ts,
     hash_event_id,
 )
-from pingboard.store import hours, pings, retention, samples
+from pingboard.store import hours, pings, retention, samples, schema
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.exporter import read_pingstat_rows, read_records
 from pingboard.store.homeservers import has_homeserver
@@ -95,8 +95,20 @@ class Store:
     def known_pings(self, room_id: str, event_ids: tuple[str, ...]) -> dict[str, Ping]:
         return pings.find_pings(self._engine, room_id, list(event_ids))
 
+    def count_duplicates(self) -> dict[str, int]:
+        counted = (
+            select(schema.server.c.name, func.sum(schema.rejection.c.count))
+            .join(schema.server, schema.rejection.c.pong_server == schema.server.c.id)
+            .where(schema.rejection.c.reason == "duplicate")
+            .group_by(schema.server.c.name)
+        )
+        with self._engine.connect() as connection:
+            return {name: int(count) for name, count in connection.execute(counted)}
+
     def answered_since(self, room_id: str, since_ts: int) -> dict[str, int]:
-        return pings.find_answered_since(self._engine, room_id, since_ts)
+        answered, damaged = pings.find_answered_since(self._engine, room_id, since_ts)
+        assert not damaged
+        return answered
 
     def close_hours(self, now_ts: int) -> None:
         hours.close_hours(self._engine, now_ts)

@@ -11,6 +11,7 @@ from pingboard.model import Batch, Ping, Pong, Provenance, Sample
 from tests.differential.operations import (
     AskAnswered,
     AskBoards,
+    AskDuplicates,
     AskExport,
     AskHistory,
     AskPairs,
@@ -185,7 +186,7 @@ class Plan:
         ours = [ping for ping in _unique(pings) if ping.vantage is not None]
         expected = [(ping, self._choose_expected()) for ping in ours if self._random.random() < 0.7]
         if self._random.random() < 0.2:
-            samples.append(self._second_pong(samples[0]))
+            samples.append(self._make_second(samples[0]))
         return Hear(Batch(pings=_unique(pings), samples=samples, expected=expected))
 
     def _choose_expected(self) -> list[str]:
@@ -195,20 +196,34 @@ class Plan:
         """Further pongs, of pings that the worker has to look up."""
         samples = [
             replace(sample, round_trip_ms=None, provenance=Provenance.GAP_FILL)
-            for sample in self._some()
+            for sample in [*self._some(), *self._some_seconds()]
         ]
         return Hear(Batch(samples=samples), looks_up=True)
 
     def _hear_again(self) -> Operation:
         """History that is filled in: seen when it says it was sent."""
         samples = []
-        for sample in self._some():
+        for sample in [*self._some(), *self._some_seconds()]:
             ping = replace(sample.ping, seen_ts=sample.ping.origin_server_ts, sent_ts=None)
             samples.append(Sample(ping, sample.pong, None, Provenance.GAP_FILL))
         return Hear(Batch(pings=_unique(_pings_of(samples)), samples=samples))
 
-    def _second_pong(self, first: Sample) -> Sample:
-        pong = replace(first.pong, event_id=f"{first.pong.event_id}-again", one_way_ms=7777)
+    def _some_seconds(self) -> list[Sample]:
+        """Further pongs, to mend what the first said; who fetches history may meet them first."""
+        if self._random.random() < 0.5:
+            return []
+        return [self._make_second(sample) for sample in self._some(3)]
+
+    def _make_second(self, first: Sample) -> Sample:
+        number = self._random.randrange(3)
+        later_ms = self._random.choice([0, 1, MINUTE_MS, -MINUTE_MS])
+        pong = replace(
+            first.pong,
+            event_id=f"{first.pong.event_id}-again{number}",
+            one_way_ms=7777 + number,
+            seen_ts=first.pong.seen_ts + later_ms,
+            origin_server_ts=first.pong.origin_server_ts + later_ms,
+        )
         return replace(first, pong=pong)
 
     def _redact(self) -> Operation:
@@ -341,6 +356,7 @@ class Plan:
             AskSamples(room_id, span, ping_server, pong_server, random.choice([1, 3, 7, 1000])),
             AskPingstat(room_id, span.start_ts, span.end_ts),
             AskRooms(),
+            AskDuplicates(),
             AskAnswered(room_id, self._now_ts - random.choice(LENGTHS_MS)),
             AskPings(room_id, event_ids),
         ]
@@ -370,7 +386,7 @@ class Plan:
 
     def _ask_everything(self) -> tuple[Question, ...]:
         span = Span(START_TS - 10 * DAY_MS, self._world.end_ts + DAY_MS)
-        questions: list[Question] = [AskRooms(), AskExport(None, span)]
+        questions: list[Question] = [AskRooms(), AskDuplicates(), AskExport(None, span)]
         for room_id in (OLD, NEW, OTHER):
             questions += [
                 AskBoards(room_id, span),

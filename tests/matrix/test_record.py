@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from sqlalchemy import update
 
 from faults.faultproxy import FaultProxy, changed_json, never
 from pingboard.lab import Lab
@@ -18,22 +19,24 @@ from pingboard.matrix import backfill, record
 from pingboard.matrix.record import FULL_TIMELINE, HOLE_MS, HoleWatch
 from pingboard.matrix.session import Account, Session
 from pingboard.matrix.sync import Timeline, read_position
-from pingboard.model import Batch, Gap, Pending, Pong, Provenance
+from pingboard.model import Batch, Gap, Pending, Pong, Provenance, Sample
 from pingboard.sample_blocks import HOUR_MS
 from pingboard.store.engine import Engine
 from pingboard.store.hours import close_hours
 from pingboard.store.ingest import Ingest
 from pingboard.store.schema import (
     gap,
+    hour,
     pending,
     ping,
+    redacted,
     sample,
 )
 from tests.matrix.listening import count, listening, ping_servers, rejections, rows, synced
 from tests.matrix.reading import Reading
 from tests.matrix.room_client import Member, new_member, until
 from tests.matrix.test_pongs import ping_event, pong_event
-from tests.samples import START_TS
+from tests.samples import START_TS, make_ping, make_pong
 
 MINUTE_NS = 60_000_000_000
 
@@ -166,6 +169,29 @@ async def test_a_redacted_pong_is_gone_and_stays_gone(
         await until(lambda: count(engine, sample) == 1)
     theirs = [event for event, vantage in rows(engine, ping.c.event, ping.c.vantage) if not vantage]
     assert sorted(theirs) == sorted([question, second, last])
+
+
+async def test_a_past_hour_that_is_damaged_stops_nothing_and_is_named_once(
+    lab: Lab, engine: Engine, owner: Member, capsys: pytest.CaptureFixture[str]
+) -> None:
+    room_id = await owner.create_room()
+    now_ts = time.time_ns() // 1_000_000
+    past = make_ping(1, room_id=room_id, seen_ts=now_ts - 5 * HOUR_MS, vantage="test")
+    Ingest(engine, "test").record(Batch(samples=[Sample(past, make_pong(past), 100)]))
+    assert close_hours(engine, now_ts) == 1
+    with engine.begin() as connection:
+        connection.execute(update(hour).values(hot=b"damaged!" * 9, cold=b"damaged!" * 9))
+    account = await lab.register(lab.homeservers[0], "whole")
+    async with listening(lab, engine, account, [room_id]):
+        for number in range(1, 3):
+            answer = await owner.pong(room_id, await owner.ping(room_id))
+            await until(lambda: count(engine, sample) == 1)
+            await owner.redact(room_id, answer)
+            await until(lambda number=number: count(engine, redacted) == number)
+            assert count(engine, sample) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "damaged" in line]
+    assert f"of {room_id} is damaged" in line
+    assert "restore the last backup" in line
 
 
 async def test_where_history_can_not_be_had_pongs_are_found_by_their_relation(
@@ -313,6 +339,40 @@ async def test_a_servers_first_pong_counts_though_a_gap_is_read_backwards(
     assert rejections(engine) == {"duplicate": 1}
 
 
+@pytest.mark.parametrize("is_closed", [False, True])
+async def test_a_second_pong_to_a_ping_of_an_earlier_run_is_a_duplicate_once(
+    engine: Engine, is_closed: bool
+) -> None:
+    first, second = pong_event("$first", "$a", ms=300), pong_event("$second", "$a", ms=10)
+    second["origin_server_ts"] = first["origin_server_ts"] + 60_000
+    await Reading(engine).sync(ping_event("$a"), first, at_s=0)
+    if is_closed:
+        assert close_hours(engine, START_TS + 2 * HOUR_MS) == 1
+    for number in range(1, 4):
+        restarted = Reading(engine)
+        [hole, _] = await restarted.sync(at_s=number * 1000, limited=True)
+        await restarted.page([second], hole)
+        await restarted.page([first], hole)
+        assert rejections(engine) == {"duplicate": 1}
+    assert len(rows(engine, sample.c.ping)) == (0 if is_closed else 1)
+
+
+async def test_a_servers_first_pong_counts_though_a_restart_cuts_its_gap_in_two(
+    engine: Engine,
+) -> None:
+    first, second = pong_event("$first", "$a", ms=300), pong_event("$second", "$a", ms=10)
+    second["origin_server_ts"] = first["origin_server_ts"] + 60_000
+    reading = Reading(engine)
+    await reading.sync(ping_event("$a"), at_s=0)
+    [_, missed] = await reading.sync(second, at_s=90, limited=True)
+    await Reading(engine).page([first], missed)
+    assert reading.samples() == [("two.example", 300)]
+    assert rejections(engine) == {"duplicate": 1}
+    await Reading(engine).page([first, second], missed)
+    assert reading.samples() == [("two.example", 300)]
+    assert rejections(engine) == {"duplicate": 1}
+
+
 async def test_a_pong_that_was_seen_to_arrive_keeps_its_place_whatever_history_claims(
     engine: Engine,
 ) -> None:
@@ -328,6 +388,7 @@ async def test_a_pong_that_was_seen_to_arrive_keeps_its_place_whatever_history_c
     await restarted.page([later], hole)
     await restarted.page([claimed], hole)
     assert restarted.samples() == [("two.example", 300)]
+    assert rejections(engine) == {"duplicate": 2}
 
 
 def timeline(events: int = 5, *, limited: bool = True, room_id: str = "!a") -> Timeline:

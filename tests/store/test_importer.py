@@ -61,7 +61,8 @@ def test_what_is_known_opens_no_closed_hour(engine: Engine) -> None:
 def test_rooms_are_exported_in_the_same_order_from_any_database(engine: Engine) -> None:
     for room_id in ("!second:one.example", "!first:one.example"):
         again = make_sample(1)
-        ping, pong = (replace(event, room_id=room_id) for event in (again.ping, again.pong))
+        ping = replace(again.ping, room_id=room_id)
+        pong = replace(again.pong, room_id=room_id)
         Ingest(engine, "test").record(Batch([], [replace(again, ping=ping, pong=pong)]))
     rooms = [record.room_id for record in read_records(engine, None, WINDOW)]
     assert rooms == ["!first:one.example", "!second:one.example"]

@@ -37,6 +37,12 @@ def count(engine: Engine, table: object) -> int:
         return int(connection.execute(select(func.count()).select_from(table)).scalar_one())  # type: ignore[arg-type]
 
 
+def read_rejections(engine: Engine) -> dict[Rejection, int]:
+    counted = select(rejection.c.reason, func.sum(rejection.c.count)).group_by(rejection.c.reason)
+    with engine.connect() as connection:
+        return {Rejection(reason): int(count) for reason, count in connection.execute(counted)}
+
+
 def test_what_is_recorded_can_be_read(engine: Engine, ingest: Ingest) -> None:
     ingest.record(Batch([], [make_sample(1, round_trip_ms=250), make_sample(2, "three.example")]))
     assert sorted(row[:4] for row in read_rows(engine, ROOM)) == [
@@ -54,10 +60,19 @@ def test_the_same_batch_twice_is_stored_once(engine: Engine, ingest: Ingest) -> 
     assert count(engine, server) == 3
 
 
-def test_the_first_pong_of_a_server_stands(engine: Engine, ingest: Ingest) -> None:
-    ingest.record(Batch([], [make_sample(1, one_way_ms=100)]))
-    ingest.record(Batch([], [make_sample(1, one_way_ms=1)]))
+def test_the_first_pong_of_a_server_stands_and_another_is_a_duplicate(
+    engine: Engine, ingest: Ingest
+) -> None:
+    first, second, third = (make_sample(1, one_way_ms=ms) for ms in (100, 1, 2))
+    second, third = (
+        dataclasses.replace(sample, pong=dataclasses.replace(sample.pong, event_id=event_id))
+        for sample, event_id in ((second, "$second"), (third, "$third"))
+    )
+    ingest.record(Batch([], [first, third]))
+    ingest.record(Batch([], [first, second]))
+    ingest.record(Batch([], [second, third]))
     assert [row.one_way_ms for row in read_rows(engine, ROOM)] == [100]
+    assert read_rejections(engine) == {Rejection.DUPLICATE: 2}
 
 
 @pytest.mark.parametrize("is_one_batch", [False, True])
@@ -69,9 +84,10 @@ def test_an_earlier_pong_of_history_takes_the_place_of_a_later_one_of_history_al
     earlier = [
         dataclasses.replace(
             first,
-            pong=dataclasses.replace(first.pong, event_id="$earlier", one_way_ms=50),
+            pong=dataclasses.replace(
+                first.pong, event_id="$earlier", one_way_ms=50, seen_ts=first.pong.seen_ts - 50
+            ),
             provenance=Provenance.GAP_FILL,
-            is_earlier=True,
         )
         for first in (live, later)
     ]
@@ -83,6 +99,7 @@ def test_an_earlier_pong_of_history_takes_the_place_of_a_later_one_of_history_al
         ingest.record(Batch([], earlier))
     assert sorted(row.one_way_ms for row in read_rows(engine, ROOM)) == [50, 100]
     assert count(engine, sample) == 2
+    assert read_rejections(engine) == {Rejection.DUPLICATE: 2}
 
 
 def test_when_the_first_pong_is_taken_back_the_next_one_does_not_count(
@@ -92,8 +109,9 @@ def test_when_the_first_pong_is_taken_back_the_next_one_does_not_count(
     better = dataclasses.replace(first.pong, event_id="$better", one_way_ms=1)
     ingest.record(Batch([], [first]))
     ingest.record(Batch(redacted=[(ROOM, first.pong.event_id)]))
-    ingest.record(Batch([], [dataclasses.replace(first, pong=better)]))
+    ingest.record(Batch([], [first, dataclasses.replace(first, pong=better)]))
     assert count(engine, sample) == 0
+    assert read_rejections(engine) == {Rejection.DUPLICATE: 1}
 
 
 def test_a_pong_that_was_taken_back_before_it_came_leaves_its_ping_unanswered(

@@ -73,7 +73,7 @@ def test_what_no_board_shows_is_no_change(engine: Engine, watch: Watch) -> None:
 
 def test_a_change_of_a_room_raises_the_version(engine: Engine, watch: Watch) -> None:
     ingest = Ingest(engine, "test")
-    changes: list[Callable[[], None]] = [
+    changes: list[Callable[[], object]] = [
         lambda: ingest.record_room(ROOM, "#ping:one.example"),
         lambda: record_room_state(engine, ROOM, RoomState.DENIED),
     ]
