@@ -49,7 +49,9 @@ def draw_histogram(histogram: Histogram, median_ms: float) -> HistogramChart:
             Column(round(number * width, 3), round(width, 3), bin_.samples / highest * 100, bin_)
             for number, bin_ in enumerate(bins)
         ],
-        choose_marks((mark for mark in placed if ROOM <= mark.at <= 100 - ROOM), 2 * ROOM),
+        choose_marks(
+            (mark for mark in placed if ROOM <= mark.at <= 100 - ROOM), 2 * ROOM, MAX_MARKS
+        ),
         _place(bins, median_ms),
     )
 

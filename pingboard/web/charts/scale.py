@@ -75,8 +75,7 @@ class Scale:
                 break
         else:
             inside = self._mark_evenly(most)
-        few = inside[:: math.ceil(len(inside) / most) or 1]
-        return choose_marks([Mark(self.percent(ms), ms) for ms in few], 70 / most)
+        return choose_marks([Mark(self.percent(ms), ms) for ms in inside], 70 / most, most)
 
     def _list_round(self, heads: Sequence[float]) -> list[float]:
         decades = range(math.floor(math.log10(self.low_ms)), math.ceil(math.log10(self.high_ms)))
@@ -92,11 +91,14 @@ class Scale:
         return [round(number * step, 6) for number in range(first, last + 1)]
 
 
-def choose_marks(marks: Iterable[Mark], gap: float) -> list[Mark]:
-    """Marks so far apart, in per cent, that their texts have room: the roundest have it first."""
+def choose_marks(marks: Iterable[Mark], gap: float, most: int) -> list[Mark]:
+    """At most so many marks, so far apart in per cent that their texts have room.
+
+    The roundest have it first.
+    """
     chosen: list[Mark] = []
     for mark in sorted(marks, key=lambda mark: _rank_roundness(mark.ms)):
-        if all(abs(mark.at - other.at) >= gap for other in chosen):
+        if len(chosen) < most and all(abs(mark.at - other.at) >= gap for other in chosen):
             chosen.append(mark)
     return sorted(chosen)
 

@@ -54,7 +54,7 @@ def test_marks_are_round(low: float, high: float, marks: list[float]) -> None:
 
 def test_the_roundest_mark_stays_where_there_is_room_for_few() -> None:
     marks = [Mark(12, 70), Mark(30, 100), Mark(48, 150), Mark(66, 200)]
-    assert [mark.ms for mark in choose_marks(marks, 20)] == [100, 200]
+    assert [mark.ms for mark in choose_marks(marks, 20, 4)] == [100, 200]
 
 
 @pytest.mark.parametrize("length", WINDOWS.values(), ids=WINDOWS)
