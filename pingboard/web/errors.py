@@ -76,8 +76,9 @@ TYPES = {
         404,
         mark("Unknown room"),
         mark(
-            "No room of that alias or ID was joined or has samples; `detail` lists the known ones. "
-            "In an address, percent-encode the `#` of an alias and the `!` of an ID."
+            "pingboard has not joined a room of that alias or ID and has no samples of one; "
+            "`detail` lists the known rooms. In an address, percent-encode the `#` of an alias and "
+            "the `!` of an ID."
         ),
     ),
     "unknown-homeserver": ProblemType(

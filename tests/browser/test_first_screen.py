@@ -67,3 +67,16 @@ async def test_names_stay_whole_where_other_columns_have_gone(
     async with open_tab(browser, address, width=width) as tab:
         await tab.goto("/")
         assert await tab.locator("#board tbody th").evaluate_all(LIST_WRAPPED) == []
+
+
+@pytest.mark.parametrize("column", ["loss", "samples"])
+async def test_the_column_that_rows_are_sorted_by_is_seen_at_any_width(
+    browser: Browser, crowd: str, column: str
+) -> None:
+    async with open_tab(browser, crowd, width=320) as tab:
+        await tab.goto(f"/?sort=-{column}")
+        await expect(tab.locator(f"#board th.{column}")).to_be_visible()
+        await expect(tab.locator(f"#board td.{column}").first).to_be_visible()
+        assert await tab.evaluate("document.documentElement.scrollWidth") <= 320
+        await tab.goto("/")
+        await expect(tab.locator(f"#board th.{column}")).to_be_hidden()

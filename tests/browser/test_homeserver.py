@@ -64,7 +64,7 @@ async def test_the_keyboard_zooms_to_finer_numbers_and_back(tab: Page) -> None:
     part = await zoom(tab, whole)
     assert part[1] - part[0] == (whole[1] - whole[0]) / 2
     assert part[2] == "1h"
-    await expect(tab.locator(".reading")).to_contain_text("each point covers 1h")
+    await expect(tab.locator(".reading")).to_contain_text("each point covers 1\u202fh")
     await tab.keyboard.press("-")
     assert await zoom(tab, part) == whole
     await tab.keyboard.press("+")

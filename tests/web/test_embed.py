@@ -32,6 +32,8 @@ def test_it_names_who_may_show_it_and_runs_no_script(store: Engine) -> None:
     assert "<script" not in embedded.text
     assert (embedded.text.count("<bdi>s"), whole.count("<bdi>s")) == (10, 12)
     assert 'href="/?window=24h" target="_blank"' in embedded.text
+    assert "24 hours" in embedded.text
+    assert 'id="stale"' in embedded.text
     assert f'&lt;iframe src="{client.base_url}embed?window=24h"' in board.text
     assert "frame-ancestors 'none'" in board.headers["content-security-policy"]
 

@@ -77,6 +77,7 @@ def show_embedded(
     board = query.model_copy(update={"limit": None}).ask(given.boards, now)
     shown = query.model_copy(update={"limit": query.limit or EMBEDDED_ROWS})
     context = describe_board(request, given.boards, shown, board)
+    context["worker"] = read_worker(given.boards.engine, now, board.room_id)
     context["whole"] = "/" + choices.encode(query, limit=None)
     policy = _EMBED_POLICY + " ".join(given.embed_origins)
     return render(request, "embed.html", context, headers={"Content-Security-Policy": policy})

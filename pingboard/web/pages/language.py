@@ -66,6 +66,11 @@ class Language:
         """As short as it goes: `1,512.5`."""
         return "".join(self.decimal(number))
 
+    def tenths(self, number: float) -> str:
+        """With one digit after the decimal point: `1,512.0`."""
+        whole, fraction = f"{number:,.1f}".split(".")
+        return whole.replace(",", self.group) + self.point + fraction
+
     def percent(self, share: float) -> str:
         """A share of 1, as exact as it is worth: `0 %`, `0.4 %`, `12 %`."""
         digits = 1 if 0 < share < 0.0995 else 0

@@ -127,7 +127,7 @@ async function start(figure, says) {
       if (turn !== asked) return;
       [buckets, shown] = [found, wanted];
       draw();
-      const ends = { from: write.instant(shown.from), to: write.instant(shown.to), step: shown.step };
+      const ends = { from: write.instant(shown.from), to: write.instant(shown.to), step: shown.step.replace(/.$/, "\u202f$&") };
       reading.textContent = isWhole ? "" : fill(says.zoomed, ends);
     } catch {
       reading.textContent = says.failed;
@@ -227,7 +227,7 @@ function markMs(low, high) {
 
 function markTime(from, to, width) {
   const most = Math.min(Math.max(width / 50, 2), 8);
-  const steps = [60, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400, 172800, 604800, 1209600, 5270400];
+  const steps = [60, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800, 1209600, 2635200, 5270400];
   const step = steps.find((one) => (to - from) / one <= most) ?? steps.at(-1);
   const first = Math.ceil(from / step) * step;
   const room = (to - from) * 0.03;
