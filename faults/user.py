@@ -36,16 +36,20 @@ class User:
                 raise CaseError(f"{method} {path} was answered {response.status}: {answer}")
             return answer
 
-    async def send(self, room_id: str, content: Event) -> str:
-        """Send a message; its event ID.
+    async def call_inside(self, method: str, path: str, **options: Any) -> Event:
+        """The same, of a room that was joined.
 
         For a moment after a join over federation, Synapse (1.163) may have the user outside again.
         """
-        path = f"rooms/{quote(room_id)}/send/m.room.message/{uuid.uuid4()}"
         async for attempt in stamina.retry_context(on=_is_outside, timeout=20, wait_max=1.0):
             with attempt:
-                return str((await self.call("PUT", path, content))["event_id"])
+                return await self.call(method, path, **options)
         raise AssertionError("the last attempt raises")
+
+    async def send(self, room_id: str, content: Event) -> str:
+        """Send a message; its event ID."""
+        path = f"rooms/{quote(room_id)}/send/m.room.message/{uuid.uuid4()}"
+        return str((await self.call_inside("PUT", path, json=content))["event_id"])
 
     async def ping(self, room_id: str) -> str:
         """Send a `!ping`; its event ID."""
@@ -94,7 +98,8 @@ class User:
         position: str | None = None
         while True:
             parameters = {"dir": "f", "limit": "250"} | ({"from": position} if position else {})
-            page = await self.call("GET", f"rooms/{quote(room_id)}/messages", params=parameters)
+            path = f"rooms/{quote(room_id)}/messages"
+            page = await self.call_inside("GET", path, params=parameters)
             events += page["chunk"]
             position = page.get("end")
             if not page["chunk"] or position is None:

@@ -21,7 +21,7 @@ PAGES = {
     "board-found": PageOfOurs("/?q=example:&sort=-loss", "pc.koesters.example:6167"),
     "board-nobody": PageOfOurs("/?q=nobody", "No such homeserver"),
     "recipes": PageOfOurs("/recipes", "Home Assistant"),
-    "board-empty": PageOfOurs("/?from=2026-01-01T00:00:00Z&window=1h", "No pongs here yet"),
+    "board-empty": PageOfOurs("/?from=2026-01-01T00:00:00Z&window=1h", "no pongs"),
     "join": PageOfOurs("/join", "pingboard echo"),
     "join-counts": PageOfOurs("/join?homeserver=@bot:aria.example", "its pongs count"),
     "join-unknown": PageOfOurs("/join?homeserver=matrix.envs.example", "was never seen here"),
