@@ -36,7 +36,7 @@ class User:
                 raise CaseError(f"{method} {path} was answered {response.status}: {answer}")
             return answer
 
-    async def call_inside(self, method: str, path: str, **options: Any) -> Event:
+    async def call_inside(self, method: str, path: str, **options: Any) -> Any:
         """The same, of a room that was joined.
 
         For a moment after a join over federation, Synapse (1.163) may have the user outside again.
