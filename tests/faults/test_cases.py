@@ -9,7 +9,7 @@ from faults.case import Case
 from faults.run import Outcome, play_all
 from faults.stage import Stage
 
-PATIENCE = 8.0
+PATIENCE = 12.0
 """Bounds of time are for an idle machine; tests don't depend on its speed."""
 
 AT_ONCE = 8
