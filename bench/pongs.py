@@ -34,8 +34,8 @@ from pingboard.store.ingest import Ingest
 from pingboard.store.packing import (
     NONE,
     Hour,
+    HourSamples,
     Pings,
-    Samples,
     Unanswered,
     find_origin_ts,
     pack_hour,
@@ -244,7 +244,7 @@ def _write_hour(connection: Connection, pongs: Pongs, before: int, first: int, a
     delay_ms = pongs.one_way_ms[rows] + pongs.lag_ms[rows]
     packed = Hour(
         Pings(ids, servers + 1, seen_ts, seen_ts, sent_ts, is_ours),
-        Samples(
+        HourSamples(
             pongs.ping[rows] + before + 1,
             pongs.pong_server[rows] + 1,
             pongs.one_way_ms[rows],

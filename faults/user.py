@@ -10,7 +10,7 @@ import aiohttp
 import stamina
 
 from faults.claims import CaseError
-from pingboard.lab import Account
+from pingboard.lab import LabAccount
 
 Event = dict[str, Any]
 
@@ -18,7 +18,7 @@ Event = dict[str, Any]
 class User:
     """An account's calls. Everything that a homeserver refuses is `CaseError`."""
 
-    def __init__(self, http: aiohttp.ClientSession, account: Account) -> None:
+    def __init__(self, http: aiohttp.ClientSession, account: LabAccount) -> None:
         self._http = http
         self.account = account
         self.user_id = account.user_id

@@ -15,7 +15,7 @@ from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.ranking.boards import rank_board
 from pingboard.sample_cache import SampleCache, Snapshot
 from pingboard.store.engine import Engine
-from pingboard.store.journal import Watch
+from pingboard.store.journal import VersionWatch
 from pingboard.store.rooms import list_rooms, read_lineage, read_room_names
 
 
@@ -46,7 +46,7 @@ class Boards:
         self.engine = engine
         self.default_room = default_room
         self._cache = SampleCache(engine)
-        self._watch = Watch(engine)
+        self._watch = VersionWatch(engine)
         self.version_is_cheap = self._watch.is_cheap
         """whether `version` takes microseconds, so that it may be asked on an event loop"""
 

@@ -47,7 +47,7 @@ class Change(NamedTuple):
     """the others changed alike: it is probably our side"""
 
 
-class Homeserver(NamedTuple):
+class HomeserverCounts(NamedTuple):
     """How much was heard of a homeserver."""
 
     name: str
@@ -102,11 +102,11 @@ class Profile:
         return Clock(row.clock_offset_ms, row.clock_uncertainty_ms)
 
 
-def list_homeservers(boards: Boards, room_id: str, window: Window) -> list[Homeserver]:
+def list_homeservers(boards: Boards, room_id: str, window: Window) -> list[HomeserverCounts]:
     """Every homeserver that pinged or answered in the window, by name."""
     of_ping, of_pong = read_matrix(boards, room_id, window).count_samples()
     return [
-        Homeserver(name, of_ping.get(name, 0), of_pong.get(name, 0))
+        HomeserverCounts(name, of_ping.get(name, 0), of_pong.get(name, 0))
         for name in sorted(of_ping.keys() | of_pong.keys())
     ]
 

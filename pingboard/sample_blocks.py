@@ -29,6 +29,8 @@ Column = NDArray[np.integer[Any]]
 
 Integers = NDArray[np.int64]
 
+Unsigned = NDArray[np.unsignedinteger[Any]]
+
 _WIDTHS = [
     (int(np.iinfo(width).min), int(np.iinfo(width).max), np.dtype(width))
     for width in (np.uint8, np.uint16, np.int32, np.int64)
@@ -47,7 +49,7 @@ def narrow(values: Column) -> Column:
     return values.astype(find_width(int(values.min()), int(values.max())))
 
 
-def unsigned(column: Column) -> NDArray[np.unsignedinteger[Any]]:
+def unsigned(column: Column) -> Unsigned:
     """Return the same bits: what is not negative is as it is, all else is larger than that."""
     return column.view(f"u{column.itemsize}")
 

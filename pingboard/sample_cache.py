@@ -19,7 +19,7 @@ from pingboard.sample_blocks import EMPTY, HOUR_MS, Block
 from pingboard.store.engine import Connection, Engine, read_snapshot
 from pingboard.store.homeservers import read_server_names
 from pingboard.store.hours import iterate_hours
-from pingboard.store.journal import read_changed_hours, read_version
+from pingboard.store.journal import HourKey, read_changed_hours, read_version
 
 MAX_CACHED_HOURS = 31 * 24 + 2
 """Of a window whose hours are kept in memory; a longer one is read as a stream each time."""
@@ -36,9 +36,6 @@ TURN_POLL_S = 0.1
 
 UNUSED_S = 3600.0
 """How long an hour stays that no window needs."""
-
-_Key = tuple[int, int]
-"""A room's row ID and an hour since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +58,8 @@ class SampleCache:
         self._large = threading.RLock()
         self._version = -1
         self._names: Sequence[str] = []
-        self._blocks: dict[_Key, Block] = {}
-        self._used_at: dict[_Key, float] = {}
+        self._blocks: dict[HourKey, Block] = {}
+        self._used_at: dict[HourKey, float] = {}
         self._forgot_at = 0.0
 
     @contextmanager
@@ -111,7 +108,7 @@ class SampleCache:
                 for hour in range(start, end):
                     self._blocks[room, hour] = blocks.get(hour, EMPTY)
 
-    def _forget_unused(self, used: Sequence[_Key]) -> None:
+    def _forget_unused(self, used: Sequence[HourKey]) -> None:
         """Forget what no window has needed for a while, and what is too much."""
         now = time.monotonic()
         for key in used:  # last, so that what was needed longest ago stands first

@@ -19,7 +19,7 @@ from types import MappingProxyType
 import pytest
 
 from pingboard import cli, simd
-from pingboard.lab import Account
+from pingboard.lab import LabAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return inherited | {f"PINGBOARD_{name}": value for name, value in settings.items()}
 
 
-def account_settings(account: Account, room: str) -> dict[str, str]:
+def account_settings(account: LabAccount, room: str) -> dict[str, str]:
     """The settings of an account with its token, in one room; of what is now, not of before."""
     return {
         # The lab's room is everybody's: what other tests did there is in its history.

@@ -34,10 +34,12 @@ SectionBoard = Annotated[
     BoardName | None,
     typer.Option("--board", help="Default: delivery, or the first board with samples."),
 ]
-WindowName = Annotated[
+WindowOption = Annotated[
     str, typer.Option("--window", help=f"How far back: {', '.join(WINDOWS)}.", metavar="LENGTH")
 ]
-Limit = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="Print at most N rows.")]
+LimitOption = Annotated[
+    int, typer.Option("--limit", min=1, metavar="N", help="Print at most N rows.")
+]
 MinSamples = Annotated[
     int, typer.Option("--min-samples", min=1, metavar="N", help="Leave out homeservers with fewer.")
 ]
@@ -49,8 +51,8 @@ def table(
         typer.Option(metavar="ROOM", help="Alias or ID. Default: the first configured."),
     ] = None,
     board: TableBoard = None,
-    window: WindowName = DEFAULT_WINDOW,
-    limit: Limit = 10,
+    window: WindowOption = DEFAULT_WINDOW,
+    limit: LimitOption = 10,
     min_samples: MinSamples = 1,
 ) -> None:
     """Print a board: drawn on a terminal, Markdown into a pipe."""
@@ -85,8 +87,8 @@ def section(
         Style, typer.Option(help="classic is the layout of 2020, rooms of 2021.")
     ] = Style.CURRENT,
     board: SectionBoard = None,
-    window: WindowName = DEFAULT_WINDOW,
-    limit: Limit = 10,
+    window: WindowOption = DEFAULT_WINDOW,
+    limit: LimitOption = 10,
     min_samples: MinSamples = 1,
 ) -> None:
     """Print the section for This Week in Matrix.

@@ -13,9 +13,9 @@ In comes how many homeservers and how slow their links; out comes a ping room wi
 each. Nothing leaves the loopback interface, nothing needs root, and no process outlives this one.
 """
 
-from pingboard.lab.echobot import EchoBot
+from pingboard.lab.echobot import EchoBotProcess
 from pingboard.lab.homeserver import Homeserver
 from pingboard.lab.lab import Lab
 from pingboard.lab.network import Network
-from pingboard.lab.synapse_api import Account
+from pingboard.lab.synapse_api import LabAccount
 from pingboard.model import LabError

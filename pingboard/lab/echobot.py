@@ -6,17 +6,17 @@ from pathlib import Path
 import aiohttp
 
 from pingboard.lab.process import ChildProcess, OnProgress
-from pingboard.lab.synapse_api import Account
+from pingboard.lab.synapse_api import LabAccount
 
 
-class EchoBot(ChildProcess):
+class EchoBotProcess(ChildProcess):
     """Ready when `members` tells that it has joined the room, which it does by itself."""
 
     def __init__(
         self,
         name: str,
         command: Sequence[str],
-        account: Account,
+        account: LabAccount,
         room_alias: str,
         members: Callable[[], Awaitable[frozenset[str]]],
         *,

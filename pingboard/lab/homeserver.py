@@ -8,7 +8,7 @@ import aiohttp
 from pingboard.lab.config import SynapseConfig
 from pingboard.lab.process import ChildProcess, OnProgress
 from pingboard.lab.proxy import LOOPBACK
-from pingboard.lab.synapse_api import Account, register_account
+from pingboard.lab.synapse_api import LabAccount, register_account
 from pingboard.model import ConfigurationError, LabError
 
 SYNAPSE = "synapse.app.homeserver"
@@ -51,7 +51,7 @@ class Homeserver(ChildProcess):
         except (aiohttp.ClientError, TimeoutError):
             return False
 
-    async def register(self, localpart: str) -> Account:
+    async def register(self, localpart: str) -> LabAccount:
         """Make an account here."""
         try:
             return await register_account(self._http, self.url, self._shared_secret, localpart)

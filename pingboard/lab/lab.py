@@ -11,13 +11,13 @@ from typing import Self
 import aiohttp
 
 from pingboard.lab.config import SynapseConfig, write_certificate
-from pingboard.lab.echobot import EchoBot
+from pingboard.lab.echobot import EchoBotProcess
 from pingboard.lab.homeserver import Homeserver, require_synapse
 from pingboard.lab.network import Network, check_delay, check_name, reserve_port
 from pingboard.lab.process import ChildProcess, OnProgress
 from pingboard.lab.synapse_api import (
     ALIAS_LOCALPART,
-    Account,
+    LabAccount,
     create_ping_room,
     joined_members,
 )
@@ -43,10 +43,10 @@ class Lab:
     """
 
     homeservers: tuple[Homeserver, ...] = ()
-    echo_bots: tuple[EchoBot, ...] = ()
+    echo_bots: tuple[EchoBotProcess, ...] = ()
     network: Network
     directory: Path
-    owner: Account
+    owner: LabAccount
     """Made the room, so it may do everything there. Sends nothing by itself."""
     room_alias: str
     room_id: str
@@ -87,7 +87,7 @@ class Lab:
     ) -> None:
         await self._lifetime.__aexit__(error_type, error, traceback)
 
-    async def register(self, homeserver: Homeserver, localpart: str) -> Account:
+    async def register(self, homeserver: Homeserver, localpart: str) -> LabAccount:
         """Make an account on one of the homeservers; a `LabError` where the name is taken."""
         return await homeserver.register(localpart)
 
@@ -139,7 +139,7 @@ class Lab:
     async def _start_echo_bots(self) -> None:
         accounts = [await homeserver.register("echo") for homeserver in self.homeservers]
         self.echo_bots = tuple(
-            EchoBot(
+            EchoBotProcess(
                 f"echo-{name}",
                 self._echo_command,
                 account,

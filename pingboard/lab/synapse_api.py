@@ -18,7 +18,7 @@ ALIAS_LOCALPART = "ping"
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class LabAccount:
     """All that a client needs to act as a user. `repr` leaves the secrets out."""
 
     homeserver_url: str
@@ -30,7 +30,7 @@ class Account:
 
 async def register_account(
     http: aiohttp.ClientSession, homeserver_url: str, shared_secret: str, localpart: str
-) -> Account:
+) -> LabAccount:
     """Register a user with a random password; a `LabError` where Synapse refuses (name taken)."""
     url = f"{homeserver_url}/_synapse/admin/v1/register"
     password = secrets.token_urlsafe(24)
@@ -47,7 +47,7 @@ async def register_account(
         answer = await response.json()
         if response.status != 200:
             raise LabError(f"can't register {localpart!r}: {answer.get('error', answer)}")
-    return Account(
+    return LabAccount(
         homeserver_url=homeserver_url,
         user_id=answer["user_id"],
         access_token=answer["access_token"],
@@ -56,7 +56,7 @@ async def register_account(
     )
 
 
-async def create_ping_room(http: aiohttp.ClientSession, owner: Account) -> str:
+async def create_ping_room(http: aiohttp.ClientSession, owner: LabAccount) -> str:
     """Create the room that everybody can join as `#ping:...`; its room ID.
 
     `public_chat` makes the join rule public and the history visible to whoever has joined.
@@ -76,7 +76,7 @@ async def create_ping_room(http: aiohttp.ClientSession, owner: Account) -> str:
 
 
 async def joined_members(
-    http: aiohttp.ClientSession, member: Account, room_id: str
+    http: aiohttp.ClientSession, member: LabAccount, room_id: str
 ) -> frozenset[str]:
     """The user IDs in a room, as seen by the homeserver of one of them."""
     url = f"{member.homeserver_url}/_matrix/client/v3/rooms/{room_id}/joined_members"
@@ -86,7 +86,7 @@ async def joined_members(
     return frozenset(answer["joined"])
 
 
-def _authorization(account: Account) -> dict[str, str]:
+def _authorization(account: LabAccount) -> dict[str, str]:
     return {"Authorization": f"Bearer {account.access_token}"}
 
 

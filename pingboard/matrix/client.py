@@ -92,7 +92,7 @@ _JSON_TYPES = {
 R = TypeVar("R", bound=Response)
 
 
-class _Pongs(Enum):
+class _PongRelation(Enum):
     """A kind of relation, as nio wants one."""
 
     RELATION = PONG_RELATION
@@ -174,7 +174,7 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
     async def pongs_of(self, room_id: str, event_id: str, position: str | None) -> Any:
         """A page of the events that are related to a ping as pongs (nio knows no such kind)."""
         method, path = Api.room_get_event_relations(
-            self.access_token, room_id, event_id, _Pongs.RELATION, None,
+            self.access_token, room_id, event_id, _PongRelation.RELATION, None,
             MessageDirection.back, position, None, 100,
         )  # fmt: skip
         return await self._send(

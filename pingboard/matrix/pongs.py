@@ -22,6 +22,7 @@ from pingboard.model import (
     Batch,
     Pending,
     Ping,
+    PingKey,
     Pong,
     Provenance,
     Rejected,
@@ -42,9 +43,6 @@ MAX_NO_PINGS = 1_000
 
 MAX_PENDING = 1_000
 """Pending pongs of one server; a server that invents pings can't take more."""
-
-Key = tuple[str, str]
-"""A ping: room ID and event ID."""
 
 
 @dataclass(slots=True)
@@ -297,10 +295,10 @@ class PendingPongs:
     """Pongs by the ping that they name, and which of those pings have become known."""
 
     def __init__(self) -> None:
-        self._pongs: dict[Key, dict[str, Pending]] = {}
+        self._pongs: dict[PingKey, dict[str, Pending]] = {}
         """by the pong's event ID: history can bring it again"""
         self._count_of: dict[str, int] = {}
-        self._resolved: dict[Key, None] = {}
+        self._resolved: dict[PingKey, None] = {}
 
     def add(self, candidate: Pending) -> bool:
         """Keep a pong until its ping is known; False where its server has too many pending."""
@@ -315,7 +313,7 @@ class PendingPongs:
         self._pongs[pong.room_id, pong.ping_event_id] = candidates
         return True
 
-    def resolve(self, ping: Key) -> None:
+    def resolve(self, ping: PingKey) -> None:
         """Note that it is known now what a ping is, so that its pongs are judged next."""
         if ping in self._pongs:
             self._resolved[ping] = None
@@ -370,7 +368,7 @@ class PendingPongs:
             for candidate in candidates.values()
         ]
 
-    def _take(self, ping: Key) -> list[Pending]:
+    def _take(self, ping: PingKey) -> list[Pending]:
         candidates = list(self._pongs.pop(ping, {}).values())
         for candidate in candidates:
             self._count_of[candidate.pong.server] -= 1

@@ -20,7 +20,7 @@ import structlog
 from pingboard.matrix.pings import SentPings
 from pingboard.matrix.pongs import PongMatcher
 from pingboard.matrix.protocol import Event, read_membership, read_redaction
-from pingboard.matrix.rooms import Rooms
+from pingboard.matrix.rooms import JoinedRooms
 from pingboard.matrix.store_writer import Writer
 from pingboard.matrix.sync import SyncBatch, Timeline
 from pingboard.model import Batch, Gap
@@ -139,7 +139,7 @@ class TimelineReader:
         writer: Writer,
         pongs: PongMatcher,
         sent: SentPings,
-        rooms: Rooms,
+        rooms: JoinedRooms,
         *,
         backfill_ms: int,
         with_history: set[str],

@@ -28,7 +28,7 @@ EXPECTED_WITHIN_MS = 86_400_000
 log = structlog.get_logger()
 
 
-class Rooms:
+class JoinedRooms:
     """The configured rooms and those that replaced them."""
 
     def __init__(

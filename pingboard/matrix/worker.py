@@ -21,7 +21,7 @@ from pingboard.matrix.pings import Pinger, SentPings
 from pingboard.matrix.pongs import PongMatcher
 from pingboard.matrix.record import Recorder, TimelineReader
 from pingboard.matrix.retry import retry_until_answered
-from pingboard.matrix.rooms import Rooms
+from pingboard.matrix.rooms import JoinedRooms
 from pingboard.matrix.session import Account, Session
 from pingboard.matrix.store_writer import Writer
 from pingboard.matrix.sync import SyncBatch, sync_batches
@@ -130,7 +130,7 @@ class Worker:
         self._session = await self._log_in()
         session, writer = self._session, self._writer
         self._pinger = Pinger(session, self._sent, self._interval, writer, self._may_ping)
-        self._rooms = Rooms(session, writer, self._replace_room)
+        self._rooms = JoinedRooms(session, writer, self._replace_room)
         pending = await writer.call(read_pending)
         workers = (await writer.call(read_status)).workers
         self._pongs = PongMatcher(session.user_id, self._vantage, self._sent, pending)

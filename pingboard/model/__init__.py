@@ -57,6 +57,7 @@ from pingboard.model.events import (
     Gap,
     Pending,
     Ping,
+    PingKey,
     Pong,
     Provenance,
     Rejected,

@@ -121,6 +121,10 @@ class WorkerState(StrEnum):
     STOPPED = "stopped"
 
 
+PingKey = tuple[str, str]
+"""Room ID and event ID of a ping."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ping:
     """A `!ping` message in a room."""

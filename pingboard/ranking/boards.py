@@ -16,7 +16,7 @@ import numpy as np
 
 from pingboard.model import BoardName, Standing, Window
 from pingboard.ranking.loss import AnswerTally
-from pingboard.ranking.pairs import Part as PairPart
+from pingboard.ranking.pairs import PairLatencies
 from pingboard.ranking.rank import rank
 from pingboard.sample_blocks import Block, Column, Integers, Offsets, cut, narrow
 
@@ -112,7 +112,7 @@ def select_server(
     return np.concatenate(seen_ts), np.concatenate(ms)
 
 
-def select_pairs(blocks: Iterable[Block], window: Window) -> Iterator[PairPart]:
+def select_pairs(blocks: Iterable[Block], window: Window) -> Iterator[PairLatencies]:
     """Yield ping servers, pong servers and one-way latencies, each (n,), block by block."""
     for block in blocks:
         claims = cut(block.claims, window.start_ts, window.end_ts)

@@ -24,7 +24,7 @@ MIN_OTHERS = 3
 """Fewer have no middle that one could be beside of."""
 
 
-class Verdict(StrEnum):
+class ComparisonVerdict(StrEnum):
     """What the difference from the median of the others says."""
 
     FEW_SAMPLES = "few_samples"
@@ -54,7 +54,7 @@ class Comparison(NamedTuple):
     """the middle half of the others' medians; None below `MIN_OTHERS`"""
     clock_ms: float
     """by how much a clock that is known to be wrong makes this number larger; 0 without one"""
-    verdict: Verdict
+    verdict: ComparisonVerdict
 
     @property
     def difference_ms(self) -> float:
@@ -97,7 +97,7 @@ def compare(
         others_median_ms=median(others_ms) if others_ms else None,
         middle_ms=_find_middle(others_ms),
         clock_ms=sign * known.offset_ms if known and known.is_wrong else 0.0,
-        verdict=Verdict.EVEN,
+        verdict=ComparisonVerdict.EVEN,
     )
     return comparison._replace(verdict=_judge(comparison, row, known))
 
@@ -107,51 +107,51 @@ def diagnose(places: dict[BoardName, Comparison], clock: Clock | None) -> Diagno
     decided = {
         board: comparison.verdict
         for board, comparison in places.items()
-        if comparison.verdict not in (Verdict.FEW_SAMPLES, Verdict.FEW_OTHERS)
+        if comparison.verdict not in (ComparisonVerdict.FEW_SAMPLES, ComparisonVerdict.FEW_OTHERS)
     }
     sent, received = decided.get(BoardName.DELIVERY), decided.get(BoardName.RECEPTION)
-    if Verdict.SLOW in (sent, received):
+    if ComparisonVerdict.SLOW in (sent, received):
         if sent is received:
             return Diagnosis.BOTH
-        return Diagnosis.SENDING if sent is Verdict.SLOW else Diagnosis.RECEIVING
-    if Verdict.CLOCK in (sent, received):
-        if decided.get(BoardName.RESPONSE) is Verdict.SLOW:
+        return Diagnosis.SENDING if sent is ComparisonVerdict.SLOW else Diagnosis.RECEIVING
+    if ComparisonVerdict.CLOCK in (sent, received):
+        if decided.get(BoardName.RESPONSE) is ComparisonVerdict.SLOW:
             return Diagnosis.EITHER
         return Diagnosis.CLOCK if clock and clock.is_wrong else Diagnosis.UNSURE
     if sent is None or received is None:
         return _diagnose_one(sent, received)
-    return Diagnosis.FAST if sent is received is Verdict.FAST else Diagnosis.ORDINARY
+    return Diagnosis.FAST if sent is received is ComparisonVerdict.FAST else Diagnosis.ORDINARY
 
 
-def _diagnose_one(sent: Verdict | None, received: Verdict | None) -> Diagnosis:
+def _diagnose_one(sent: ComparisonVerdict | None, received: ComparisonVerdict | None) -> Diagnosis:
     if sent is received:
         return Diagnosis.UNKNOWN
     return Diagnosis.NO_SENDING if sent is None else Diagnosis.NO_RECEIVING
 
 
-def _judge(comparison: Comparison, row: Standing, clock: Clock | None) -> Verdict:
+def _judge(comparison: Comparison, row: Standing, clock: Clock | None) -> ComparisonVerdict:
     if comparison.middle_ms is None or comparison.others_median_ms is None:
-        return Verdict.FEW_OTHERS
+        return ComparisonVerdict.FEW_OTHERS
     if row.ci95_ms is None:
-        return Verdict.FEW_SAMPLES
+        return ComparisonVerdict.FEW_SAMPLES
     low_ms, high_ms = (end - comparison.others_median_ms for end in comparison.middle_ms)
     verdict = _place(comparison.difference_ms, low_ms, high_ms)
     is_chance = row.ci95_ms[0] <= comparison.others_median_ms <= row.ci95_ms[1]
     if is_chance and not comparison.clock_ms:
-        return Verdict.EVEN
+        return ComparisonVerdict.EVEN
     # Bot and homeserver may have a clock each, so of what a wrong one does not even the direction
     # is sure: only what holds with it and without it is said.
     left_ms = comparison.difference_ms - comparison.clock_ms
     if clock and abs(left_ms) <= clock.uncertainty_ms:
-        return Verdict.CLOCK
+        return ComparisonVerdict.CLOCK
     agrees = not is_chance and verdict is _place(left_ms, low_ms, high_ms)
-    return verdict if agrees else Verdict.CLOCK
+    return verdict if agrees else ComparisonVerdict.CLOCK
 
 
-def _place(difference_ms: float, low_ms: float, high_ms: float) -> Verdict:
+def _place(difference_ms: float, low_ms: float, high_ms: float) -> ComparisonVerdict:
     if difference_ms > high_ms:
-        return Verdict.SLOW
-    return Verdict.FAST if difference_ms < low_ms else Verdict.ORDINARY
+        return ComparisonVerdict.SLOW
+    return ComparisonVerdict.FAST if difference_ms < low_ms else ComparisonVerdict.ORDINARY
 
 
 def _find_middle(others_ms: Sequence[float]) -> tuple[float, float] | None:

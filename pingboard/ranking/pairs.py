@@ -10,14 +10,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pingboard.sample_blocks import Column, Integers, unsigned
-
-Keys = NDArray[np.unsignedinteger[Any]]
+from pingboard.sample_blocks import Column, Integers, Unsigned, unsigned
 
 _BIAS = 1 << 31
 """Added to a latency in eight bytes, so that a negative one sorts before a positive one."""
@@ -27,7 +25,7 @@ _MIN_MS_BITS = 12
 
 _CHUNK = 1 << 20
 
-Part = tuple[Column, Column, Column]
+PairLatencies = tuple[Column, Column, Column]
 """Ping servers, pong servers and latencies of some samples."""
 
 
@@ -112,7 +110,7 @@ class Runs(NamedTuple):
     median_x2_ms: Integers
 
 
-def pair(parts: Sequence[Part], names: Sequence[str]) -> Pairs:
+def pair(parts: Sequence[PairLatencies], names: Sequence[str]) -> Pairs:
     """Median and count of each pair of the samples.
 
     They may lie in several triples of columns, which are not joined. Servers (n,) are indices into
@@ -142,25 +140,27 @@ def pair(parts: Sequence[Part], names: Sequence[str]) -> Pairs:
     return Pairs(names, ping[order], pong[order], medians, runs.counts[order])
 
 
-def _count_bits(parts: Sequence[Part]) -> tuple[int, int]:
+def _count_bits(parts: Sequence[PairLatencies]) -> tuple[int, int]:
     """How many numbers a pong server can have, and how many bits the number of a pair takes."""
     height = max(int(ping_servers.max()) for ping_servers, _, _ in parts) + 1
     width = max(int(pong_servers.max()) for _, pong_servers, _ in parts) + 1
     return width, (height * width - 1).bit_length()
 
 
-def _compact(parts: Sequence[Part], names: int) -> tuple[list[Part], Integers]:
+def _compact(parts: Sequence[PairLatencies], names: int) -> tuple[list[PairLatencies], Integers]:
     """The servers renumbered from 0 without gaps, and which each number was."""
     is_present = np.zeros(names, np.bool_)
     for ping_servers, pong_servers, _ in parts:
         is_present[ping_servers] = True
         is_present[pong_servers] = True
     numbers: Column = np.cumsum(is_present, dtype=np.int32) - np.int32(1)
-    renumbered: list[Part] = [(numbers[ping], numbers[pong], ms) for ping, pong, ms in parts]
+    renumbered: list[PairLatencies] = [
+        (numbers[ping], numbers[pong], ms) for ping, pong, ms in parts
+    ]
     return renumbered, np.flatnonzero(is_present)
 
 
-def _sort_narrow(parts: Sequence[Part], width: int, bits: int) -> Runs:
+def _sort_narrow(parts: Sequence[PairLatencies], width: int, bits: int) -> Runs:
     """With keys of four bytes, which sort twice as fast as eight.
 
     A latency that does not fit into its bits is cut to the largest that does. That is behind all
@@ -188,14 +188,14 @@ def _sort_narrow(parts: Sequence[Part], width: int, bits: int) -> Runs:
     return runs
 
 
-def _take(part: Part, pairs: Integers, width: int) -> Part:
+def _take(part: PairLatencies, pairs: Integers, width: int) -> PairLatencies:
     """The samples of these pairs."""
     ping_servers, pong_servers, ms = part
     is_taken = np.isin(ping_servers.astype(np.int64) * width + pong_servers, pairs)
     return ping_servers[is_taken], pong_servers[is_taken], ms[is_taken]
 
 
-def _sort_wide(parts: Sequence[Part], width: int) -> Runs:
+def _sort_wide(parts: Sequence[PairLatencies], width: int) -> Runs:
     """With keys of eight bytes, which hold any two servers and any latency."""
     keys = np.concatenate([ping_servers.astype(np.uint64) for ping_servers, _, _ in parts])
     keys *= np.uint64(width)
@@ -217,7 +217,7 @@ def find_medians(groups: NDArray[np.uint64], ms: NDArray[np.int32]) -> Runs:
     return _read(keys, 32, _BIAS)[0]
 
 
-def _read(keys: Keys, bits: int, bias: int) -> tuple[Runs, Integers]:
+def _read(keys: Unsigned, bits: int, bias: int) -> tuple[Runs, Integers]:
     """The runs of sorted keys, and of each the upper one of the middle two latencies."""
     starts = _find_starts(keys, bits)
     counts = np.diff(starts, append=len(keys))
@@ -228,7 +228,7 @@ def _read(keys: Keys, bits: int, bias: int) -> tuple[Runs, Integers]:
     return Runs(pairs, counts, low + high), high
 
 
-def _find_starts(keys: Keys, bits: int) -> Integers:
+def _find_starts(keys: Unsigned, bits: int) -> Integers:
     """Find where each pair begins, a million keys at a time: it needs no second column of all."""
     starts = [np.zeros(1, np.int64)]
     for first in range(0, len(keys), _CHUNK):

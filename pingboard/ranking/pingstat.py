@@ -22,7 +22,7 @@ DISCLAIMER = (
 Document = dict[str, Any]
 
 
-class Rows(Protocol):
+class PingServerRows(Protocol):
     """Of one ping server, in the order of (ping event ID, pong server), as bytes."""
 
     def __iter__(self) -> Iterator[PingstatRow]:
@@ -32,7 +32,7 @@ class Rows(Protocol):
         """Return the `receive_diff` of each: what its place is by takes no names."""
 
 
-def summarise(rows: Mapping[str, Rows]) -> Iterator[tuple[str, Document]]:
+def summarise(rows: Mapping[str, PingServerRows]) -> Iterator[tuple[str, Document]]:
     """Yield each ping server and its document, by median; ties as they are given.
 
     `rows` are those of each ping server; their `receive_diff` is positive. One ping server's
@@ -43,7 +43,7 @@ def summarise(rows: Mapping[str, Rows]) -> Iterator[tuple[str, Document]]:
         yield server, _summarise_server(rows[server])
 
 
-def write_document(rows: Mapping[str, Rows]) -> Iterator[str]:
+def write_document(rows: Mapping[str, PingServerRows]) -> Iterator[str]:
     """Yield `stats.json` as `json.dumps` writes it, in parts; `rows` as in `summarise`."""
     means: list[float] = []
     pong_servers: set[str] = set()

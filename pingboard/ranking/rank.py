@@ -10,19 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pingboard.model import Standing
 from pingboard.ranking.intervals import find_low_positions
-from pingboard.sample_blocks import Column, Integers, unsigned
+from pingboard.sample_blocks import Column, Integers, Unsigned, unsigned
 
-Part = tuple[Column, Column]
+ServerLatencies = tuple[Column, Column]
 """Servers and latencies of some samples."""
-
-Keys = NDArray[np.unsignedinteger[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ _PERCENTS = np.array([50, 5, 25, 75, 95])
 
 
 def rank(
-    parts: Sequence[Part],
+    parts: Sequence[ServerLatencies],
     names: Sequence[str],
     *,
     min_samples: int = 1,
@@ -86,7 +83,7 @@ def rank(
     return list(map(Standing, *columns))
 
 
-def _choose_layout(parts: Sequence[Part]) -> _Layout:
+def _choose_layout(parts: Sequence[ServerLatencies]) -> _Layout:
     # What any value of a narrow column takes often fits; only else its values are looked at.
     for unseen_bytes in (2, 0):
         server_bits = max(_count_bits(servers, unseen_bytes) for servers, _ in parts)
@@ -104,8 +101,8 @@ def _count_bits(column: Column, unseen_bytes: int) -> int:
     return int(np.bitwise_or.reduce(unsigned(column))).bit_length()
 
 
-def _build_keys(parts: Sequence[Part], layout: _Layout) -> Keys:
-    keys: Keys = np.empty(sum(len(ms) for _, ms in parts), layout.dtype)
+def _build_keys(parts: Sequence[ServerLatencies], layout: _Layout) -> Unsigned:
+    keys: Unsigned = np.empty(sum(len(ms) for _, ms in parts), layout.dtype)
     first = 0
     for servers, ms in parts:
         part = keys[first : first + len(ms)]
@@ -118,7 +115,7 @@ def _build_keys(parts: Sequence[Part], layout: _Layout) -> Keys:
     return keys
 
 
-def _find_runs(keys: Keys, layout: _Layout, names: int) -> tuple[Integers, Integers, Integers]:
+def _find_runs(keys: Unsigned, layout: _Layout, names: int) -> tuple[Integers, Integers, Integers]:
     """Find server, first position and length of each run in the sorted keys, by server."""
     last = int(keys[-1]) >> layout.ms_bits
     if last >= names:
@@ -132,7 +129,7 @@ def _find_runs(keys: Keys, layout: _Layout, names: int) -> tuple[Integers, Integ
 
 
 def _read_percentiles(
-    keys: Keys, starts: Integers, counts: Integers, layout: _Layout
+    keys: Unsigned, starts: Integers, counts: Integers, layout: _Layout
 ) -> NDArray[np.float64]:
     """Return a row for each of `_PERCENTS`, a column for each run, in ms."""
     below, weight = np.divmod((counts - 1) * _PERCENTS[:, None], 100)
@@ -143,7 +140,7 @@ def _read_percentiles(
 
 
 def _read_intervals(
-    keys: Keys, starts: Integers, counts: Integers, layout: _Layout
+    keys: Unsigned, starts: Integers, counts: Integers, layout: _Layout
 ) -> tuple[list[tuple[float, float] | None], list[bool]]:
     """Return each median's interval, and whether it overlaps that of the run before."""
     positions = find_low_positions(counts)
@@ -159,12 +156,12 @@ def _read_intervals(
     return intervals, overlaps.tolist()
 
 
-def _read_ms(keys: Keys, positions: Integers, layout: _Layout) -> Integers:
+def _read_ms(keys: Unsigned, positions: Integers, layout: _Layout) -> Integers:
     low = keys[positions] & ((1 << layout.ms_bits) - 1)
     return low.astype(np.int64) - layout.bias
 
 
-def _sum_runs(keys: Keys, starts: Integers, counts: Integers, layout: _Layout) -> Integers:
+def _sum_runs(keys: Unsigned, starts: Integers, counts: Integers, layout: _Layout) -> Integers:
     """Return the exact sum of each run's latencies.
 
     Adding without a conversion to 64 bits is six times as fast, but wraps around. So runs are cut

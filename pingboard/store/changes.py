@@ -78,18 +78,18 @@ class Changes:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._version = journal.read_version(connection)
-        self._closed: dict[journal.Hour, Hour] = {}
+        self._closed: dict[journal.HourKey, Hour] = {}
         """those that were read"""
-        self._opened: set[journal.Hour] = set()
-        self._damaged: dict[journal.Hour, DamagedHourError] = {}
-        self._changed: set[journal.Hour] = set()
+        self._opened: set[journal.HourKey] = set()
+        self._damaged: dict[journal.HourKey, DamagedHourError] = {}
+        self._changed: set[journal.HourKey] = set()
 
     @property
     def damaged(self) -> list[DamagedHourError]:
         """What is wrong with each hour that can't be changed."""
         return [*self._damaged.values()]
 
-    def can_change(self, hours: Collection[journal.Hour]) -> bool:
+    def can_change(self, hours: Collection[journal.HourKey]) -> bool:
         """Tell whether all of these hours can be changed; not so those that are damaged."""
         for key in hours:
             self._read_closed(key)
@@ -179,7 +179,7 @@ class Changes:
         return stored
 
     def delete_closed(
-        self, hours: Iterable[journal.Hour], event_hashes: Sequence[int]
+        self, hours: Iterable[journal.HourKey], event_hashes: Sequence[int]
     ) -> list[tuple[int, int]]:
         """Delete the samples of these pongs from closed hours; return their keys (rows)."""
         keys: list[tuple[int, int]] = []
@@ -219,7 +219,7 @@ class Changes:
             moved.append((target.id, server, *times, version, *values))
         insert_rows(self._connection, schema.sample, _SAMPLE_COLUMNS, moved)
 
-    def touch(self, hours: Iterable[journal.Hour]) -> None:
+    def touch(self, hours: Iterable[journal.HourKey]) -> None:
         """Open hours in which something else changes, and name them; see `can_change`."""
         keys = set(hours)
         self._open_hours(keys)
@@ -260,7 +260,7 @@ class Changes:
         columns = ([column.tolist() for column in rows.unanswered] for rows in hours if rows)
         return {key for of_hour in columns for key in zip(*of_hour, strict=True)}
 
-    def _read_closed(self, key: journal.Hour) -> Hour | None:
+    def _read_closed(self, key: journal.HourKey) -> Hour | None:
         """Return all of an hour; None if it is open or damaged, or its samples are dropped."""
         if key in self._opened or key in self._damaged:
             return None
@@ -285,12 +285,12 @@ class Changes:
             return [*things]
         return [thing for thing in things if _find_hour(find_ping(thing)) not in self._damaged]
 
-    def _open(self, pings: Iterable[StoredPing]) -> set[journal.Hour]:
+    def _open(self, pings: Iterable[StoredPing]) -> set[journal.HourKey]:
         keys = {_find_hour(stored) for stored in pings}
         self._open_hours(keys)
         return keys
 
-    def _open_hours(self, keys: set[journal.Hour]) -> None:
+    def _open_hours(self, keys: set[journal.HourKey]) -> None:
         open_hours(self._connection, keys - self._opened)
         self._opened |= keys
         for key in keys & self._closed.keys():
@@ -351,7 +351,7 @@ def estimate_pong_seen_ts(ping_seen_ts: int, origin_server_ts: int) -> int:
     return max(ping_seen_ts, min(origin_server_ts, ping_seen_ts + PONG_TIMEOUT_MS))
 
 
-def _find_hour(stored: StoredPing) -> journal.Hour:
+def _find_hour(stored: StoredPing) -> journal.HourKey:
     return stored.room, stored.seen_ts // HOUR_MS
 
 

@@ -18,7 +18,7 @@ from pingboard.store.schema import rejection, server
 _DAY_MS = 86_400_000
 
 
-class Answers(NamedTuple):
+class PingOutcomes(NamedTuple):
     """Our own pings that a homeserver was expected to answer, by the time we saw each ping."""
 
     answered_ts: Integers
@@ -48,7 +48,7 @@ def read_server_names(connection: Connection) -> list[str]:
 
 def read_answers(
     engine: Engine, rooms: Sequence[int], window: Window, homeserver: str, now: datetime
-) -> Answers:
+) -> PingOutcomes:
     """Return which of our pings inside the window a homeserver answered, and which not in time.
 
     Those that are void or not ten minutes old are neither.
@@ -65,7 +65,7 @@ def read_answers(
                 answered.append(counted.ping_seen_ts[counted.pong_server == row].wide())
                 lost.append(block.losses.seen_ts[block.losses.pong_server == row].wide())
     answered_ts, lost_ts = (np.sort(np.concatenate(times)) for times in (answered, lost))
-    return Answers(
+    return PingOutcomes(
         answered_ts,
         lost_ts[(lost_ts >= window.start_ts) & (lost_ts < given_up_ts)],
     )

@@ -27,9 +27,9 @@ from pingboard.store.packing import (
     NONE,
     DamagedError,
     Hour,
+    HourSamples,
     Packed,
     Pings,
-    Samples,
     Unanswered,
     find_origin_ts,
     has_event_hashes,
@@ -50,7 +50,7 @@ CASE WHEN vantage IS NULL THEN 0 ELSE 1 END
 FROM ping WHERE room = ? AND seen_ts >= ? AND seen_ts < ?
 """
 _IN_RANGE = "ping.room{0} = ? AND ping.seen_ts >= ? AND ping.seen_ts < ?"
-_COLUMNS = ", ".join(f"coalesce(sample.{name}, {NONE})" for name in Samples._fields)
+_COLUMNS = ", ".join(f"coalesce(sample.{name}, {NONE})" for name in HourSamples._fields)
 _SAMPLES = f"""
 SELECT ping.seen_ts / {HOUR_MS}, {_COLUMNS}
 FROM sample JOIN ping ON ping.id = sample.ping WHERE {_IN_RANGE}
@@ -121,7 +121,7 @@ def iterate_hours(
 
 def list_hours(
     connection: Connection, rooms: Collection[int], first: int, after: int
-) -> list[journal.Hour]:
+) -> list[journal.HourKey]:
     """Return the hours in [first, after) whose single samples are kept, the oldest first.
 
     Those of several rooms stand side by side.
@@ -133,7 +133,7 @@ def list_hours(
 
 def list_hours_by_origin(
     connection: Connection, rooms: Collection[int], oldest_ts: int, newest_ts: int
-) -> list[journal.Hour]:
+) -> list[journal.HourKey]:
     """Return those that can have a pong whose own time is in [oldest, newest]."""
     can_have = (hour.c.first_origin_ts <= newest_ts) & (hour.c.last_origin_ts >= oldest_ts)
     return sorted(_list_kept(connection, rooms, can_have))
@@ -141,7 +141,7 @@ def list_hours_by_origin(
 
 def _list_kept(
     connection: Connection, rooms: Collection[int], is_asked_for: ColumnElement[bool]
-) -> set[journal.Hour]:
+) -> set[journal.HourKey]:
     """Return those closed hours whose single samples are kept, and all open ones."""
     packed = select(hour.c.room, hour.c.hour).where(hour.c.room.in_(rooms), is_asked_for)
     closed = connection.execute(packed.where(hour.c.cold.is_not(None)))
@@ -173,7 +173,7 @@ def digest_hours(
     return digest.digest()
 
 
-def _list_open_hours(connection: Connection) -> list[journal.Hour]:
+def _list_open_hours(connection: Connection) -> list[journal.HourKey]:
     return [(room_row, number) for room_row, number in execute(connection, _OPEN_HOURS)]
 
 
@@ -228,7 +228,9 @@ def _read_open_hours(
     bounds = (room_row, first * HOUR_MS, after * HOUR_MS)
     # Few pings of many hours have rows: the sum keeps SQLite from beginning with the pings.
     few = "" if after - first == 1 else " + 0"
-    samples = fetch_integers(connection, _SAMPLES.format(few), 1 + len(Samples._fields), *bounds)
+    samples = fetch_integers(
+        connection, _SAMPLES.format(few), 1 + len(HourSamples._fields), *bounds
+    )
     missing = fetch_integers(connection, _UNANSWERED.format(few), 3, *bounds)
     return {
         number: _gather_rows(connection, room_row, number, samples, missing)
@@ -239,14 +241,14 @@ def _read_open_hours(
 def _gather_rows(
     connection: Connection, room_row: int, number: int, samples: Integers, missing: Integers
 ) -> Hour:
-    rows = Samples(*samples[1:, samples[0] == number])
+    rows = HourSamples(*samples[1:, samples[0] == number])
     expected = Unanswered(*missing[1:, missing[0] == number])
     pings = _read_pings(connection, room_row, number)
     is_used = np.isin(pings.id, np.concatenate([rows.ping, expected.ping]))
     return Hour(Pings(*(column[is_used] for column in pings)), rows, expected)
 
 
-def open_hours(connection: Connection, hours: Iterable[journal.Hour]) -> None:
+def open_hours(connection: Connection, hours: Iterable[journal.HourKey]) -> None:
     """Make rows of those hours (room row, hour) that are closed, so that they can be changed.
 
     Not of those whose single samples are dropped (see `retention`): these stay as they are.
@@ -262,17 +264,17 @@ def _insert_rows(connection: Connection, rows: Hour) -> None:
     # In the order of the table's key: each row is then added at the end.
     order = np.lexsort((rows.samples.pong_server, rows.samples.ping))
     columns: list[list[int | None]] = [column[order].tolist() for column in rows.samples]
-    for place, name in enumerate(Samples._fields):
+    for place, name in enumerate(HourSamples._fields):
         if sample.c[name].nullable:
             columns[place] = [None if value == NONE else value for value in columns[place]]
-    insert_rows(connection, sample, Samples._fields, list(zip(*columns, strict=True)))
+    insert_rows(connection, sample, HourSamples._fields, list(zip(*columns, strict=True)))
     missing = [column.tolist() for column in rows.unanswered]
     insert_rows(connection, unanswered, Unanswered._fields, list(zip(*missing, strict=True)))
 
 
 def find_event_hashes(
     connection: Connection, rooms: Collection[int], hashes: Sequence[int]
-) -> tuple[set[journal.Hour], list[DamagedHourError]]:
+) -> tuple[set[journal.HourKey], list[DamagedHourError]]:
     """Return the closed hours of rooms (rows) that have a pong of one of these event hashes.
 
     And what is wrong with those that may have one, but are damaged.
@@ -282,7 +284,7 @@ def find_event_hashes(
         .where(hour.c.room.in_(rooms), hour.c.cold.is_not(None))
         .order_by(hour.c.hour.desc())
     )
-    hours: set[journal.Hour] = set()
+    hours: set[journal.HourKey] = set()
     damaged: list[DamagedHourError] = []
     missing = np.array(hashes)
     with connection.execute(packed.execution_options(yield_per=64)) as rows:
@@ -312,7 +314,7 @@ def delete_event_hashes(
     if rows is None:
         return []
     is_deleted = np.isin(rows.samples.event_hash, hashes)
-    kept = Samples(*(column[~is_deleted] for column in rows.samples))
+    kept = HourSamples(*(column[~is_deleted] for column in rows.samples))
     is_used = np.isin(rows.pings.id, np.concatenate([kept.ping, rows.unanswered.ping]))
     pings = Pings(*(column[is_used] for column in rows.pings))
     execute(connection, "DELETE FROM hour WHERE room = ? AND hour = ?", room_row, number)

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 from pingboard.model import (
     Batch,
     DamagedHourError,
+    PingKey,
     Provenance,
     Rejected,
     Rejection,
@@ -29,8 +30,8 @@ from pingboard.model import (
 from pingboard.store import journal
 from pingboard.store.backlog import delete_pending, insert_pending, record_gaps
 from pingboard.store.changes import Changes, NewSample, StoredPing
-from pingboard.store.journal import Hour
-from pingboard.store.pings import PingKey, find_stored_pings, get_key, record_pings
+from pingboard.store.journal import HourKey
+from pingboard.store.pings import find_stored_pings, get_key, record_pings
 from pingboard.store.redactions import find_hours, find_redacted, find_withdrawn, redact
 from pingboard.store.rejections import find_rejected, record_rejected
 from pingboard.store.room_upgrades import merge_lineage
@@ -79,7 +80,7 @@ class Ingest:
         return damaged
 
     def _record(
-        self, connection: Connection, batch: Batch, redacted_hours: set[Hour]
+        self, connection: Connection, batch: Batch, redacted_hours: set[HourKey]
     ) -> list[DamagedHourError]:
         row_ids, changes = self._row_ids, Changes(connection)
         named = [*batch.pings, *(ping for ping, _ in batch.expected)]

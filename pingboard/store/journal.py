@@ -23,7 +23,7 @@ from pingboard.model import StoreError
 from pingboard.store.schema import change
 from pingboard.store.sql import execute, insert_rows
 
-Hour = tuple[int, int]
+HourKey = tuple[int, int]
 """A room (row ID), and an hour of its pings since the epoch."""
 
 _VERSION = "SELECT max(version) FROM change"
@@ -40,7 +40,7 @@ def find_version(engine: Engine) -> int:
         return read_version(connection)
 
 
-def read_changed_hours(connection: Connection, version: int) -> set[Hour] | None:
+def read_changed_hours(connection: Connection, version: int) -> set[HourKey] | None:
     """Return the hours that changed after a version, or None if the journal can't tell.
 
     It forgets old versions, and a database that was restored has not reached later ones.
@@ -60,7 +60,7 @@ def can_resume(engine: Engine, version: int) -> bool:
 
 
 def write_changes(
-    connection: Connection, version: int, hours: Collection[Hour], *, has_room: bool = False
+    connection: Connection, version: int, hours: Collection[HourKey], *, has_room: bool = False
 ) -> None:
     """Name the hours whose samples changed; `version` is the last number that is used already."""
     entries: list[tuple[int | None, int | None]] = [*hours]
@@ -93,7 +93,7 @@ def _is_known(connection: Connection, version: int) -> bool:
     return bool(oldest <= version <= newest)
 
 
-class Watch:
+class VersionWatch:
     """Tells cheaply whether the version may have changed since last asked; for one thread.
 
     On SQLite that takes two microseconds and reads no table; a connection of its own stays open.

@@ -65,7 +65,7 @@ class Pings(NamedTuple):
     """0 or 1"""
 
 
-class Samples(NamedTuple):
+class HourSamples(NamedTuple):
     """Rows of the table `sample`; all (n,)."""
 
     ping: Integers
@@ -92,12 +92,12 @@ class Hour(NamedTuple):
     """All that is kept of one hour, in any order; `pings` are those of the others, once each."""
 
     pings: Pings
-    samples: Samples
+    samples: HourSamples
     unanswered: Unanswered
 
 
 _EMPTY = np.empty(0, np.int64)
-NO_ROWS = Hour(Pings(*[_EMPTY] * 6), Samples(*[_EMPTY] * 8), Unanswered(_EMPTY, _EMPTY))
+NO_ROWS = Hour(Pings(*[_EMPTY] * 6), HourSamples(*[_EMPTY] * 8), Unanswered(_EMPTY, _EMPTY))
 
 
 class Packed(NamedTuple):
@@ -146,7 +146,7 @@ def pack_hour(hour: Hour) -> Packed:
     one_way_ms = hour.samples.one_way_ms
     is_claim = (one_way_ms >= ONE_WAY_MIN_MS) & (one_way_ms <= PONG_TIMEOUT_MS)
     order = np.lexsort((hour.samples.pong_server, place, seen_ts, ~is_claim))
-    samples = Samples(*(column[order] for column in hour.samples))
+    samples = HourSamples(*(column[order] for column in hour.samples))
     place, seen_ts = place[order], seen_ts[order]
     claims = int(is_claim.sum())
     parts = (slice(0, claims), slice(claims, None))
@@ -154,7 +154,7 @@ def pack_hour(hour: Hour) -> Packed:
     hot = [_HEAD.pack(ours, *firsts)]
     hot += map(_pack_column, (pings.seen_ts, pings.server, clock_ms))
     for part in parts:
-        of_part = Samples(*(column[part] for column in samples))
+        of_part = HourSamples(*(column[part] for column in samples))
         if len(of_part.ping):
             hot += _pack_samples(pings, ours, of_part, place[part], seen_ts[part])
     hot += _pack_unanswered(pings, hour.unanswered)
@@ -218,7 +218,7 @@ def unpack_hour(packed: Packed, stored: Pings) -> Hour:
     event_hash = np.full(len(kinds), NONE)
     event_hash[kinds & 1 == 1] = cold.integers() | cold.integers() << 32
     unanswered = Unanswered(ids[reader.column()], reader.integers())
-    samples = Samples._make([*columns, kinds >> 1, event_hash])
+    samples = HourSamples._make([*columns, kinds >> 1, event_hash])
     return Hour(pings, samples, unanswered)
 
 
@@ -258,7 +258,7 @@ class _Part(NamedTuple):
 
 
 def _pack_samples(
-    pings: Pings, ours: int, samples: Samples, place: Integers, seen_ts: Integers
+    pings: Pings, ours: int, samples: HourSamples, place: Integers, seen_ts: Integers
 ) -> Iterator[bytes]:
     # How long the pong server held the ping, by its own clock: small, whatever the clock says.
     held_ms = seen_ts - samples.lag_ms - pings.origin_server_ts[place] - samples.one_way_ms

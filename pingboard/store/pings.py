@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Engine, Select, select
 
-from pingboard.model import DamagedHourError, Ping
+from pingboard.model import DamagedHourError, Ping, PingKey
 from pingboard.sample_blocks import HOUR_MS
 from pingboard.store import schema
 from pingboard.store.changes import PING_FIELDS, Changes, StoredPing
@@ -25,9 +25,6 @@ from pingboard.store.retention import find_dropped, read_kept_from
 from pingboard.store.rooms import read_lineage
 from pingboard.store.row_ids import RowIDs
 from pingboard.store.sql import chunks, execute, insert_rows, mark
-
-PingKey = tuple[str, str]
-"""Room ID and event ID."""
 
 _END_OF_TIME = 1 << 30
 """hours"""

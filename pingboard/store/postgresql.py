@@ -13,7 +13,7 @@ from sqlalchemy import URL, Engine, create_engine, event
 
 from pingboard.model import ConfigurationError
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 _DEFAULTS: dict[str, Any] = {
     # A server or a network that vanishes is noticed in 15 s, not in two hours.
@@ -36,8 +36,8 @@ class _ImpatientConnection(psycopg.Connection[Any]):
     max_wait_s: float | None = None
 
     def wait(
-        self, gen: PQGen[Answer], interval: float = 0.1, timeout: float | None = None
-    ) -> Answer:
+        self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None
+    ) -> Result:
         try:
             return super().wait(gen, interval, timeout or self.max_wait_s)
         except psycopg.OperationalError as error:

@@ -14,7 +14,7 @@ from pingboard.model import DamagedHourError, hash_event_id
 from pingboard.store.changes import PING_FIELDS, Changes, StoredPing
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import find_event_hashes
-from pingboard.store.journal import Hour
+from pingboard.store.journal import HourKey
 from pingboard.store.rooms import read_lineages
 from pingboard.store.schema import redacted, withdrawn
 from pingboard.store.sql import chunks, execute, insert_rows, mark
@@ -22,12 +22,12 @@ from pingboard.store.sql import chunks, execute, insert_rows, mark
 
 def find_hours(
     engine: Engine, events: Sequence[tuple[str, str]]
-) -> tuple[set[Hour], list[DamagedHourError]]:
+) -> tuple[set[HourKey], list[DamagedHourError]]:
     """Return the closed hours that have one of these pongs, (room ID, event ID); only reads.
 
     And what is wrong with those that are damaged, so that nobody knows whether they have one.
     """
-    hours: set[Hour] = set()
+    hours: set[HourKey] = set()
     damaged: list[DamagedHourError] = []
     if events:
         with read_snapshot(engine) as connection:
@@ -46,7 +46,7 @@ def redact(
     room_row: int,
     lineage: Collection[int],
     event_ids: Sequence[str],
-    hours: Iterable[Hour],
+    hours: Iterable[HourKey],
 ) -> None:
     """Take pongs of a room back; `hours` are the closed ones that have any (see `find_hours`)."""
     hashes = [hash_event_id(event_id) for event_id in event_ids]
@@ -64,7 +64,7 @@ def withdraw(
     changes: Changes,
     lineage: Collection[int],
     hashes: Sequence[int],
-    hours: Iterable[Hour],
+    hours: Iterable[HourKey],
 ) -> None:
     """Delete the samples whose pongs have these event hashes, and keep them away.
 

@@ -23,14 +23,14 @@ from pingboard.store import packing
 from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names
 from pingboard.store.hours import digest_hours, list_hours, read_hour
-from pingboard.store.journal import Hour
+from pingboard.store.journal import HourKey
 from pingboard.store.packing import NONE, find_seen_ts
 from pingboard.store.pings import read_pings, select_pings
 from pingboard.store.schema import ping, sample, server
 
 CHUNK_ROWS = 2000
 
-Key = tuple[int, int, int]
+SampleKey = tuple[int, int, int]
 """Where a sample stands: when its ping was seen, and the rows of ping and pong server."""
 
 _BEGINNING = (-1, -1, -1)
@@ -40,10 +40,10 @@ _pong_server = server.alias()
 _pong_seen_ts = ping.c.seen_ts + sample.c.delay_ms
 
 
-class RawSample(NamedTuple):
+class StoredSample(NamedTuple):
     """All that is kept of one sample. Timestamps are Matrix timestamps."""
 
-    key: Key
+    key: SampleKey
     ping: Ping
     pong_server: str
     one_way_ms: int
@@ -55,7 +55,7 @@ class RawSample(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class SampleFilter:
     """Which samples: those of these rooms (rows) whose pong was seen in the window."""
 
     rooms: Sequence[int]
@@ -64,12 +64,12 @@ class Selection:
     pong_server: str | None = None
 
 
-def digest_samples(engine: Engine, selection: Selection) -> bytes | None:
+def digest_samples(engine: Engine, sample_filter: SampleFilter) -> bytes | None:
     """Return what differs once a sample of the window does; None while more may come into it."""
-    first_ts, last_ts = _find_pings(selection.window)
+    first_ts, last_ts = _find_pings(sample_filter.window)
     with read_snapshot(engine) as connection:
         return digest_hours(
-            connection, selection.rooms, first_ts // HOUR_MS, last_ts // HOUR_MS + 1
+            connection, sample_filter.rooms, first_ts // HOUR_MS, last_ts // HOUR_MS + 1
         )
 
 
@@ -82,23 +82,28 @@ def _find_pings(window: Window) -> tuple[int, int]:
 
 
 def find_page_end(
-    engine: Engine, selection: Selection, after: Key | None, limit: int
-) -> tuple[Key | None, bool]:
+    engine: Engine, sample_filter: SampleFilter, after: SampleKey | None, limit: int
+) -> tuple[SampleKey | None, bool]:
     """Return the key of a full page's last sample, or None, and whether more samples follow."""
-    samples = chain.from_iterable(stream(engine, selection, after))
+    samples = chain.from_iterable(stream(engine, sample_filter, after))
     end = list(islice(samples, limit - 1, limit + 1))
     return (end[0].key if end else None), len(end) == 2
 
 
 def stream(
-    engine: Engine, selection: Selection, after: Key | None = None, last: Key | None = None
-) -> Iterator[list[RawSample]]:
+    engine: Engine,
+    sample_filter: SampleFilter,
+    after: SampleKey | None = None,
+    last: SampleKey | None = None,
+) -> Iterator[list[StoredSample]]:
     """Yield the samples behind `after` up to and with `last`, in chunks."""
     after, last = after or _BEGINNING, last or _END
-    first_ts, last_ts = _find_pings(selection.window)
+    first_ts, last_ts = _find_pings(sample_filter.window)
     first_ts, last_ts = max(first_ts, after[0]), min(last_ts, last[0])
     with read_snapshot(engine) as connection:
-        hours = list_hours(connection, selection.rooms, first_ts // HOUR_MS, last_ts // HOUR_MS + 1)
+        hours = list_hours(
+            connection, sample_filter.rooms, first_ts // HOUR_MS, last_ts // HOUR_MS + 1
+        )
     for number in dict.fromkeys(number for _, number in hours):
         raise_if_abandoned()
         with read_snapshot(engine) as connection:
@@ -106,7 +111,7 @@ def stream(
                 row
                 for key in hours
                 if key[1] == number
-                for row in _read_hour(connection, selection, key)
+                for row in _read_hour(connection, sample_filter, key)
                 if after < row.key <= last
             ]
         samples.sort(key=lambda row: row.key)
@@ -114,16 +119,18 @@ def stream(
             yield samples[start : start + CHUNK_ROWS]
 
 
-def _read_hour(connection: Connection, selection: Selection, key: Hour) -> Iterator[RawSample]:
+def _read_hour(
+    connection: Connection, sample_filter: SampleFilter, key: HourKey
+) -> Iterator[StoredSample]:
     rows, names = read_hour(connection, *key), read_server_names(connection)
-    is_chosen = find_samples_in(selection.window, rows)
-    if selection.pong_server is not None:
+    is_chosen = find_samples_in(sample_filter.window, rows)
+    if sample_filter.pong_server is not None:
         servers = np.array(names, object)[rows.samples.pong_server]
-        is_chosen &= servers == selection.pong_server
+        is_chosen &= servers == sample_filter.pong_server
     if is_chosen.any():
         pings = read_pings(connection, *key)
         for raw in list_samples(rows, is_chosen, pings, names):
-            if selection.ping_server in (None, raw.ping.server):
+            if sample_filter.ping_server in (None, raw.ping.server):
                 yield raw
 
 
@@ -138,7 +145,7 @@ def list_samples(
     is_chosen: NDArray[np.bool_],
     pings: Mapping[int, Ping],
     names: Sequence[str],
-) -> Iterator[RawSample]:
+) -> Iterator[StoredSample]:
     """Yield the samples of an hour that are chosen (n,), in no order; `names` are of servers."""
     samples = rows.samples
     columns = (
@@ -149,7 +156,7 @@ def list_samples(
         *(column[is_chosen].tolist() for column in columns), strict=True
     ):
         of = pings[row]
-        yield RawSample(
+        yield StoredSample(
             (of.seen_ts, row, server_row),
             of,
             names[server_row],
@@ -164,7 +171,7 @@ def list_samples(
 
 def read_new(
     engine: Engine, after: int, until: int, limit: int = CHUNK_ROWS
-) -> list[tuple[int, RawSample]]:
+) -> list[tuple[int, StoredSample]]:
     """Return the samples that were recorded behind the version `after` up to and with `until`.
 
     Each has its own number in the journal, in order (see `journal`). One that is gone is left out.
@@ -184,6 +191,6 @@ def read_new(
     )
     with engine.connect() as connection:
         return [
-            (row[9], RawSample((row[5], row[0], row[10]), Ping(*row[1:9]), *row[11:]))
+            (row[9], StoredSample((row[5], row[0], row[10]), Ping(*row[1:9]), *row[11:]))
             for row in connection.execute(rows)
         ]

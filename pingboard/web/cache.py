@@ -48,7 +48,7 @@ from pingboard.web.negotiation import (
 )
 from pingboard.web.pages.language import DEFAULT, choose_language
 
-Key = tuple[object, ...]
+CacheKey = tuple[object, ...]
 Request = tuple[str, bytes, bytes, str, bytes, bytes, bytes]
 """Path, query, Host, scheme, Accept, Accept-Language, Accept-Encoding; as they came."""
 
@@ -70,7 +70,7 @@ _NO_CONTENT: Message = {"type": "http.response.body", "body": b""}
 
 
 @dataclass(slots=True)
-class Answer:
+class EncodedAnswer:
     """What is sent in one content coding, ready to be sent."""
 
     start: Message
@@ -95,7 +95,7 @@ class Entry:
     handler: str
     """the template of its path"""
     size: int
-    answers: dict[bytes, Answer] = field(default_factory=dict)
+    answers: dict[bytes, EncodedAnswer] = field(default_factory=dict)
 
 
 class Flight:
@@ -104,7 +104,7 @@ class Flight:
     As `send` of the app it holds the response back if it can be kept; else it passes it on.
     """
 
-    def __init__(self, flights: dict[Key, Flight], key: Key, send: Send) -> None:
+    def __init__(self, flights: dict[CacheKey, Flight], key: CacheKey, send: Send) -> None:
         self._flights = flights
         self._key = key
         self._send = send
@@ -160,9 +160,9 @@ class ByteCache:
         self._max_bytes = max_bytes
         self._never_kept = never_kept
         self._bytes = 0
-        self._entries: OrderedDict[Key, Entry] = OrderedDict()
-        self._flights: dict[Key, Flight] = {}
-        self._shortcuts: dict[Request, Answer] = {}
+        self._entries: OrderedDict[CacheKey, Entry] = OrderedDict()
+        self._flights: dict[CacheKey, Flight] = {}
+        self._shortcuts: dict[Request, EncodedAnswer] = {}
         self._shortcut_version: object = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -197,7 +197,7 @@ class ByteCache:
 
     async def _find(
         self, request: Request, version: object, scope: Scope, receive: Receive, send: Send
-    ) -> tuple[Answer | None, str]:
+    ) -> tuple[EncodedAnswer | None, str]:
         """Return what there is no shortcut to, and who made it; None where the app has answered."""
         path, query, host, scheme, accept, languages, codings = request
         if len(path) + len(query) + len(host) > MAX_KEY_BYTES:
@@ -227,7 +227,7 @@ class ByteCache:
             self._shortcuts[request] = answer
         return answer, source
 
-    def _find_fresh(self, key: Key, version: object) -> Entry | None:
+    def _find_fresh(self, key: CacheKey, version: object) -> Entry | None:
         entry = self._entries.get(key)
         if entry is None or entry.version != version:
             return None
@@ -235,7 +235,7 @@ class ByteCache:
         return entry
 
     async def _make(
-        self, key: Key, version: object, scope: Scope, receive: Receive, send: Send
+        self, key: CacheKey, version: object, scope: Scope, receive: Receive, send: Send
     ) -> Entry | None:
         """Ask the app while others wait; keep what it says if it may be kept."""
         method, started = scope["method"], time.monotonic()
@@ -261,7 +261,7 @@ class ByteCache:
             self._requests.record(inner, method, status, time.monotonic() - started)
         return entry
 
-    def _keep(self, key: Key, flight: Flight, version: object, scope: Scope) -> Entry:
+    def _keep(self, key: CacheKey, flight: Flight, version: object, scope: Scope) -> Entry:
         headers, body = flight.headers, bytes(flight.body)
         kind = headers.get(b"content-type", b"")
         etag = headers.pop(b"etag", None) or make_tag(body, kind)
@@ -288,7 +288,7 @@ class ByteCache:
         self._trim()
         return entry
 
-    async def _encode(self, key: Key, entry: Entry, accepted: bytes) -> Answer:
+    async def _encode(self, key: CacheKey, entry: Entry, accepted: bytes) -> EncodedAnswer:
         coding = (choose_encoding(accepted) or b"") if entry.is_text else b""
         if coding in entry.answers:
             return entry.answers[coding]
@@ -303,7 +303,7 @@ class ByteCache:
         headers.append((b"etag", etag))
         unchanged = [pair for pair in headers if not pair[0].startswith(b"content-")]
         headers.append((b"content-length", b"%d" % len(body)))
-        answer = entry.answers[coding] = Answer(
+        answer = entry.answers[coding] = EncodedAnswer(
             {"type": "http.response.start", "status": 200, "headers": headers},
             {"type": "http.response.body", "body": body},
             {"type": "http.response.start", "status": 304, "headers": unchanged},

@@ -25,24 +25,24 @@ _PAUSE_S = {True: 0.001, False: 0.1}
 """How long a version is believed, by whether asking for it is cheap: many requests share it."""
 
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 MAX_WAIT_S = 5.0
 """How long anybody waits for a database that does not answer."""
 
 
-class SharedQuestion(Generic[Answer]):
+class SharedQuestion(Generic[Result]):
     """A question to the database, in a thread: whoever asks meanwhile shares the answer.
 
     A database that hangs would else take a thread and a connection for each who asks.
     """
 
-    def __init__(self, ask: Callable[[], Answer]) -> None:
+    def __init__(self, ask: Callable[[], Result]) -> None:
         self._ask = ask
-        self._task: asyncio.Task[Answer] | None = None
+        self._task: asyncio.Task[Result] | None = None
         self._is_overdue = False
 
-    async def __call__(self) -> Answer:
+    async def __call__(self) -> Result:
         """Return the answer; TimeoutError after `MAX_WAIT_S`, then at once until it has come."""
         task = self._task
         if task is None or task.done():

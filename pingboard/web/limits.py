@@ -46,7 +46,9 @@ FREE = ("/healthz",)
 
 
 @dataclass(slots=True)
-class Client:
+class Allowance:
+    """What a client may still ask for: units, as of a time, and requests that run at once."""
+
     units: float
     at: float
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
@@ -65,7 +67,7 @@ class Limits:
         self._app = app
         self._per_second = per_minute / 60
         self._clock = clock
-        self._clients: OrderedDict[str, Client] = OrderedDict()
+        self._allowances: OrderedDict[str, Allowance] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         length = len(scope["raw_path"]) + len(scope["query_string"])
@@ -77,12 +79,12 @@ class Limits:
         if name is None or scope["path"].endswith(FREE):
             await self._app(scope, receive, send)
             return
-        client = self._find(name)
-        if client.turns.locked() and LET_GO in scope:
+        allowance = self._find(name)
+        if allowance.turns.locked() and LET_GO in scope:
             scope[LET_GO]()
-        await client.turns.acquire()
-        if wait_s := self._take(client):
-            client.turns.release()
+        await allowance.turns.acquire()
+        if wait_s := self._take(allowance):
+            allowance.turns.release()
             detail = f"Too much was asked for; please try again in {wait_s} s."
             headers = {
                 "Retry-After": str(wait_s),
@@ -92,17 +94,19 @@ class Limits:
             problem = errors.problem("too-many-requests", detail, headers=headers)
             await errors.refuse(problem, scope, receive, send)
         else:
-            await self._serve(client, scope, receive, send)
+            await self._serve(allowance, scope, receive, send)
 
-    async def _serve(self, client: Client, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(
+        self, allowance: Allowance, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         started, sent, is_working = self._clock(), 0, True
 
         def end_turn() -> None:
             nonlocal is_working
             if is_working:
                 is_working = False
-                client.turns.release()
-                self._charge(client, (self._clock() - started) / UNIT_S)
+                allowance.turns.release()
+                self._charge(allowance, (self._clock() - started) / UNIT_S)
 
         async def send_counted(message: Message) -> None:
             nonlocal sent
@@ -115,27 +119,27 @@ class Limits:
             await self._app(scope, receive, send_counted)
         finally:
             end_turn()
-            self._charge(client, sent / UNIT_BYTES)
+            self._charge(allowance, sent / UNIT_BYTES)
 
-    def _find(self, name: str) -> Client:
-        client = self._clients.pop(name, None) or Client(float(BURST), self._clock())
-        self._clients[name] = client
-        if len(self._clients) > MAX_CLIENTS:
-            self._clients.popitem(last=False)
-        return client
+    def _find(self, name: str) -> Allowance:
+        allowance = self._allowances.pop(name, None) or Allowance(float(BURST), self._clock())
+        self._allowances[name] = allowance
+        if len(self._allowances) > MAX_CLIENTS:
+            self._allowances.popitem(last=False)
+        return allowance
 
-    def _take(self, client: Client) -> int:
+    def _take(self, allowance: Allowance) -> int:
         """Take one unit; return the seconds to wait where there is none."""
         now = self._clock()
-        client.units = min(client.units + (now - client.at) * self._per_second, BURST)
-        client.at = now
-        if client.units < 1:
-            return math.ceil((1 - client.units) / self._per_second)
-        client.units -= 1
+        allowance.units = min(allowance.units + (now - allowance.at) * self._per_second, BURST)
+        allowance.at = now
+        if allowance.units < 1:
+            return math.ceil((1 - allowance.units) / self._per_second)
+        allowance.units -= 1
         return 0
 
-    def _charge(self, client: Client, units: float) -> None:
-        client.units = max(client.units - units, -MAX_DEBT)
+    def _charge(self, allowance: Allowance, units: float) -> None:
+        allowance.units = max(allowance.units - units, -MAX_DEBT)
 
 
 def name_client(client: tuple[str, int] | None) -> str | None:

@@ -31,9 +31,9 @@ from pingboard.model import (
     StoreError,
     Window,
 )
-from pingboard.store.journal import Watch, can_resume
+from pingboard.store.journal import VersionWatch, can_resume
 from pingboard.store.rooms import read_lineage_ids
-from pingboard.store.samples import CHUNK_ROWS, RawSample, read_new
+from pingboard.store.samples import CHUNK_ROWS, StoredSample, read_new
 from pingboard.web.schemas import Milliseconds
 
 POLL_S = 0.5
@@ -60,7 +60,7 @@ log = structlog.get_logger()
 @dataclass(frozen=True, slots=True)
 class NewPong:
     id: int
-    sample: RawSample
+    sample: StoredSample
 
 
 class RankChange(BaseModel):
@@ -92,7 +92,7 @@ class Reset:
     room_id: str
 
 
-Event = NewPong | RankChange | Start | Reset
+LiveEvent = NewPong | RankChange | Start | Reset
 _END = None
 Ranks = dict[str, Standing]
 _Call = Callable[..., Awaitable[Any]]
@@ -105,24 +105,26 @@ class _Listener:
     room_id: str
     since: float = math.inf
     """the version behind which it is told from the queue; nothing before it is set"""
-    queue: asyncio.Queue[Event | None] = field(default_factory=lambda: asyncio.Queue(MAX_QUEUED))
+    queue: asyncio.Queue[LiveEvent | None] = field(
+        default_factory=lambda: asyncio.Queue(MAX_QUEUED)
+    )
     has_ended: bool = False
 
-    def wants(self, event: Event | None) -> bool:
+    def wants(self, event: LiveEvent | None) -> bool:
         """Whether it is of the room that is listened to."""
         if isinstance(event, NewPong):
             return event.sample.ping.room_id in self.rooms and _is_news(event.sample)
         return not isinstance(event, RankChange | Reset) or event.room_id == self.room_id
 
-    def has_had(self, event: Event | None) -> bool:
+    def has_had(self, event: LiveEvent | None) -> bool:
         """Whether the database gives it to the listener, or it belongs to before."""
         if isinstance(event, NewPong):
             return event.id <= self.since
         return isinstance(event, RankChange | Reset) and self.since == math.inf
 
-    async def take(self) -> list[Event]:
+    async def take(self) -> list[LiveEvent]:
         """What waits, or what comes next; empty where nothing does, or after the end."""
-        events: list[Event] = []
+        events: list[LiveEvent] = []
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(HEARTBEAT_S):
                 event = await self.queue.get()
@@ -134,7 +136,7 @@ class _Listener:
                 self.has_ended = True
         return events
 
-    def tell(self, event: Event | None) -> None:
+    def tell(self, event: LiveEvent | None) -> None:
         """Without waiting: a slow listener must not hold up the others."""
         if self.queue.full():
             while not self.queue.empty():
@@ -168,7 +170,7 @@ class LiveUpdates:
     def is_full(self) -> bool:
         return len(self._listeners) >= MAX_LISTENERS
 
-    async def listen(self, room_id: str, after: int | None) -> AsyncGenerator[list[Event]]:
+    async def listen(self, room_id: str, after: int | None) -> AsyncGenerator[list[LiveEvent]]:
         """A `Start`, and what is new in a room and its lineage since then, or since `after`.
 
         In batches, so that much costs little; an empty one where nothing came for a while.
@@ -213,7 +215,7 @@ class LiveUpdates:
 
     async def _catch_up(
         self, listener: _Listener, after: int, until: int
-    ) -> AsyncIterator[list[Event]]:
+    ) -> AsyncIterator[list[LiveEvent]]:
         engine = self._boards.engine
         if not await asyncio.to_thread(can_resume, engine, after):
             reason = "what came since the last event seen is not known any more"
@@ -224,7 +226,7 @@ class LiveUpdates:
             missed = [NewPong(number, sample) for number, sample in rows]
             news = [event for event in missed if listener.wants(event)]
             for start in range(0, len(news), MAX_BATCH):
-                yield list[Event](news[start : start + MAX_BATCH])
+                yield list[LiveEvent](news[start : start + MAX_BATCH])
             if len(rows) < CHUNK_ROWS:
                 return
             after = rows[-1][0]
@@ -233,7 +235,7 @@ class LiveUpdates:
         # A thread of its own, because the watch keeps a connection that belongs to one.
         with ThreadPoolExecutor(1, thread_name_prefix="pingboard-feed") as thread:
             call = functools.partial(asyncio.get_running_loop().run_in_executor, thread)
-            watch = Watch(self._boards.engine)
+            watch = VersionWatch(self._boards.engine)
             try:
                 self._version = await call(watch.version)
                 self._ranks.clear()
@@ -248,7 +250,7 @@ class LiveUpdates:
                 self._ready = None  # who comes from here on starts another
                 await call(watch.close)
 
-    async def _poll_until_alone(self, watch: Watch, call: _Call) -> None:
+    async def _poll_until_alone(self, watch: VersionWatch, call: _Call) -> None:
         ranked_version, rank_at = -1, 0.0
         while self._listeners and not self._stopped:
             try:
@@ -281,15 +283,15 @@ class LiveUpdates:
             spent_s: float = await call(time.thread_time) - begun_s
             return spent_s
 
-    def _tell_all(self, events: Iterable[Event | None]) -> None:
+    def _tell_all(self, events: Iterable[LiveEvent | None]) -> None:
         for event in events:
             for listener in self._listeners:
                 if listener.wants(event) and not listener.has_had(event):
                     listener.tell(event)
 
-    def _compare_ranks(self, rooms: Iterable[str]) -> list[Event]:
+    def _compare_ranks(self, rooms: Iterable[str]) -> list[LiveEvent]:
         """Who moved in these rooms since the last time; nobody the first time."""
-        events: list[Event] = []
+        events: list[LiveEvent] = []
         for room_id in rooms:
             changes = self._compare_room(room_id)
             if len(changes) > MAX_RANK_CHANGES:
@@ -349,6 +351,6 @@ def compare(room_id: str, board: BoardName, before: Ranks, now: Ranks) -> list[R
     return moved + left
 
 
-def _is_news(sample: RawSample) -> bool:
+def _is_news(sample: StoredSample) -> bool:
     """An import brings years of pongs; nobody waits for these."""
     return sample.provenance != Provenance.IMPORT

@@ -29,7 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pingboard.boards import Boards
 from pingboard.model import Provenance, WorkerState, from_ts
 from pingboard.store.journal import can_resume, find_version
-from pingboard.store.samples import CHUNK_ROWS, RawSample, read_new
+from pingboard.store.samples import CHUNK_ROWS, StoredSample, read_new
 from pingboard.store.status import read_status, read_totals
 from pingboard.web.freshness import SharedQuestion
 from pingboard.web.live_updates import LiveUpdates
@@ -216,7 +216,7 @@ class Metrics:
         for sample in self._read_new():
             self._count(sample)
 
-    def _read_new(self) -> Iterator[RawSample]:
+    def _read_new(self) -> Iterator[StoredSample]:
         """What was stored since the last scrape; nothing at the first."""
         engine = self._boards.engine
         until = find_version(engine)
@@ -229,7 +229,7 @@ class Metrics:
             if len(rows) < CHUNK_ROWS:
                 return
 
-    def _count(self, sample: RawSample) -> None:
+    def _count(self, sample: StoredSample) -> None:
         if sample.provenance == Provenance.IMPORT:
             return
         self._families.pongs.labels("counted").inc()

@@ -73,7 +73,7 @@ def check_name(names: Collection[str], name: str) -> str:
     return name
 
 
-Instant = Annotated[
+InstantParameter = Annotated[
     datetime,
     BeforeValidator(parse_instant),
     Field(json_schema_extra={"pattern": f"^{_YEAR}{_REST}$"}),
@@ -149,14 +149,14 @@ class WindowQuery(RoomQuery):
         "it has to agree with them.",
         examples=[DEFAULT_WINDOW],
     )
-    from_: Instant | None = Field(
+    from_: InstantParameter | None = Field(
         None,
         alias="from",
         description="First instant of the window, RFC 3339 with a timezone. Alone, the window runs "
         f"until now. A window is at most {MAX_WINDOW.days} days long.",
         examples=["2026-10-05T00:00:00Z"],
     )
-    to: Instant | None = Field(
+    to: InstantParameter | None = Field(
         None,
         description="First instant after the window, RFC 3339 with a timezone. Alone, the window "
         f"begins {DEFAULT_WINDOW} before it.",

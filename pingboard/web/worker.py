@@ -47,7 +47,7 @@ LASTING = frozenset({WorkerState.AUTH, WorkerState.JOINING, WorkerState.LOCKED})
 """These do not pass within a minute or two, so a page says them at once."""
 
 
-class Worker(NamedTuple):
+class WorkerHealth(NamedTuple):
     """How the worker is, as a page says it."""
 
     synced_at: datetime | None
@@ -62,18 +62,18 @@ class Worker(NamedTuple):
     """why the worker can't ping in the room that is shown, of the catalogue"""
 
 
-def read_worker(engine: Engine, now: datetime, room_id: str | None = None) -> Worker:
+def read_worker(engine: Engine, now: datetime, room_id: str | None = None) -> WorkerHealth:
     """Return how the worker is, and whether it can ping in a room."""
     workers = read_status(engine).workers
     room_obstacle = _find_room_obstacle(engine, room_id) if room_id else None
     if not workers:
-        return Worker(None, True, False, None, None)
+        return WorkerHealth(None, True, False, None, None)
     state, synced_ts = WorkerState(workers[0].state), workers[0].synced_ts
     synced_at = None if synced_ts is None else from_ts(synced_ts)
     is_old = synced_at is None or now - synced_at > STALE_AFTER
     is_stale = is_old or state in LASTING
     obstacle = WORKER_OBSTACLES.get(state) if is_stale else None
-    return Worker(synced_at, is_stale, True, obstacle, room_obstacle)
+    return WorkerHealth(synced_at, is_stale, True, obstacle, room_obstacle)
 
 
 def _find_room_obstacle(engine: Engine, room_id: str) -> str | None:

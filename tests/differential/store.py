@@ -220,14 +220,14 @@ class Store:
         page_rows: int,
     ) -> list[Row]:
         rooms = read_lineage(self._reader, room_id)
-        selection = samples.Selection(rooms, _window(span), ping_server, pong_server)
+        sample_filter = samples.SampleFilter(rooms, _window(span), ping_server, pong_server)
         rows: list[Row] = []
         after = None
         while True:
-            last, has_more = samples.find_page_end(self._reader, selection, after, page_rows)
+            last, has_more = samples.find_page_end(self._reader, sample_filter, after, page_rows)
             page = [
                 _sample_row(sample)
-                for chunk in samples.stream(self._reader, selection, after, last)
+                for chunk in samples.stream(self._reader, sample_filter, after, last)
                 for sample in chunk
             ]
             rows += page
@@ -263,7 +263,7 @@ def _window(span: Span) -> Window:
     return Window(from_ts(span.start_ts), from_ts(span.end_ts))
 
 
-def _sample_row(sample: samples.RawSample) -> Row:
+def _sample_row(sample: samples.StoredSample) -> Row:
     return {
         "room_id": sample.ping.room_id,
         "ping_event_id": sample.ping.event_id,

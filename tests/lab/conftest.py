@@ -10,13 +10,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from pingboard.lab import Account, Lab
+from pingboard.lab import Lab, LabAccount
 
 
 class Client:
     """Sends a ping and sees the pongs come in, as one account."""
 
-    def __init__(self, http: aiohttp.ClientSession, account: Account, room_id: str) -> None:
+    def __init__(self, http: aiohttp.ClientSession, account: LabAccount, room_id: str) -> None:
         self._http = http
         self._url = f"{account.homeserver_url}/_matrix/client/v3"
         self._headers = {"Authorization": f"Bearer {account.access_token}"}

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from pingboard.lab import Account, Lab
+from pingboard.lab import Lab, LabAccount
 from tests.commands import account_settings, end_of, running, start
 from tests.matrix.room_client import Member, new_member
 
@@ -34,7 +34,7 @@ async def read_until(process: asyncio.subprocess.Process, words: str) -> str:
     return said
 
 
-async def messages(member: Member, room_id: str, sender: Account) -> list[dict[str, Any]]:
+async def messages(member: Member, room_id: str, sender: LabAccount) -> list[dict[str, Any]]:
     page = await member.call("GET", f"rooms/{room_id}/messages?dir=b&limit=50")
     return [
         event
@@ -43,7 +43,9 @@ async def messages(member: Member, room_id: str, sender: Account) -> list[dict[s
     ]
 
 
-async def until_answered(member: Member, room_id: str, bot: Account, ping: str) -> dict[str, Any]:
+async def until_answered(
+    member: Member, room_id: str, bot: LabAccount, ping: str
+) -> dict[str, Any]:
     """The pong to a ping."""
     async with asyncio.timeout(120):
         while True:

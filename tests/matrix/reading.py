@@ -10,7 +10,7 @@ from sqlalchemy import select
 from pingboard.matrix.pings import SentPings
 from pingboard.matrix.pongs import PongMatcher
 from pingboard.matrix.record import TimelineReader
-from pingboard.matrix.rooms import Members, Rooms
+from pingboard.matrix.rooms import JoinedRooms, Members
 from pingboard.matrix.store_writer import Writer
 from pingboard.matrix.sync import SyncBatch, Timeline
 from pingboard.model import Batch, Gap
@@ -34,7 +34,7 @@ class Reading:
         sent = SentPings()
         self._pongs = PongMatcher(US, "test", sent)
         # Nothing is asked of a homeserver here.
-        rooms = Rooms(None, self.writer, lambda *_: None)  # type: ignore[arg-type]
+        rooms = JoinedRooms(None, self.writer, lambda *_: None)  # type: ignore[arg-type]
         rooms.members[ROOM] = Members({})
         self._reader = TimelineReader(
             US,

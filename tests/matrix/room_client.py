@@ -8,13 +8,13 @@ from typing import Any
 
 import aiohttp
 
-from pingboard.lab import Account, Homeserver, Lab
+from pingboard.lab import Homeserver, Lab, LabAccount
 
 
 class Member:
     """One account, through the client-server API alone."""
 
-    def __init__(self, http: aiohttp.ClientSession, account: Account) -> None:
+    def __init__(self, http: aiohttp.ClientSession, account: LabAccount) -> None:
         self._http = http
         self.account = account
         self.server = account.user_id.partition(":")[2]

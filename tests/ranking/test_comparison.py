@@ -6,7 +6,7 @@ import pytest
 
 from pingboard.model import BoardName, Standing
 from pingboard.ranking.clocks import Clock
-from pingboard.ranking.comparison import Comparison, Diagnosis, Verdict, compare, diagnose
+from pingboard.ranking.comparison import Comparison, ComparisonVerdict, Diagnosis, compare, diagnose
 
 OTHERS = [100.0, 200.0, 200.0, 200.0, 300.0]
 """Their median is 200 ms, their middle half exactly that."""
@@ -23,7 +23,7 @@ def stand(median_ms: float, interval: tuple[float, float] | None = None) -> Stan
     return Standing(1, "one.example", ms, ms, ms, ms, ms, ms, 50, interval)
 
 
-def judge(board: BoardName, median_ms: float, clock: Clock | None = None) -> Verdict:
+def judge(board: BoardName, median_ms: float, clock: Clock | None = None) -> ComparisonVerdict:
     row = stand(median_ms, (median_ms - 5, median_ms + 5))
     return compare(board, row, SPREAD, clock).verdict
 
@@ -31,17 +31,17 @@ def judge(board: BoardName, median_ms: float, clock: Clock | None = None) -> Ver
 @pytest.mark.parametrize(
     ("median_ms", "interval", "verdict"),
     [
-        (400, (390, 410), Verdict.SLOW),
-        (240, (230, 245), Verdict.ORDINARY),
-        (160, (155, 170), Verdict.ORDINARY),
-        (110, (105, 120), Verdict.FAST),
-        (400, (190, 900), Verdict.EVEN),
-        (200, (200, 200), Verdict.EVEN),
-        (400, None, Verdict.FEW_SAMPLES),
+        (400, (390, 410), ComparisonVerdict.SLOW),
+        (240, (230, 245), ComparisonVerdict.ORDINARY),
+        (160, (155, 170), ComparisonVerdict.ORDINARY),
+        (110, (105, 120), ComparisonVerdict.FAST),
+        (400, (190, 900), ComparisonVerdict.EVEN),
+        (200, (200, 200), ComparisonVerdict.EVEN),
+        (400, None, ComparisonVerdict.FEW_SAMPLES),
     ],
 )
 def test_a_difference_counts_only_beyond_chance_and_beyond_the_middle_half(
-    median_ms: float, interval: tuple[float, float] | None, verdict: Verdict
+    median_ms: float, interval: tuple[float, float] | None, verdict: ComparisonVerdict
 ) -> None:
     for board in BoardName:
         assert compare(board, stand(median_ms, interval), SPREAD, None).verdict is verdict
@@ -61,7 +61,7 @@ def test_a_homeserver_is_compared_with_the_others_alone() -> None:
 @pytest.mark.parametrize("others", [[], [100.0], [100.0, 900.0]])
 def test_there_is_no_comparison_with_too_few_others(others: list[float]) -> None:
     comparison = compare(BoardName.RESPONSE, stand(400, (390, 410)), others, None)
-    assert comparison.verdict is Verdict.FEW_OTHERS
+    assert comparison.verdict is ComparisonVerdict.FEW_OTHERS
     assert comparison.middle_ms is None
 
 
@@ -69,41 +69,46 @@ def test_there_is_no_comparison_with_too_few_others(others: list[float]) -> None
     ("board", "median_ms", "clock", "verdict"),
     [
         # 200 ms is the median of the others; 300 ms is the clock, give or take 80.
-        (BoardName.RECEPTION, 500, AHEAD, Verdict.CLOCK),
-        (BoardName.RECEPTION, 580, AHEAD, Verdict.CLOCK),
-        (BoardName.RECEPTION, 581, AHEAD, Verdict.SLOW),
-        (BoardName.RECEPTION, 419, AHEAD, Verdict.CLOCK),
-        (BoardName.RECEPTION, 200, AHEAD, Verdict.CLOCK),
-        (BoardName.DELIVERY, 10, AHEAD, Verdict.CLOCK),
-        (BoardName.DELIVERY, 500, AHEAD, Verdict.SLOW),
-        (BoardName.DELIVERY, 500, BEHIND, Verdict.CLOCK),
-        (BoardName.DELIVERY, 20, BEHIND, Verdict.FAST),
-        (BoardName.RECEPTION, 20, BEHIND, Verdict.CLOCK),
+        (BoardName.RECEPTION, 500, AHEAD, ComparisonVerdict.CLOCK),
+        (BoardName.RECEPTION, 580, AHEAD, ComparisonVerdict.CLOCK),
+        (BoardName.RECEPTION, 581, AHEAD, ComparisonVerdict.SLOW),
+        (BoardName.RECEPTION, 419, AHEAD, ComparisonVerdict.CLOCK),
+        (BoardName.RECEPTION, 200, AHEAD, ComparisonVerdict.CLOCK),
+        (BoardName.DELIVERY, 10, AHEAD, ComparisonVerdict.CLOCK),
+        (BoardName.DELIVERY, 500, AHEAD, ComparisonVerdict.SLOW),
+        (BoardName.DELIVERY, 500, BEHIND, ComparisonVerdict.CLOCK),
+        (BoardName.DELIVERY, 20, BEHIND, ComparisonVerdict.FAST),
+        (BoardName.RECEPTION, 20, BEHIND, ComparisonVerdict.CLOCK),
     ],
 )
 def test_what_a_wrong_clock_explains_is_not_held_against_a_homeserver(
-    board: BoardName, median_ms: float, clock: Clock, verdict: Verdict
+    board: BoardName, median_ms: float, clock: Clock, verdict: ComparisonVerdict
 ) -> None:
     assert judge(board, median_ms, clock) is verdict
 
 
 @pytest.mark.parametrize(
     ("median_ms", "verdict"),
-    [(280, Verdict.CLOCK), (120, Verdict.CLOCK), (281, Verdict.SLOW), (119, Verdict.FAST)],
+    [
+        (280, ComparisonVerdict.CLOCK),
+        (120, ComparisonVerdict.CLOCK),
+        (281, ComparisonVerdict.SLOW),
+        (119, ComparisonVerdict.FAST),
+    ],
 )
 def test_a_clock_that_may_be_right_explains_no_more_than_its_uncertainty(
-    median_ms: float, verdict: Verdict
+    median_ms: float, verdict: ComparisonVerdict
 ) -> None:
     for offset_ms in (-80, 0, 80):
         assert judge(BoardName.RECEPTION, median_ms, Clock(offset_ms, 80)) is verdict
 
 
 def test_no_clock_explains_a_round_trip() -> None:
-    assert judge(BoardName.RESPONSE, 500, AHEAD) is Verdict.SLOW
+    assert judge(BoardName.RESPONSE, 500, AHEAD) is ComparisonVerdict.SLOW
     assert compare(BoardName.RESPONSE, stand(500), SPREAD, AHEAD).clock_ms == 0
 
 
-def decide(**verdicts: Verdict) -> dict[BoardName, Comparison]:
+def decide(**verdicts: ComparisonVerdict) -> dict[BoardName, Comparison]:
     some = compare(BoardName.RECEPTION, stand(200, (190, 210)), SPREAD, None)
     return {
         BoardName(name): some._replace(board=BoardName(name), verdict=verdict)
@@ -115,34 +120,61 @@ def decide(**verdicts: Verdict) -> dict[BoardName, Comparison]:
     ("verdicts", "diagnosis"),
     [
         ({}, Diagnosis.UNKNOWN),
-        ({"response": Verdict.SLOW}, Diagnosis.UNKNOWN),
+        ({"response": ComparisonVerdict.SLOW}, Diagnosis.UNKNOWN),
         (
-            {"delivery": Verdict.FEW_SAMPLES, "reception": Verdict.FEW_OTHERS},
+            {"delivery": ComparisonVerdict.FEW_SAMPLES, "reception": ComparisonVerdict.FEW_OTHERS},
             Diagnosis.UNKNOWN,
         ),
-        ({"reception": Verdict.EVEN}, Diagnosis.NO_SENDING),
-        ({"delivery": Verdict.FEW_SAMPLES, "reception": Verdict.FAST}, Diagnosis.NO_SENDING),
-        ({"delivery": Verdict.ORDINARY}, Diagnosis.NO_RECEIVING),
-        ({"delivery": Verdict.EVEN, "reception": Verdict.FAST}, Diagnosis.ORDINARY),
-        ({"delivery": Verdict.EVEN, "reception": Verdict.EVEN}, Diagnosis.ORDINARY),
-        ({"delivery": Verdict.FAST, "reception": Verdict.FAST}, Diagnosis.FAST),
-        ({"delivery": Verdict.SLOW, "reception": Verdict.ORDINARY}, Diagnosis.SENDING),
-        ({"delivery": Verdict.SLOW}, Diagnosis.SENDING),
-        ({"delivery": Verdict.FAST, "reception": Verdict.SLOW}, Diagnosis.RECEIVING),
-        ({"reception": Verdict.SLOW}, Diagnosis.RECEIVING),
-        ({"delivery": Verdict.SLOW, "reception": Verdict.SLOW}, Diagnosis.BOTH),
-        ({"delivery": Verdict.CLOCK, "reception": Verdict.SLOW}, Diagnosis.RECEIVING),
-        ({"delivery": Verdict.CLOCK, "reception": Verdict.EVEN}, Diagnosis.UNSURE),
-        ({"reception": Verdict.CLOCK, "response": Verdict.ORDINARY}, Diagnosis.UNSURE),
-        ({"reception": Verdict.CLOCK, "response": Verdict.SLOW}, Diagnosis.EITHER),
+        ({"reception": ComparisonVerdict.EVEN}, Diagnosis.NO_SENDING),
+        (
+            {"delivery": ComparisonVerdict.FEW_SAMPLES, "reception": ComparisonVerdict.FAST},
+            Diagnosis.NO_SENDING,
+        ),
+        ({"delivery": ComparisonVerdict.ORDINARY}, Diagnosis.NO_RECEIVING),
+        (
+            {"delivery": ComparisonVerdict.EVEN, "reception": ComparisonVerdict.FAST},
+            Diagnosis.ORDINARY,
+        ),
+        (
+            {"delivery": ComparisonVerdict.EVEN, "reception": ComparisonVerdict.EVEN},
+            Diagnosis.ORDINARY,
+        ),
+        ({"delivery": ComparisonVerdict.FAST, "reception": ComparisonVerdict.FAST}, Diagnosis.FAST),
+        (
+            {"delivery": ComparisonVerdict.SLOW, "reception": ComparisonVerdict.ORDINARY},
+            Diagnosis.SENDING,
+        ),
+        ({"delivery": ComparisonVerdict.SLOW}, Diagnosis.SENDING),
+        (
+            {"delivery": ComparisonVerdict.FAST, "reception": ComparisonVerdict.SLOW},
+            Diagnosis.RECEIVING,
+        ),
+        ({"reception": ComparisonVerdict.SLOW}, Diagnosis.RECEIVING),
+        ({"delivery": ComparisonVerdict.SLOW, "reception": ComparisonVerdict.SLOW}, Diagnosis.BOTH),
+        (
+            {"delivery": ComparisonVerdict.CLOCK, "reception": ComparisonVerdict.SLOW},
+            Diagnosis.RECEIVING,
+        ),
+        (
+            {"delivery": ComparisonVerdict.CLOCK, "reception": ComparisonVerdict.EVEN},
+            Diagnosis.UNSURE,
+        ),
+        (
+            {"reception": ComparisonVerdict.CLOCK, "response": ComparisonVerdict.ORDINARY},
+            Diagnosis.UNSURE,
+        ),
+        (
+            {"reception": ComparisonVerdict.CLOCK, "response": ComparisonVerdict.SLOW},
+            Diagnosis.EITHER,
+        ),
     ],
 )
 def test_the_verdicts_on_all_boards_together_say_where_the_trouble_is(
-    verdicts: dict[str, Verdict], diagnosis: Diagnosis
+    verdicts: dict[str, ComparisonVerdict], diagnosis: Diagnosis
 ) -> None:
     assert diagnose(decide(**verdicts), Clock(0, 80)) is diagnosis
 
 
 def test_a_clock_that_is_known_to_be_wrong_is_named() -> None:
-    comparisons = decide(delivery=Verdict.CLOCK, reception=Verdict.EVEN)
+    comparisons = decide(delivery=ComparisonVerdict.CLOCK, reception=ComparisonVerdict.EVEN)
     assert diagnose(comparisons, AHEAD) is Diagnosis.CLOCK

@@ -13,8 +13,8 @@ from pingboard.store.engine import Engine, open_engine
 from pingboard.store.hours import close_hours
 from pingboard.store.ingest import Ingest
 from pingboard.store.journal import (
-    Hour,
-    Watch,
+    HourKey,
+    VersionWatch,
     can_resume,
     limit_entries,
     read_changed_hours,
@@ -30,21 +30,21 @@ NEXT = (1, START_TS // HOUR_MS + 1)
 
 
 @pytest.fixture
-def watch(engine: Engine, database_url: str) -> Iterator[Watch]:
+def watch(engine: Engine, database_url: str) -> Iterator[VersionWatch]:
     reader = open_engine(database_url, read_only=True)
-    watch = Watch(reader)
+    watch = VersionWatch(reader)
     yield watch
     watch.close()
     reader.dispose()
 
 
-def changed_since(engine: Engine, version: int) -> set[Hour] | None:
+def changed_since(engine: Engine, version: int) -> set[HourKey] | None:
     with engine.connect() as connection:
         return read_changed_hours(connection, version)
 
 
 def test_each_kind_of_change_names_its_hour_and_raises_the_version(
-    engine: Engine, watch: Watch
+    engine: Engine, watch: VersionWatch
 ) -> None:
     ingest = Ingest(engine, "test")
     ours = make_ping(1, vantage="main")
@@ -61,7 +61,7 @@ def test_each_kind_of_change_names_its_hour_and_raises_the_version(
         assert watch.version() > version
 
 
-def test_what_no_board_shows_is_no_change(engine: Engine, watch: Watch) -> None:
+def test_what_no_board_shows_is_no_change(engine: Engine, watch: VersionWatch) -> None:
     ingest = Ingest(engine, "test")
     ingest.record(Batch([], [make_sample(1)]), "s1")
     version = watch.version()
@@ -71,7 +71,7 @@ def test_what_no_board_shows_is_no_change(engine: Engine, watch: Watch) -> None:
     assert watch.version() == version
 
 
-def test_a_change_of_a_room_raises_the_version(engine: Engine, watch: Watch) -> None:
+def test_a_change_of_a_room_raises_the_version(engine: Engine, watch: VersionWatch) -> None:
     ingest = Ingest(engine, "test")
     changes: list[Callable[[], object]] = [
         lambda: ingest.record_room(ROOM, "#ping:one.example"),
@@ -83,7 +83,9 @@ def test_a_change_of_a_room_raises_the_version(engine: Engine, watch: Watch) -> 
         assert watch.version() > version
 
 
-def test_a_transaction_that_is_rolled_back_leaves_the_version(engine: Engine, watch: Watch) -> None:
+def test_a_transaction_that_is_rolled_back_leaves_the_version(
+    engine: Engine, watch: VersionWatch
+) -> None:
     Ingest(engine, "test").record_room(ROOM, None)
     version = watch.version()
     with engine.connect() as connection:
@@ -93,7 +95,7 @@ def test_a_transaction_that_is_rolled_back_leaves_the_version(engine: Engine, wa
 
 
 def test_each_sample_has_a_number_of_its_own_while_its_hour_is_open(
-    engine: Engine, watch: Watch
+    engine: Engine, watch: VersionWatch
 ) -> None:
     ingest, begin = Ingest(engine, "test"), watch.version()
     ingest.record(Batch([], [make_sample(number) for number in (1, 2, 3000)]))
@@ -108,7 +110,9 @@ def test_each_sample_has_a_number_of_its_own_while_its_hour_is_open(
     ]
 
 
-def test_a_reader_that_is_behind_what_was_closed_is_told_so(engine: Engine, watch: Watch) -> None:
+def test_a_reader_that_is_behind_what_was_closed_is_told_so(
+    engine: Engine, watch: VersionWatch
+) -> None:
     ingest, begin = Ingest(engine, "test"), watch.version()
     ingest.record(Batch([], [make_sample(1)]))
     ingest.record(Batch([], [make_sample(3000)]))
@@ -122,7 +126,7 @@ def test_a_reader_that_is_behind_what_was_closed_is_told_so(engine: Engine, watc
     assert not can_resume(engine, version + 1)
 
 
-def test_only_the_last_of_many_changes_are_kept(engine: Engine, watch: Watch) -> None:
+def test_only_the_last_of_many_changes_are_kept(engine: Engine, watch: VersionWatch) -> None:
     Ingest(engine, "test").record(Batch([], [make_sample(4000 * number) for number in range(9)]))
     version = watch.version()
     for limit, is_known in ((9, False), (20, False)):

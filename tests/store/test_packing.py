@@ -16,9 +16,9 @@ from pingboard.store.packing import (
     NONE,
     DamagedError,
     Hour,
+    HourSamples,
     Packed,
     Pings,
-    Samples,
     Unanswered,
     find_origin_ts,
     find_seen_ts,
@@ -58,7 +58,9 @@ def hours(draw: st.DrawFn) -> Hour:
             numbers = (draw(latency), round_trip_ms, delay_ms, draw(clock_error))
             samples.append((row, pong_server, *numbers, draw(st.integers(0, 2)), event_hash))
     return Hour(
-        Pings(*columns(pings, 6)), Samples(*columns(samples, 8)), Unanswered(*columns(missing, 2))
+        Pings(*columns(pings, 6)),
+        HourSamples(*columns(samples, 8)),
+        Unanswered(*columns(missing, 2)),
     )
 
 
@@ -167,7 +169,7 @@ def test_a_usual_sample_takes_few_bytes() -> None:
     )
     hashes = rng.integers(0, 2**48, pings * servers)
     numbers = (one_way_ms, round_trip_ms, delay_ms, lag_ms, np.zeros_like(ping), hashes)
-    samples = Samples(ping, pong_server, *numbers)
+    samples = HourSamples(ping, pong_server, *numbers)
     whose = Pings(ids, rng.integers(1, 200, pings), seen_ts, seen_ts, sent_ts, ours)
     hot, cold = pack_hour(Hour(whose, samples, NO_ROWS.unanswered))
     assert len(hot) < 8 * len(ping)

@@ -18,7 +18,7 @@ from pingboard.store.hours import close_hours
 from pingboard.store.ingest import Ingest
 from pingboard.store.retention import drop_samples
 from pingboard.store.rooms import read_lineage
-from pingboard.store.samples import Selection, find_page_end, stream
+from pingboard.store.samples import SampleFilter, find_page_end, stream
 from tests.samples import ROOM, START_TS, make_ping, make_pong
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
@@ -88,11 +88,11 @@ def test_a_pong_that_was_seen_before_its_ping_is_in_the_window_in_which_it_was_s
     board = Boards(engine).board(BoardName.DELIVERY, inside, now=inside.end, room=ROOM)
     assert board.samples == 2
     assert len([*read_records(engine, None, inside)]) == 2
-    selection = Selection(read_lineage(engine, ROOM), inside)
-    assert sum(len(chunk) for chunk in stream(engine, selection)) == 2
-    end, has_more = find_page_end(engine, selection, None, 1)
+    sample_filter = SampleFilter(read_lineage(engine, ROOM), inside)
+    assert sum(len(chunk) for chunk in stream(engine, sample_filter)) == 2
+    end, has_more = find_page_end(engine, sample_filter, None, 1)
     assert has_more
-    assert sum(len(chunk) for chunk in stream(engine, selection, end)) == 1
+    assert sum(len(chunk) for chunk in stream(engine, sample_filter, end)) == 1
 
 
 @pytest.mark.parametrize("one_way_ms", [-3, 9, 100, 600_001])

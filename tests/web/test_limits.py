@@ -135,14 +135,14 @@ async def test_units_come_back_and_the_client_of_longest_ago_makes_room(
     monkeypatch.setattr(limits, "MAX_CLIENTS", 3)
     now = [0.0]
     limit = Limits(lambda *_: None, per_minute=60, clock=lambda: now[0])  # type: ignore[arg-type]
-    client = limit._find("a")
-    assert [limit._take(client) for _ in range(BURST)] == [0] * BURST
-    assert limit._take(client) == 1
+    allowance = limit._find("a")
+    assert [limit._take(allowance) for _ in range(BURST)] == [0] * BURST
+    assert limit._take(allowance) == 1
     now[0] += 2
-    assert [limit._take(client) for _ in range(3)] == [0, 0, 1]
+    assert [limit._take(allowance) for _ in range(3)] == [0, 0, 1]
     for name in "bcde":
         limit._find(name)
-    assert list(limit._clients) == ["c", "d", "e"]
+    assert list(limit._allowances) == ["c", "d", "e"]
 
 
 @pytest.mark.parametrize(

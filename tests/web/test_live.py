@@ -19,7 +19,7 @@ from sqlalchemy import delete
 from pingboard.boards import Boards
 from pingboard.model import BoardName, Provenance, Sample, Standing, to_ts
 from pingboard.store.engine import Engine
-from pingboard.store.journal import Watch, can_resume, prune, read_version
+from pingboard.store.journal import VersionWatch, can_resume, prune, read_version
 from pingboard.store.rooms import read_lineage_ids
 from pingboard.store.samples import read_new
 from pingboard.store.schema import sample
@@ -324,7 +324,7 @@ async def test_who_takes_long_to_be_ready_is_told_all_the_same(
     engine.dispose()
 
 
-async def take_pong(listener: AsyncIterator[list[live_updates.Event]]) -> None:
+async def take_pong(listener: AsyncIterator[list[live_updates.LiveEvent]]) -> None:
     while not any(isinstance(event, live_updates.NewPong) for event in await anext(listener)):
         pass
 
@@ -355,15 +355,15 @@ async def test_who_comes_while_the_last_one_leaves_is_told(
     news = live_updates.LiveUpdates(Boards(engine), lambda: NOW)
     closing, closed = threading.Event(), threading.Event()
 
-    def close_slowly(watch: Watch) -> None:
+    def close_slowly(watch: VersionWatch) -> None:
         closing.set()
         closed.wait(120)
         close(watch)
 
-    close = Watch.close
+    close = VersionWatch.close
     async with asyncio.timeout(120):
         with monkeypatch.context() as patch:
-            patch.setattr(Watch, "close", close_slowly)
+            patch.setattr(VersionWatch, "close", close_slowly)
             last = news.listen(ROOM, None)
             await anext(last)
             await last.aclose()

@@ -22,7 +22,7 @@ from pingboard.web import errors
 from pingboard.web.api.samples import describe_sample
 from pingboard.web.dependencies import Given, GivenAll
 from pingboard.web.limits import name_client
-from pingboard.web.live_updates import MAX_BATCH, Event, NewPong, RankChange, Start
+from pingboard.web.live_updates import MAX_BATCH, LiveEvent, NewPong, RankChange, Start
 from pingboard.web.middleware import is_head
 from pingboard.web.parameters import RoomQuery
 from pingboard.web.schemas import EXAMPLES
@@ -192,7 +192,7 @@ async def _follow(given: Given, asked: _Asked) -> AsyncIterator[bytes]:
 
 # One text for all who listen: FastAPI's own streams would write it anew for each.
 @functools.lru_cache(maxsize=2 * MAX_BATCH)
-def _write(event: Event) -> bytes:
+def _write(event: LiveEvent) -> bytes:
     if isinstance(event, NewPong):
         data = json.dumps(describe_sample(event.sample))
         return format_sse_event(id=str(event.id), event="pong", data_str=data)

@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from pingboard.web.parameters import ListQuery, refusal
 
-Key = list[int] | list[str]
+CursorKey = list[int] | list[str]
 Item = TypeVar("Item")
 
 _DIGEST_BYTES = 6
@@ -56,13 +56,13 @@ def cut_page(
     return page, cursor
 
 
-def write_cursor(key: Key, query: str) -> str:
+def write_cursor(key: CursorKey, query: str) -> str:
     """The cursor of a key in a query; `query` is what has to stay the same from page to page."""
     payload = json.dumps(key).encode()
     return base64.urlsafe_b64encode(payload + _digest(payload, query)).decode().rstrip("=")
 
 
-def read_cursor(cursor: str, query: str) -> Key:
+def read_cursor(cursor: str, query: str) -> CursorKey:
     """Return the key of a cursor; raise a 422 where we did not give it for this query."""
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
@@ -70,7 +70,7 @@ def read_cursor(cursor: str, query: str) -> Key:
         raw = b""
     payload, digest = raw[:-_DIGEST_BYTES], raw[-_DIGEST_BYTES:]
     if payload and digest == _digest(payload, query):
-        key: Key = json.loads(payload)
+        key: CursorKey = json.loads(payload)
         # A text can have spare bits that decoding drops; only what we would write ourselves counts.
         if write_cursor(key, query) == cursor:
             return key

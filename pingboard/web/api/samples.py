@@ -24,13 +24,13 @@ from pingboard.store.journal import find_version
 from pingboard.store.retention import find_kept_from
 from pingboard.store.rooms import read_lineage
 from pingboard.store.samples import (
-    Key,
-    Selection,
+    SampleFilter,
+    SampleKey,
+    StoredSample,
     digest_samples,
     find_page_end,
     stream,
 )
-from pingboard.store.samples import RawSample as StoredSample
 from pingboard.web import errors
 from pingboard.web.api.paging import link_next, read_cursor, write_cursor
 from pingboard.web.api.streaming import stream_text
@@ -119,7 +119,7 @@ MEDIA_TYPES = {
     SampleFormat.CSV: "text/csv; charset=utf-8; header=present",
 }
 
-Row = dict[str, Any]
+SampleRow = dict[str, Any]
 
 
 @router.get(
@@ -143,19 +143,19 @@ def list_samples(
     is_page = chosen is SampleFormat.JSON and limit is not None and limit <= MAX_KEPT
     answer, window = describe(boards, query, now), query.window_at(now)
     rooms = read_lineage(boards.engine, answer.room.id)
-    selection = Selection(rooms, window, query.ping_server, query.pong_server)
+    sample_filter = SampleFilter(rooms, window, query.ping_server, query.pong_server)
     if not is_page:
-        headers["ETag"] = _make_tag(boards, query, selection, chosen, now)
+        headers["ETag"] = _make_tag(boards, query, sample_filter, chosen, now)
         if is_matched(request.headers.get("if-none-match", "").encode(), headers["ETag"].encode()):
             return Response(status_code=304, headers=headers)
     binding = f"samples {answer.room.id} {query.ping_server} {query.pong_server}"
     after = _read_key(query.cursor, binding)
     last, cursor = None, None
     if limit is not None:
-        last, has_more = find_page_end(boards.engine, selection, after, limit)
+        last, has_more = find_page_end(boards.engine, sample_filter, after, limit)
         cursor = write_cursor(list(last), binding) if last and has_more else None
     is_left_out = is_head(request.scope) and not is_page
-    chunks = iter(()) if is_left_out else stream(boards.engine, selection, after, last)
+    chunks = iter(()) if is_left_out else stream(boards.engine, sample_filter, after, last)
     described = ([describe_sample(sample) for sample in chunk] for chunk in chunks)
     if chosen is SampleFormat.JSON:
         body = _write_json(described, answer, find_kept_from(boards.engine, rooms), cursor)
@@ -171,7 +171,7 @@ def list_samples(
     return response
 
 
-def _read_key(cursor: str | None, binding: str) -> Key | None:
+def _read_key(cursor: str | None, binding: str) -> SampleKey | None:
     if cursor is None:
         return None
     seen_ts, ping, pong_server = map(int, read_cursor(cursor, binding))
@@ -179,7 +179,11 @@ def _read_key(cursor: str | None, binding: str) -> Key | None:
 
 
 def _make_tag(
-    boards: Boards, query: SamplesQuery, selection: Selection, chosen: SampleFormat, now: datetime
+    boards: Boards,
+    query: SamplesQuery,
+    sample_filter: SampleFilter,
+    chosen: SampleFormat,
+    now: datetime,
 ) -> str:
     """Say which samples an answer has. Weak, because the time in the answer differs.
 
@@ -187,8 +191,8 @@ def _make_tag(
     that more may come into, of the version of the data and, where it ends now, of the minute.
     """
     state: object = None
-    if query.from_ and query.to and selection.window.end < now:
-        state = digest_samples(boards.engine, selection)
+    if query.from_ and query.to and sample_filter.window.end < now:
+        state = digest_samples(boards.engine, sample_filter)
     if state is None:
         minute = 0 if query.from_ and query.to else int(now.timestamp() // 60)
         state = minute, find_version(boards.engine)
@@ -202,7 +206,7 @@ def _choose_format(accept: str) -> SampleFormat:
     return offered[choose_media_type(accept, list(offered))]
 
 
-def describe_sample(sample: StoredSample) -> Row:
+def describe_sample(sample: StoredSample) -> SampleRow:
     return {
         "room_id": sample.ping.room_id,
         "ping_event_id": sample.ping.event_id,
@@ -219,7 +223,7 @@ def describe_sample(sample: StoredSample) -> Row:
 
 
 def _write_json(
-    chunks: Iterator[list[Row]], answer: Answer, kept_from: int | None, cursor: str | None
+    chunks: Iterator[list[SampleRow]], answer: Answer, kept_from: int | None, cursor: str | None
 ) -> Iterator[str]:
     """One object, as if it were written at once: what precedes the samples, and they."""
     head = answer.model_dump(mode="json", by_alias=True)
@@ -233,12 +237,12 @@ def _write_json(
     yield "]}"
 
 
-def _write_ndjson(chunks: Iterator[list[Row]]) -> Iterator[str]:
+def _write_ndjson(chunks: Iterator[list[SampleRow]]) -> Iterator[str]:
     for chunk in chunks:
         yield "".join(_dump(row) + "\n" for row in chunk)
 
 
-def _write_csv(chunks: Iterator[list[Row]]) -> Iterator[str]:
+def _write_csv(chunks: Iterator[list[SampleRow]]) -> Iterator[str]:
     """RFC 4180. A text that a spreadsheet would take for a formula gets an apostrophe."""
     yield ",".join(RawSample.model_fields) + "\r\n"
     for chunk in chunks:
@@ -247,5 +251,5 @@ def _write_csv(chunks: Iterator[list[Row]]) -> Iterator[str]:
         yield text.getvalue()
 
 
-def _dump(row: Row) -> str:
+def _dump(row: SampleRow) -> str:
     return json.dumps(row, separators=(",", ":"))

@@ -15,7 +15,7 @@ STEP_X, STEP_Y = 72, 30
 LEFT, TOP, RIGHT = 20, 46, 236
 """Pixels: around the chart; the names stand at its right."""
 
-Week = tuple[str, Mapping[str, int]]
+WeekRanks = tuple[str, Mapping[str, int]]
 """An edition's name, and the rank of each homeserver in it."""
 
 
@@ -54,7 +54,7 @@ class Bumps:
     """some rank is below `depth`"""
 
 
-def draw(weeks: Sequence[Week]) -> Bumps | None:
+def draw(weeks: Sequence[WeekRanks]) -> Bumps | None:
     """The ranks of the last week's first, the oldest week first; None without a week."""
     if not weeks:
         return None
@@ -73,7 +73,7 @@ def draw(weeks: Sequence[Week]) -> Bumps | None:
     )
 
 
-def _trace(name: str, weeks: Sequence[Week]) -> Line:
+def _trace(name: str, weeks: Sequence[WeekRanks]) -> Line:
     ranks = [week.get(name) for _, week in weeks]
     dots = [
         rank and Dot(LEFT + STEP_X * number, _y(rank), rank, rank > DEPTH)

@@ -15,7 +15,7 @@ ROOM = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class HistogramColumn:
     """One bin; positions are per cent of the drawing."""
 
     x: float
@@ -29,7 +29,7 @@ class HistogramChart:
     """A drawing of a histogram. All columns are of one width, also where the bins aren't: then the
     scale is logarithmic, and its marks say so."""
 
-    columns: Sequence[Column]
+    columns: Sequence[HistogramColumn]
     marks: Sequence[Mark]
     median: float
     """where the median lies"""
@@ -46,7 +46,9 @@ def draw_histogram(histogram: Histogram, median_ms: float) -> HistogramChart:
     placed = [Mark(_place(bins, mark.ms), mark.ms) for mark in marks]
     return HistogramChart(
         [
-            Column(round(number * width, 3), round(width, 3), bin_.samples / highest * 100, bin_)
+            HistogramColumn(
+                round(number * width, 3), round(width, 3), bin_.samples / highest * 100, bin_
+            )
             for number, bin_ in enumerate(bins)
         ],
         choose_marks(

@@ -73,7 +73,7 @@ class Tie(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BoardRow:
     """One homeserver, drawn."""
 
     standing: Standing
@@ -87,7 +87,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ColumnHead:
     """The head of a column that can be sorted by."""
 
     order: str | None
@@ -102,12 +102,12 @@ class BoardView:
 
     board: Board
     query: BoardPageQuery
-    rows: Sequence[Row]
+    rows: Sequence[BoardRow]
     match_count: int
     """homeservers that the search found, also those behind `rows`"""
     marks: Sequence[Mark]
     """of the axis"""
-    columns: dict[str, Column]
+    columns: dict[str, ColumnHead]
 
     @property
     def moves(self) -> bool:
@@ -164,7 +164,7 @@ def view(boards: Boards, board: Board, query: BoardPageQuery) -> BoardView:
     ties = find_ties(board.standings) if query.sort == BY_RANK else {}
     trends = read_trends(boards, board, {row.homeserver for row in shown}, TREND_PARTS)
     rows = [
-        Row(
+        BoardRow(
             row,
             draw_bar(scale, row),
             draw_trend(trends.get(row.homeserver, ()), row.median_ms),
@@ -195,8 +195,8 @@ def find_ties(standings: Sequence[Standing]) -> dict[int, Tie]:
     return ties
 
 
-def _head(name: str, current: str) -> Column:
+def _head(name: str, current: str) -> ColumnHead:
     up, down = name, f"-{name}"
     initial, other = (down, up) if name in _DOWN_FIRST else (up, down)
     order = {up: "ascending", down: "descending"}.get(current)
-    return Column(order, other if current == initial else initial)
+    return ColumnHead(order, other if current == initial else initial)

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from pingboard.model import DEFAULT_BOARD, DEFAULT_WINDOW, WINDOWS, BoardName, Window
 from pingboard.web.pages.language import Language, mark
-from pingboard.web.pages.layout import Link
+from pingboard.web.pages.layout import ChoiceLink
 from pingboard.web.parameters import NoQuery, WindowQuery
 
 
@@ -80,10 +80,10 @@ def link_boards(
     current: BoardName,
     language: Language,
     default: BoardName = DEFAULT_BOARD,
-) -> list[Link]:
+) -> list[ChoiceLink]:
     """A link for each board; `query` has a `board`, which is left out where it is the default."""
     return [
-        Link(
+        ChoiceLink(
             language.words.gettext(meaning.name),
             path + encode(query, board=None if name is default else name),
             name is current,
@@ -92,11 +92,11 @@ def link_boards(
     ]
 
 
-def link_windows(path: str, query: WindowQuery) -> list[Link]:
+def link_windows(path: str, query: WindowQuery) -> list[ChoiceLink]:
     """A link for each window by its name; none is current where `from` or `to` says another."""
     current = None if query.from_ or query.to else query.window or DEFAULT_WINDOW
     return [
-        Link(
+        ChoiceLink(
             name,
             path
             + encode(query, window=None if name == DEFAULT_WINDOW else name, from_=None, to=None),

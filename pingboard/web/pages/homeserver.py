@@ -66,7 +66,7 @@ class HomeserverPageQuery(WindowQuery, PageQuery):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PlaceRow:
     """A place on one board, beside the others."""
 
     place: Place
@@ -94,7 +94,7 @@ class HomeserverComparison(NamedTuple):
     """names that may have been meant instead"""
 
 
-class Partner(NamedTuple):
+class PartnerRow(NamedTuple):
     """Another homeserver as this one sees it."""
 
     homeserver: str
@@ -105,11 +105,11 @@ class Partner(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Partners:
+class PartnerTable:
     """The two ends of a list by speed; without overlap, so the slow end may be empty."""
 
-    fastest: Sequence[Partner]
-    slowest: Sequence[Partner]
+    fastest: Sequence[PartnerRow]
+    slowest: Sequence[PartnerRow]
     between: int
     """how many are left out as neither"""
     too_few: int
@@ -188,7 +188,7 @@ def _describe(profile: Profile) -> Mapping[str, Any]:
     }
 
 
-def _compare(profile: Profile, clock: Clock | None) -> dict[BoardName, Row]:
+def _compare(profile: Profile, clock: Clock | None) -> dict[BoardName, PlaceRow]:
     """A row for each board that it is on, all strips on one scale."""
     places = {board: place for board, place in profile.places.items() if place}
     scale = Scale.over(
@@ -208,7 +208,7 @@ def _compare(profile: Profile, clock: Clock | None) -> dict[BoardName, Row]:
             comparison.others_median_ms,
             comparison.middle_ms,
         )
-        rows[board] = Row(place, comparison, drawn)
+        rows[board] = PlaceRow(place, comparison, drawn)
     return rows
 
 
@@ -290,13 +290,13 @@ def _compare_with(
     )
 
 
-def _see(pair: Pair, other: str, usual_ms: Mapping[str, float]) -> Partner:
-    return Partner(other, pair.median_ms, pair.samples, usual_ms.get(other))
+def _see(pair: Pair, other: str, usual_ms: Mapping[str, float]) -> PartnerRow:
+    return PartnerRow(other, pair.median_ms, pair.samples, usual_ms.get(other))
 
 
-def _cut_partners(partners: Sequence[Partner]) -> Partners:
+def _cut_partners(partners: Sequence[PartnerRow]) -> PartnerTable:
     # A single lucky sample would be the fastest of all; where there are only such, they are shown.
     known = [partner for partner in partners if partner.samples >= MIN_SAMPLES] or partners
     fastest, rest = known[:SHOWN_PARTNERS], known[SHOWN_PARTNERS:]
     slowest = rest[-SHOWN_PARTNERS:]
-    return Partners(fastest, slowest, len(rest) - len(slowest), len(partners) - len(known))
+    return PartnerTable(fastest, slowest, len(rest) - len(slowest), len(partners) - len(known))

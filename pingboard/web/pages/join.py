@@ -36,7 +36,7 @@ class JoinQuery(PageQuery):
     )
 
 
-class Verdict(StrEnum):
+class BotVerdict(StrEnum):
     """What is known of a homeserver's bot."""
 
     INVALID = "invalid"
@@ -56,7 +56,7 @@ class Check(NamedTuple):
     """The answer of the form."""
 
     asked: str
-    verdict: Verdict
+    verdict: BotVerdict
     profile: Profile | None
     """None where nothing was ever heard"""
     similar: list[str]
@@ -88,18 +88,20 @@ def check(boards: Boards, room_id: str, window: Window, asked: str) -> Check:
     """Whether the bot of a homeserver was heard in a window, and whether its pongs count."""
     name = server_of(asked) or asked
     if not is_server_name(name):
-        return Check(asked, Verdict.INVALID, None, [])
+        return Check(asked, BotVerdict.INVALID, None, [])
     try:
         profile = homeservers.read_profile(boards, room_id, window, name, now=window.end)
     except UnknownHomeserverError:
-        return Check(name, Verdict.UNKNOWN, None, homeservers.find_similar(boards, name, SIMILAR))
+        return Check(
+            name, BotVerdict.UNKNOWN, None, homeservers.find_similar(boards, name, SIMILAR)
+        )
     return Check(name, _judge(profile), profile, [])
 
 
-def _judge(profile: Profile) -> Verdict:
+def _judge(profile: Profile) -> BotVerdict:
     places = profile.places
     if places[BoardName.RESPONSE] or places[BoardName.RECEPTION]:
-        return Verdict.COUNTS
+        return BotVerdict.COUNTS
     if profile.rejected:
-        return Verdict.REJECTED
-    return Verdict.ONLY_PINGS if places[BoardName.DELIVERY] else Verdict.SILENT
+        return BotVerdict.REJECTED
+    return BotVerdict.ONLY_PINGS if places[BoardName.DELIVERY] else BotVerdict.SILENT

@@ -116,7 +116,7 @@ def _find_package_source() -> str:
     return next((url for label, _, url in links if label == "Source"), "")
 
 
-class Room(NamedTuple):
+class RoomLink(NamedTuple):
     """Where to bring a bot."""
 
     name: str
@@ -126,8 +126,8 @@ class Room(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """One choice among several."""
+class ChoiceLink:
+    """One of several links to choose from."""
 
     text: str
     href: str
@@ -199,7 +199,7 @@ def describe_layout(
         "static": partial(_static, root),
         "language": language,
         "navigation": [
-            Link(
+            ChoiceLink(
                 language.words.gettext(text),
                 url(there),
                 path == there,
@@ -209,20 +209,25 @@ def describe_layout(
         "site": site,
         "rooms": _list_rooms(request, root + path, asked, room_id),
         "languages": [
-            (Link(name, _query(root + path, {**asked, "lang": code}), code == language.code), code)
+            (
+                ChoiceLink(
+                    name, _query(root + path, {**asked, "lang": code}), code == language.code
+                ),
+                code,
+            )
             for code, (name, *_) in LANGUAGES.items()
         ],
     }
 
 
-def describe_room(name: str) -> Room:
+def describe_room(name: str) -> RoomLink:
     """The links of a room's alias or ID.
 
     https://spec.matrix.org/v1.16/appendices/#uris
     """
     kind, rest = ("r", name[1:]) if name.startswith("#") else ("roomid", name[1:])
     uri = f"matrix:{kind}/{quote(rest, safe=':')}?action=join"
-    return Room(name, f"https://matrix.to/#/{quote(name, safe='!:')}", uri)
+    return RoomLink(name, f"https://matrix.to/#/{quote(name, safe='!:')}", uri)
 
 
 @cache
@@ -257,7 +262,7 @@ def _query(path: str, parameters: Mapping[str, object]) -> str:
 
 def _list_rooms(
     request: Request, path: str, asked: Mapping[str, str], room_id: str | None
-) -> list[Link]:
+) -> list[ChoiceLink]:
     """The rooms to choose from on a page that shows one; [] where there is no choice."""
     if room_id is None:
         return []
@@ -265,7 +270,7 @@ def _list_rooms(
     if len(known) < 2:
         return []
     return [
-        Link(
+        ChoiceLink(
             room.alias or room.room_id,
             _query(path, {**asked, "room": room.alias or room.room_id}),
             room.room_id == room_id,

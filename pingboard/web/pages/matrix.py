@@ -15,7 +15,7 @@ from pingboard.web.charts import heat
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages import choices
 from pingboard.web.pages.board import find_room, render_waiting
-from pingboard.web.pages.layout import TAG, Link, PageQuery, language_of, render
+from pingboard.web.pages.layout import TAG, ChoiceLink, PageQuery, language_of, render
 from pingboard.web.parameters import WindowQuery
 from pingboard.web.worker import read_worker
 
@@ -70,7 +70,7 @@ def _size(shown: heat.Heat) -> str:
     return "large" if longest <= 10 else "medium" if longest <= 40 else "small"
 
 
-def _link_pages(path: str, query: MatrixPageQuery, name: str, total: int) -> list[Link]:
+def _link_pages(path: str, query: MatrixPageQuery, name: str, total: int) -> list[ChoiceLink]:
     """A link for each page; [] where one has all."""
     pages = -(-total // heat.PAGE)
     if pages < 2:
@@ -80,5 +80,7 @@ def _link_pages(path: str, query: MatrixPageQuery, name: str, total: int) -> lis
         change: dict[str, Any] = {name: page}
         first, last = (page - 1) * heat.PAGE + 1, min(page * heat.PAGE, total)
         is_current = page == getattr(query, name)
-        links.append(Link(f"{first} – {last}", path + choices.encode(query, **change), is_current))
+        links.append(
+            ChoiceLink(f"{first} – {last}", path + choices.encode(query, **change), is_current)
+        )
     return links
