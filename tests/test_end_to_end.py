@@ -136,7 +136,8 @@ async def test_with_nothing_configured_run_brings_its_own_network(
 
         async def ranked() -> list[str]:
             try:
-                table = (await client.get("/rankings.md")).text
+                # Not by round trip: on a busy machine most of our own pings are void.
+                table = (await client.get("/rankings.md?board=reception")).text
             except httpx.TransportError:
                 return []
             rows = table.splitlines()[2:]
