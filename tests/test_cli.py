@@ -69,8 +69,10 @@ async def forwarding(port: int, url: str) -> AsyncIterator[None]:
         sink.close()
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there = await asyncio.open_connection(target.hostname, target.port)
-        await asyncio.gather(pipe(reader, there[1]), pipe(there[0], writer))
+        with contextlib.closing(writer), contextlib.suppress(ConnectionError):
+            there, sink = await asyncio.open_connection(target.hostname, target.port)
+            with contextlib.closing(sink):
+                await asyncio.gather(pipe(reader, sink), pipe(there, writer))
 
     server = await asyncio.start_server(forward, "127.0.0.1", port)
     try:
