@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 LOCALE := pingboard/web/locale
-# What is quick: no real homeserver, browser or PostgreSQL, and no second type check.
+# What is quick: no real homeserver, browser or PostgreSQL, no second type check, no random walk.
 QUICK := tests/test_sample_blocks.py tests/ranking tests/render tests/store tests/test_edition_schedule.py \
   tests/test_servername.py tests/test_settings.py tests/test_times.py \
   tests/matrix/test_pongs.py tests/matrix/test_protocol.py tests/matrix/test_verify.py
@@ -33,7 +33,8 @@ run: $(READY) ## run pingboard; with nothing configured on a local network of it
 	@$(BIN)/pingboard run
 
 check: lint ## lint and the quick tests, in under a minute
-	$(BIN)/python -m pytest -q --numprocesses 2 --ignore tests/ranking/test_new_board.py -k 'not postgresql' \
+	$(BIN)/python -m pytest -q --numprocesses 2 --ignore tests/ranking/test_new_board.py \
+	  --ignore tests/store/test_differential.py -k 'not postgresql' \
 	  $(QUICK)
 
 test: $(READY) ## run all tests, end to end against real homeservers included
