@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -395,7 +395,7 @@ def read_env_file(path: Path) -> dict[str, str]:
     variables: dict[str, str] = {}
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
         try:
-            variables |= _read_assignment(line.decode().strip())
+            _read_assignment(line.decode().strip(), variables)
         except UnicodeDecodeError:
             raise ConfigurationError(
                 f"{path}, line {number}: it is not UTF-8; save the file as UTF-8"
@@ -405,16 +405,15 @@ def read_env_file(path: Path) -> dict[str, str]:
     return variables
 
 
-def _read_assignment(line: str) -> dict[str, str]:
-    """Return the one variable of a line, or none where it is empty or a comment."""
+def _read_assignment(line: str, variables: dict[str, str]) -> None:
+    """Add the variable of a line; one that is empty or a comment has none."""
     if not line or line.startswith("#"):
-        return {}
+        return
     match = _ASSIGNMENT.fullmatch(line)
     if match is None:
         raise ValueError("it does not have the form NAME=value")
     name, equals, value = match[1], match[2], match[3].strip()
-    # Any other name may be a secret that was wrapped onto a line of its own.
-    shown = name if name.upper().startswith(_PREFIX) else "NAME"
+    shown = _show(name)
     if not equals:
         raise ValueError(f"{shown} is not followed by '='; write {shown}=value")
     if "\0" in value:
@@ -423,7 +422,14 @@ def _read_assignment(line: str) -> dict[str, str]:
         if len(value) < 2 or value[-1] != value[0]:
             raise ValueError(f"the value of {shown} begins with a quote that does not end it")
         value = value[1:-1]
-    return {name: value}
+    if name in variables:
+        raise ValueError(f"{shown} is there a second time; keep one")
+    variables[name] = value
+
+
+def _show(name: str) -> str:
+    """Return a name, unless it may be a secret that was wrapped onto a line of its own."""
+    return name if name.upper().startswith(_PREFIX) else "NAME"
 
 
 def load_settings() -> Settings:
@@ -446,11 +452,19 @@ def _refuse_unknown(from_file: Mapping[str, str]) -> None:
     """
     known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
     for name in sorted({*from_file, *os.environ} - known):
-        if name.upper().startswith(_PREFIX) and not name.startswith("PINGBOARD_TEST_"):
-            close = difflib.get_close_matches(name.upper(), known, 1)
-            hint = f"did you mean {close[0]}?" if close else "see .env.example for those there are"
-            where = "" if name in os.environ else f" ({ENV_FILE})"
-            raise ConfigurationError(f"{name}{where} is not a pingboard setting; {hint}")
+        if name.startswith("PINGBOARD_TEST_") or not _is_meant_for_us(name, from_file, known):
+            continue
+        close = difflib.get_close_matches(name.upper(), known, 1)
+        hint = f"did you mean {close[0]}?" if close else "see .env.example for those there are"
+        where = "" if name in os.environ else f" ({ENV_FILE})"
+        raise ConfigurationError(f"{name}{where} is not a pingboard setting; {hint}")
+
+
+def _is_meant_for_us(name: str, from_file: Mapping[str, str], known: Iterable[str]) -> bool:
+    """Whether a name is a setting with a typo; in the file, which is ours, also in its prefix."""
+    if re.match(r"PINGBOARD[_.-]", name.upper()):
+        return True
+    return name in from_file and bool(difflib.get_close_matches(name.upper(), known, 1, 0.9))
 
 
 def _is_http_address(text: str) -> bool:

@@ -89,6 +89,8 @@ def test_a_password_is_neither_cut_nor_interpolated(tmp_path: Path) -> None:
         (b"A=1\nPINGBOARD_TITLE=Gr\xf6\xdfe\n", "line 2: it is not UTF-8; save the file as UTF-8"),
         ("PINGBOARD_TITLE=x\n".encode("utf-16"), "line 1: the file is UTF-16; save it as UTF-8"),
         (b"PINGBOARD_TITLE=a\0b\n", "line 1: the value of PINGBOARD_TITLE has a NUL byte"),
+        (b"PINGBOARD_ROOMS=#a:x\n\nPINGBOARD_ROOMS=#b:y", "line 3: PINGBOARD_ROOMS is there a sec"),
+        (b"hunter2=\nhunter2=", "line 2: NAME is there a second time; keep one"),
     ],
 )
 def test_a_line_that_can_not_be_read_is_named_without_its_value(
@@ -167,12 +169,18 @@ def test_a_fault_is_one_line_that_names_the_variable(
     assert "\n" not in str(raised.value)
 
 
-def test_a_typo_in_a_dotenv_file_is_found_too(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("PINGBOARD_PROT=81\n")
+@pytest.mark.parametrize("name", ["PINGBOARD_PROT", "PINGBOARD-PORT", "PINBOARD_PORT"])
+def test_a_typo_in_a_dotenv_file_is_found_too(tmp_path: Path, name: str) -> None:
+    (tmp_path / ".env").write_text(f"{name}=81\n")
     with pytest.raises(
-        ConfigurationError, match=r"PROT \(\.env\) is not .* did you mean PINGBOARD_PORT"
+        ConfigurationError, match=rf"{name} \(\.env\) is not .* did you mean PINGBOARD_PORT"
     ):
         load_settings()
+
+
+def test_a_variable_of_another_program_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINBOARD_USER", "x")
+    assert load_settings().user is None
 
 
 def test_two_faults_are_two_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -123,6 +124,10 @@ def _open_sqlite(rest: str, *, read_only: bool, **options: Any) -> Engine:
             f"PINGBOARD_DATABASE_URL names no file, and every sample has to be kept; {_EXAMPLE}"
         )
     path = Path(rest[1:]).absolute()
+    if rest.endswith("/") or _is_something_else(path):
+        raise ConfigurationError(
+            f"PINGBOARD_DATABASE_URL: {rest[1:]} names a folder or a device, not a file; {_EXAMPLE}"
+        )
     query = {"mode": "ro" if read_only else "rwc", "uri": "true"}
     engine = create_engine(
         # Not as text: what SQLAlchemy reads from text it unquotes, and cuts at a question mark.
@@ -159,9 +164,18 @@ def _open_sqlite(rest: str, *, read_only: bool, **options: Any) -> Engine:
     return engine
 
 
+def _is_something_else(path: Path) -> bool:
+    """Whether there is a thing of this name that can't be a database."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:  # it isn't there; what is wrong with its folder SQLite says better
+        return False
+
+
 def find_file(engine: Engine) -> Path:
     """Return the file of a SQLite engine."""
-    return Path(unquote(str(engine.url.database).removeprefix("file://")))
+    path = str(engine.url.database).removeprefix("file://")
+    return Path(unquote(path, errors="surrogateescape"))  # as os.fsdecode has what is no UTF-8
 
 
 def make_private(path: Path) -> None:
@@ -181,7 +195,8 @@ def close_to_others(path: Path) -> None:
     for suffix in ("", "-wal", "-shm", "-journal", ".lock"):
         file = path.with_name(path.name + suffix)
         with suppress(OSError):
-            if file.stat().st_mode & 0o077:
+            mode = file.stat().st_mode
+            if stat.S_ISREG(mode) and mode & 0o077:
                 file.chmod(_PRIVATE)
 
 
@@ -279,7 +294,8 @@ def back_up(engine: Engine, target: Path) -> None:
     try:
         # The driver's own connection: VACUUM takes a transaction of its own, and refuses ours.
         with closing(engine.raw_connection()) as connection:
-            connection.cursor().execute("VACUUM INTO ?", (str(target),))
+            # As bytes: a name that is no UTF-8 is none that Python would give as text.
+            connection.cursor().execute("VACUUM INTO CAST(? AS TEXT)", (os.fsencode(target),))
     except (sqlite3.Error, StoreError) as error:
         target.unlink()
         raise StoreError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -111,7 +112,17 @@ def test_a_folder_that_does_not_exist_is_refused_in_one_line(tmp_path: Path) -> 
         migrate(open_engine(f"sqlite:///{tmp_path}/none/a.db"))
 
 
-@pytest.mark.parametrize("folder", ["C#/app", "a?b", "x%41y", "%23", "ä ö", "a:b@c"])
+@pytest.mark.parametrize("path", ["/", "{folder}", "{folder}/", "{folder}/none/", "{folder}/pipe"])
+def test_what_is_no_file_is_refused_and_stays_as_it_is(tmp_path: Path, path: str) -> None:
+    tmp_path.chmod(0o755)
+    os.mkfifo(tmp_path / "pipe", 0o644)
+    with pytest.raises(ConfigurationError, match="names a folder or a device, not a file"):
+        open_engine(f"sqlite:///{path.format(folder=tmp_path)}")
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "pipe").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("folder", ["C#/app", "a?b", "x%41y", "%23", "ä ö", "a:b@c", "lat\udce9in"])
 def test_the_file_stands_where_its_path_says(tmp_path: Path, folder: str) -> None:
     file = tmp_path / folder / "pingboard.db"
     file.parent.mkdir(parents=True)
@@ -123,6 +134,8 @@ def test_the_file_stands_where_its_path_says(tmp_path: Path, folder: str) -> Non
     assert is_current(reader)
     with pytest.raises(StoreError, match="readonly"), reader.begin() as connection:
         connection.execute(text("CREATE TABLE a (b INTEGER)"))
+    back_up(reader, file.with_name(f"{file.parent.name}.db"))
+    assert file.with_name(f"{file.parent.name}.db").exists()
     reader.dispose()
     engine.dispose()
     tops = {"C#/app": "C#"}
