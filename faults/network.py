@@ -52,7 +52,7 @@ OUTAGES = {
 @case(64, "Outages of each kind", "one line when it begins, one when it ends, none between")
 async def said_once(scene: Scene) -> str:
     await scene.start(LOG_LEVEL="INFO")
-    await scene.has_trips(1)
+    await scene.has_more(1, scene.within(60))
     for name, (fault, most) in OUTAGES.items():
         before = len(scene.worker.log.splitlines())
         scene.proxy.inject("/", fault)

@@ -284,23 +284,35 @@ def back_up(engine: Engine, target: Path) -> None:
         raise ConfigurationError(
             f"PINGBOARD_DATABASE_URL: there is no database {find_file(engine)} to copy"
         )
+    if os.path.lexists(target):
+        raise ConfigurationError(f"{target} is there already; name a new file")
+    # Whole or not there: a copy that was interrupted must not look like the newest one.
+    part = target.with_name(f"{target.name}.part")
     try:
+        _remove(part)
         # VACUUM takes an empty file for a new one, and this one only its owner can read.
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _PRIVATE))
-    except FileExistsError:
-        raise ConfigurationError(f"{target} is there already; name a new file") from None
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _PRIVATE))
     except OSError as error:
         raise ConfigurationError(f"{target} can't be written: {error.strerror}") from None
     try:
         # The driver's own connection: VACUUM takes a transaction of its own, and refuses ours.
         with closing(engine.raw_connection()) as connection:
             # As bytes: a name that is no UTF-8 is none that Python would give as text.
-            connection.cursor().execute("VACUUM INTO CAST(? AS TEXT)", (os.fsencode(target),))
-    except (sqlite3.Error, StoreError) as error:
-        target.unlink()
+            connection.cursor().execute("VACUUM INTO CAST(? AS TEXT)", (os.fsencode(part),))
+        with part.open("rb") as file:
+            os.fsync(file)  # which VACUUM INTO leaves to us
+        part.rename(target)
+    except (sqlite3.Error, StoreError, OSError) as error:
         raise StoreError(
             f"PINGBOARD_DATABASE_URL: it can't be copied to {target}: {error}"
         ) from None
+    finally:
+        _remove(part)
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

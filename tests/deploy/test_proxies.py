@@ -1,4 +1,6 @@
-"""deploy/nginx.conf and deploy/Caddyfile: the site below its prefix, and events as they come."""
+"""deploy/nginx.conf and deploy/Caddyfile: the site below its prefix, and events as they come;
+deploy/compose.Caddyfile behind one of them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
+from pingboard.web.limits import BURST
 from tests.web.site import ROOM, make_answers, open_store, record, serve
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -48,6 +52,26 @@ def caddy(folder: Path, port: int, upstream: int) -> Iterator[None]:
     site = (DEPLOY / "Caddyfile").read_text()
     site = site.replace("ping.example.org {", f"http://ping.example.org:{port} {{")
     site = site.replace("127.0.0.1:8080", f"127.0.0.1:{upstream}")
+    with _running_caddy(folder, site, port):
+        yield
+
+
+@contextmanager
+def composed_caddy(folder: Path, port: int, upstream: int) -> Iterator[None]:
+    """That of docker-compose.yml, with this machine's addresses instead of its networks'."""
+    composition = yaml.safe_load((DEPLOY.parent / "docker-compose.yml").read_text())
+    [mount] = composition["services"]["proxy"]["volumes"]
+    source, target, _ = mount.split(":")
+    assert target == "/etc/caddy/Caddyfile"  # which the image runs
+    site = (DEPLOY.parent / source).read_text()
+    site = site.replace(":8080 {", f"http://127.0.0.1:{port} {{", 1)
+    site = site.replace("api:8080", f"127.0.0.1:{upstream}")
+    with _running_caddy(folder, site, port):
+        yield
+
+
+@contextmanager
+def _running_caddy(folder: Path, site: str, port: int) -> Iterator[None]:
     file = folder / "Caddyfile"
     file.write_text("{\n\tadmin off\n\tgrace_period 1s\n}\n" + site)
     command = ["caddy", "run", "--adapter", "caddyfile", "--config", str(file)]
@@ -93,6 +117,7 @@ def test_the_site_is_below_its_prefix_and_events_come_at_once(
             base_url=f"http://127.0.0.1:{port}", headers={"Host": "ping.example.org"}, timeout=120
         ) as client,
     ):
+        assert client.get("/ping").headers["Location"].endswith("/ping/")
         page = client.get("/ping/")
         assert page.status_code == 200
         for link in re.findall(r'(?:href|src)="(/[^"]*)"', page.text):
@@ -103,4 +128,23 @@ def test_the_site_is_below_its_prefix_and_events_come_at_once(
             next(lines)  # the opening comes before anything happens: it is not held back
             record(store, make_answers("two.example", [500], first=5))
             assert any("two.example" in line for line in lines)
+    store.dispose()
+
+
+def test_nobody_is_limited_for_what_another_asked_of_the_composed_site(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    record(store, make_answers("one.example", [400]))
+    upstream, port = free_port(), free_port()
+    with (
+        serve(store, port=upstream, per_minute=1),
+        composed_caddy(tmp_path, port, upstream),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client,
+    ):
+
+        def ask(address: str) -> int:
+            headers = {"X-Forwarded-For": address}
+            return client.get("/api/v1/live?room=none", headers=headers).status_code
+
+        assert 429 in [ask("203.0.113.1") for _ in range(BURST + 1)]
+        assert ask("203.0.113.2") == 404
     store.dispose()

@@ -168,8 +168,9 @@ async def test_a_real_room_gets_an_answer(lab: Lab, tmp_path: Path) -> None:
         await call("POST", f"join/{lab.room_id}", {})
         room = f"rooms/{lab.room_id}"
         said: list[str] = []
+        # Not until a round trip is kept: those that this machine is too busy for are void.
         async with asyncio.timeout(240):
-            while not any(text.startswith(f"{name} in the past week") for text in said):
+            while "response: " not in "".join(said):
                 path = f"{room}/send/m.room.message/{uuid.uuid4()}"
                 await call("PUT", path, {"msgtype": "m.text", "body": f"!pingboard {name}"})
                 await asyncio.sleep(2)
@@ -180,7 +181,7 @@ async def test_a_real_room_gets_an_answer(lab: Lab, tmp_path: Path) -> None:
                     if event["sender"] == account.user_id
                     and event["content"].get("msgtype") == "m.notice"
                 ]
-    assert "response: " in "".join(said)
+    assert any(text.startswith(f"{name} in the past week") for text in said)
 
 
 FRIDAY = datetime(2026, 5, 29, 12, 15, tzinfo=UTC)

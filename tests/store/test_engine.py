@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -172,6 +173,26 @@ def test_a_second_connection_drops_no_lock_of_the_first(tmp_path: Path) -> None:
         # Another process that takes itself for the last one deletes the log as it closes.
         subprocess.run([sys.executable, "-c", look], check=True)
         assert file.with_name("pingboard.db-wal").exists()
+    engine.dispose()
+
+
+def test_a_copy_that_is_interrupted_is_no_copy(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/a.db")
+    migrate(engine)
+    copy = f"""
+import resource, signal
+from pathlib import Path
+from pingboard.store.engine import back_up, open_engine
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # ends the process at a byte too many
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+back_up(open_engine("sqlite:///{tmp_path}/a.db", read_only=True), Path("{tmp_path}/b.db"))
+"""
+    ended = subprocess.run([sys.executable, "-c", copy], check=False)
+    assert ended.returncode == -signal.SIGXFSZ
+    assert {path.name for path in tmp_path.glob("b*")} == {"b.db.part", "b.db.part-journal"}
+    back_up(engine, tmp_path / "b.db")
+    assert {path.name for path in tmp_path.glob("b*")} == {"b.db"}
     engine.dispose()
 
 
