@@ -55,6 +55,19 @@ class Record(NamedTuple):
     pong_event_hash: int | None
 
 
+_NAMES_OF_PINGSTAT = (
+    "room_id",
+    "ping_event_id",
+    "pong_server",
+    "ping_server",
+    "one_way_ms",
+    "pong_origin_server_ts",
+)
+"""Our names of what pingstat keeps, in the order of `PingstatRow`."""
+
+_NOTHING: dict[str, Any] = dict.fromkeys(Record._fields)
+
+
 def read_pingstat(row: object) -> Record | str:
     """A row of pingstat's `stats.raw.json`; text where it can't be used, which says why.
 
@@ -75,26 +88,9 @@ def read_pingstat(row: object) -> Record | str:
     if fault:
         return fault
     pinged_ts = max(0, pong.pong_timestamp - pong.receive_diff)
-    # By position, in the order of `Record`: a million rows come this way.
-    return Record(
-        pong.room_id,
-        None,
-        None,
-        pong.ping_id,
-        pong.ping_server,
-        pong.pong_server,
-        pong.receive_diff,
-        None,
-        pinged_ts,
-        None,
-        pinged_ts,
-        pong.pong_timestamp,
-        None,
-        ESTIMATED,
-        None,
-        _IMPORT,
-        None,
-    )
+    told = dict(zip(_NAMES_OF_PINGSTAT, pong, strict=True))
+    pinged = {"ping_seen_ts": pinged_ts, "ping_origin_server_ts": pinged_ts, "ping_time": ESTIMATED}
+    return Record(**{**_NOTHING, **told, **pinged, "provenance": _IMPORT})
 
 
 def read_record(row: object) -> Record | str:
@@ -134,14 +130,7 @@ def to_pingstat(record: Record) -> PingstatRow | None:
     """As pingstat keeps it; None for a pong that has not come."""
     if record.one_way_ms is None or record.pong_origin_server_ts is None:
         return None
-    return PingstatRow(
-        record.room_id,
-        record.ping_event_id,
-        record.pong_server,
-        record.ping_server,
-        record.one_way_ms,
-        record.pong_origin_server_ts,
-    )
+    return PingstatRow._make(getattr(record, name) for name in _NAMES_OF_PINGSTAT)
 
 
 _INTEGERS = {

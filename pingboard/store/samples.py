@@ -169,9 +169,7 @@ def list_samples(
         )
 
 
-def read_new(
-    engine: Engine, after: int, until: int, limit: int = CHUNK_ROWS
-) -> list[tuple[int, StoredSample]]:
+def read_new(engine: Engine, after: int, until: int) -> list[tuple[int, StoredSample]]:
     """Return the samples that were recorded behind the version `after` up to and with `until`.
 
     Each has its own number in the journal, in order (see `journal`). One that is gone is left out.
@@ -187,7 +185,7 @@ def read_new(
         )
         .where(sample.c.version > after, sample.c.version <= until)
         .order_by(sample.c.version)
-        .limit(limit)
+        .limit(CHUNK_ROWS)
     )
     with engine.connect() as connection:
         return [
