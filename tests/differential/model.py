@@ -8,10 +8,25 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any
 
-from pingboard.model import PONG_TIMEOUT_MS, Batch, Ping, Provenance, Sample
-from tests.differential.operations import Row, Span
+from pingboard.file_formats import Record
+from pingboard.model import (
+    PONG_TIMEOUT_MS,
+    Batch,
+    BoardName,
+    Ping,
+    PingstatRow,
+    Provenance,
+    Sample,
+    Standing,
+    Window,
+    hash_event_id,
+)
+from pingboard.ranking.history import Band, Bucket
+from pingboard.ranking.pairs import Pair
+from tests.differential.operations import Row
 from tests.differential.records import (
     UNSEEN_TS,
     PingRecord,
@@ -23,8 +38,7 @@ from tests.differential.records import (
     place_pong,
     replace_unmeasured,
 )
-from tests.differential.standings import rank_plainly, summarise_plainly
-from tests.differential.store import hash_event_id
+from tests.plain_ranking import rank_plainly
 
 HOUR_MS = 3_600_000
 FIRST_TS = 1_409_529_600_000
@@ -36,13 +50,13 @@ _TIMES = (
     "pong_origin_server_ts",
     "ping_sent_ts",
 )
-BOARDS = ("response", "delivery", "reception")
 
 
 @dataclass
 class Model:
     """One database, as it should be."""
 
+    now_ts: int = 0
     pings: list[PingRecord] = field(default_factory=list)
     predecessors: dict[str, str | None] = field(default_factory=dict)
     aliases: dict[str, str | None] = field(default_factory=dict)
@@ -65,7 +79,7 @@ class Model:
         self._move_alias(new, alias)
         self._unite()
 
-    def hear(self, batch: Batch, *, looks_up: bool) -> None:
+    def hear(self, batch: Batch, looks_up: bool) -> None:
         for ping in batch.voided:
             self.predecessors.setdefault(ping.room_id, None)
         samples = list(batch.samples)
@@ -97,7 +111,7 @@ class Model:
         for room_id, event_id in batch.redacted:
             self._redact(room_id, hash_event_id(event_id))
 
-    def import_pingstat(self, rows: list[Row], now_ts: int) -> int:
+    def import_pingstat(self, rows: list[Row]) -> int:
         """Return how many rows were rejected."""
         rejected = 0
         for row in rows:
@@ -110,16 +124,16 @@ class Model:
             pong = PongRecord(
                 row["pong_server"], one_way_ms, None, UNSEEN_TS, pong_ts, "import", None,
             )  # fmt: skip
-            is_plausible = all(_is_possible_time(ts, now_ts) for ts in (ping_ts, pong_ts))
+            is_plausible = all(self._is_possible_time(ts) for ts in (ping_ts, pong_ts))
             rejected += not (is_plausible and self._import(ping, pong, None))
         return rejected
 
-    def import_export(self, rows: list[Row], now_ts: int) -> int:
+    def import_export(self, rows: list[Row]) -> int:
         """Return how many rows were rejected."""
         plausible = [
             row
             for row in rows
-            if all(_is_possible_time(row[name], now_ts) for name in _TIMES if row[name] is not None)
+            if all(self._is_possible_time(row[name]) for name in _TIMES if row[name] is not None)
         ]
         for row in plausible:
             self._describe_room(row["room_id"], row["room_predecessor"])
@@ -152,6 +166,15 @@ class Model:
             if self.predecessors[room_id] is None:
                 self.predecessors[room_id] = predecessor
                 self._unite()
+
+    def import_own_export(self) -> int:
+        """Export everything and import it again, which changes nothing."""
+        return 0
+
+    def close_hours(self) -> None:
+        """Nobody can tell closed hours from open ones; nor who was restarted."""
+
+    restart = restart_reader = close_hours
 
     def retain(self, before_ts: int, kept_from_ts: dict[str, int]) -> list[object]:
         """Keep single samples from these times on, by room; return what is wrong with them.
@@ -192,95 +215,93 @@ class Model:
             rooms |= more
 
     def boards(
-        self, room_id: str, span: Span, now_ts: int, min_samples: int, limit: int | None
-    ) -> dict[str, Any]:
-        answer: dict[str, Any] = {}
-        for board in BOARDS:
-            samples = [
-                (homeserver, ms) for homeserver, ms, _ in self._samples_of(board, room_id, span)
-            ]
-            rows = rank_plainly(samples)
-            if board == "response":
-                for row in rows:
-                    row |= self._loss(room_id, span, now_ts, row["homeserver"])
-                    row |= self._clock(room_id, span, row["homeserver"])
-            kept = [row for row in rows if row["samples"] >= min_samples]
-            if len(kept) < len(rows):
-                kept = _rank_again(kept)
-            answer[board] = {"samples": len(samples), "standings": kept[:limit]}
+        self, room_id: str, window: Window, min_samples: int = 1, limit: int | None = None
+    ) -> dict[BoardName, tuple[int, list[Standing]]]:
+        """Return the samples of each board and its standings."""
+        answer = {}
+        for board in BoardName:
+            samples = [(name, ms) for name, ms, _ in self._samples_of(board, room_id, window)]
+            counts = Counter(name for name, _ in samples)
+            rows = rank_plainly(row for row in samples if counts[row[0]] >= min_samples)
+            if board is BoardName.RESPONSE:
+                rows = [
+                    row._replace(
+                        **self._loss(room_id, window, row.homeserver),
+                        **self._clock(room_id, window, row.homeserver),
+                    )
+                    for row in rows
+                ]
+            answer[board] = len(samples), rows[:limit]
         return answer
 
-    def pairs(self, room_id: str, span: Span) -> list[Any]:
+    def pairs(self, room_id: str, window: Window) -> list[Pair]:
         pairs: dict[tuple[str, str], list[int]] = {}
-        for ping, pong in self._pongs(room_id, span):
+        for ping, pong in self._pongs(room_id, window):
             if is_claim(pong.one_way_ms):
                 pairs.setdefault((ping.server, pong.server), []).append(pong.one_way_ms)
-        return sorted((*key, *summarise_plainly(ms)) for key, ms in pairs.items())
+        return sorted(Pair(*key, float(median(ms)), len(ms)) for key, ms in pairs.items())
 
     def history(
-        self, room_id: str, span: Span, now_ts: int, homeserver: str, board: str, step_ms: int
-    ) -> list[Any]:
-        """Return of each bucket: start, samples, percentiles, sent, lost."""
+        self, room_id: str, window: Window, homeserver: str, board: BoardName, step_ms: int
+    ) -> list[Bucket]:
         samples = [
             (ts, ms)
-            for name, ms, ts in self._samples_of(board, room_id, span)
+            for name, ms, ts in self._samples_of(board, room_id, window)
             if name == homeserver
         ]
-        answered, lost = self._answered_and_lost(room_id, span, now_ts, homeserver)
+        answered, lost = self._answered_and_lost(room_id, window, homeserver)
         buckets = []
-        for start_ts in range(span.start_ts // step_ms * step_ms, span.end_ts, step_ms):
+        for start_ts in range(window.start_ts // step_ms * step_ms, window.end_ts, step_ms):
             end_ts = start_ts + step_ms
             ms = [latency_ms for ts, latency_ms in samples if start_ts <= ts < end_ts]
-            row = rank_plainly([(homeserver, latency_ms) for latency_ms in ms])[0] if ms else None
-            band = row and [
-                row[name] for name in ("p5_ms", "p25_ms", "median_ms", "p75_ms", "p95_ms")
+            rows = rank_plainly((homeserver, latency_ms) for latency_ms in ms)
+            bands = [
+                Band(row.p5_ms, row.p25_ms, row.median_ms, row.p75_ms, row.p95_ms) for row in rows
             ]
             lost_count = sum(start_ts <= ts < end_ts for ts in lost)
             sent_count = lost_count + sum(start_ts <= ts < end_ts for ts in answered)
-            buckets.append((start_ts, len(ms), band, sent_count, lost_count))
+            band = bands[0] if bands else None
+            buckets.append(Bucket(start_ts, len(ms), band, sent_count, lost_count))
         return buckets
 
-    def export(self, room_id: str | None, span: Span) -> list[Row]:
+    def export(self, room_id: str | None, window: Window) -> list[Record]:
         rooms = set(self.predecessors) if room_id is None else self.lineage(room_id)
-        rows = []
+        records = []
         for ping in self.pings:
             if ping.is_retired or ping.room_id not in rooms:
                 continue
-            rows += [
-                self._export_row(ping, pong.server, pong)
+            records += [
+                self._export(ping, pong.server, pong)
                 for pong in ping.pongs.values()
-                if span.start_ts <= pong.seen_ts < span.end_ts
+                if window.start_ts <= pong.seen_ts < window.end_ts
             ]
-            if span.start_ts <= ping.seen_ts < span.end_ts:
-                rows += [self._export_row(ping, server, None) for server in ping.expected]
-        return rows
+            if window.start_ts <= ping.seen_ts < window.end_ts:
+                records += [self._export(ping, server, None) for server in ping.expected]
+        return sorted(records, key=str)
 
     def samples(
-        self, room_id: str, span: Span, ping_server: str | None, pong_server: str | None
-    ) -> list[Row]:
-        return [
-            {
-                "room_id": ping.room_id,
-                "ping_event_id": ping.event_id,
-                "ping_server": ping.server,
-                "pong_server": pong.server,
-                "one_way_ms": pong.one_way_ms,
-                "round_trip_ms": pong.round_trip_ms,
-                "ping_seen_ts": ping.seen_ts,
-                "pong_seen_ts": pong.seen_ts,
-                "ping_origin_server_ts": ping.origin_server_ts,
-                "pong_origin_server_ts": pong.origin_server_ts,
-                "provenance": pong.provenance,
-            }
-            for ping, pong in self._pongs(room_id, span)
+        self,
+        room_id: str,
+        window: Window,
+        ping_server: str | None,
+        pong_server: str | None,
+        page_rows: int,
+    ) -> list[tuple[Any, ...]]:
+        return sorted(
+            (
+                *(ping.room_id, ping.event_id, ping.server, ping.seen_ts, ping.origin_server_ts),
+                *(pong.server, pong.one_way_ms, pong.round_trip_ms or 0),
+                *(pong.seen_ts, pong.origin_server_ts, pong.provenance),
+            )
+            for ping, pong in self._pongs(room_id, window)
             if not ping.is_retired
             and ping_server in (None, ping.server)
             and pong_server in (None, pong.server)
-        ]
+        )
 
-    def pingstat(self, room_id: str, oldest_ts: int, newest_ts: int) -> list[Any]:
+    def pingstat(self, room_id: str, oldest_ts: int, newest_ts: int) -> list[PingstatRow]:
         rows = [
-            (
+            PingstatRow(
                 room_id,
                 ping.event_id,
                 pong.server,
@@ -294,7 +315,7 @@ class Model:
             and oldest_ts <= pong.origin_server_ts <= newest_ts
             and is_claim(pong.one_way_ms)
         ]
-        return sorted(rows, key=lambda row: (row[1].encode(), row[2].encode()))
+        return sorted(rows, key=lambda row: (row.ping_id.encode(), row.pong_server.encode()))
 
     def rooms(self) -> dict[str, Any]:
         """Return alias, samples and the time of the last pong by room."""
@@ -494,43 +515,45 @@ class Model:
         lineage = self.lineage(room_id)
         return [ping for ping in self.pings if ping.room_id in lineage]
 
-    def _pongs(self, room_id: str, span: Span) -> list[tuple[PingRecord, PongRecord]]:
+    def _pongs(self, room_id: str, window: Window) -> list[tuple[PingRecord, PongRecord]]:
         return [
             (ping, pong)
             for ping in self._pings_of(room_id)
             for pong in ping.pongs.values()
-            if span.start_ts <= pong.seen_ts < span.end_ts
+            if window.start_ts <= pong.seen_ts < window.end_ts
         ]
 
-    def _samples_of(self, board: str, room_id: str, span: Span) -> list[tuple[str, int, int]]:
+    def _samples_of(
+        self, board: BoardName, room_id: str, window: Window
+    ) -> list[tuple[str, int, int]]:
         """Return homeserver, latency and time of each sample that a board takes."""
         samples = []
-        for ping, pong in self._pongs(room_id, span):
-            if board == "response":
+        for ping, pong in self._pongs(room_id, window):
+            if board is BoardName.RESPONSE:
                 if pong.round_trip_ms is not None and ping.vantage is not None:
                     samples.append((pong.server, pong.round_trip_ms, pong.seen_ts))
             elif is_claim(pong.one_way_ms):
-                homeserver = ping.server if board == "delivery" else pong.server
+                homeserver = ping.server if board is BoardName.DELIVERY else pong.server
                 samples.append((homeserver, pong.one_way_ms, pong.seen_ts))
         return samples
 
-    def _loss(self, room_id: str, span: Span, now_ts: int, homeserver: str) -> Row:
-        answered, lost = self._answered_and_lost(room_id, span, now_ts, homeserver)
+    def _loss(self, room_id: str, window: Window, homeserver: str) -> Row:
+        answered, lost = self._answered_and_lost(room_id, window, homeserver)
         sent = len(answered) + len(lost)
         return {"sent": sent, "lost": len(lost), "loss": len(lost) / sent if sent else None}
 
     def _answered_and_lost(
-        self, room_id: str, span: Span, now_ts: int, homeserver: str
+        self, room_id: str, window: Window, homeserver: str
     ) -> tuple[list[int], list[int]]:
         """Return the times of our pings in a window that a server answered, and did not.
 
         Only of those whose fate is decided for every server: neither void nor too new.
         """
         answered, lost = [], []
-        given_up_ts = min(span.end_ts, now_ts - PONG_TIMEOUT_MS)
+        given_up_ts = min(window.end_ts, self.now_ts - PONG_TIMEOUT_MS)
         for ping in self._pings_of(room_id):
             is_counted = ping.vantage is not None and ping.sent_ts is not None
-            if not is_counted or not span.start_ts <= ping.seen_ts < given_up_ts:
+            if not is_counted or not window.start_ts <= ping.seen_ts < given_up_ts:
                 continue
             if homeserver in ping.pongs:
                 answered.append(ping.seen_ts)
@@ -538,10 +561,10 @@ class Model:
                 lost.append(ping.seen_ts)
         return answered, lost
 
-    def _clock(self, room_id: str, span: Span, homeserver: str) -> Row:
+    def _clock(self, room_id: str, window: Window, homeserver: str) -> Row:
         """Return the offset that the samples of the lowest round trip say, as NTP does it."""
         offsets: dict[int, list[int]] = {}
-        for ping, pong in self._pongs(room_id, span):
+        for ping, pong in self._pongs(room_id, window):
             if pong.server == homeserver and pong.round_trip_ms is not None and ping.sent_ts:
                 there_ms = ping.origin_server_ts + pong.one_way_ms - ping.sent_ts
                 back_ms = pong.origin_server_ts - pong.seen_ts
@@ -549,33 +572,32 @@ class Model:
         if not offsets:
             return {"clock_offset_ms": None, "clock_uncertainty_ms": None}
         lowest = min(offsets)
-        median, _ = summarise_plainly(offsets[lowest])
-        return {"clock_offset_ms": median / 2, "clock_uncertainty_ms": lowest / 2}
+        offset_ms = median(offsets[lowest]) / 2
+        return {"clock_offset_ms": offset_ms, "clock_uncertainty_ms": lowest / 2}
 
-    def _export_row(self, ping: PingRecord, server: str, pong: PongRecord | None) -> Row:
-        return {
-            "room_id": ping.room_id,
-            "room_alias": self.aliases.get(ping.room_id),
-            "room_predecessor": self.predecessors.get(ping.room_id),
-            "ping_event_id": ping.event_id,
-            "ping_server": ping.server,
-            "pong_server": server,
-            "one_way_ms": pong and pong.one_way_ms,
-            "round_trip_ms": pong and pong.round_trip_ms,
-            "ping_seen_ts": ping.seen_ts,
-            "pong_seen_ts": pong and pong.seen_ts,
-            "ping_origin_server_ts": ping.origin_server_ts,
-            "pong_origin_server_ts": pong and pong.origin_server_ts,
-            "ping_sent_ts": ping.sent_ts,
-            "ping_time": "estimated" if ping.is_estimated else "seen",
-            "vantage": ping.vantage,
-            "provenance": pong and pong.provenance,
-            "pong_event_hash": pong and pong.event_hash,
-        }
+    def _export(self, ping: PingRecord, server: str, pong: PongRecord | None) -> Record:
+        return Record(
+            room_id=ping.room_id,
+            room_alias=self.aliases.get(ping.room_id),
+            room_predecessor=self.predecessors.get(ping.room_id),
+            ping_event_id=ping.event_id,
+            ping_server=ping.server,
+            pong_server=server,
+            one_way_ms=None if pong is None else pong.one_way_ms,
+            round_trip_ms=None if pong is None else pong.round_trip_ms,
+            ping_seen_ts=ping.seen_ts,
+            pong_seen_ts=None if pong is None else pong.seen_ts,
+            ping_origin_server_ts=ping.origin_server_ts,
+            pong_origin_server_ts=None if pong is None else pong.origin_server_ts,
+            ping_sent_ts=ping.sent_ts,
+            ping_time="estimated" if ping.is_estimated else "seen",
+            vantage=ping.vantage,
+            provenance=None if pong is None else pong.provenance,
+            pong_event_hash=None if pong is None else pong.event_hash,
+        )
 
-
-def _is_possible_time(ts: int, now_ts: int) -> bool:
-    return FIRST_TS <= ts <= now_ts + PONG_TIMEOUT_MS
+    def _is_possible_time(self, ts: int) -> bool:
+        return FIRST_TS <= ts <= self.now_ts + PONG_TIMEOUT_MS
 
 
 def is_in_time(pong_seen_ts: int, ping_seen_ts: int) -> bool:
@@ -586,15 +608,3 @@ def is_in_time(pong_seen_ts: int, ping_seen_ts: int) -> bool:
 def is_claim(one_way_ms: int) -> bool:
     """Return whether the boards of one-way latencies take it."""
     return 10 <= one_way_ms <= PONG_TIMEOUT_MS
-
-
-def _rank_again(rows: list[Row]) -> list[Row]:
-    previous = None
-    for rank, row in enumerate(rows, 1):
-        interval = row["ci95_ms"]
-        row["rank"] = rank
-        row["tied_with_previous"] = bool(
-            previous and interval and interval[0] <= previous[1] and previous[0] <= interval[1]
-        )
-        previous = interval
-    return rows

@@ -9,19 +9,22 @@ from sqlalchemy import func, select
 
 from pingboard import homeservers
 from pingboard.boards import Boards
-from pingboard.file_formats import read_pingstat, read_record
+from pingboard.file_formats import Record, read_pingstat, read_record
 from pingboard.model import (
     ONE_WAY_MIN_MS,
     PONG_TIMEOUT_MS,
     Batch,
     BoardName,
     Ping,
+    PingstatRow,
     Provenance,
     Sample,
+    Standing,
     Window,
     from_ts,
-    hash_event_id,
 )
+from pingboard.ranking.history import Bucket
+from pingboard.ranking.pairs import Pair
 from pingboard.store import hours, pings, retention, samples, schema
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.exporter import read_pingstat_rows, read_records
@@ -30,19 +33,15 @@ from pingboard.store.importer import Importer
 from pingboard.store.ingest import Ingest
 from pingboard.store.rooms import read_lineage
 from pingboard.store.schema import room
-from tests.differential.operations import Row, Span
+from tests.differential.operations import Row
 
-__all__ = ["STANDING_FIELDS", "Store", "hash_event_id"]
-
-STANDING_FIELDS = (
-    "rank", "homeserver", "median_ms", "mean_ms", "p5_ms", "p25_ms", "p75_ms", "p95_ms",
-    "samples", "ci95_ms", "tied_with_previous", "sent", "lost", "loss", "clock_offset_ms",
-    "clock_uncertainty_ms",
-)  # fmt: skip
+EVER = Window(from_ts(0), from_ts(2**45))
 
 
 class Store:
     """One database: a worker that writes, an API that reads, and somebody who imports."""
+
+    now_ts = 0
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -72,7 +71,7 @@ class Store:
     def upgrade(self, old: str, new: str, alias: str | None) -> None:
         self._ingest.record_room(new, alias, old)
 
-    def hear(self, batch: Batch, *, looks_up: bool) -> None:
+    def hear(self, batch: Batch, looks_up: bool) -> None:
         if looks_up:
             batch = self._look_up(batch)
         self._ingest.record(batch, "token")
@@ -110,12 +109,12 @@ class Store:
         assert not damaged
         return answered
 
-    def close_hours(self, now_ts: int) -> None:
-        hours.close_hours(self._engine, now_ts)
+    def close_hours(self) -> None:
+        hours.close_hours(self._engine, self.now_ts)
 
-    def retain(self, before_ts: int, now_ts: int) -> dict[str, int]:
+    def retain(self, before_ts: int) -> dict[str, int]:
         """Return since when each room keeps single samples, of those that dropped any."""
-        hours.close_hours(self._engine, now_ts)
+        self.close_hours()
         while retention.drop_samples(self._engine, before_ts):
             pass
         kept_from = {
@@ -130,11 +129,15 @@ class Store:
 
     # Who imports and exports
 
-    def import_pingstat(self, rows: list[Row], now_ts: int) -> int:
+    def import_pingstat(self, rows: list[Row]) -> int:
+        """Return how many rows were rejected."""
         return self._import([read_pingstat(row) for row in rows])
 
-    def import_export(self, rows: list[Row], now_ts: int) -> int:
+    def import_export(self, rows: list[Row]) -> int:
         return self._import([read_record(row) for row in rows])
+
+    def import_own_export(self) -> int:
+        return self.import_export([record._asdict() for record in self.export(None, EVER)])
 
     def _import(self, read: list[Any]) -> int:
         records = [record for record in read if not isinstance(record, str)]
@@ -142,9 +145,9 @@ class Store:
             faults = list(importer.add(records))
         return len(read) - len(records) + len(faults)
 
-    def export(self, room_id: str | None, span: Span) -> list[Row]:
+    def export(self, room_id: str | None, window: Window) -> list[Record]:
         rooms = None if room_id is None else read_lineage(self._reader, room_id)
-        return [record._asdict() for record in read_records(self._reader, rooms, _window(span))]
+        return sorted(read_records(self._reader, rooms, window), key=str)
 
     # The API
 
@@ -161,52 +164,38 @@ class Store:
         return self._boards.version()
 
     def boards(
-        self, room_id: str, span: Span, now_ts: int, min_samples: int, limit: int | None
-    ) -> dict[str, Any]:
-        answer: dict[str, Any] = {}
+        self, room_id: str, window: Window, min_samples: int = 1, limit: int | None = None
+    ) -> dict[BoardName, tuple[int, list[Standing]]]:
+        answer = {}
         for name in BoardName:
             board = self._boards.board(
                 name,
-                _window(span),
-                now=from_ts(now_ts),
+                window,
+                now=from_ts(self.now_ts),
                 room=room_id,
                 min_samples=min_samples,
                 limit=limit,
             )
-            rows = [
-                {field: getattr(row, field) for field in STANDING_FIELDS} for row in board.standings
-            ]
-            answer[name.value] = {"samples": board.samples, "standings": rows}
+            answer[name] = board.samples, list(board.standings)
         return answer
 
-    def pairs(self, room_id: str, span: Span) -> list[Any]:
-        pairs = homeservers.read_matrix(self._boards, room_id, _window(span))
-        return sorted(
-            (pair.ping_server, pair.pong_server, pair.median_ms, pair.samples) for pair in pairs
-        )
+    def pairs(self, room_id: str, window: Window) -> list[Pair]:
+        return sorted(homeservers.read_matrix(self._boards, room_id, window))
 
     def history(
-        self, room_id: str, span: Span, now_ts: int, homeserver: str, board: str, step_ms: int
-    ) -> list[Any]:
-        buckets = homeservers.read_history(
-            self._boards,
-            room_id,
-            _window(span),
-            homeserver,
-            BoardName(board),
-            timedelta(milliseconds=step_ms),
-            now=from_ts(now_ts),
-        )
-        return [
-            (
-                bucket.start_ts,
-                bucket.samples,
-                bucket.band and list(bucket.band),
-                bucket.sent,
-                bucket.lost,
+        self, room_id: str, window: Window, homeserver: str, board: BoardName, step_ms: int
+    ) -> list[Bucket]:
+        return list(
+            homeservers.read_history(
+                self._boards,
+                room_id,
+                window,
+                homeserver,
+                board,
+                timedelta(milliseconds=step_ms),
+                now=from_ts(self.now_ts),
             )
-            for bucket in buckets
-        ]
+        )
 
     def knows_homeserver(self, name: str) -> bool:
         return has_homeserver(self._reader, name)
@@ -214,39 +203,41 @@ class Store:
     def samples(
         self,
         room_id: str,
-        span: Span,
+        window: Window,
         ping_server: str | None,
         pong_server: str | None,
         page_rows: int,
-    ) -> list[Row]:
+    ) -> list[tuple[Any, ...]]:
+        """Return all, read in pages, as the model has them."""
         rooms = read_lineage(self._reader, room_id)
-        sample_filter = samples.SampleFilter(rooms, _window(span), ping_server, pong_server)
-        rows: list[Row] = []
+        sample_filter = samples.SampleFilter(rooms, window, ping_server, pong_server)
+        rows: list[tuple[Any, ...]] = []
         after = None
         while True:
             last, has_more = samples.find_page_end(self._reader, sample_filter, after, page_rows)
             page = [
-                _sample_row(sample)
+                _tell(sample)
                 for chunk in samples.stream(self._reader, sample_filter, after, last)
                 for sample in chunk
             ]
             rows += page
             if not has_more:
-                return rows
+                return sorted(rows)
             assert len(page) == page_rows
             after = last
 
-    def pingstat(self, room_id: str, oldest_ts: int, newest_ts: int) -> list[Any]:
-        rows = read_pingstat_rows(
-            self._reader,
-            room_id,
-            read_lineage(self._reader, room_id),
-            oldest_ts,
-            newest_ts,
-            ONE_WAY_MIN_MS,
-            PONG_TIMEOUT_MS,
+    def pingstat(self, room_id: str, oldest_ts: int, newest_ts: int) -> list[PingstatRow]:
+        return list(
+            read_pingstat_rows(
+                self._reader,
+                room_id,
+                read_lineage(self._reader, room_id),
+                oldest_ts,
+                newest_ts,
+                ONE_WAY_MIN_MS,
+                PONG_TIMEOUT_MS,
+            )
         )
-        return [tuple(row) for row in rows]
 
     def rooms(self) -> dict[str, Any]:
         return {
@@ -259,21 +250,11 @@ class Store:
         }
 
 
-def _window(span: Span) -> Window:
-    return Window(from_ts(span.start_ts), from_ts(span.end_ts))
-
-
-def _sample_row(sample: samples.StoredSample) -> Row:
-    return {
-        "room_id": sample.ping.room_id,
-        "ping_event_id": sample.ping.event_id,
-        "ping_server": sample.ping.server,
-        "pong_server": sample.pong_server,
-        "one_way_ms": sample.one_way_ms,
-        "round_trip_ms": sample.round_trip_ms,
-        "ping_seen_ts": sample.ping.seen_ts,
-        "pong_seen_ts": sample.pong_seen_ts,
-        "ping_origin_server_ts": sample.ping.origin_server_ts,
-        "pong_origin_server_ts": sample.pong_origin_server_ts,
-        "provenance": Provenance(sample.provenance).name.lower(),
-    }
+def _tell(sample: samples.StoredSample) -> tuple[Any, ...]:
+    ping = sample.ping
+    return (
+        *(ping.room_id, ping.event_id, ping.server, ping.seen_ts, ping.origin_server_ts),
+        *(sample.pong_server, sample.one_way_ms, sample.round_trip_ms or 0),
+        *(sample.pong_seen_ts, sample.pong_origin_server_ts),
+        Provenance(sample.provenance).name.lower(),
+    )

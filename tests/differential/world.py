@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from itertools import count
 from random import Random
 
-from pingboard.model import Batch, Ping, Pong, Provenance, Sample
-from tests.differential.operations import (
-    AskAnswered,
-    AskBoards,
-    AskDuplicates,
-    AskExport,
-    AskHistory,
-    AskPairs,
-    AskPings,
-    AskPingstat,
-    AskRooms,
-    AskSamples,
-    CloseHours,
-    Hear,
-    ImportExport,
-    ImportOwnExport,
-    ImportPingstat,
-    Join,
-    Operation,
-    Question,
-    Restart,
-    RestartReader,
-    Retain,
-    Row,
-    Span,
-    Step,
-    Upgrade,
+from pingboard.model import (
+    Batch,
+    BoardName,
+    Ping,
+    Pong,
+    Provenance,
+    Sample,
+    Window,
+    from_ts,
+    hash_event_id,
 )
-from tests.differential.store import hash_event_id
+from tests.differential.operations import Call, Row, Step
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 START_TS = 1_780_000_000_000 // HOUR_MS * HOUR_MS
@@ -126,26 +110,26 @@ class Plan:
         first_ts, last_ts = self._world.pings[0].seen_ts, self._world.end_ts
         self._now_ts = random.randrange(first_ts, last_ts + DAY_MS) + HOUR_MS
         self._retains = random.random() < 0.5
-        self._spans = [self._choose_span() for _ in range(3)]
+        self._windows = [self._choose_window() for _ in range(3)]
         """Windows that are asked for again and again."""
         self._numbers = count()
 
     def steps(self) -> Iterator[Step]:
-        yield self._step(Join(OLD, ALIAS))
-        yield self._step(Join(OTHER))
+        yield self._step(Call("join", (OLD, ALIAS)))
+        yield self._step(Call("join", (OTHER, None)))
         if self._retains or self._random.random() < 0.3:
-            yield self._step(Upgrade(OLD, NEW, ALIAS))
+            yield self._step(self._upgrade())
         for _ in range(self._steps):
             self._now_ts += self._random.choice([0, 1, MINUTE_MS, 2 * HOUR_MS, DAY_MS])
             yield self._step(self._choose_operation())
-        yield Step(self._now_ts, RestartReader(), self._ask_everything())
+        yield Step(self._now_ts, Call("restart_reader"), self._ask_everything())
 
-    def _step(self, operation: Operation) -> Step:
+    def _step(self, operation: Call) -> Step:
         questions = [self._choose_question() for _ in range(self._random.randrange(6))]
         return Step(self._now_ts, operation, tuple(questions))
 
-    def _choose_operation(self) -> Operation:
-        makers = {
+    def _choose_operation(self) -> Call:
+        makers: dict[Callable[[], Call], float] = {
             self._hear: 10,
             self._hear_late: 4,
             self._hear_again: 2,
@@ -154,12 +138,12 @@ class Plan:
             self._import_pingstat: 3,
             self._import_export: 3,
             self._import_second_vantage: 3,
-            ImportOwnExport: 1,
-            CloseHours: 6,
+            (lambda: Call("import_own_export")): 1,
+            (lambda: Call("close_hours")): 6,
             self._retain: self._retains,
             self._upgrade: 1,
-            Restart: 1,
-            RestartReader: 1,
+            (lambda: Call("restart")): 1,
+            (lambda: Call("restart_reader")): 1,
         }
         maker = self._random.choices(list(makers), list(makers.values()))[0]
         return maker()
@@ -178,7 +162,7 @@ class Plan:
             ]
         return self._random.sample(past, min(len(past), self._random.randrange(1, most + 1)))
 
-    def _hear(self) -> Operation:
+    def _hear(self) -> Call:
         samples = self._some(12)
         pings = _pings_of(samples)
         extra = [ping for ping in self._world.pings if ping.seen_ts <= self._now_ts]
@@ -187,26 +171,26 @@ class Plan:
         expected = [(ping, self._choose_expected()) for ping in ours if self._random.random() < 0.7]
         if self._random.random() < 0.2:
             samples.append(self._make_second(samples[0]))
-        return Hear(Batch(pings=_unique(pings), samples=samples, expected=expected))
+        return _hear(Batch(pings=_unique(pings), samples=samples, expected=expected))
 
     def _choose_expected(self) -> list[str]:
         return self._random.sample(PONG_SERVERS, self._random.randrange(1, 4))
 
-    def _hear_late(self) -> Operation:
+    def _hear_late(self) -> Call:
         """Further pongs, of pings that the worker has to look up."""
         samples = [
             replace(sample, round_trip_ms=None, provenance=Provenance.GAP_FILL)
             for sample in [*self._some(), *self._some_seconds()]
         ]
-        return Hear(Batch(samples=samples), looks_up=True)
+        return _hear(Batch(samples=samples), looks_up=True)
 
-    def _hear_again(self) -> Operation:
+    def _hear_again(self) -> Call:
         """History that is filled in: seen when it says it was sent."""
         samples = []
         for sample in [*self._some(), *self._some_seconds()]:
             ping = replace(sample.ping, seen_ts=sample.ping.origin_server_ts, sent_ts=None)
             samples.append(Sample(ping, sample.pong, None, Provenance.GAP_FILL))
-        return Hear(Batch(pings=_unique(_pings_of(samples)), samples=samples))
+        return _hear(Batch(pings=_unique(_pings_of(samples)), samples=samples))
 
     def _some_seconds(self) -> list[Sample]:
         """Further pongs, to mend what the first said; who fetches history may meet them first."""
@@ -226,16 +210,16 @@ class Plan:
         )
         return replace(first, pong=pong)
 
-    def _redact(self) -> Operation:
+    def _redact(self) -> Call:
         events = [(sample.pong.room_id, sample.pong.event_id) for sample in self._some(3)]
         ping = self._random.choice(self._world.pings)  # which stays a ping
         events.append((ping.room_id, ping.event_id))
-        return Hear(Batch(redacted=events))
+        return _hear(Batch(redacted=events))
 
-    def _void(self) -> Operation:
-        return Hear(Batch(voided=_pings_of(self._some(3))))
+    def _void(self) -> Call:
+        return _hear(Batch(voided=_pings_of(self._some(3))))
 
-    def _import_pingstat(self) -> Operation:
+    def _import_pingstat(self) -> Call:
         rows = [self._pingstat_row(sample) for sample in self._some(10)]
         if self._random.random() < 0.3 and rows:
             forged = {**self._random.choice(rows), "ping_server": "liar.example"}
@@ -244,7 +228,7 @@ class Plan:
             rows.append({**rows[0], "ping_id": self._new_id(), "pong_timestamp": self._odd_ts()})
         if self._random.random() < 0.3:
             rows = [row | {"room_id": NEW} if row["room_id"] == OLD else row for row in rows]
-        return ImportPingstat(rows or [self._pingstat_row(self._past()[0])])
+        return Call("import_pingstat", (rows or [self._pingstat_row(self._past()[0])],))
 
     def _pingstat_row(self, sample: Sample) -> Row:
         return {
@@ -256,7 +240,7 @@ class Plan:
             "pong_timestamp": sample.pong.origin_server_ts,
         }
 
-    def _import_export(self) -> Operation:
+    def _import_export(self) -> Call:
         samples = self._some(10)
         rows = [self._export_row(sample.ping, sample.pong.server, sample) for sample in samples]
         for ping in _pings_of(samples):
@@ -266,9 +250,9 @@ class Plan:
         if self._random.random() < 0.3:
             name = self._random.choice(["ping_seen_ts", "ping_origin_server_ts", "pong_seen_ts"])
             rows.append({**rows[0], "ping_event_id": self._new_id(), name: self._odd_ts()})
-        return ImportExport(rows)
+        return Call("import_export", (rows,))
 
-    def _import_second_vantage(self) -> Operation:
+    def _import_second_vantage(self) -> Call:
         """The other worker's own account of pings that we have heard."""
         random = self._random
         rows = []
@@ -288,7 +272,7 @@ class Plan:
             rows.append(self._export_row(ping, pong.server, account))
             if random.random() < 0.3:
                 rows.append(self._export_row(ping, random.choice(PONG_SERVERS), None))
-        return ImportExport(rows) if rows else self._import_export()
+        return Call("import_export", (rows,)) if rows else self._import_export()
 
     def _export_row(self, ping: Ping, server: str, sample: Sample | None) -> Row:
         pong = sample and sample.pong
@@ -329,50 +313,48 @@ class Plan:
     def _new_id(self) -> str:
         return f"$odd{next(self._numbers)}"
 
-    def _retain(self) -> Operation:
+    def _retain(self) -> Call:
         days = self._random.choice([14, 14, 30, 60])
-        return Retain(self._now_ts - days * DAY_MS)
+        return Call("retain", (self._now_ts - days * DAY_MS,))
 
-    def _upgrade(self) -> Operation:
-        return Upgrade(OLD, NEW, ALIAS)
+    def _upgrade(self) -> Call:
+        return Call("upgrade", (OLD, NEW, ALIAS))
 
     # Questions
 
-    def _choose_question(self) -> Question:
+    def _choose_question(self) -> Call:
         random = self._random
         room_id = random.choice([OLD, OLD, NEW, OTHER])
-        span = random.choice(self._spans) if random.random() < 0.4 else self._choose_span()
-        homeserver = random.choice([OURS, *PONG_SERVERS])
-        step_s = random.choice([3600, 86_400])
-        ping_server = random.choice([None, None, OURS])
-        pong_server = random.choice([None, None, "a.example"])
+        window = random.choice(self._windows) if random.random() < 0.4 else self._choose_window()
+        homeserver, board = random.choice([OURS, *PONG_SERVERS]), random.choice([*BoardName])
+        servers = random.choice([None, None, OURS]), random.choice([None, None, "a.example"])
         event_ids = tuple(ping.event_id for ping in self._world.pings)
-        questions: list[Question] = [
-            *[AskBoards(room_id, span)] * 3,
-            AskBoards(room_id, span, random.choice([1, 2, 5]), random.choice([None, 1, 3])),
-            AskPairs(room_id, span),
-            AskHistory(room_id, _cut(span), homeserver, step_s),
-            AskExport(random.choice([None, room_id]), span),
-            AskSamples(room_id, span, ping_server, pong_server, random.choice([1, 3, 7, 1000])),
-            AskPingstat(room_id, span.start_ts, span.end_ts),
-            AskRooms(),
-            AskDuplicates(),
-            AskAnswered(room_id, self._now_ts - random.choice(LENGTHS_MS)),
-            AskPings(room_id, event_ids),
-        ]
-        return random.choice(questions)
+        questions = {
+            "boards": (room_id, window, random.choice([1, 1, 2, 5]), random.choice([None, 1, 3])),
+            "pairs": (room_id, window),
+            "history": (room_id, _cut(window), homeserver, board, random.choice([HOUR_MS, DAY_MS])),
+            "export": (random.choice([None, room_id]), window),
+            "samples": (room_id, window, *servers, random.choice([1, 3, 7, 1000])),
+            "pingstat": (room_id, window.start_ts, window.end_ts),
+            "rooms": (),
+            "count_duplicates": (),
+            "answered_since": (room_id, self._now_ts - random.choice(LENGTHS_MS)),
+            "known_pings": (room_id, event_ids),
+        }
+        name = random.choice(["boards", "boards", "boards", *questions])
+        return Call(name, questions[name])
 
-    def _choose_span(self) -> Span:
+    def _choose_window(self) -> Window:
         random = self._random
         if random.random() < 0.4:
-            return Span(self._now_ts - random.choice(LENGTHS_MS), self._now_ts)
+            return _window(self._now_ts - random.choice(LENGTHS_MS), self._now_ts)
         if random.random() < 0.3:
-            return Span(START_TS - DAY_MS, self._world.end_ts + DAY_MS)
+            return _window(START_TS - DAY_MS, self._world.end_ts + DAY_MS)
         edge = self._choose_edge()
         if random.random() < 0.5:
             start_ts, end_ts = sorted([edge, self._choose_edge()])
-            return Span(start_ts, end_ts + 1)
-        return Span(edge, edge + random.choice(LENGTHS_MS))
+            return _window(start_ts, end_ts + 1)
+        return _window(edge, edge + random.choice(LENGTHS_MS))
 
     def _choose_edge(self) -> int:
         random = self._random
@@ -384,25 +366,39 @@ class Plan:
             ts = ts // HOUR_MS * HOUR_MS
         return ts + random.choice([-1, 0, 0, 1])
 
-    def _ask_everything(self) -> tuple[Question, ...]:
-        span = Span(START_TS - 10 * DAY_MS, self._world.end_ts + DAY_MS)
-        questions: list[Question] = [AskRooms(), AskDuplicates(), AskExport(None, span)]
+    def _ask_everything(self) -> tuple[Call, ...]:
+        window = _window(START_TS - 10 * DAY_MS, self._world.end_ts + DAY_MS)
+        event_ids = tuple(ping.event_id for ping in self._world.pings)
+        questions = [Call("rooms"), Call("count_duplicates"), Call("export", (None, window))]
         for room_id in (OLD, NEW, OTHER):
             questions += [
-                AskBoards(room_id, span),
-                AskBoards(room_id, Span(self._now_ts - 30 * DAY_MS, self._now_ts)),
-                AskPairs(room_id, span),
-                AskSamples(room_id, span, None, None, 50),
-                AskPingstat(room_id, span.start_ts, span.end_ts),
-                AskPings(room_id, tuple(ping.event_id for ping in self._world.pings)),
-                *[AskHistory(room_id, span, server, 86_400) for server in PONG_SERVERS],
+                Call("boards", (room_id, window)),
+                Call("boards", (room_id, _window(self._now_ts - 30 * DAY_MS, self._now_ts))),
+                Call("pairs", (room_id, window)),
+                Call("samples", (room_id, window, None, None, 50)),
+                Call("pingstat", (room_id, window.start_ts, window.end_ts)),
+                Call("known_pings", (room_id, event_ids)),
+                *[
+                    Call("history", (room_id, window, server, board, DAY_MS))
+                    for server in PONG_SERVERS
+                    for board in BoardName
+                ],
             ]
         return tuple(questions)
 
 
-def _cut(span: Span) -> Span:
+def _hear(batch: Batch, *, looks_up: bool = False) -> Call:
+    """`looks_up`: the pings of the samples are not in the worker's memory, but in the store."""
+    return Call("hear", (batch, looks_up))
+
+
+def _window(start_ts: int, end_ts: int) -> Window:
+    return Window(from_ts(start_ts), from_ts(end_ts))
+
+
+def _cut(window: Window) -> Window:
     """A window that a history of hours has not too many of."""
-    return Span(span.start_ts, min(span.end_ts, span.start_ts + 100 * DAY_MS))
+    return Window(window.start, min(window.end, window.start + timedelta(days=100)))
 
 
 def _pings_of(samples: list[Sample]) -> list[Ping]:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
-from collections import defaultdict
 from collections.abc import Sequence
-from fractions import Fraction
-from functools import cache
-from math import floor
 from random import Random
 
 import numpy as np
@@ -18,6 +13,7 @@ from hypothesis import strategies as st
 from pingboard.model import Standing
 from pingboard.ranking.rank import rank
 from pingboard.sample_blocks import narrow
+from tests.plain_ranking import rank_plainly
 
 Rows = list[tuple[int, int]]
 """(server code, ms) a sample"""
@@ -43,68 +39,8 @@ def rank_rows(
     return rank([(columns[:, 0], columns[:, 1])], names, min_samples=min_samples, limit=limit)
 
 
-def rank_plainly(rows: Rows, names: Sequence[str] = NAMES) -> list[Standing]:
-    """What `rank` promises, from its words alone."""
-    samples = defaultdict(list)
-    for server, ms in rows:
-        samples[names[server]].append(ms)
-    order = sorted(
-        samples, key=lambda name: (statistics.median(samples[name]), -len(samples[name]), name)
-    )
-    intervals = [median_interval(samples[name]) for name in order]
-    return [
-        Standing(
-            rank=place,
-            homeserver=name,
-            median_ms=float(statistics.median(samples[name])),
-            mean_ms=sum(samples[name]) / len(samples[name]),
-            p5_ms=percentile(samples[name], 5),
-            p25_ms=percentile(samples[name], 25),
-            p75_ms=percentile(samples[name], 75),
-            p95_ms=percentile(samples[name], 95),
-            samples=len(samples[name]),
-            ci95_ms=interval,
-            tied_with_previous=overlap(interval, before),
-        )
-        for place, (name, interval, before) in enumerate(
-            zip(order, intervals, [None, *intervals], strict=False), 1
-        )
-    ]
-
-
-@cache
-def interval_position(count: int) -> int:
-    """The largest k with P(fewer than k heads in `count` tosses) <= 2.5 %, in integers."""
-    ways, below, k = 1, 1, 0
-    while 40 * below <= 2**count:
-        k += 1
-        ways = ways * (count - k + 1) // k  # count over k, from the one before
-        below += ways
-    return k
-
-
-def median_interval(numbers: Sequence[int]) -> tuple[float, float] | None:
-    k = interval_position(len(numbers))
-    ordered = sorted(numbers)
-    return (float(ordered[k - 1]), float(ordered[-k])) if k else None
-
-
-def overlap(interval: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
-    return (
-        interval is not None
-        and other is not None
-        and interval[0] <= other[1]
-        and other[0] <= interval[1]
-    )
-
-
-def percentile(numbers: Sequence[int], percent: int) -> float:
-    """Type 7 in rational numbers, so rounded only once, at the end."""
-    ordered = sorted(numbers)
-    position = Fraction(len(ordered) - 1) * percent / 100
-    below = ordered[floor(position)]
-    above = ordered[-floor(-position)]
-    return float(below + (above - below) * (position - floor(position)))
+def plainly(rows: Rows, names: Sequence[str] = NAMES) -> list[Standing]:
+    return rank_plainly((names[server], ms) for server, ms in rows)
 
 
 def test_an_even_count_has_the_mean_of_the_middle_two_as_its_median() -> None:
@@ -151,7 +87,7 @@ def test_neighbours_are_tied_where_their_intervals_overlap_and_only_then() -> No
 def test_min_samples_leaves_out_before_ranks_are_given_and_limit_cuts_afterwards(
     rows: Rows, min_samples: int, limit: int | None
 ) -> None:
-    left = [standing for standing in rank_plainly(rows) if standing.samples >= min_samples]
+    left = [standing for standing in plainly(rows) if standing.samples >= min_samples]
     expected = [standing.homeserver for standing in left][:limit]
     standings = rank_rows(rows, min_samples=min_samples, limit=limit)
     assert [standing.homeserver for standing in standings] == expected
@@ -165,19 +101,19 @@ def test_without_samples_there_are_no_standings() -> None:
 
 @given(usual_rows)
 def test_narrow_keys_rank_as_plain_python_does(rows: Rows) -> None:
-    assert rank_rows(rows) == rank_plainly(rows)
+    assert rank_rows(rows) == plainly(rows)
 
 
 @given(any_rows)
 def test_wide_keys_rank_as_plain_python_does(rows: Rows) -> None:
-    assert rank_rows(rows) == rank_plainly(rows)
+    assert rank_rows(rows) == plainly(rows)
 
 
 @given(usual_rows, st.sampled_from([0, 252, 65_533]))
 def test_columns_of_any_width_rank_as_plain_python_does(rows: Rows, unused: int) -> None:
     servers, ms = np.array(rows, np.int64).reshape(-1, 2).T
     names = ["unused.example"] * unused + NAMES
-    assert rank([(narrow(servers + unused), narrow(ms))], names) == rank_plainly(rows)
+    assert rank([(narrow(servers + unused), narrow(ms))], names) == plainly(rows)
 
 
 @given(usual_rows)
@@ -227,14 +163,14 @@ def test_thousands_of_servers_rank_as_plain_python_does(servers: int) -> None:
     every_server = [*range(servers), *drawn]
     rows = list(zip(every_server, rng.integers(0, 300, len(every_server)).tolist(), strict=True))
     names = [f"{server:x}.example" for server in rng.permutation(servers).tolist()]
-    assert rank_rows(rows, names) == rank_plainly(rows, names)
+    assert rank_rows(rows, names) == plainly(rows, names)
 
 
 @pytest.mark.parametrize("ms", [2**20 - 1, INT32.max, INT32.min])
 def test_sums_beyond_32_bits_are_exact(ms: int) -> None:
     # One server's run starts inside a chunk of the sum and ends inside another.
     rows = [(0, 7)] * 1_000 + [(1, ms)] * 10_000 + [(1, 1)] + [(2, ms)] * 5_000
-    assert rank_rows(rows) == rank_plainly(rows)
+    assert rank_rows(rows) == plainly(rows)
 
 
 def test_the_columns_are_left_as_they_were() -> None:
@@ -256,4 +192,4 @@ def test_a_hundred_thousand_samples_rank_as_plain_python_does() -> None:
     servers = rng.integers(0, 300, 100_000)
     rows = list(zip(servers.tolist(), rng.integers(10, 9_000, len(servers)).tolist(), strict=True))
     names = [f"{server:x}.example" for server in rng.permutation(300).tolist()]
-    assert rank_rows(rows, names) == rank_plainly(rows, names)
+    assert rank_rows(rows, names) == plainly(rows, names)
