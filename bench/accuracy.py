@@ -27,9 +27,10 @@ from statistics import median, quantiles
 
 from bench import lateness
 from bench.pairs import Size
-from bench.serving import find_free_port, wait_for
+from bench.serving import wait_for
 from bench.true_homeserver import TrueHomeserver
 from faults.database import Database
+from faults.site import find_free_port
 
 MIN_PINGS = 60
 """of a row"""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
+
+from faults.site import find_free_port
 
 
 @contextmanager
@@ -28,13 +29,6 @@ def serve(path: Path) -> Iterator[tuple[int, int]]:
             yield port, server.pid
         finally:
             server.terminate()
-
-
-def find_free_port() -> int:
-    """Return a port of the loopback interface that nobody listens at."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def wait_for(url: str) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import Any, Self
+from typing import Self
 
 from aiohttp import web
 
-Event = dict[str, Any]
+from faults.model_homeserver import USER_ID, ModelHomeserver, make_room_sync
+from faults.user import Event, make_event
 
-HOMESERVER = "hs.example"
-USER_ID = f"@pingboard:{HOMESERVER}"
+HOMESERVER = USER_ID.partition(":")[2]
 SERVERS = [f"s{number}.example" for number in range(20)]
 LIAR = "liar.example"
 INVENTED_PONGS = 10
@@ -33,7 +33,7 @@ GOLDEN = 0.618
 """Multiples of it, without their whole part, are spread evenly over 0 to 1."""
 
 
-class TrueHomeserver:
+class TrueHomeserver(ModelHomeserver):
     """Made by `async with`; serves on a free port of the loopback interface.
 
     `lies` adds a server that answers ten invented pings after each ping; `stalls` holds syncs up
@@ -41,47 +41,24 @@ class TrueHomeserver:
     """
 
     def __init__(self, rooms: int, *, lies: bool = False, stalls: bool = False) -> None:
+        super().__init__()
         self.rooms = [f"!room{number}:{HOMESERVER}" for number in range(rooms)]
         self.pings = 0
         self.truth_ms: dict[tuple[str, str], float] = {}
         """by the ping's event ID and the pong's server"""
-        self.url = ""
         self._lies, self._stalls = lies, stalls
         self._stall = (0.0, 0.0)
         self._stream: list[tuple[str, Event]] = []
-        self._grown = asyncio.Condition()
         self._chance = random.Random(1)
         self._answering = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
-        app = web.Application()
-        base = "/_matrix/client/v3"
-        room = f"{base}/rooms/{{room}}"
-        app.add_routes(
-            [
-                web.get(f"{base}/account/whoami", self._whoami),
-                web.post(f"{base}/join/{{room}}", self._join),
-                web.get(f"{room}/joined_members", self._members),
-                web.get(f"{room}/state/{{kind:.*}}", self._absent),
-                web.get(f"{room}/event/{{event}}", self._absent),
-                web.get(f"{room}/messages", self._messages),
-                web.put(f"{room}/send/m.room.message/{{transaction}}", self._send),
-                web.get(f"{base}/sync", self._sync),
-            ]
-        )
         await self._answering.__aenter__()
-        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
+        return await super().__aenter__()
 
-    async def __aexit__(self, *_error: object) -> None:
-        await self._runner.cleanup()
+    async def __aexit__(self, *error: object) -> None:
+        await super().__aexit__(*error)
         await self._answering.__aexit__(None, None, None)
-
-    async def _whoami(self, _request: web.Request) -> web.Response:
-        return web.json_response({"user_id": USER_ID, "device_id": "DEVICE"})
 
     async def _join(self, request: web.Request) -> web.Response:
         return web.json_response({"room_id": request.match_info["room"]})
@@ -90,9 +67,9 @@ class TrueHomeserver:
         users = [USER_ID, *(f"@echo:{server}" for server in SERVERS)]
         return web.json_response({"joined": {user: {} for user in users}})
 
-    async def _absent(self, _request: web.Request) -> web.Response:
+    async def _event(self, request: web.Request) -> web.Response:
         await asyncio.sleep(LOOKUP_S)
-        return web.json_response({"errcode": "M_NOT_FOUND", "error": "none"}, status=404)
+        return await self._absent(request)
 
     async def _messages(self, request: web.Request) -> web.Response:
         return web.json_response({"start": request.query["from"], "chunk": []})
@@ -124,20 +101,15 @@ class TrueHomeserver:
         await self._say(room_id, f"{ping}-{server}", server, _make_pong(ping))
 
     async def _say(self, room_id: str, event_id: str, server: str, content: Event) -> None:
-        event = {
-            "type": "m.room.message",
-            "event_id": event_id,
-            "sender": USER_ID if server == HOMESERVER else f"@echo:{server}",
-            "origin_server_ts": time.time_ns() // 1_000_000,
-            "content": content,
-        }
+        sender = USER_ID if server == HOMESERVER else f"@echo:{server}"
+        event = make_event(event_id, sender, content, time.time_ns() // 1_000_000)
         async with self._grown:
             self._stream.append((room_id, event))
             self._grown.notify_all()
 
     async def _sync(self, request: web.Request) -> web.Response:
         if "since" not in request.query:
-            return web.json_response(self._sync_of(len(self._stream), is_first=True))
+            return web.json_response(self._tell(len(self._stream), is_first=True))
         since = int(request.query["since"])
         async with self._grown:
             try:
@@ -149,19 +121,14 @@ class TrueHomeserver:
         now = time.monotonic()
         if begin <= now < end:
             await asyncio.sleep(end - now)
-        return web.json_response(self._sync_of(since))
+        return web.json_response(self._tell(since))
 
-    def _sync_of(self, since: int, *, is_first: bool = False) -> Event:
+    def _tell(self, since: int, *, is_first: bool = False) -> Event:
         new: dict[str, list[Event]] = {room_id: [] for room_id in self.rooms if is_first}
         for room_id, event in self._stream[since:]:
             new.setdefault(room_id, []).append(event)
         joined = {
-            room_id: {
-                "timeline": {"events": events, "limited": is_first, "prev_batch": str(since)},
-                **{part: {"events": []} for part in ("state", "account_data", "ephemeral")},
-                "summary": {},
-                "unread_notifications": {},
-            }
+            room_id: make_room_sync(events, str(since), limited=is_first)
             for room_id, events in new.items()
         }
         rooms = {"join": joined, "invite": {}, "leave": {}}

@@ -84,6 +84,6 @@ class Bot:
         ping_server = event["sender"].partition(":")[2]
         claimed = manner.claim(took_ms)
         try:
-            await self.user.pong(room_id, event["event_id"], ping_server, claimed)
+            await self.user.pong(room_id, event["event_id"], claimed, ping_server)
         except (aiohttp.ClientError, TimeoutError, CaseError):
             return  # a bot whose homeserver fails drops the pong

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -35,14 +35,35 @@ async def run_program(*command: str | Path, **options: Any) -> None:
     expect(process.returncode == 0, f"{command[0]}: {stderr.decode().strip()}")
 
 
+@overload
 async def until(
-    ask: Callable[[], Awaitable[T]], within_s: float, otherwise: str, every_s: float = 0.1
-) -> T:
+    ask: Callable[[], Awaitable[T]],
+    within_s: float = ...,
+    otherwise: str = ...,
+    every_s: float = ...,
+) -> T: ...
+
+
+@overload
+async def until(
+    ask: Callable[[], T], within_s: float = ..., otherwise: str = ..., every_s: float = ...
+) -> T: ...
+
+
+async def until(
+    ask: Callable[[], Any], within_s: float = 240, otherwise: str = "", every_s: float = 0.1
+) -> Any:
     """Ask again until the answer is true; `CaseError` when the time is over."""
+    answer = None
     try:
         async with asyncio.timeout(within_s):
-            while not (answer := await ask()):  # noqa: ASYNC110 (other processes decide)
+            while True:
+                answer = ask()
+                if isinstance(answer, Awaitable):
+                    answer = await answer
+                if answer:
+                    return answer
                 await asyncio.sleep(every_s)
-            return answer
     except TimeoutError:
-        raise CaseError(f"{otherwise}, after {within_s:g} s") from None
+        said = otherwise or f"the last answer is {answer!r}"
+        raise CaseError(f"{said}, after {within_s:g} s") from None

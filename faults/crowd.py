@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import time
 from itertools import count
+from time import monotonic
 
 from aiohttp import web
 
-from faults.model_homeserver import Event, ModelHomeserver, make_event, make_sync
-from faults.user import pong
+from faults.model_homeserver import ModelHomeserver, make_sync
+from faults.user import Event, make_event, pong
 
 SERVERS = [f"s{number}.example" for number in range(100)]
 PERSON = "@person:people.example"
@@ -34,10 +35,9 @@ class Crowd(ModelHomeserver):
 
     async def chat(self, pings_per_s: float) -> None:
         """Let somebody ping at a rate, without end; the rate holds also where we are late."""
-        clock = asyncio.get_running_loop().time
-        begin = clock()
+        begin = monotonic()
         for number in count():
-            await asyncio.sleep(begin + number / pings_per_s - clock())
+            await asyncio.sleep(begin + number / pings_per_s - monotonic())
             content = {"msgtype": "m.text", "body": f"!ping {number}"}
             ping = make_event(f"$chat{number}", PERSON, content, self.now_ts())
             await self.say(ping, *self._answers(ping))

@@ -91,6 +91,10 @@ class Database:
         )
         return {(name, reason): int(count) for name, reason, count in rows}
 
+    def latest_gap(self) -> int:
+        """The number of the gap that was recorded last, 0 for none."""
+        return int(self.query("SELECT coalesce(max(id), 0) FROM gap")[0][0])
+
     def void_rounds(self) -> dict[str, int]:
         """Reason -> how many rounds measured nothing."""
         return dict(self.query("SELECT reason, sum(count) FROM void_round GROUP BY reason"))

@@ -51,8 +51,6 @@ async def drill(scene: Scene) -> str:
         crowd = await stack.enter_async_context(Crowd())
         server = await stack.enter_async_context(postgresql(scene))
         workers = [_make_worker(scene, crowd, name) for name in ("first", "second")]
-        for worker in workers:
-            stack.push_async_callback(worker.kill)
         scene.worker = workers[0]
         await workers[0].launch()
         await workers[0].says("joined", scene.within(20))

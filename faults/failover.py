@@ -104,15 +104,12 @@ async def _open_pair(scene: Scene) -> AsyncIterator[Pair]:
         second = scene.make_worker(name="second", changes={"VANTAGE": "second"})
         await scene.start()
         await scene.has_more(1, scene.within(20))
-        try:
-            await second.launch()
-            await second.says("standing by", scene.within(20))
-            yield Pair(server, first, second)
-            await settle(scene)
-            for worker in (first, second):
-                await expect_order(scene, worker)
-        finally:
-            await second.kill()
+        await second.launch()
+        await second.says("standing by", scene.within(20))
+        yield Pair(server, first, second)
+        await settle(scene)
+        for worker in (first, second):
+            await expect_order(scene, worker)
 
 
 def end_lease(scene: Scene) -> None:
@@ -124,9 +121,8 @@ def end_lease(scene: Scene) -> None:
 async def until_pinged(scene: Scene, since_ts: int, name: str | None = None) -> float:
     """Wait for a ping sent since then, by this worker or by any; the seconds since then."""
 
-    async def pinged() -> bool:
-        rows = await asyncio.to_thread(scene.database.query, SENDERS_SINCE, since_ts=since_ts)
-        senders = {row[0] for row in rows}
+    def pinged() -> bool:
+        senders = {row[0] for row in scene.database.query(SENDERS_SINCE, since_ts=since_ts)}
         return name in senders if name is not None else bool(senders)
 
     fault = f"{name or 'nobody'} has not pinged"

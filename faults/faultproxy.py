@@ -15,11 +15,13 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 from pingboard.lab.proxy import LOOPBACK
 
@@ -155,7 +157,7 @@ class Seen:
     """A request as it came in."""
 
     at: float
-    """by the event loop's clock, seconds"""
+    """by the monotonic clock, seconds"""
     method: str
     path: str
     """with its query; never with headers, so never with a token"""
@@ -217,13 +219,17 @@ class FaultProxy:
         """Let everything pass again."""
         self._injections.clear()
 
+    def asked(self, endpoint: str, since: float = 0.0) -> list[Seen]:
+        """The requests of an endpoint that came after this time of the monotonic clock."""
+        return [seen for seen in self.seen if seen.endpoint == endpoint and seen.at >= since]
+
     def count(self, endpoint: str, since: float = 0.0) -> int:
-        """How many requests of an endpoint came after this time of the event loop's clock."""
-        return sum(request.endpoint == endpoint and request.at >= since for request in self.seen)
+        """How many they are."""
+        return len(self.asked(endpoint, since))
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         path = request.path_qs
-        self.seen.append(Seen(asyncio.get_running_loop().time(), request.method, path))
+        self.seen.append(Seen(monotonic(), request.method, path))
         body = await request.read()
 
         async def forward() -> Answer:
@@ -247,23 +253,15 @@ class FaultProxy:
             for name, value in request.headers.items()
             if name.lower() in ("authorization", "content-type")
         }
-        url = f"{self.target}{request.raw_path}"
-        async with self._http.request(
-            request.method, _as_is(url), headers=headers, data=body
-        ) as real:
+        # Without a second quoting: room IDs and aliases are quoted already.
+        url = URL(f"{self.target}{request.raw_path}", encoded=True)
+        async with self._http.request(request.method, url, headers=headers, data=body) as real:
             kept = {
                 name: value
                 for name, value in real.headers.items()
                 if name.lower() not in _HOP_BY_HOP
             }
             return Answer(real.status, await real.read(), kept)
-
-
-def _as_is(url: str) -> Any:
-    """The URL without a second quoting: room IDs and aliases are quoted already."""
-    from yarl import URL
-
-    return URL(url, encoded=True)
 
 
 async def _deliver(request: web.Request, given: Answer | None) -> web.StreamResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from time import monotonic
 from urllib.parse import quote
 
 from faults.case import case
@@ -17,7 +18,25 @@ NO_LONGER = {"errcode": "M_FORBIDDEN", "error": "You aren't in the room"}
 
 @case(16, "Pongs while the worker is down", "all filled in, round trips empty", short=False)
 async def missed(scene: Scene) -> str:
-    return await _miss(scene, 5000)
+    pongs = 5000
+    await scene.start()
+    await scene.has_more(2, scene.within(20))
+    await scene.worker.terminate()
+    already = set(scene.stored())
+    begin = monotonic()
+    await scene.flood(pongs)
+    made_s = monotonic() - begin
+    begin = monotonic()
+    await scene.start(INTERVAL="1h")
+    await scene.has(len(already) + pongs, max(scene.within(30), 120))
+    filled_s = monotonic() - begin
+    late = [
+        sample for sample in scene.samples() if (sample.ping, sample.pong_server) not in already
+    ]
+    guessed = [sample for sample in late if sample.round_trip_ms is not None and not sample.is_ours]
+    expect(not guessed, f"a round trip was guessed: {guessed[:1]}")
+    scene.settle_s = max(scene.settle_s, 120)
+    return f"{pongs} filled in within {filled_s:.1f} s (made in {made_s:.0f} s)"
 
 
 @case(
@@ -34,39 +53,16 @@ async def missed_many(scene: Scene) -> str:
     servers, pings = 100, 500
     before = len(scene.samples())
     await scene.seed(pings, servers)
-    clock = asyncio.get_running_loop().time
-    begin = clock()
+    begin = monotonic()
     await scene.start(INTERVAL="1h")
     await scene.has(before + pings * servers, scene.within(120), every_s=1.0)
-    filled_s = clock() - begin
+    filled_s = monotonic() - begin
     cpu_s = scene.worker.cpu_s()
     scene.settle_s = scene.within(120)
     expect(filled_s <= scene.within(120), f"took {filled_s:.0f} s")
     return (
         f"{pings * servers} filled in within {filled_s:.0f} s, {cpu_s:.0f} s of it the worker's CPU"
     )
-
-
-async def _miss(scene: Scene, pongs: int) -> str:
-    clock = asyncio.get_running_loop().time
-    await scene.start()
-    await scene.has_more(2, scene.within(20))
-    await scene.worker.terminate()
-    already = set(scene.stored())
-    begin = clock()
-    await scene.flood(pongs)
-    made_s = clock() - begin
-    begin = clock()
-    await scene.start(INTERVAL="1h")
-    await scene.has(len(already) + pongs, max(scene.within(30), 120))
-    filled_s = clock() - begin
-    late = [
-        sample for sample in scene.samples() if (sample.ping, sample.pong_server) not in already
-    ]
-    guessed = [sample for sample in late if sample.round_trip_ms is not None and not sample.is_ours]
-    expect(not guessed, f"a round trip was guessed: {guessed[:1]}")
-    scene.settle_s = max(scene.settle_s, 120)
-    return f"{pongs} filled in within {filled_s:.1f} s (made in {made_s:.0f} s)"
 
 
 @case(17, "Gap fill answered by 403, 500, a looping end, no end", "it terminates, gap recorded")
@@ -80,7 +76,8 @@ async def gap_that_cannot_be_filled(scene: Scene) -> str:
         (looping, "circle", True),
     ]
     if not scene.short:
-        answers += [(broken, "M_UNKNOWN", False), (_first_page_only(), None, True)]
+        first_page_only = changed_json(lambda page: page.pop("end", None))
+        answers += [(broken, "M_UNKNOWN", False), (first_page_only, None, True)]
     scene.complete = False  # what the homeserver refuses to tell can't be known
     await scene.start()
     await _gap_ends(scene, 0, None, is_closed=True)
@@ -90,24 +87,19 @@ async def gap_that_cannot_be_filled(scene: Scene) -> str:
         await scene.flood(55)
         scene.proxy.inject("/messages", fault)
         scene.proxy.inject("/relations", fault)
-        before, latest = len(scene.proxy.seen), _latest_gap(scene)
+        begin, latest = monotonic(), scene.database.latest_gap()
         await scene.start()
         await _gap_ends(scene, latest, words, is_closed=is_closed)
-        asked = [request for request in scene.proxy.seen[before:] if request.endpoint == "messages"]
-        worst = max(worst, len(asked))
+        worst = max(worst, scene.proxy.count("messages", begin))
         scene.proxy.clear()
     expect(worst <= 50, f"{worst} requests for one gap")
     return f"{len(answers)} gaps with their faults, at most {worst} requests for one"
 
 
-def _latest_gap(scene: Scene) -> int:
-    return int(scene.database.query("SELECT coalesce(max(id), 0) FROM gap")[0][0])
-
-
 async def _gap_ends(scene: Scene, after: int, words: str | None, *, is_closed: bool) -> None:
     """Wait until the first gap recorded after another has such a fault, and is closed or not."""
 
-    async def has_ended() -> bool:
+    def has_ended() -> bool:
         query = "SELECT closed_ts, fault FROM gap WHERE id > :after ORDER BY id LIMIT 1"
         rows = scene.database.query(query, after=after)
         if not rows:
@@ -118,13 +110,6 @@ async def _gap_ends(scene: Scene, after: int, words: str | None, *, is_closed: b
 
     end = "closed" if is_closed else "open"
     await until(has_ended, scene.within(90), f"no gap that is {end} with the fault {words}")
-
-
-def _first_page_only() -> Fault:
-    def end_it(page: dict[str, object]) -> None:
-        page.pop("end", None)
-
-    return changed_json(end_it)
 
 
 @case(18, "Backlog at the first start", "imported once, nothing pinged for it", short=False)
@@ -156,10 +141,10 @@ async def late_backlog(scene: Scene) -> str:
     network.hold("hs2")
     try:
         # There the room is a few events long, here many more: a homeserver lists by that length.
-        late = await scene.there.pong(scene.room_id, ping, scene.here.server, 70)
+        late = await scene.there.pong(scene.room_id, ping, 70, scene.here.server)
         for ms in range(5):
             another = await scene.here.ping(scene.room_id)
-            await scene.here.pong(scene.room_id, another, scene.here.server, 50 + ms)
+            await scene.here.pong(scene.room_id, another, 50 + ms)
         await scene.account.join(scene.alias)
     finally:
         network.release("hs2")
@@ -206,15 +191,13 @@ async def denied(scene: Scene) -> str:
 async def _stops_pinging(scene: Scene, how: Awaitable[object]) -> float:
     """Seconds until no ping is tried for five seconds (an interval of one); it must live on."""
     scene.complete = False  # what is said while it is out is out of its sight
-    clock = asyncio.get_running_loop().time
-    begin = clock()
+    begin = monotonic()
     await how
 
-    async def silent() -> bool:
-        return scene.proxy.count("send", clock() - 5) == 0
-
-    await until(silent, 120, "it still tries to ping")
-    seconds = max(clock() - begin - 5, 0.0)
+    await until(
+        lambda: scene.proxy.count("send", monotonic() - 5) == 0, 120, "it still tries to ping"
+    )
+    seconds = max(monotonic() - begin - 5, 0.0)
     await scene.expect_readiness("room")
     return seconds
 
@@ -228,17 +211,16 @@ def _membership(scene: Scene, change: str) -> Awaitable[object]:
 async def versions(scene: Scene) -> str:
     aliases = [scene.alias]
     for version in ("5", "10", "11", "12"):
-        name = f"{scene.alias_localpart}-{version}"
-        scene.rooms.append(await scene.stage.owner.create_room(name, version))
-        aliases.append(f"#{name}:{scene.homeservers[0].server_name}")
-        for bot in scene.stage.bots:
-            await bot.user.join(aliases[-1])
+        room_id, alias = await scene.make_room(version, room_version=version)
+        scene.rooms.append(room_id)
+        aliases.append(alias)
     await scene.start(ROOMS=",".join(aliases))
 
-    async def everywhere() -> bool:
-        return all(len(scene.database.samples(room_id)) >= 2 for room_id in scene.rooms)
-
-    await until(everywhere, scene.within(30), "a room without samples")
+    await until(
+        lambda: all(len(scene.database.samples(room_id)) >= 2 for room_id in scene.rooms),
+        scene.within(30),
+        "a room without samples",
+    )
     return ", ".join(str(len(scene.database.samples(room_id))) for room_id in scene.rooms)
 
 
@@ -246,17 +228,9 @@ async def versions(scene: Scene) -> str:
 async def upgraded(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(1, scene.within(20))
-    path = f"rooms/{quote(scene.room_id)}/upgrade"
-    answered = await scene.stage.owner.call("POST", path, {"new_version": "11"})
-    new = answered["replacement_room"]
-    scene.rooms.append(new)
-    for bot in scene.stage.bots:
-        await bot.user.join(scene.alias)
+    new = await scene.upgrade()
 
-    async def followed() -> bool:
-        return len(scene.database.samples(new)) >= 2
-
-    await until(followed, 120, "the new room has no samples")
+    await until(lambda: len(scene.database.samples(new)) >= 2, 120, "the new room has no samples")
     return "followed"
 
 
@@ -264,7 +238,7 @@ async def upgraded(scene: Scene) -> str:
 async def false_tombstone(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(1, scene.within(20))
-    trap = await scene.stage.owner.create_room(f"trap-{scene.alias_localpart}")
+    trap = await scene.stage.owner.create_room()
     body = {"body": "moved", "replacement_room": trap}
     await scene.stage.owner.set_state(scene.room_id, "m.room.tombstone", body)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,7 +12,6 @@ from faults.case import case
 from faults.claims import expect, now_ts, until
 from faults.faultproxy import (
     Fault,
-    Seen,
     answer,
     changed,
     changed_json,
@@ -87,7 +87,7 @@ async def limited(scene: Scene) -> str:
     ]
     for wish in wishes:
         fault = scene.proxy.inject("/sync", wish, times=1)
-        await until(_hit(fault), scene.within(40), "no sync met the 429")
+        await scene.has_met(fault)
     seconds = await scene.has_more(1, scene.within(30))
     return f"{len(wishes)} forms, went on {seconds:.1f} s after the last"
 
@@ -96,7 +96,7 @@ async def limited(scene: Scene) -> str:
 async def limited_hugely(scene: Scene) -> str:
     await scene.start()
     wish = answer(429, {**LIMITED, "retry_after_ms": 10**15})
-    await until(_hit(scene.proxy.inject("/sync", wish, times=1)), 40, "no sync met the 429")
+    await scene.has_met(scene.proxy.inject("/sync", wish, times=1))
     seconds = await scene.has_more(1, 640)
     return f"went on after {seconds:.0f} s"
 
@@ -105,11 +105,13 @@ async def limited_hugely(scene: Scene) -> str:
 async def limited_pings(scene: Scene) -> str:
     await scene.start()
     wish = answer(429, {**LIMITED, "retry_after_ms": 1000}, Retry_After="1")
-    before = len(scene.proxy.seen)
+    begin = monotonic()
     fault = scene.proxy.inject("/send/", wish, times=3)
-    await until(_spent(fault, 3), scene.within(30), "no three pings were tried")
+    await scene.has_met(fault, times=3)
     await scene.has_more(4, scene.within(30))
-    await _expect_void(scene, {_transaction(request.path) for request in _sends(scene, before)[:3]})
+    await _expect_void(
+        scene, {_transaction(request.path) for request in scene.proxy.asked("send", begin)[:3]}
+    )
     had = await scene.has_trips(1)
     return f"{fault.hits} limited, {len(had)} round trips from others"
 
@@ -117,16 +119,12 @@ async def limited_pings(scene: Scene) -> str:
 @case(9, "First sync never answers", "given up within 60 s and repeated", short=False)
 async def first_sync_hangs(scene: Scene) -> str:
     fault = scene.proxy.inject("/sync", never(), times=1)
-    clock = asyncio.get_running_loop().time
     await scene.worker.launch()
-    await until(_hit(fault), 20, "no first sync")
-    begin = clock()
+    await scene.has_met(fault)
+    begin = monotonic()
 
-    async def repeated() -> bool:
-        return scene.proxy.count("sync", begin) > 0
-
-    await until(repeated, 65, "not repeated")
-    seconds = clock() - begin
+    await until(lambda: scene.proxy.count("sync", begin) > 0, 65, "not repeated")
+    seconds = monotonic() - begin
     await scene.has_more(1, 30)
     return f"repeated after {seconds:.0f} s"
 
@@ -142,7 +140,7 @@ async def broken_bodies(scene: Scene) -> str:
     seconds: list[float] = []
     for fault in broken:
         injection = scene.proxy.inject("/sync", fault, times=1)
-        await until(_hit(injection), scene.within(40), "no sync met the broken answer")
+        await scene.has_met(injection)
         # Pauses grow with errors in a row, so each has to be over before the next.
         seconds.append(await scene.has_more(1, scene.within(20)))
     scene.proxy.inject("/send/", answer_raw(b"[]"), times=1)
@@ -160,17 +158,16 @@ async def lost_answers(scene: Scene) -> str:
     await scene.has_more(1, scene.within(20))
     # While no sync tells it that the ping is in the room, it has to repeat it.
     late = scene.proxy.inject("/sync", delayed(8))
-    await until(_hit(late), scene.within(20), "no sync")
-    before = len(scene.proxy.seen)
+    await scene.has_met(late)
+    begin = monotonic()
     # Twice, because an HTTP client may repeat a PUT by itself once.
     fault = scene.proxy.inject("/send/", lost_answer(), times=2)
-    await until(_spent(fault, 2), scene.within(40), "the ping was not repeated")
+    await scene.has_met(fault, times=2)
 
-    async def sent_again() -> bool:
-        return len(_sends(scene, before)) > 2
-
-    await until(sent_again, scene.within(40), "the ping was not repeated")
-    sent = _sends(scene, before)[:3]
+    await until(
+        lambda: scene.proxy.count("send", begin) > 2, scene.within(40), "the ping was not repeated"
+    )
+    sent = scene.proxy.asked("send", begin)[:3]
     late.remove()
     await scene.has_more(2, scene.within(30))
     events = await scene.account.events(scene.room_id)  # the sender is told the transaction
@@ -180,10 +177,11 @@ async def lost_answers(scene: Scene) -> str:
     expect(len(pings) == 1, f"{len(pings)} pings in the room of the transaction that was lost")
     await _expect_void(scene, lost)
 
-    async def is_counted() -> bool:
-        return scene.database.void_rounds().get("retried", 0) > 0
-
-    await until(is_counted, scene.within(20), "no round is void because it was retried")
+    await until(
+        lambda: scene.database.void_rounds().get("retried", 0) > 0,
+        scene.within(20),
+        "no round is void because it was retried",
+    )
     return f"{len(sent)} sends of one transaction, {len(pings)} ping"
 
 
@@ -194,7 +192,7 @@ async def malformed(scene: Scene) -> str:
     for change in changes:
         fault = scene.proxy.inject("/sync", changed_json(change(scene.room_id)), times=1)
         await scene.exchange(1)
-        await until(_hit(fault), scene.within(40), "no sync met it")
+        await scene.has_met(fault)
     seconds = await scene.has_more(1, scene.within(40))
     return f"{len(changes)} kinds, went on {seconds:.1f} s after the last"
 
@@ -216,10 +214,6 @@ async def repeated_events(scene: Scene) -> str:
     await scene.exchange(5)
     await scene.has_more(4, scene.within(30))
     return f"{len(seen)} events, again in each of {fault.hits} syncs"
-
-
-def _sends(scene: Scene, since: int) -> list[Seen]:
-    return [request for request in scene.proxy.seen[since:] if request.endpoint == "send"]
 
 
 async def _expect_void(scene: Scene, transactions: set[str]) -> None:
@@ -281,14 +275,3 @@ def _sent_as(event: dict[str, Any]) -> object:
 
 def _transaction(path: str) -> str:
     return urlsplit(path).path.rpartition("/")[2]
-
-
-def _hit(injection: Any) -> Any:
-    return _spent(injection, 1)
-
-
-def _spent(injection: Any, times: int) -> Any:
-    async def spent() -> bool:
-        return bool(injection.hits >= times)
-
-    return spent

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
+from time import monotonic
 
 from faults.claims import CaseError
 from faults.scene import Scene
@@ -67,17 +68,16 @@ async def check_samples(scene: Scene) -> list[str]:
     Pings go on meanwhile. What is said while we look can't be asked for: of a busy room, read for
     seconds, some of the latest is always under way.
     """
-    clock = asyncio.get_running_loop().time
     if not scene.short:
         await asyncio.to_thread(analyze, scene.homeservers[0])
-    end = clock() + scene.settle_s
+    end = monotonic() + scene.settle_s
     due = await scene.truth() if scene.complete else {}
     while True:
         # The store first: what arrives between the two readings is in the truth alone.
         stored = scene.stored()
         truth = await scene.truth()
         wrong, lost = differences(due, stored, truth)
-        if (not wrong and not lost) or clock() > end:
+        if (not wrong and not lost) or monotonic() > end:
             break
         await asyncio.sleep(0.3)
     return [

@@ -30,9 +30,9 @@ from hypothesis.stateful import (
 )
 
 from faults.database import Database
-from faults.model_homeserver import ROOM_ID, USER_ID, ModelHomeserver, make_event
+from faults.model_homeserver import ROOM_ID, USER_ID, ModelHomeserver
 from faults.truth import samples_of
-from faults.user import pong
+from faults.user import make_event, pong
 from pingboard.matrix import backfill
 from pingboard.matrix.session import Account
 from pingboard.matrix.store_writer import Writer

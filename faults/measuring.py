@@ -14,6 +14,7 @@ import statistics
 from collections import Counter
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from faults.bot import Manner
@@ -100,7 +101,6 @@ async def api_load(scene: Scene) -> str:
     timed=True,
 )
 async def told_again(scene: Scene) -> str:
-    clock = asyncio.get_running_loop().time
     first_told: dict[str, tuple[float, dict[str, Any]]] = {}
     told: dict[str, int] = {}
 
@@ -110,10 +110,10 @@ async def told_again(scene: Scene) -> str:
         events = rooms.setdefault(scene.room_id, empty)["timeline"]["events"]
         for event in list(events):
             if event["sender"] == scene.account.user_id and event["type"] == "m.room.message":
-                first_told.setdefault(event["event_id"], (clock(), event))
+                first_told.setdefault(event["event_id"], (monotonic(), event))
         for event_id, (at, event) in first_told.items():
             again = told.get(event_id, 0)
-            if again < 2 and clock() - at >= (1.7, 3.0)[again]:
+            if again < 2 and monotonic() - at >= (1.7, 3.0)[again]:
                 told[event_id] = again + 1
                 events.append(event)
 
@@ -123,7 +123,7 @@ async def told_again(scene: Scene) -> str:
     late.manners[scene.room_id] = Manner(delay_s=4.0)
     await scene.start()
 
-    async def kept() -> int:
+    def kept() -> int:
         trips = scene.trips(late.user.server)
         had = sum(told.get(sample.ping) == 2 for sample in trips)
         return had if had >= 3 else 0
@@ -148,7 +148,7 @@ async def unknown_members(scene: Scene) -> str:
         await scene.start()
         await _has_pong(scene, silent.user.server)
 
-        async def was_asked_again(asked: Injection = asked) -> bool:
+        def was_asked_again(asked: Injection = asked) -> bool:
             return asked.hits >= 2  # after a minute
 
         await until(was_asked_again, scene.within(70), "the members are not asked for")
@@ -177,7 +177,7 @@ async def changed_account(scene: Scene) -> str:
     for change in (*changes, {"HOMESERVER": address}):
         await scene.worker.terminate()
         await scene.exchange(2, scene.here)
-        latest = _latest_gap(scene)
+        latest = scene.database.latest_gap()
         await scene.start(BACKFILL="0", **change)
         await scene.has_more(2, scene.within(30))
         query = "SELECT oldest_ts, opened_ts FROM gap WHERE id > :latest AND until IS NULL"
@@ -189,8 +189,8 @@ async def changed_account(scene: Scene) -> str:
 
 @case(67, "SIGTERM while the database is locked", "ends in 10 s")
 async def ended_while_locked(scene: Scene) -> str:
-    async def opens_database() -> bool:
-        files = Path(f"/proc/{scene.worker.pid}/fd").iterdir()  # noqa: ASYNC240 (no disk)
+    def opens_database() -> bool:
+        files = Path(f"/proc/{scene.worker.pid}/fd").iterdir()
         return any(file.resolve().name == "pingboard.db" for file in files)
 
     await scene.start()
@@ -284,7 +284,7 @@ async def _has_pong(scene: Scene, server: str) -> None:
     """Wait for a round trip of a server, measured from now on."""
     earlier = scene.stored()
 
-    async def has_pong() -> bool:
+    def has_pong() -> bool:
         return any(
             sample.pong_server == server and sample.round_trip_ms is not None
             for sample in scene.samples()
@@ -302,7 +302,7 @@ async def _has_losses(scene: Scene, server: str, count: int) -> int:
         "WHERE ping > :latest AND server.name = :server"
     )
 
-    async def losses() -> int:
+    def losses() -> int:
         had = int(scene.database.query(lost, latest=latest, server=server)[0][0])
         return had if had >= count else 0
 
@@ -318,7 +318,3 @@ async def _invent_pings(scene: Scene) -> None:
         del invented["m.relates_to"]  # Synapse refuses a relation to what it does not know
         await scene.here.send(scene.room_id, invented)
         await asyncio.sleep(0.1)
-
-
-def _latest_gap(scene: Scene) -> int:
-    return int(scene.database.query("SELECT coalesce(max(id), 0) FROM gap")[0][0])

@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from aiohttp import web
 
-Event = dict[str, Any]
+from faults.user import Event, make_event
 
 ROOM_ID = "!model:hs1.example"
 USER_ID = "@pingboard:hs1.example"
@@ -178,24 +178,18 @@ class ModelHomeserver:
 
 def make_sync(events: list[Event], first: int, *, limited: bool) -> Event:
     """A sync response with the room's events behind so many."""
-    room = {
-        "timeline": {"events": events, "limited": limited, "prev_batch": f"s{first}"},
-        **{part: {"events": []} for part in ("state", "account_data", "ephemeral")},
-        "summary": {},
-        "unread_notifications": {},
-    }
+    room = make_room_sync(events, f"s{first}", limited=limited)
     rooms = {"join": {ROOM_ID: room}, "invite": {}, "leave": {}}
     return {"next_batch": f"s{first + len(events)}", "rooms": rooms}
 
 
-def make_event(event_id: str, sender: str, content: Event, origin_server_ts: int) -> Event:
-    """A message."""
+def make_room_sync(events: list[Event], prev_batch: str, *, limited: bool) -> Event:
+    """What a sync response says of a room."""
     return {
-        "type": "m.room.message",
-        "event_id": event_id,
-        "sender": sender,
-        "origin_server_ts": origin_server_ts,
-        "content": content,
+        "timeline": {"events": events, "limited": limited, "prev_batch": prev_batch},
+        **{part: {"events": []} for part in ("state", "account_data", "ephemeral")},
+        "summary": {},
+        "unread_notifications": {},
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 from faults.case import case
 from faults.claims import expect, until
@@ -29,13 +30,15 @@ async def away_too_long(scene: Scene) -> str:
     await first.start()
     scene.witnesses.append(scene.there)
 
-    async def filled() -> bool:
-        return {ping for ping, _ in scene.stored()} >= set(missed)
-
-    clock = asyncio.get_running_loop().time
-    begin = clock()
-    await until(filled, scene.within(120), "not all of it was filled in")
-    return f"{len(missed)} pings that it missed, their pongs stored {clock() - begin:.0f} s after"
+    begin = monotonic()
+    await until(
+        lambda: {ping for ping, _ in scene.stored()} >= set(missed),
+        scene.within(120),
+        "not all of it was filled in",
+    )
+    return (
+        f"{len(missed)} pings that it missed, their pongs stored {monotonic() - begin:.0f} s after"
+    )
 
 
 LIMITED = {"errcode": "M_LIMIT_EXCEEDED", "error": "wait", "retry_after_ms": 500}
@@ -100,8 +103,7 @@ async def _bad_network(
     """How many samples came while every request took so long, and their round trips."""
     await scene.start()
     scene.proxy.inject("/", reset(0.05, then=delayed(latency_s)))
-    clock = asyncio.get_running_loop().time
-    begin = clock()
+    begin = monotonic()
     already = {(sample.ping, sample.pong_server) for sample in scene.samples()}
     while True:
         await scene.exchange(1)
@@ -111,7 +113,7 @@ async def _bad_network(
             sample for sample in scene.samples() if (sample.ping, sample.pong_server) not in already
         ][4:]
         trips = [sample.round_trip_ms for sample in late if sample.round_trip_ms is not None]
-        left_s = begin + seconds - clock()
+        left_s = begin + seconds - monotonic()
         if left_s < 0 and (trips or not until_trips or left_s < -scene.within(20)):
             return len(late), trips
 

@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
+from time import monotonic
 from types import MappingProxyType
 from typing import Any, Self
 from uuid import uuid4
@@ -16,7 +17,7 @@ from httpx import ASGITransport, AsyncClient
 from faults.bot import Manner
 from faults.claims import expect, until
 from faults.database import Database, Stored
-from faults.faultproxy import FaultProxy
+from faults.faultproxy import FaultProxy, Injection
 from faults.lasting import Lasting
 from faults.seed import Seed
 from faults.stage import Stage
@@ -65,6 +66,7 @@ class Scene(Lasting):
         self.flooded = 0
         """how many pongs of `flood` are sent"""
         self.settle_s = self.within(30)
+        self._workers: list[WorkerProcess] = []
         super().__init__()
 
     async def __aenter__(self) -> Self:
@@ -73,14 +75,14 @@ class Scene(Lasting):
             first = self.homeservers[0]
             self.proxy = await lifetime.enter_async_context(FaultProxy(first.url))
             self.account = await self.stage.register(first, "worker")
-            self.room_id = await self.stage.owner.create_room(self.alias_localpart)
+            self.room_id = await self.stage.owner.create_room(room_alias_name=self.alias_localpart)
             self.rooms = [self.room_id]
             # One of each homeserver first: of two that join from there at once, Synapse may have
             # one outside again for a moment.
             for residents in ([self.here, self.there], [bot.user for bot in self.stage.bots]):
                 await asyncio.gather(*(user.join(self.alias) for user in residents))
             self.worker = self.make_worker()
-            lifetime.push_async_callback(self._kill)
+            lifetime.push_async_callback(self.kill_workers)
             self._lifetime = lifetime.pop_all()
         return self
 
@@ -123,6 +125,7 @@ class Scene(Lasting):
         worker = WorkerProcess(self.proxy, settings, self.directory, command, name)
         worker.ready_timeout_s *= self.stage.patience
         worker.grace_s *= self.stage.patience
+        self._workers.append(worker)
         return worker
 
     async def start(self, **changes: str | None) -> None:
@@ -162,11 +165,16 @@ class Scene(Lasting):
     async def has_trips(self, count: int, server: str = "") -> list[Stored]:
         """Wait for so many round trips, as pings go on: on a busy machine many are void."""
 
-        async def enough() -> list[Stored]:
+        def enough() -> list[Stored]:
             trips = self.trips(server)
             return trips if len(trips) >= count else []
 
         return await until(enough, self.within(20), f"not {count} round trips of {server or 'all'}")
+
+    async def has_met(self, fault: Injection, times: int = 1) -> None:
+        """Wait until so many requests have met a fault."""
+        otherwise = f"{fault.path.pattern} was not asked for {times} times"
+        await until(lambda: fault.hits >= times, self.within(40), otherwise)
 
     def stored(self) -> Samples:
         """The same, as `truth` tells them."""
@@ -202,18 +210,30 @@ class Scene(Lasting):
 
     async def has(self, count: int, within_s: float, every_s: float = 0.1) -> float:
         """Wait for so many samples in all; the seconds that it took."""
-        clock = asyncio.get_running_loop().time
-        begin = clock()
+        begin = monotonic()
 
-        async def enough() -> bool:
-            return len(self.samples()) >= count
-
-        await until(enough, within_s, f"not {count} samples", every_s)
-        return clock() - begin
+        await until(lambda: len(self.samples()) >= count, within_s, f"not {count} samples", every_s)
+        return monotonic() - begin
 
     async def has_more(self, count: int, within_s: float) -> float:
         """Wait for so many more samples than there are, as pings go on; the seconds it took."""
         return await self.has(len(self.samples()) + count, within_s)
+
+    async def make_room(self, name: str, **options: str) -> tuple[str, str]:
+        """Make another room with the echo bots in it; its ID and its alias."""
+        localpart = f"{self.alias_localpart}-{name}"
+        room_id = await self.stage.owner.create_room(room_alias_name=localpart, **options)
+        alias = f"#{localpart}:{self.here.server}"
+        for bot in self.stage.bots:
+            await bot.user.join(alias)
+        return room_id, alias
+
+    async def upgrade(self) -> str:
+        """Upgrade the room, and let the echo bots follow; the ID of the new one."""
+        self.rooms.append(await self.stage.owner.upgrade(self.room_id, "11"))
+        for bot in self.stage.bots:
+            await bot.user.join(self.alias)
+        return self.rooms[-1]
 
     async def exchange(self, count: int, user: User | None = None) -> list[str]:
         """Let somebody ping so many times, one after the other; the pings' event IDs."""
@@ -231,7 +251,7 @@ class Scene(Lasting):
                 ping = await self.here.send(
                     self.room_id, {"msgtype": "m.text", "body": f"!ping {ms}"}
                 )
-                await self.here.pong(self.room_id, ping, self.here.server, ms)
+                await self.here.pong(self.room_id, ping, ms)
                 self.flooded += 1
 
         async with asyncio.TaskGroup() as senders:
@@ -288,5 +308,7 @@ class Scene(Lasting):
         ]
         expect(not spanning, f"a round trip over {what} was kept: {spanning[:1]}")
 
-    async def _kill(self) -> None:
-        await self.worker.kill()
+    async def kill_workers(self) -> None:
+        """End all that were made."""
+        for worker in self._workers:
+            await worker.kill()

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from yarl import URL
 
-from pingboard.lab.process import ChildProcess
+from faults.worker import PingboardProcess
 
 if TYPE_CHECKING:
     from faults.scene import Scene
@@ -33,25 +31,23 @@ class Reply:
     seconds: float
 
 
-class Site(ChildProcess):
+def find_free_port() -> int:
+    """A port of the loopback interface that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+class Site(PingboardProcess):
     """Ready when it says that it serves."""
 
-    grace_s = 20.0
-
     def __init__(self, scene: Scene, name: str = "site", rooms: str = "") -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port: int = listener.getsockname()[1]
+        self.port = find_free_port()
         wanted = ("DATABASE_URL", "ROOMS", "LOG_LEVEL")
         settings = {name: scene.settings[name] for name in wanted} | {"PORT": str(self.port)}
         if rooms:
             settings["ROOMS"] = rooms
-        super().__init__(
-            name,
-            ("pingboard", "serve"),
-            directory=scene.directory,
-            on_progress=lambda _line: None,
-            environment={f"PINGBOARD_{name}": value for name, value in settings.items()},
-        )
+        super().__init__(name, ("pingboard", "serve"), scene.directory, settings)
         self.http = scene.stage.http
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -63,28 +59,16 @@ class Site(ChildProcess):
 
     async def get(self, address: str, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
         """Ask for a path with its query, as it is written."""
-        clock = asyncio.get_running_loop().time
-        begin = clock()
+        begin = monotonic()
         url = URL(self.url + address, encoded=True)
         async with self.http.get(url, headers=headers, allow_redirects=False) as answer:
             text = await answer.text()
-            return Reply(answer.status, answer.headers, text, clock() - begin)
+            return Reply(answer.status, answer.headers, text, monotonic() - begin)
 
     async def json(self, address: str) -> Any:
         """The JSON that a path answers with, whatever the status."""
         async with self.http.get(URL(self.url + address, encoded=True)) as answer:
             return await answer.json(content_type=None)
-
-    @property
-    def log(self) -> str:
-        """All that it has said."""
-        return self.log_file.read_text(errors="replace")
-
-    def memory_mib(self) -> float:
-        """Its resident memory."""
-        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
-        match = re.search(r"VmRSS:\s+(\d+)", status)
-        return int(match[1]) / 1024 if match else 0.0
 
 
 @asynccontextmanager

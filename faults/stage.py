@@ -52,8 +52,6 @@ class Stage(Lasting):
             self.directory = Path(tempfile.mkdtemp(prefix="pingboard-faults-"))
             lifetime.callback(shutil.rmtree, self.directory, ignore_errors=True)
             self.lab = await lifetime.enter_async_context(Lab(servers=2, echo=False))
-            for homeserver in self.lab.homeservers:
-                homeserver.ready_timeout_s *= self.patience
             self.http = await lifetime.enter_async_context(
                 aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(limit=0),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 from pathlib import Path
+from time import monotonic
 from urllib.parse import quote, unquote
 
 from faults.case import case
 from faults.claims import expect, until
 from faults.faultproxy import answer, delayed, reset
 from faults.scene import Scene
-from faults.storage import postgresql, settle
+from faults.storage import postgresql
+from faults.tokens import count_logins
 
 NOT_IN_TIME = b"<html>504 Gateway Time-out</html>"
 ENCRYPTION = {"algorithm": "m.megolm.v1.aes-sha2"}
@@ -48,18 +50,17 @@ async def database_away(scene: Scene) -> str:
         socket.rename(away)
         await scene.worker.launch()
 
-        async def waits() -> bool:
-            return "waiting for it" in scene.worker.log
-
-        await until(waits, scene.within(20), "it does not say that it waits")
+        await until(
+            lambda: "waiting for it" in scene.worker.log,
+            scene.within(20),
+            "it does not say that it waits",
+        )
         await asyncio.sleep(away_s)
         expect(scene.worker.is_running, f"it has ended: {scene.worker.log[-300:]}")
         away.rename(socket)
         seconds = await _is_up(scene, scene.within(65))
         lines = _lines(scene, "pingboard: ")
         expect(len(lines) == 2, f"{len(lines)} lines of waiting: {lines}")
-        await settle(scene)
-        scene.heals = False  # its database goes now
     return f"away {away_s:g} s, pinged {seconds:.1f} s after"
 
 
@@ -86,8 +87,6 @@ async def rebooted(scene: Scene) -> str:
             slowest_s = max(slowest_s, await _is_up(scene, scene.within(65)))
             orders.add("".join(order))
         expect("Traceback" not in scene.worker.log, "a traceback in the log")
-        await settle(scene)
-        scene.heals = False  # its database goes now
     return f"{reboots} reboots in {len(orders)} orders, pinged {slowest_s:.1f} s after the slowest"
 
 
@@ -117,15 +116,13 @@ async def failing_join(scene: Scene) -> str:
 )
 async def room_away(scene: Scene) -> str:
     away_s = scene.long(8, 180)
-    name = f"{scene.alias_localpart}-later"
-    alias = f"#{name}:{scene.homeservers[0].server_name}"
+    alias = f"#{scene.alias_localpart}-later:{scene.here.server}"
     scene.worker = scene.make_worker(changes={"ROOMS": alias})
     await scene.worker.launch()
     await scene.expect_readiness("joining")
     await asyncio.sleep(away_s)
-    scene.rooms.append(await scene.stage.owner.create_room(name))
-    for bot in scene.stage.bots:
-        await bot.user.join(alias)
+    room_id, _ = await scene.make_room("later")
+    scene.rooms.append(room_id)
     seconds = await _is_up(scene, scene.within(65))
     lines = _lines(scene, "waiting_for=")
     # Between its making and its opening it is not the alias that is unknown: a third line.
@@ -135,25 +132,21 @@ async def room_away(scene: Scene) -> str:
 
 @case(65, "One room of two bans us", "the other is pinged; joined within 65 s of the pardon")
 async def banned_from_one(scene: Scene) -> str:
-    name = f"{scene.alias_localpart}-second"
-    second = await scene.stage.owner.create_room(name)
-    for bot in scene.stage.bots:
-        await bot.user.join(f"#{name}:{scene.homeservers[0].server_name}")
+    second, alias = await scene.make_room("second")
     subject = {"user_id": scene.account.user_id}
     await scene.stage.owner.call("POST", f"rooms/{quote(second)}/ban", subject)
-    alias = f"#{name}:{scene.homeservers[0].server_name}"
     await scene.start(ROOMS=f"{alias} {scene.alias}")
     await scene.has_more(2, scene.within(20))
     await scene.expect_readiness("ready")
     await scene.stage.owner.call("POST", f"rooms/{quote(second)}/unban", subject)
-    clock = asyncio.get_running_loop().time
-    begin = clock()
+    begin = monotonic()
 
-    async def measured() -> bool:
-        return bool(scene.database.samples(second))
-
-    await until(measured, scene.within(65), "the second room is not pinged")
-    return f"pinged {clock() - begin:.1f} s after the pardon"
+    await until(
+        lambda: bool(scene.database.samples(second)),
+        scene.within(65),
+        "the second room is not pinged",
+    )
+    return f"pinged {monotonic() - begin:.1f} s after the pardon"
 
 
 @case(65, "An upgrade whose join fails once", "followed within 125 s", short=False)
@@ -161,21 +154,14 @@ async def failing_upgrade(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(1, scene.within(20))
     fault = scene.proxy.inject("/join/", answer(504, NOT_IN_TIME), times=1)
-    path = f"rooms/{quote(scene.room_id)}/upgrade"
-    answered = await scene.stage.owner.call("POST", path, {"new_version": "11"})
-    successor = answered["replacement_room"]
-    scene.rooms.append(successor)
-    for bot in scene.stage.bots:
-        await bot.user.join(scene.alias)
-    clock = asyncio.get_running_loop().time
-    begin = clock()
+    successor = await scene.upgrade()
+    begin = monotonic()
 
-    async def followed() -> bool:
-        return len(scene.database.samples(successor)) >= 2
-
-    await until(followed, scene.within(125), "not followed")
+    await until(
+        lambda: len(scene.database.samples(successor)) >= 2, scene.within(125), "not followed"
+    )
     expect(fault.hits == 1, "no join met it")
-    return f"followed after {clock() - begin:.1f} s"
+    return f"followed after {monotonic() - begin:.1f} s"
 
 
 @case(68, "A token that has ended, with a password", "one login, kept over a restart")
@@ -185,12 +171,8 @@ async def renewed_token(scene: Scene) -> str:
         await scene.start(**changes)
         await scene.has_more(1, scene.within(20))
         await scene.worker.terminate()
-    logins = [
-        request
-        for request in scene.proxy.seen
-        if request.endpoint == "login" and request.method == "POST"
-    ]
-    expect(len(logins) == 1, f"{len(logins)} logins")
+    logins = count_logins(scene)
+    expect(logins == 1, f"{logins} logins")
     return "1 login, 2 starts"
 
 
@@ -216,10 +198,7 @@ async def locked_account(scene: Scene) -> str:
     locked = {"errcode": "M_USER_LOCKED", "error": "locked", "soft_logout": True}
     refused = scene.proxy.inject("/send/", answer(401, locked))
 
-    async def is_refused() -> bool:
-        return refused.hits > 0
-
-    await until(is_refused, scene.within(20), "nothing was sent")
+    await scene.has_met(refused)
     scene.proxy.inject("/", answer(401, locked))
     # What the proxy holds open knows nothing of it.
     await scene.there.ping(scene.room_id)
@@ -270,11 +249,10 @@ async def encrypted_echo(scene: Scene) -> str:
 
 async def _is_up(scene: Scene, within_s: float) -> float:
     """Wait until the worker listens and has a sample; the seconds that it took."""
-    clock = asyncio.get_running_loop().time
-    begin = clock()
+    begin = monotonic()
     await until(scene.worker.is_ready, within_s, "it does not listen")
     await scene.has_more(1, scene.within(20))
-    return clock() - begin
+    return monotonic() - begin
 
 
 async def _expect_clear_of(scene: Scene) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from faults.case import case
-from faults.claims import expect, until
+from faults.claims import expect, now_ts, until
 from faults.faultproxy import changed_json
 from faults.outputs import names_by_output
 from faults.scene import Scene
-from faults.storage import postgresql, settle
-from faults.user import Event, pong
+from faults.storage import postgresql
+from faults.user import Event, make_event, pong
 
 TEXTS = [
     "\u0000",
@@ -54,12 +53,7 @@ async def strange_texts(scene: Scene) -> str:
 async def strange_on_postgresql(scene: Scene) -> str:
     async with postgresql(scene):
         await scene.start()
-        said = f"{await _say_strange_things(scene)}, {await _say_surrogates(scene)}"
-        await settle(scene)
-        code, _ = await scene.worker.terminate()
-        expect(code == 0, f"SIGTERM ended it with code {code}")
-        scene.heals = False
-        return said
+        return f"{await _say_strange_things(scene)}, {await _say_surrogates(scene)}"
 
 
 async def _say_surrogates(scene: Scene) -> str:
@@ -114,7 +108,7 @@ async def names(scene: Scene) -> str:
     scene.invented |= {(ping, name): 40 for name in GOOD_NAMES}
     await _add(scene, events)
 
-    async def all_good() -> bool:
+    def all_good() -> bool:
         had = {sample.pong_server for sample in scene.samples()}
         return had >= set(GOOD_NAMES)
 
@@ -142,10 +136,11 @@ async def localparts(scene: Scene) -> str:
         scene.invented[ping, server] = 41
     await _add(scene, events)
 
-    async def stored() -> bool:
-        return scene.invented.keys() <= scene.stored().keys()
-
-    await until(stored, scene.within(20), "a pong was not counted")
+    await until(
+        lambda: scene.invented.keys() <= scene.stored().keys(),
+        scene.within(20),
+        "a pong was not counted",
+    )
     return f"{len(events)} counted"
 
 
@@ -172,17 +167,8 @@ async def _add(scene: Scene, events: list[Event]) -> None:
     scene.proxy.inject("/sync", changed_json(add))
     await scene.exchange(1)
 
-    async def done() -> bool:
-        return added
-
-    await until(done, scene.within(40), "no sync of the room")
+    await until(lambda: added, scene.within(40), "no sync of the room")
 
 
 def _event(event_id: str, sender: str, content: Event) -> Event:
-    return {
-        "type": "m.room.message",
-        "event_id": event_id,
-        "sender": sender,
-        "origin_server_ts": time.time_ns() // 1_000_000,
-        "content": content,
-    }
+    return make_event(event_id, sender, content, now_ts())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
+from time import monotonic
 
 from faults.case import case
 from faults.claims import expect, until
-from faults.faultproxy import Seen, answer
+from faults.faultproxy import answer
 from faults.scene import Scene
 
 UNKNOWN_TOKEN = {"errcode": "M_UNKNOWN_TOKEN", "error": "Unknown token", "soft_logout": False}
@@ -16,14 +16,13 @@ UNKNOWN_TOKEN = {"errcode": "M_UNKNOWN_TOKEN", "error": "Unknown token", "soft_l
 async def refused(scene: Scene) -> str:
     await scene.start()
     scene.end_codes = frozenset(range(2, 100))
-    clock = asyncio.get_running_loop().time
-    begin = clock()
+    begin = monotonic()
     scene.proxy.inject("/", answer(401, UNKNOWN_TOKEN))
     # A sync that is held open by the homeserver is answered when something happens.
     await scene.exchange(1)
     code = await scene.worker.end(scene.within(10))
     expect(code not in (0, 1), f"ended with code {code}, which has other meanings")
-    seconds = clock() - begin
+    seconds = monotonic() - begin
     await scene.expect_readiness("auth")
     return f"code {code} after {seconds:.1f} s, /readyz says auth"
 
@@ -61,21 +60,15 @@ async def saved_token(scene: Scene) -> str:
     await scene.has_more(1, scene.within(20))
     await scene.worker.terminate()
     scene.proxy.inject("/sync", answer(500, {"errcode": "M_UNKNOWN", "error": "no"}), times=3)
-    before = len(scene.proxy.seen)
+    begin = monotonic()
     await scene.exchange(3)
     await scene.start()
-
-    async def recovered() -> bool:
-        return len(_syncs(scene.proxy.seen[before:])) > 3
-
-    await until(recovered, scene.within(30), "no sync after three errors")
-    first = _syncs(scene.proxy.seen[before:])[:4]
+    await until(
+        lambda: scene.proxy.count("sync", begin) > 3, scene.within(30), "no sync after three errors"
+    )
+    first = scene.proxy.asked("sync", begin)[:4]
     expect(all("since=" in request.path for request in first), "a sync without the saved token")
     return f"{len(first)} syncs, all from the saved token"
-
-
-def _syncs(seen: list[Seen]) -> list[Seen]:
-    return [request for request in seen if request.endpoint == "sync"]
 
 
 async def _start_with_password(scene: Scene) -> None:
@@ -91,22 +84,18 @@ def _token(scene: Scene) -> str:
 
 
 async def _logged_in_again(scene: Scene) -> None:
-    async def twice() -> bool:
-        # A worker may also end, and be started again by whoever looks after it.
-        return _logins(scene) >= 2
-
-    await until(twice, scene.within(40), "no second login")
+    # A worker may also end, and be started again by whoever looks after it.
+    await until(lambda: count_logins(scene) >= 2, scene.within(40), "no second login")
     await scene.has_more(1, scene.within(30))
 
 
-def _logins(scene: Scene) -> int:
-    return sum(
-        request.endpoint == "login" and request.method == "POST" for request in scene.proxy.seen
-    )
+def count_logins(scene: Scene) -> int:
+    """How many logins were tried; the kinds that there are are asked for too."""
+    return sum(request.method == "POST" for request in scene.proxy.asked("login"))
 
 
 def _expect_one_login(scene: Scene, device: object) -> str:
-    logins = _logins(scene)
+    logins = count_logins(scene)
     expect(logins == 2, f"{logins} logins")
     expect(_device(scene) == device, "another device")
     return f"{logins - 1} login, the same device"

@@ -55,9 +55,11 @@ class User:
         """Send a `!ping`; its event ID."""
         return await self.send(room_id, {"msgtype": "m.text", "body": "!ping"})
 
-    async def pong(self, room_id: str, ping: str, ping_server: str, ms: Any) -> str:
-        """Answer a ping, truthfully or not; the pong's event ID."""
-        return await self.send(room_id, pong(ping, ping_server, ms))
+    async def pong(
+        self, room_id: str, ping: str, ms: Any = 100, ping_server: str | None = None
+    ) -> str:
+        """Answer a ping, by default of our own server, truthfully or not; the pong's event ID."""
+        return await self.send(room_id, pong(ping, ping_server or self.server, ms))
 
     async def set_state(self, room_id: str, kind: str, content: Event) -> str:
         """Set a state event with an empty key; its event ID."""
@@ -76,18 +78,21 @@ class User:
             "PUT", f"rooms/{quote(room_id)}/redact/{quote(event_id)}/{uuid.uuid4()}", {}
         )
 
-    async def join(self, room: str) -> None:
-        """Join by alias; on a busy machine one homeserver may give up waiting for the other."""
+    async def join(self, room: str, **query: str) -> None:
+        """Join; on a busy machine one homeserver may give up waiting for the other."""
         async for attempt in stamina.retry_context(on=_is_not_reached, timeout=120, wait_max=5.0):
             with attempt:
-                await self.call("POST", f"join/{quote(room)}", {})
+                await self.call("POST", f"join/{quote(room)}", {}, params=query)
 
-    async def create_room(self, alias_localpart: str, version: str | None = None) -> str:
+    async def create_room(self, **options: Any) -> str:
         """Make a public room; its ID."""
-        request = {"preset": "public_chat", "room_alias_name": alias_localpart}
-        if version is not None:
-            request["room_version"] = version
+        request = {"preset": "public_chat", **options}
         return str((await self.call("POST", "createRoom", request))["room_id"])
+
+    async def upgrade(self, room_id: str, version: str = "12") -> str:
+        """Upgrade a room of ours; the ID of the new one."""
+        path = f"rooms/{quote(room_id)}/upgrade"
+        return str((await self.call("POST", path, {"new_version": version}))["replacement_room"])
 
     async def events(self, room_id: str) -> list[Event]:
         """All events of a room, oldest first, as its homeserver tells them now.
@@ -122,4 +127,15 @@ def pong(ping: str, ping_server: str, ms: Any) -> Event:
         "body": f"@somebody:{ping_server}: Pong! (ping took {ms} ms to arrive)",
         "pong": {**claim, "ping": ping},
         "m.relates_to": {"rel_type": "xyz.maubot.pong", "event_id": ping, **claim},
+    }
+
+
+def make_event(event_id: str, sender: str, content: Event, origin_server_ts: int) -> Event:
+    """A message as a sync tells it."""
+    return {
+        "type": "m.room.message",
+        "event_id": event_id,
+        "sender": sender,
+        "origin_server_ts": origin_server_ts,
+        "content": content,
     }

@@ -1,4 +1,4 @@
-"""The worker as an operator runs it: `pingboard worker`, told by its environment."""
+"""pingboard's processes as an operator runs them, told by their environment."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 
 from faults.claims import CaseError, until
 from faults.faultproxy import FaultProxy
@@ -16,14 +17,36 @@ from pingboard.lab.process import ChildProcess
 COMMAND = ("pingboard", "worker")
 
 
-def _say_nothing(_line: str) -> None:
-    pass
-
-
-class WorkerProcess(ChildProcess):
-    """Ready when the proxy has seen it sync from a position."""
+class PingboardProcess(ChildProcess):
+    """One that says in a log file what it does."""
 
     grace_s = 20.0
+
+    def __init__(
+        self, name: str, command: Sequence[str], directory: Path, settings: Mapping[str, str]
+    ) -> None:
+        super().__init__(
+            name,
+            command,
+            directory=directory,
+            on_progress=lambda _line: None,
+            environment={f"PINGBOARD_{name}": value for name, value in settings.items()},
+        )
+
+    @property
+    def log(self) -> str:
+        """All that it has said, over restarts too."""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def memory_mib(self) -> float:
+        """Its resident memory."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(line.split()[1]) / 1024
+
+
+class WorkerProcess(PingboardProcess):
+    """Ready when the proxy has seen it sync from a position."""
 
     def __init__(
         self,
@@ -33,10 +56,7 @@ class WorkerProcess(ChildProcess):
         command: Sequence[str] = COMMAND,
         name: str = "worker",
     ) -> None:
-        environment = {f"PINGBOARD_{name}": value for name, value in settings.items()}
-        super().__init__(
-            name, command, directory=directory, on_progress=_say_nothing, environment=environment
-        )
+        super().__init__(name, command, directory, settings)
         self._proxy = proxy
         self._started_at = 0.0
         self._last: asyncio.subprocess.Process | None = None
@@ -62,11 +82,6 @@ class WorkerProcess(ChildProcess):
         """Whether it was started and has not ended since."""
         return self._last is not None and self._last.returncode is None
 
-    @property
-    def log(self) -> str:
-        """All that it has said, over restarts too."""
-        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
-
     async def launch(self) -> None:
         """Start it, and don't wait for it to be ready."""
         self._process = await self._spawn()
@@ -74,17 +89,13 @@ class WorkerProcess(ChildProcess):
     async def says(self, words: str, within_s: float) -> None:
         """Wait until these words are in its log."""
 
-        async def said() -> bool:
-            return words in self.log
-
-        await until(said, within_s, f"{self.name} does not say: {words}")
+        await until(lambda: words in self.log, within_s, f"{self.name} does not say: {words}")
 
     async def terminate(self) -> tuple[int, float]:
         """SIGTERM, and wait: its exit code and how many seconds it took."""
-        clock = asyncio.get_running_loop().time
-        begin = clock()
+        begin = monotonic()
         await self.stop()
-        return self.exit_code(), clock() - begin
+        return self.exit_code(), monotonic() - begin
 
     async def end(self, within_s: float) -> int:
         """Wait until it ends by itself; its exit code."""
@@ -97,12 +108,6 @@ class WorkerProcess(ChildProcess):
             raise CaseError(f"still runs after {within_s:g} s, and should have ended") from None
         self._process = None
         return self.exit_code()
-
-    def memory_mib(self) -> float:
-        """Its resident memory."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
-        return int(line.split()[1]) / 1024
 
     def cpu_s(self) -> float:
         """The processor time that it has taken."""
@@ -121,6 +126,6 @@ class WorkerProcess(ChildProcess):
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         self.was_asked_to_end = False
-        self._started_at = asyncio.get_running_loop().time()
+        self._started_at = monotonic()
         self._last = await super()._spawn()
         return self._last
