@@ -25,6 +25,20 @@ COLLECT_PONGS = """() => {
   source.addEventListener("pong", (event) => window.seen.push(event.lastEventId));
   return new Promise((open) => source.addEventListener("open", () => open()));
 }"""
+COUNT_PARSED = """() => {
+  window.parsed = [];
+  const parse = DOMParser.prototype.parseFromString;
+  DOMParser.prototype.parseFromString = function (text, type) {
+    window.parsed.push(text.length);
+    return parse.call(this, text, type);
+  };
+  const holder = Object.getOwnPropertyDescriptor(Element.prototype, "innerHTML");
+  Object.defineProperty(Element.prototype, "innerHTML", { ...holder, set(text) {
+    window.parsed.push(text.length);
+    holder.set.call(this, text);
+  } });
+}"""
+MAX_PARSED = 400_000
 LIST_NAMES = "rows => rows.map(row => row.querySelector('bdi').textContent)"
 
 
@@ -75,9 +89,12 @@ async def test_more_than_a_thousand_rows_are_live_too(browser: Browser, tmp_path
             await tab.goto("/?limit=1200")
             await expect(tab.locator("#live .state")).to_have_text("Live")
             await tab.evaluate("window.stays = document.querySelector('#board tbody tr')")
+            await tab.evaluate(COUNT_PARSED)
             record(engine, make_answers("new.example", [300]))
             await expect(tab.locator("#board tbody tr")).to_have_count(1101)
             assert await tab.evaluate("window.stays === document.querySelector('#board tbody tr')")
+            # Not all at once, which would hold up whoever scrolls.
+            assert 0 < await tab.evaluate("Math.max(...window.parsed)") < MAX_PARSED
     engine.dispose()
 
 

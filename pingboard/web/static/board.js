@@ -8,6 +8,7 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const SOON_MS = 1000;
 const PAUSE_MS = 5000; // however many pongs come
 const MAX_SHARE = 0.05; // of the time, for refreshing: thousands of rows take seconds
+const SOME_ROWS = 200; // at once, so that nobody who scrolls is held up
 const MAX_AGE_MS = 60_000; // without pongs the page asks whether its data is old, or new again
 // Sorted or searched, thousands of rows are reloaded faster than compared.
 const isMany = document.querySelectorAll("#board tbody tr").length > 1000;
@@ -24,7 +25,7 @@ async function refresh() {
   try {
     const answer = await fetch(location.href, { signal: asking.signal });
     if (!answer.ok) return;
-    show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    await show(await answer.text());
     document.body.getBoundingClientRect(); // waits until it is laid out
     updatedAt = performance.now();
     pauseMs = Math.max(PAUSE_MS, (updatedAt - askedAt) / MAX_SHARE);
@@ -34,20 +35,22 @@ async function refresh() {
   }
 }
 
-function show(page) {
+async function show(text) {
+  const table = find("board");
+  const [above, rows = "", below = ""] = text.split(/<\/?tbody>/);
+  const page = new DOMParser().parseFromString(table ? above + below : text, "text/html");
   // From waiting to a board: too much is different.
   if (!find("look", page) !== !form) return location.reload();
-  const table = find("board"), fresh = find("board", page);
-  if (table && fresh) {
-    replace(table.tHead, fresh.tHead);
-    showRows(table.tBodies[0], fresh.tBodies[0]);
-  } else {
-    replace(find("rows"), find("rows", page));
-  }
   if (live && find("live", page)) live.hidden = find("live", page).hidden;
   for (const id of ["notice", "summary", "choices", "markdown"]) replace(find(id), find(id, page));
   if (form) find("said").dataset.found = find("said", page).dataset.found;
   form?.querySelector("button").replaceWith(form && find("look", page).querySelector("button"));
+  if (table && rows) {
+    replace(table.tHead, find("board", page).tHead);
+    await showRows(table.tBodies[0], rows);
+  } else {
+    replace(find("rows"), find("rows", page));
+  }
 }
 
 function replace(old, fresh) {
@@ -59,23 +62,53 @@ function replace(old, fresh) {
 
 const nameOf = (row) => row.querySelector("bdi").textContent;
 
-function showRows(body, fresh) {
-  const old = new Map([...body.rows].map((row) => [nameOf(row), row]));
-  const tops = new Map([...body.rows].map((row) => [row, row.getBoundingClientRect().top]));
+// Rows are compared as the texts they came as, and parsed some at a time: thousands take seconds.
+const texts = new WeakMap();
+const nameIn = (text) => text.match(/<bdi>(.*?)<\/bdi>/)[1].replaceAll("<wbr>", "");
+
+async function showRows(body, html) {
+  const { signal } = asking;
+  const known = new Map([...body.rows].map((row) => [nameOf(row), row]));
+  const tops = isMany || calm.matches ? null : new Map([...body.rows].map((row) => [row, row.getBoundingClientRect().top]));
   const focused = document.activeElement.closest("#board tbody tr");
   const changed = new Set();
-  const rows = [...fresh.rows].map((row) => {
-    const known = old.get(nameOf(row));
-    if (!known || known.innerHTML === row.innerHTML) return known ?? row;
-    known.replaceChildren(...row.childNodes);
-    changed.add(known);
-    return known;
-  });
-  if (rows.length !== body.rows.length || rows.some((row, number) => row !== body.rows[number])) {
-    body.replaceChildren(...rows);
+  const all = html.split("</tr>").slice(0, -1).map((text) => [nameIn(text), text]);
+  const fresh = all.filter(([name, text]) => texts.get(known.get(name)) !== text);
+  while (fresh.length) {
+    const some = fresh.splice(0, SOME_ROWS);
+    parse(some).forEach((row, number) => {
+      const [name, text] = some[number];
+      const old = known.get(name) ?? row;
+      if (old.innerHTML !== row.innerHTML) {
+        old.replaceChildren(...row.childNodes);
+        changed.add(old);
+      }
+      known.set(name, old);
+      texts.set(old, text);
+    });
+    if (fresh.length) await new Promise((next) => setTimeout(next));
+    if (signal.aborted) return;
   }
+  const rows = all.map(([name]) => known.get(name));
+  order(body, rows);
   if (focused?.isConnected) focused.querySelector("a")?.focus({ preventScroll: true });
-  if (!calm.matches) rows.forEach((row) => move(row, tops.get(row), changed.has(row)));
+  if (tops) rows.forEach((row) => move(row, tops.get(row), changed.has(row)));
+}
+
+function parse(rows) {
+  const holder = document.createElement("template");
+  holder.innerHTML = `<table>${rows.map(([, text]) => text).join("")}`;
+  return [...holder.content.querySelectorAll("tr")];
+}
+
+// Moves only what is out of its place: what is inserted has to be laid out again.
+function order(body, rows) {
+  let place = body.firstElementChild;
+  for (const row of rows) {
+    if (row === place) place = row.nextElementSibling;
+    else body.insertBefore(row, place);
+  }
+  while (body.rows.length > rows.length) body.lastElementChild.remove();
 }
 
 // From where it was to where it is; what is new or changed lights up for a moment.
