@@ -29,32 +29,15 @@ DEFAULT_BOARD = BoardName.RESPONSE
 """The board that is shown where none is named; where it has no samples, the first that has."""
 
 
-class BoardWords(NamedTuple):
-    """What is said of a board where English is spoken: in images, in Markdown."""
-
-    number: str
-    """what is ranked, in one or two words"""
-    sentence: str
-    """Markdown, for a section: which number its table has"""
-
-
-def describe_board(board: BoardName) -> BoardWords:
-    """Return what is said of a board."""
+def describe_board(board: BoardName) -> str:
+    """Return which number a board has, as a sentence of Markdown."""
     match board:
         case BoardName.RESPONSE:
-            return BoardWords(
-                "round trip", "Ranked by *response*: the median round trip of our own pings."
-            )
+            return "Ranked by *response*: the median round trip of our own pings."
         case BoardName.DELIVERY:
-            return BoardWords(
-                "sending",
-                "Ranked by *delivery*: the median time until their pings reached the bots.",
-            )
+            return "Ranked by *delivery*: the median time until their pings reached the bots."
         case BoardName.RECEPTION:
-            return BoardWords(
-                "receiving",
-                "Ranked by *reception*: the median time until pings reached their bot.",
-            )
+            return "Ranked by *reception*: the median time until pings reached their bot."
         case _:
             assert_never(board)
 

@@ -23,6 +23,7 @@ STEPS = {
     "1h": timedelta(hours=1),
     "6h": timedelta(hours=6),
     "1d": timedelta(days=1),
+    "7d": timedelta(days=7),
 }
 """The steps that can be asked for by name."""
 

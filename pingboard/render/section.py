@@ -49,9 +49,9 @@ def section(boards: Sequence[Board], style: Style, wording: Wording) -> str:
         link = room_link(board.room_alias or board.room_id)
         invitation = wording.invitation.replace(ROOM, link)
         if not number:
-            intro = f"{intro} {describe_board(board.name).sentence}"
+            intro = f"{intro} {describe_board(board.name)}"
         elif board.name is not boards[0].name:
-            invitation = f"{invitation} {describe_board(board.name).sentence}"
+            invitation = f"{invitation} {describe_board(board.name)}"
         if style is Style.CLASSIC:
             intro = intro if number else f"{intro} {invitation}"
             paragraphs += [link] if number else []

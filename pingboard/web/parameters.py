@@ -163,6 +163,11 @@ class WindowQuery(RoomQuery):
         examples=["2026-10-12T00:00:00Z"],
     )
 
+    @property
+    def ends_now(self) -> bool:
+        """Whether the window still hears something new: one that ended in the past does not."""
+        return self.to is None and not (self.from_ and self.window)
+
     def window_at(self, now: datetime) -> Window:
         """The window that is asked for at this time; a 422 where there can't be one."""
         length = WINDOWS[self.window or DEFAULT_WINDOW]

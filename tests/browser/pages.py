@@ -39,7 +39,7 @@ PAGES = {
     "embed": PageOfOurs("/embed?limit=5", "gottlieb.example"),
     "matrix": PageOfOurs("/matrix", "gottlieb.example"),
     "matrix-german": PageOfOurs("/matrix?lang=de&window=24h", "Wie schnell ist jedes Paar?"),
-    "matrix-empty": PageOfOurs("/matrix?from=2026-01-01T00:00:00Z&window=1h", "No pongs here yet"),
+    "matrix-empty": PageOfOurs("/matrix?from=2026-01-01T00:00:00Z&window=1h", "UTC: no pongs"),
     "editions": PageOfOurs("/editions", "2026-W41"),
     "editions-german": PageOfOurs("/editions?board=delivery&lang=de", "Ränge nach Wochen"),
     "edition": PageOfOurs("/editions/2026-W41", "gottlieb.example"),

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser.tabs import MAX_BYTES, open_tab, weigh
+from tests.browser.tabs import MAX_BYTES, NARROW, WIDE, open_tab, weigh
 from tests.web.site import NOW
 
 PAGE = "/homeservers/asra.example"
@@ -32,6 +32,20 @@ async def zoom(tab: Page, shown: tuple[float, float, str]) -> tuple[float, float
     was = f"{shown[0]:.0f} {shown[1]:.0f} {shown[2]}"
     await expect(tab.locator("[data-history]")).not_to_have_attribute("data-shown", was)
     return await read_shown(tab)
+
+
+async def expect_labels_beside(tab: Page, charts: int) -> None:
+    """There are so many drawings, and the latencies of none lie over its curves or off the page."""
+    drawn = await tab.locator(".chart.smoke").evaluate_all(
+        """charts => charts.map((chart) => {
+          const box = (one) => one.getBoundingClientRect();
+          const curves = box(chart.querySelector(".plane"));
+          const labels = [...chart.querySelectorAll(".grid text")].map(box);
+          return labels.length > 1
+            && labels.every(({ left, right }) => left >= 0 && right < curves.left);
+        })"""
+    )
+    assert drawn == [True] * charts
 
 
 async def test_the_chart_takes_the_place_of_the_drawing(tab: Page) -> None:
@@ -110,7 +124,7 @@ async def test_the_mouse_zooms_into_what_it_selects(tab: Page) -> None:
 async def test_a_board_has_its_own_chart(tab: Page) -> None:
     await open_chart(tab, f"{PAGE}?board=reception")
     median = tab.locator(".distribution p")
-    await expect(median).to_contain_text("Receiving: half of")
+    await expect(median).to_contain_text("Reception: half of")
 
 
 async def test_a_snippet_is_copied(browser: Browser, address: str) -> None:
@@ -130,10 +144,20 @@ async def test_without_a_script_the_drawing_and_its_table_stay(
     async with open_tab(browser, address, java_script_enabled=False) as tab:
         await tab.goto(PAGE)
         await expect(tab.locator(".chart.smoke")).to_be_visible()
+        await expect_labels_beside(tab, charts=1)
         await expect(tab.locator(".zoom")).to_be_hidden()
         table = tab.locator(".history details")
         await table.locator("summary").click()
         assert await table.locator("tbody tr").count() > 20
+
+
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+async def test_the_latencies_of_a_comparison_stand_beside_its_bands(
+    browser: Browser, address: str, width: int
+) -> None:
+    async with open_tab(browser, address, width=width, java_script_enabled=False) as tab:
+        await tab.goto(f"{PAGE}?with=tor.example")
+        await expect_labels_beside(tab, charts=3)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

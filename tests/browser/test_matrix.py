@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import math
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from PIL import Image
+from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import origin_of
 from tests.browser.tabs import MAX_BYTES, NARROW, open_tab, weigh
@@ -117,6 +121,29 @@ async def test_it_scrolls_inside_and_its_names_stay(browser: Browser, crowd: str
         assert field["x"] <= name["x"] + 1
         assert name["x"] + name["width"] <= cell["x"] + 1
         assert cell["x"] + cell["width"] <= field["x"] + field["width"] + 1
+
+
+async def test_it_fades_at_its_edges_as_long_as_it_goes_on(browser: Browser, crowd: str) -> None:
+    async with open_tab(browser, crowd, width=NARROW) as tab:
+        await tab.goto("/matrix")
+        paper = await colour_of(tab.locator("body"))
+        field = Image.open(io.BytesIO(await tab.locator(".field").screenshot())).convert("RGB")
+        right, bottom = field.width - 1, field.height - 1
+        assert math.dist(pixel_of(field, right, bottom // 2), paper) < 25
+        assert math.dist(pixel_of(field, right // 2, bottom), paper) < 25
+        last = tab.locator(".heat tbody tr:nth-child(98) td").last
+        await tab.locator(".field").evaluate("field => field.scrollTo(1e5, 1e5)")
+        cell = Image.open(io.BytesIO(await last.screenshot())).convert("RGB")
+        assert pixel_of(cell, cell.width // 2, cell.height // 2) == await colour_of(last)
+
+
+def pixel_of(picture: Image.Image, x: int, y: int) -> tuple[int, ...]:
+    return tuple(picture.crop((x, y, x + 1, y + 1)).tobytes())
+
+
+async def colour_of(part: Locator) -> tuple[int, ...]:
+    colour = await part.evaluate("one => getComputedStyle(one).backgroundColor")
+    return tuple(map(int, re.findall(r"\d+", colour)))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

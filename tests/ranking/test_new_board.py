@@ -14,7 +14,7 @@ PACKAGE = Path("pingboard")
 NAME = """    RECEPTION = "reception"
 """
 WORDS = """        case BoardName.RECEPTION:
-            return BoardWords("""
+            return "Ranked"""
 RULE = """        case BoardName.RECEPTION:
             return Rule(Ranked.PONG_SERVERS, Latency.ONE_WAY)
 """
@@ -80,8 +80,7 @@ def test_three_files_make_a_board(copy: Path) -> None:
     replace(
         copy / "model/boards.py",
         WORDS,
-        "        case BoardName.CALLING:\n"
-        '            return BoardWords("calls", "Calls.")\n' + WORDS,
+        '        case BoardName.CALLING:\n            return "Calls."\n' + WORDS,
     )
     replace(
         copy / "ranking/boards.py",
@@ -93,7 +92,7 @@ def test_three_files_make_a_board(copy: Path) -> None:
         copy / "web/pages/choices.py",
         MEANING,
         "        case BoardName.CALLING:\n"
-        '            return Meaning("Calling", "Calls", "Fastest callers", "Calls.")\n' + MEANING,
+        '            return Meaning("Calling", "Fastest callers", "Calls.")\n' + MEANING,
     )
     asked = run(copy, "-c", ASKING)
     assert asked.returncode == 0, asked.stderr

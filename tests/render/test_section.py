@@ -23,7 +23,7 @@ def board(alias: str | None, *medians: float) -> Board:
     return Board("!id", alias, BoardName.DELIVERY, window, AT, len(rows), rows)
 
 
-DELIVERY = describe_board(BoardName.DELIVERY).sentence
+DELIVERY = describe_board(BoardName.DELIVERY)
 A, B = board("#a:one.example", 403, 512.5), board("#b:one.example", 77)
 LINK_A = "[#a:one.example](https://matrix.to/#/#a:one.example)"
 LINK_B = "[#b:one.example](https://matrix.to/#/#b:one.example)"
@@ -55,7 +55,7 @@ def test_the_current_layout_has_an_invitation_for_each_room() -> None:
 
 def test_a_room_of_another_board_names_it() -> None:
     text = section([A, replace(B, name=BoardName.RECEPTION)], Style.CURRENT, WORDING)
-    assert f"it is {LINK_B}. {describe_board(BoardName.RECEPTION).sentence}\n\n{TABLE_B}" in text
+    assert f"it is {LINK_B}. {describe_board(BoardName.RECEPTION)}\n\n{TABLE_B}" in text
 
 
 def test_the_classic_layout_names_each_further_room() -> None:

@@ -42,35 +42,38 @@ def texts_of(answer: httpx.Response) -> list[str]:
     return [element.text or "" for element in root.iter(f"{SVG}text")]
 
 
-def test_a_badge_says_rank_and_median(site: httpx.Client) -> None:
-    assert texts_of(site.get("/badge/two.example.svg")) == ["matrix ping", "#2 · 512 ms"]
+def test_a_badge_says_rank_median_and_window(site: httpx.Client) -> None:
+    assert texts_of(site.get("/badge/two.example.svg")) == ["matrix ping", "#2 · 512 ms · 7d"]
     reception = site.get("/badge/two.example.svg", params={"board": "reception", "label": "in"})
-    assert texts_of(reception) == ["in", "#2 · 256 ms"]
+    assert texts_of(reception) == ["in", "#2 · 256 ms · 7d"]
+    day = {"from": "2026-10-11T00:00:00Z"}
+    message = site.get("/badge/two.example.json", params=day).json()["message"]
+    assert message == "#2 · 512 ms · 2026-10-11 to 2026-10-12"
 
 
 @pytest.mark.parametrize("name", ["nobody.example", *HOSTILE])
 def test_an_unknown_or_hostile_name_has_a_badge_too(site: httpx.Client, name: str) -> None:
     path = f"/badge/{quote(name, safe='')}"
-    assert texts_of(site.get(f"{path}.svg")) == ["matrix ping", "no pongs"]
-    assert site.get(f"{path}.json").json()["message"] == "no pongs"
+    assert texts_of(site.get(f"{path}.svg")) == ["matrix ping", "no pongs · 7d"]
+    assert site.get(f"{path}.json").json()["message"] == "no pongs · 7d"
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60))
 def test_any_label_is_a_badge(site: httpx.Client, label: str) -> None:
     answer = site.get("/badge/two.example.svg", params={"label": label})
-    assert texts_of(answer)[1] == "#2 · 512 ms"
+    assert texts_of(answer)[1] == "#2 · 512 ms · 7d"
 
 
 def test_a_room_that_is_not_there_yet_has_badges(store: Engine) -> None:
     with serve(store, default_room="#not-joined:one.example") as client:
-        assert texts_of(client.get("/badge/one.example.svg"))[1] == "no pongs"
+        assert texts_of(client.get("/badge/one.example.svg"))[1] == "no pongs · 7d"
 
 
 @pytest.mark.parametrize("name", ["[::1]:8448", "one.example:6167", "a.svg", "b.json"])
 def test_every_kind_of_name_has_its_own_badge(store: Engine, name: str) -> None:
     record(store, make_answers(name, [412, 413]))
     with serve(store) as client:
-        assert texts_of(client.get(f"/badge/{quote(name, safe='')}.svg"))[1] == "#1 · 412.5 ms"
+        assert texts_of(client.get(f"/badge/{quote(name, safe='')}.svg"))[1] == "#1 · 412.5 ms · 7d"
 
 
 def test_the_slower_the_redder(store: Engine) -> None:

@@ -89,6 +89,7 @@ def test_an_edition_has_its_page_with_the_movement(archive: httpx.Client) -> Non
     assert "1 ▲ up 1 b.example:8448 100" in page
     assert "2 ▼ down 1 a.example 200" in page
     assert "3 new [::1]:8448 250" in page
+    assert "Rank Change Homeserver Median , ms" in page
 
 
 def test_an_edition_leads_to_its_neighbours_and_forms(archive: httpx.Client) -> None:

@@ -52,9 +52,9 @@ def test_a_homeserver_beside_others_is_told_whose_fault_it_is(store: Engine) -> 
         slow = text_of(client.get("/homeservers/slow.example"))
         usual = text_of(client.get("/homeservers/hs1.example"))
     assert "Probably your server: it receives messages late." in slow
-    assert "Sending is not measured" in slow
+    assert "Delivery is not measured" in slow
     assert "510 ms slower than the others’ median of 399.5 ms: slower than three quarters" in slow
-    assert "Receiving is typical." in usual
+    assert "Reception is typical." in usual
     assert "No significant difference" in usual
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import httpx
 import pytest
 
-from pingboard.model import Batch, Rejected, Rejection, to_ts
+from pingboard.model import Batch, Rejected, Rejection, WorkerState, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
+from pingboard.store.status import record_worker
 from pingboard.web.pages.layout import Site, describe_room
 from tests.samples import make_sample
 from tests.web.site import NOW, ROOM, make_answers, open_store, record, serve, text_of
@@ -67,6 +69,18 @@ def test_a_check_says_why_pongs_do_not_count_and_what_helps(joined: httpx.Client
 def test_a_check_says_the_rank(joined: httpx.Client) -> None:
     page = joined.get("/join?homeserver=one.example").text
     assert "Rank 1 of 1 by response: a median of 404.5 ms from 10 pongs" in page
+
+
+def test_a_check_says_that_what_it_knows_is_old(store: Engine) -> None:
+    record(store, make_answers("one.example", range(400, 410)))
+    record_worker(store, "main", WorkerState.RUNNING, 0, to_ts(NOW))
+    now = [NOW]
+    with serve(store, clock=lambda: now[0]) as client:
+        fresh = text_of(client.get("/join?homeserver=one.example"))
+        now[0] += timedelta(hours=3)
+        old = text_of(client.get("/join?homeserver=one.example"))
+    assert "No new data" not in fresh
+    assert "No new data since 12 Oct 2026, 00:00 UTC. Yes: one.example answers" in old
 
 
 def test_the_room_has_links_for_every_client() -> None:

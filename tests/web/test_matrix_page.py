@@ -12,7 +12,7 @@ import pytest
 from pingboard.model import Sample
 from pingboard.store.engine import Engine
 from tests.samples import make_ping, make_pong
-from tests.web.site import NOW, ROOM, record, serve
+from tests.web.site import NOW, ROOM, record, serve, text_of
 
 Table = list[list[str]]
 
@@ -129,6 +129,15 @@ def test_a_page_beyond_the_last_is_empty_and_leads_back(store: Engine) -> None:
         assert client.get("/matrix", params={"pings": 0}).status_code == 422
     assert page.status_code == 200
     assert "No pongs here yet" in page.text
+
+
+def test_a_window_in_the_past_promises_no_pongs(store: Engine) -> None:
+    with serve(store) as client:
+        now = text_of(client.get("/matrix"))
+        past = text_of(client.get("/matrix?window=1h&to=2026-01-01T00:00:00Z"))
+    assert "No pongs here yet" in now
+    assert "31 Dec 2025, 23:00 UTC to 1 Jan 2026, 00:00 UTC: no pongs" in past
+    assert "No pongs here yet" not in past
 
 
 @pytest.mark.parametrize("name", ["<b>x</b>", "#nowhere:one.example"])

@@ -76,6 +76,13 @@ def test_the_javascript_recipe_uses_what_there_is(site: httpx.Client) -> None:
     assert set(re.findall(r"pong\.(\w+)", script)) <= set(sample)
 
 
+def test_a_german_reader_is_told_that_the_recipes_are_english(site: httpx.Client) -> None:
+    german, english = site.get("/recipes?lang=de").text, site.get("/recipes").text
+    assert "Die Rezepte sind auf Englisch." in german
+    assert '<div class="prose" lang="en">' in german
+    assert "in English" not in english
+
+
 def test_the_badges_of_the_recipes_are_there(site: httpx.Client) -> None:
     for path in re.findall(rf"{SITE}(/badge/[^)]*)\)", RECIPES):
         assert site.get(path).status_code == 200

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Annotated
@@ -22,12 +23,11 @@ from pingboard import homeservers
 from pingboard.boards import Boards
 from pingboard.model import (
     DEFAULT_BOARD,
+    DEFAULT_WINDOW,
     BoardName,
     Standing,
     UnknownHomeserverError,
     UnknownRoomError,
-    Window,
-    describe_board,
 )
 from pingboard.ranking.history import STEPS
 from pingboard.render.markdown import shortest_decimal
@@ -74,14 +74,14 @@ class Badge:
     """six hexadecimal digits"""
 
     @classmethod
-    def of(cls, standing: Standing | None, label: str | None) -> Badge:
+    def of(cls, standing: Standing | None, label: str | None, window: str) -> Badge:
         """The badge of a standing; None is a homeserver that the board does not have."""
         label = clean_xml(label or LABEL)
         if standing is None:
-            return cls(label, "no pongs", _UNKNOWN)
+            return cls(label, f"no pongs · {window}", _UNKNOWN)
         median = standing.median_ms
         colour = next((name for limit, name in _COLOURS.items() if median <= limit), _SLOW)
-        return cls(label, f"#{standing.rank} · {shortest_decimal(median)} ms", colour)
+        return cls(label, f"{_write_standing(standing)} · {window}", colour)
 
 
 class ShieldsEndpoint(BaseModel):
@@ -89,7 +89,7 @@ class ShieldsEndpoint(BaseModel):
 
     schema_version: int = Field(1, serialization_alias="schemaVersion")
     label: str
-    message: str = Field(description="Rank and median, milliseconds.")
+    message: str = Field(description="Rank, median in milliseconds, window.")
     color: str = Field(description="Hexadecimal.")
     cache_seconds: int = Field(300, serialization_alias="cacheSeconds")
 
@@ -110,8 +110,8 @@ def get_badge(
     name: BadgeName,
     query: Annotated[BadgeQuery, Query()],
 ) -> Response:
-    """Shows rank and median; a name that is not on the board gets a badge that says so."""
-    badge = Badge.of(_find(boards, now, name, query), query.label)
+    """Shows rank, median and window; a name that is not on the board gets a badge that says so."""
+    badge = _make_badge(boards, now, name, query)
     sides = [_measure(badge.label), _measure(badge.message)]
     context = {"badge": badge, "widths": sides, "total": sum(sides)}
     return SvgResponse(render_text("badge.svg", context))
@@ -125,16 +125,21 @@ def get_badge_endpoint(
     boards: GivenBoards, now: Now, name: BadgeName, query: Annotated[BadgeQuery, Query()]
 ) -> ShieldsEndpoint:
     """Pass its address to https://img.shields.io/endpoint?url=... to choose among more styles."""
-    badge = Badge.of(_find(boards, now, name, query), query.label)
+    badge = _make_badge(boards, now, name, query)
     return ShieldsEndpoint(label=badge.label, message=badge.message, color=badge.colour)
 
 
-def _find(boards: GivenBoards, now: Now, name: str, query: BadgeQuery) -> Standing | None:
+def _make_badge(boards: Boards, now: datetime, name: str, query: BadgeQuery) -> Badge:
     try:
         standings = query.ask(boards, now).standings
     except UnknownRoomError:
-        return None
-    return next((row for row in standings if row.homeserver == name), None)
+        standings = []
+    standing = next((row for row in standings if row.homeserver == name), None)
+    return Badge.of(standing, query.label, _name_window(query, now))
+
+
+def _write_standing(standing: Standing) -> str:
+    return f"#{standing.rank} · {shortest_decimal(standing.median_ms)} ms"
 
 
 def _measure(text: str) -> int:
@@ -173,7 +178,7 @@ def get_history_image(
     svg = render_text(
         "charts/history.svg",
         {
-            "title": f"{shown} · {describe_board(board).number}",
+            "title": f"{shown} · {board}",
             "text": _tell(drawing),
             "standing": standing,
             "smoke": drawing,
@@ -199,15 +204,16 @@ def _draw(
         )
     except (UnknownRoomError, UnknownHomeserverError):
         return None, "", query.board or DEFAULT_BOARD
-    standing = f"#{row.rank} · {shortest_decimal(row.median_ms)} ms" if row else ""
-    text = f"{standing} · {_name(query, window)}".strip(" ·")
+    standing = _write_standing(row) if row else ""
+    text = f"{standing} · {_name_window(query, now)}".strip(" ·")
     return smoke.draw(buckets, window, step), text, board.name
 
 
-def _name(query: ImageQuery, window: Window) -> str:
+def _name_window(query: ImageQuery, now: datetime) -> str:
     if query.from_ or query.to:
+        window = query.window_at(now)
         return f"{window.start:%Y-%m-%d} to {window.end:%Y-%m-%d}"
-    return query.window or "7d"
+    return query.window or DEFAULT_WINDOW
 
 
 def _tell(drawing: smoke.Smoke | None) -> str:

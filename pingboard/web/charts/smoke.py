@@ -19,6 +19,8 @@ MAX_BUCKETS = 400
 MIN_BUCKETS = 12
 MIN_SAMPLES = 8
 """In a bucket, on average: percentiles of fewer say little."""
+MIN_BAND = 5
+"""Samples of a bucket that has bands and a part in the line; of fewer the median is a dot."""
 
 USUAL_PEAKS = 90
 """Per cent of the outer band's upper ends that the drawing always has."""
@@ -34,7 +36,9 @@ class Smoke:
     """25th to 75th"""
     median: str
     dots: Sequence[tuple[float, float]]
-    """medians without neighbours, which would be too short a line: per cent from left and above"""
+    """medians of few samples, or without neighbours: per cent from left and above"""
+    has_few: bool
+    """some bucket has less than `MIN_BAND` samples"""
     lossy: Sequence[str]
     """the median where the loss is of each level, by level from 1"""
     bars: Sequence[str]
@@ -59,6 +63,7 @@ class _Point:
     right: int
     band: Band
     level: int
+    is_few: bool
 
 
 def choose_step(window: Window, samples: int) -> str:
@@ -103,17 +108,19 @@ def draw(
         return None
     scale = scale or find_scale(bands)
     spans = [_span(bucket.start_ts, window, step) for bucket in buckets]
-    runs = list(_runs(buckets, spans))
+    points = [_point(bucket, span) for bucket, span in zip(buckets, spans, strict=True)]
+    runs = list(_runs(points))
+    few = [point for point in points if point and point.is_few]
     medians = [band.median_ms for band in bands]
     return Smoke(
         outer=_area(runs, scale, lambda band: (band.p5_ms, band.p95_ms)),
         inner=_area(runs, scale, lambda band: (band.p25_ms, band.p75_ms)),
         median=_line(runs, scale),
         dots=[
-            (run[0].middle * 100 / WIDTH, round(100 - scale.percent(run[0].band.median_ms), 2))
-            for run in runs
-            if len(run) == 1
+            (point.middle * 100 / WIDTH, round(100 - scale.percent(point.band.median_ms), 2))
+            for point in [*few, *(run[0] for run in runs if len(run) == 1)]
         ],
+        has_few=bool(few),
         lossy=[_pieces(runs, scale, level) for level in range(1, len(LEVELS) + 1)],
         bars=[_bars(buckets, spans, level) for level in range(1, len(LEVELS) + 1)],
         marks=scale.marks(5),
@@ -123,7 +130,7 @@ def draw(
         lost=lost,
         lowest_ms=min(medians, default=0.0),
         highest_ms=max(medians, default=0.0),
-        is_cut=any(band.p95_ms > scale.high_ms for band in bands),
+        is_cut=any(point.band.p95_ms > scale.high_ms for run in runs for point in run),
     )
 
 
@@ -155,13 +162,17 @@ def _span(start_ts: int, window: Window, step: timedelta) -> tuple[int, int]:
     return left, right
 
 
-def _runs(buckets: Sequence[Bucket], spans: Sequence[tuple[int, int]]) -> Iterator[list[_Point]]:
-    """Neighbours that have samples: a line through a bucket without any would be invented."""
-    points = [
-        bucket.band and _Point(left, (left + right) // 2, right, bucket.band, grade(bucket))
-        for bucket, (left, right) in zip(buckets, spans, strict=True)
-    ]
-    for has_band, run in groupby(points, key=bool):
+def _point(bucket: Bucket, span: tuple[int, int]) -> _Point | None:
+    if bucket.band is None:
+        return None
+    left, right = span
+    is_few = bucket.samples < MIN_BAND
+    return _Point(left, (left + right) // 2, right, bucket.band, grade(bucket), is_few)
+
+
+def _runs(points: Sequence[_Point | None]) -> Iterator[list[_Point]]:
+    """Neighbours with enough samples: a line through a bucket without any would be invented."""
+    for has_band, run in groupby(points, key=lambda point: bool(point and not point.is_few)):
         if has_band:
             yield [point for point in run if point]
 

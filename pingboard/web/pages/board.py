@@ -53,8 +53,6 @@ def show_board(
     worker = read_worker(boards.engine, now, board.room_id)
     context = {
         "worker": worker,
-        # A window that ended in the past hears nothing new.
-        "is_followed": query.to is None and not (query.from_ and query.window),
         **describe_board(request, boards, query, board),
     }
     context["last_pong"] = None if board.samples else find_last_pong(request, boards, query, board)

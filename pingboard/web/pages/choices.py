@@ -17,8 +17,6 @@ class Meaning:
     """What a board shows; of the catalogue, so still to be translated."""
 
     name: str
-    number: str
-    """what is ranked, in one or two words"""
     title: str
     sentence: str
     """with %(room)s and %(vantage)s, as links"""
@@ -30,7 +28,6 @@ def get_meaning(board: BoardName) -> Meaning:
         case BoardName.RESPONSE:
             return Meaning(
                 mark("Response"),
-                mark("Round trip"),
                 mark("Fastest Matrix homeservers"),
                 mark(
                     "We post !ping in %(room)s, and each homeserver’s echo bot answers. Ranked by "
@@ -40,7 +37,6 @@ def get_meaning(board: BoardName) -> Meaning:
         case BoardName.DELIVERY:
             return Meaning(
                 mark("Delivery"),
-                mark("Sending"),
                 mark("Fastest Matrix homeservers by delivery"),
                 mark(
                     "Whose !ping in %(room)s reaches all others soonest: the median time, as the "
@@ -51,7 +47,6 @@ def get_meaning(board: BoardName) -> Meaning:
         case BoardName.RECEPTION:
             return Meaning(
                 mark("Reception"),
-                mark("Receiving"),
                 mark("Fastest Matrix homeservers by reception"),
                 mark(
                     "Which homeserver’s echo bot in %(room)s sees everybody’s !ping soonest: the "

@@ -236,6 +236,7 @@ def _draw_over_time(
         "step": step,
         "buckets": [(bucket, from_ts(bucket.start_ts)) for bucket in buckets],
         "smoke": smoke.draw(buckets, shown, STEPS[step]),
+        "min_band": smoke.MIN_BAND,
         "shown": shown,
         "histogram": histogram,
         "histogram_chart": histogram

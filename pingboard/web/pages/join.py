@@ -23,6 +23,7 @@ from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages.board import find_room
 from pingboard.web.pages.layout import TAG, PageQuery, describe_room, render
 from pingboard.web.pages.remedies import REMEDIES
+from pingboard.web.worker import read_worker
 
 SIMILAR = 3
 """Names that may have been meant, at most."""
@@ -81,6 +82,7 @@ def show_join(
     if query.homeserver.strip():
         window = Window.named(DEFAULT_WINDOW, now)
         context["check"] = check(boards, room_id, window, query.homeserver.strip())
+        context["worker"] = read_worker(boards.engine, now, room_id)
     return render(request, "join.html", context, room_id=room_id)
 
 

@@ -46,6 +46,7 @@ def show_matrix(
     shown = heat.draw(pairs, _cut(ping_servers, query.pings), _cut(pong_servers, query.pongs))
     path, language = request.url.path, language_of(request)
     context = {
+        "query": query,
         "now": now,
         "worker": read_worker(boards.engine, now, room_id),
         "room": alias or room_id,

@@ -1,8 +1,9 @@
 // Adds to the drawing of a homeserver's history a cursor, zoom, and finer numbers when zoomed.
 // The drawing that the page came with stays for whoever has no script.
-const STEPS = { "1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21600, "1d": 86400 };
+const STEPS = { "1m": 60, "5m": 300, "15m": 900, "1h": 3600, "6h": 21600, "1d": 86400, "7d": 604800 };
 const MAX_POINTS = 120;
 const MIN_WINDOW_S = 900;
+const MIN_BAND = 5; // samples of a bucket; see charts/smoke
 
 const figure = document.querySelector("[data-history]");
 if (figure && window.uPlot) start(figure, figure.dataset);
@@ -33,9 +34,14 @@ async function start(figure, says) {
   function draw() {
     plot?.destroy();
     const half = STEPS[shown.step] / 2;
-    const take = (name) => buckets.map((one) => one[name]);
+    const take = (name) => buckets.map((one) => (one.sample_count < MIN_BAND ? null : one[name]));
     const times = buckets.map((one) => Date.parse(one.from_at) / 1000 + half);
-    const data = [times, ...["p95_ms", "p5_ms", "p75_ms", "p25_ms", "median_ms"].map(take)];
+    const lines = ["p95_ms", "p5_ms", "p75_ms", "p25_ms", "median_ms"].map(take);
+    // Too few samples for a band, or no neighbours: a line through one point would not be seen.
+    const line = lines.at(-1);
+    const isDot = (index) => line[index] === null || (line[index - 1] ?? line[index + 1] ?? null) === null;
+    const dots = buckets.map((one, index) => (isDot(index) ? one.median_ms : null));
+    const data = [times, ...lines, dots];
     plot = new uPlot(options(), data, holder);
     figure.dataset.shown = `${shown.from} ${shown.to} ${shown.step}`;
   }
@@ -55,7 +61,11 @@ async function start(figure, says) {
         x: { range: () => [shown.from, shown.to] },
         y: { distr: 3, range: () => spread(buckets) },
       },
-      series: [{}, band, band, band, band, { stroke: colour("median"), width: 1.75, points: { show: true, size: 7, fill: colour("median"), filter: findLone } }],
+      series: [
+        {}, band, band, band, band,
+        { stroke: colour("median"), width: 1.75, points: { show: false } },
+        { paths: () => null, points: { show: true, size: 7, width: 0, fill: colour("median") } },
+      ],
       bands: [
         { series: [1, 2], fill: colour("outer") },
         { series: [3, 4], fill: colour("inner") },
@@ -66,13 +76,6 @@ async function start(figure, says) {
       ],
       hooks: { draw: [drawLoss], setCursor: [(u) => read(u.cursor.idx)], setSelect: [select] },
     };
-  }
-
-  // Medians without neighbours: a line through one point would not be seen.
-  function findLone(u, series) {
-    const ms = u.data[series];
-    const isLone = (index) => ms[index] != null && ms[index - 1] == null && ms[index + 1] == null;
-    return ms.map((_, index) => index).filter(isLone);
   }
 
   // What was lost: on the median, and as bars below.
@@ -91,7 +94,7 @@ async function start(figure, says) {
       const tall = Math.max(one.loss * 0.12 * height, 4 * uPlot.pxRatio);
       u.ctx.fillStyle = u.ctx.strokeStyle = colour(`loss${level}`);
       u.ctx.fillRect(start, top + height - tall, Math.max(end - start, 1), tall);
-      if (one.median_ms === null) return;
+      if (one.sample_count < MIN_BAND) return;
       const y = u.valToPos(one.median_ms, "y", true);
       u.ctx.lineWidth = (2 + level) * uPlot.pxRatio;
       u.ctx.beginPath();

@@ -62,17 +62,7 @@ function start(table) {
     const [y, x] = [Math.min(Math.max(to[0], 0), end), Math.min(Math.max(to[1], 1), last)];
     stand(rows[y].cells[x]);
     current.focus({ preventScroll: true });
-    reveal(current);
-  }
-
-  // Not under the names that stay in place at the top and at the left.
-  function reveal(cell) {
-    const field = table.parentNode;
-    const [space, box] = [field.getBoundingClientRect(), cell.getBoundingClientRect()];
-    const corner = heads[0].getBoundingClientRect();
-    field.scrollLeft += Math.min(box.left - space.left - corner.width, 0) + Math.max(box.right - space.left - field.clientWidth, 0);
-    field.scrollTop += Math.min(box.top - space.top - corner.height, 0) + Math.max(box.bottom - space.top - field.clientHeight, 0);
-    cell.scrollIntoView({ block: "nearest", inline: "nearest" });
+    current.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
   table.addEventListener("keydown", move);

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from pingboard.model import WINDOWS, Window, to_ts
 from pingboard.ranking.history import STEPS, Band, Bucket, count_buckets
 from pingboard.web.charts.scale import HEIGHT, WIDTH
-from pingboard.web.charts.smoke import MAX_BUCKETS, Smoke, choose_step, draw, grade
+from pingboard.web.charts.smoke import MAX_BUCKETS, MIN_BAND, Smoke, choose_step, draw, grade
 
 HOUR = timedelta(hours=1)
 START = datetime(2026, 10, 11, 12, tzinfo=UTC)
 
 
-def fill(*hours: tuple[list[float] | None, int, int]) -> Smoke | None:
+def fill(*hours: tuple[list[float] | None, int, int], samples: int = 9) -> Smoke | None:
     """The drawing of hours: their five percentiles, what was sent and what was lost."""
     window = Window(START, START + HOUR * len(hours))
     buckets = [
-        Bucket(to_ts(START + HOUR * number), 9, Band(*ms) if ms else None, sent, lost)
+        Bucket(to_ts(START + HOUR * number), samples, Band(*ms) if ms else None, sent, lost)
         for number, (ms, sent, lost) in enumerate(hours)
     ]
     return draw(buckets, window, HOUR)
@@ -69,6 +69,16 @@ def test_a_line_is_not_drawn_through_hours_without_samples() -> None:
     assert drawn.bars[2].count("M") == 1
 
 
+def test_hours_of_few_samples_are_dots_and_no_line() -> None:
+    hours = [([100.0, 150.0, 200.0, 250.0, 300.0], 9, 0)] * 3
+    few, enough = fill(*hours, samples=MIN_BAND - 1), fill(*hours, samples=MIN_BAND)
+    assert few is not None
+    assert enough is not None
+    assert (few.outer, few.inner, few.median, few.has_few) == ("", "", "", True)
+    assert [round(x) for x, _ in few.dots] == [17, 50, 83]
+    assert (enough.median.count("M"), enough.dots, enough.has_few) == (1, [], False)
+
+
 def test_loss_colours_the_median_by_its_level() -> None:
     hour = [100.0, 150.0, 200.0, 250.0, 300.0]
     drawn = fill((hour, 100, 0), (hour, 100, 5), (hour, 100, 20), (hour, 100, 21))
@@ -105,6 +115,8 @@ def test_a_step_has_enough_samples_and_not_too_many_buckets() -> None:
             assert count_buckets(window, STEPS[choose_step(window, samples)]) <= MAX_BUCKETS
     week = Window(START - timedelta(days=7), START)
     assert [choose_step(week, samples) for samples in (10, 300, 2000)] == ["6h", "6h", "1h"]
+    quarter = Window(START - timedelta(days=90), START)
+    assert [choose_step(quarter, samples) for samples in (10, 300, 2000)] == ["7d", "7d", "1d"]
 
 
 def test_a_span_of_minutes_has_the_finest_step() -> None:
