@@ -172,6 +172,7 @@ class RequestHead:
             scope["headers"] = list(fields.items())
         if self._host:
             fields[b"host"] = self._host
+            fields.pop(b"x-forwarded-proto", None)  # of the proxy, which may not be the outermost
             scope["headers"], scope["scheme"] = list(fields.items()), self._scheme
         codings = fields.get(b"accept-encoding")
         if codings and choose_encoding(codings) is None:

@@ -143,6 +143,7 @@ class Store:
         records = [record for record in read if not isinstance(record, str)]
         with Importer(self._engine) as importer:
             faults = list(importer.add(records))
+        self._ingest = Ingest(self._engine, "account")  # no worker runs while an import does
         return len(read) - len(records) + len(faults)
 
     def export(self, room_id: str | None, window: Window) -> list[Record]:

@@ -93,8 +93,10 @@ def test_a_public_address_is_in_the_links_and_the_host_in_none(store: Engine) ->
     record(store, EXAMPLE_SAMPLES)
     with serve(store, public_url="https://ping.example") as site:
         for path in ("/feed.atom", "/", "/homeservers/one.example"):
-            text = site.get(path, headers={"Host": "evil.example"}).text
+            headers = {"Host": "evil.example", "X-Forwarded-Proto": "http"}  # of an inner proxy
+            text = site.get(path, headers=headers).text
             assert "evil.example" not in text
+            assert "http://ping.example" not in text
         assert "https://ping.example/" in site.get("/feed.atom").text
         assert site.get("/matrix/").headers["location"] == "https://ping.example/matrix"
 
