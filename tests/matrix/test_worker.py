@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from bench.true_homeserver import USER_ID, TrueHomeserver
+from bench.true_homeserver import TrueHomeserver
 from faults.faultproxy import FaultProxy, never, reset
+from faults.model_homeserver import USER_ID
 from pingboard.lab import Lab
 from pingboard.matrix import worker as worker_module
 from pingboard.matrix.pings import JITTER
