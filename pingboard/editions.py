@@ -32,6 +32,10 @@ from pingboard.store.engine import Engine
 GRACE = timedelta(milliseconds=PONG_TIMEOUT_MS) + timedelta(minutes=1)
 """After the close the last pings of the week may still be answered, or become lost."""
 
+MAX_SHIFT = timedelta(days=6, hours=20)
+"""By how much a schedule can be shifted within its week. What closes less than that before an
+edition is part of it, and of two editions so near the later follows the earlier."""
+
 PATIENCE = timedelta(hours=6)
 """How long a close waits for a gap in the room's history to be filled."""
 
@@ -42,8 +46,20 @@ def due(engine: Engine, schedule: Schedule, now: datetime) -> list[Week]:
     if oldest_ts is None or has_open_gap(engine, to_ts(now - PATIENCE)):
         return []
     made = store.read_edition_names(engine)
-    weeks = schedule.weeks(from_ts(oldest_ts), now - GRACE)
-    return [week for week in weeks if week.name not in made]
+    closes = [from_ts(closed_ts) for closed_ts in made.values()]
+    missing = []
+    for week in schedule.weeks(from_ts(oldest_ts), now - GRACE):
+        is_covered = any(timedelta(0) < close - week.end < MAX_SHIFT for close in closes)
+        if week.name not in made and not is_covered:
+            missing.append(_follow(closes, week))
+            closes.append(week.end)
+    return missing
+
+
+def _follow(closes: Sequence[datetime], week: Week) -> Week:
+    """Let a week begin where the edition before it ended, also under another schedule."""
+    before = max((close for close in closes if close < week.end), default=week.start)
+    return replace(week, start=before) if week.start - before < MAX_SHIFT else week
 
 
 def make(boards: Boards, week: Week) -> Edition | None:

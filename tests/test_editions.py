@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from xml.etree import ElementTree as ET
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import delete
@@ -49,10 +50,10 @@ def ingest(engine: Engine) -> Ingest:
     return ingest
 
 
-def make_due(engine: Engine, now: datetime) -> list[str]:
+def make_due(engine: Engine, now: datetime, schedule: Schedule = Schedule()) -> list[str]:  # noqa: B008 (frozen)
     """Make what is due, as the worker does; the names of all there are, the newest first."""
     writer = Writer(engine, Ingest(engine, "test"))
-    bot = EditionBot(Boards(engine), writer, Schedule(), announces=False)
+    bot = EditionBot(Boards(engine), writer, schedule, announces=False)
     asyncio.run(bot.make_due(None, now))
     writer.close()
     return list(store.read_edition_names(engine))
@@ -141,6 +142,24 @@ def test_missed_editions_are_made_up_and_silent_weeks_have_none(
         ingest.record(Batch([], pongs(at, {server: 50}, weeks * 10)))
     assert make_due(engine, LATER) == ["2026-W41", "2026-W38", "2026-W36"]
     assert [row["homeserver"] for row in rows(read(engine, "2026-W38"))] == ["b.example"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [Schedule(0, time(9)), Schedule(6, time(23)), Schedule(4, time(12), ZoneInfo("Asia/Tokyo"))],
+)
+def test_a_changed_schedule_leaves_no_gap_and_no_overlap(
+    engine: Engine, ingest: Ingest, changed: Schedule
+) -> None:
+    for day in range(-20, 28):
+        ingest.record(Batch([], pongs(CLOSE + timedelta(days=day), {"a.example": 50}, day)))
+    make_due(engine, LATER)
+    names = make_due(engine, LATER + timedelta(days=27), changed)
+    windows = [json.loads(read(engine, name).json)["window"] for name in reversed(names)]
+    assert len(windows) >= 6
+    assert [window["from_at"] for window in windows[1:]] == [
+        window["to_at"] for window in windows[:-1]
+    ]
 
 
 def test_a_board_shows_the_ranks_of_the_edition_before(engine: Engine, ingest: Ingest) -> None:
