@@ -80,18 +80,25 @@ class Boards:
         others = ", ".join(alias or room_id for room_id, alias in known) or "none yet"
         raise UnknownRoomError(f"no room {name!r} is known here; known: {others}")
 
-    def section_rooms(self, configured: Sequence[str]) -> list[str]:
-        """Return the rooms of a section that names none; UnknownRoomError where there is none."""
+    def section_rooms(self, configured: Sequence[str], named: Sequence[str] = ()) -> list[str]:
+        """Return the rooms (IDs) of a section, each once: those named, or the newest configured.
+
+        Raises UnknownRoomError, also where there is none yet.
+        """
+        if named:
+            return list(dict.fromkeys(self.find_room(room)[0] for room in named))
         self.find_room()
         return self.newest_rooms(configured)
 
     def newest_rooms(self, configured: Sequence[str] = ()) -> list[str]:
         """Return the known rooms, of those configured or of all, without any that was upgraded.
 
-        Of a room and those that it was upgraded from, the newest has the samples of all.
+        Of a room and those that it was upgraded from, any has the samples of all. They come in the
+        order in which they are configured, or the one with the latest ping first.
         """
         known = read_room_names(self.engine)
-        configured_ids = [room_id for room_id, alias in known if {room_id, alias} & {*configured}]
+        ids = {name: room_id for room_id, alias in known for name in (room_id, alias)}
+        configured_ids = [ids[name] for name in configured if name in ids]
         by_lineage: dict[tuple[int, ...], str] = {}
         for room_id in configured_ids or [room_id for room_id, _ in known]:
             by_lineage.setdefault((*read_lineage(self.engine, room_id),), room_id)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pingboard.cli.open_database import opened, readable, writable
+from pingboard.cli.open_database import opened, readable
 from pingboard.cli.output import say
 from pingboard.model import ConfigurationError, PingboardError
 
@@ -71,9 +70,11 @@ def copy_to(
 ) -> None:
     """Copy all of a SQLite database into PostgreSQL.
 
-    Stop the worker first. Every row is read back and compared. If it is interrupted, it leaves
-    nothing behind: start it again.
+    Stop the worker first. Every row is read back and compared. If it is interrupted, start it
+    again.
     """
+    import sqlite3
+
     from pingboard.settings import load_settings
     from pingboard.store.copy import copy_database
     from pingboard.store.lease import hold_lease
@@ -83,17 +84,18 @@ def copy_to(
         raise ConfigurationError(
             "the target is not PostgreSQL; for example postgresql://USER:PASSWORD@HOST/NAME"
         )
-    with contextlib.ExitStack() as stack:
-        engine = stack.enter_context(writable(settings))
-        stack.enter_context(hold_lease(engine))
+    with readable(settings) as boards, hold_lease(boards.engine):
         try:
-            other = stack.enter_context(opened(target))
-            stack.enter_context(hold_lease(other))
+            with opened(target) as other, hold_lease(other):
+                rows = copy_database(
+                    boards.engine,
+                    other,
+                    on_progress=lambda name, count: say(f"  {name}: {count:,} rows"),
+                )
         except PingboardError as error:
+            if isinstance(error.__cause__, sqlite3.Error):  # the source can't be read
+                raise
             text = str(error).replace("PINGBOARD_DATABASE_URL", "the target")
             raise type(error)(text) from error
-        rows = copy_database(
-            engine, other, on_progress=lambda name, count: say(f"  {name}: {count:,} rows")
-        )
     say(f"copied {rows:,} rows; all were read back and are equal")
     say("now set PINGBOARD_DATABASE_URL to the new database; the file stays as it is")

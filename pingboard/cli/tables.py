@@ -101,7 +101,7 @@ def section(
 
     settings = load_settings()
     with readable(settings) as boards:
-        rooms = room or boards.section_rooms(settings.rooms)
+        rooms = boards.section_rooms(settings.rooms, room or ())
         names = [board] if board else order_boards(BoardName.DELIVERY)
         answers = _ask(boards, rooms, names, window, limit, min_samples)
     if sys.stdout.isatty():

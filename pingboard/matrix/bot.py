@@ -136,13 +136,18 @@ async def _ask(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     return await asyncio.to_thread(explained()(work), *args, **kwargs)
 
 
-async def _repeat(work: Callable[[datetime], Awaitable[None]], pause_s: float, fault: str) -> None:
+async def _repeat(
+    work: Callable[[Session, datetime], Awaitable[None]],
+    session: Session,
+    pause_s: float,
+    fault: str,
+) -> None:
     """Do what is due again and again; what fails is logged as `fault`, the same once."""
     told: str | None = None
     while True:
         await asyncio.sleep(pause_s)
         try:
-            await work(from_ts(clock.now_ts()))
+            await work(session, from_ts(session.agreed_ts()))
             told = None
         except PingboardError as error:
             if str(error) != told:
@@ -240,7 +245,7 @@ class EditionBot(Bot):
 
     async def run(self, session: Session) -> None:
         """Make editions until cancelled."""
-        await _repeat(lambda now: self.make_due(session, now), EDITION_CHECK_S, "no edition")
+        await _repeat(self.make_due, session, EDITION_CHECK_S, "no edition")
 
     async def make_due(self, session: Session | None, now: datetime) -> None:
         """Make each edition that is due, the oldest first."""
@@ -275,8 +280,7 @@ class WatchBot(Bot):
 
     async def run(self, session: Session) -> None:
         """Look for changes until cancelled."""
-        fault = "watches not looked at"
-        await _repeat(lambda now: self.tell_due(session, now), WATCH_CHECK_S, fault)
+        await _repeat(self.tell_due, session, WATCH_CHECK_S, "watches not looked at")
 
     async def tell_due(self, session: Session, now: datetime) -> None:
         """Tell each room what it has not been told."""

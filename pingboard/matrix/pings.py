@@ -75,8 +75,6 @@ class SentPing:
     """told once, when it turns out to be void"""
     sent_ns: int = 0
     """`clock.now_ns()` just before the request"""
-    sent_ts: int = 0
-    """the same moment by the wall clock, ms since the epoch"""
     was_tried: bool = False
     """whether a request was made that may have sent it"""
     awaited: set[str] = field(default_factory=set)
@@ -97,7 +95,7 @@ class SentPing:
     def stamp(self) -> None:
         """Note that it is sent now."""
         self.was_tried = True
-        self.sent_ns, self.sent_ts = clock.now_ns(), clock.now_ts()
+        self.sent_ns = clock.now_ns()
 
     def give_up(self, reason: VoidReason, since_ns: int = 0) -> None:
         """Make it void; what arrived until `since_ns` stands. The first reason counts."""

@@ -158,13 +158,14 @@ class PongMatcher:
             settled=[candidate.pong for candidate in released],
         )
 
-    def expire(self, now_ts: int, is_filling: Callable[[str], bool]) -> Batch:
-        """Give up on pongs whose ping did not come: after 10 min, or once history is filled.
+    def expire(self, now_ns: int, is_filling: Callable[[str], bool]) -> Batch:
+        """Give up on pongs whose ping did not come within 10 min, nor with history.
 
-        Also expect no pongs any more of pings that have turned out void in silence.
+        `now_ns` is `clock.now_ns()`. Also expect no pongs any more of pings that have turned out
+        void in silence.
         """
         rooms = [room_id for room_id in self.pending.rooms() if not is_filling(room_id)]
-        old = self.pending.take_older(now_ts - PONG_TIMEOUT_MS, rooms)
+        old = self.pending.take_older(now_ns - PONG_TIMEOUT_MS * 1_000_000, rooms)
         given_up = [candidate.pong for candidate in old]
         rejected = [_reject(pong, Rejection.UNKNOWN_PING) for pong in given_up]
         return Batch(rejected=rejected, settled=given_up, voided=self._sent.take_unexpected())
@@ -183,7 +184,10 @@ class PongMatcher:
         """Know a ping for the pongs to come, and tell whether it is ours."""
         if event["sender"] == self._user_id:
             sent = self._sent.find(ping.event_id, transaction_id(event))
-            sent_ts = sent.sent_ts if sent is not None else None
+            sent_ts = None
+            if sent is not None and arrived_ns is not None:
+                # As the clock stood at the arrival: it may have been set since the send.
+                sent_ts = ping.seen_ts - (arrived_ns - sent.sent_ns) // 1_000_000
             ping = dataclasses.replace(ping, vantage=self._vantage, sent_ts=sent_ts)
             if sent is not None:
                 sent.appear(ping, arrived_ns)
@@ -239,6 +243,9 @@ class PongMatcher:
             # Both were seen to arrive, so a wall clock that was set in between does not matter.
             since_ms = (arrived_ns - known.arrived_ns) // 1_000_000
             pong = dataclasses.replace(pong, seen_ts=known.ping.seen_ts + since_ms)
+        elif known.arrived_ns is not None and candidate.provenance is Provenance.LIVE:
+            # It was pending, so it came before its ping did, whatever our clock said then.
+            pong = dataclasses.replace(pong, seen_ts=min(pong.seen_ts, known.ping.seen_ts))
         elif arrived_ns is not None and pong.seen_ts < known.ping.seen_ts:
             # Our clock was set back. That it came late is never for the pong to deny.
             pong = _without_clock_step(pong, known.ping)
@@ -297,20 +304,24 @@ class PendingPongs:
     def __init__(self) -> None:
         self._pongs: dict[PingKey, dict[str, Pending]] = {}
         """by the pong's event ID: history can bring it again"""
+        self._since_ns: dict[tuple[PingKey, str], int] = {}
+        """since when each is pending, `clock.now_ns()`; by its ping and event ID"""
         self._count_of: dict[str, int] = {}
         self._resolved: dict[PingKey, None] = {}
 
     def add(self, candidate: Pending) -> bool:
         """Keep a pong until its ping is known; False where its server has too many pending."""
         pong = candidate.pong
-        candidates = self._pongs.get((pong.room_id, pong.ping_event_id), {})
+        ping = pong.room_id, pong.ping_event_id
+        candidates = self._pongs.get(ping, {})
         if pong.event_id in candidates:
             return True
         if self._count_of.get(pong.server, 0) >= MAX_PENDING:
             return False
         self._count_of[pong.server] = self._count_of.get(pong.server, 0) + 1
         candidates[pong.event_id] = candidate
-        self._pongs[pong.room_id, pong.ping_event_id] = candidates
+        self._pongs[ping] = candidates
+        self._since_ns[ping, pong.event_id] = clock.now_ns()
         return True
 
     def resolve(self, ping: PingKey) -> None:
@@ -324,13 +335,13 @@ class PendingPongs:
         self._resolved.clear()
         return candidates
 
-    def take_older(self, seen_ts: int, rooms: Iterable[str]) -> list[Pending]:
-        """Take the pongs of these rooms that were seen before a time."""
+    def take_older(self, since_ns: int, rooms: Iterable[str]) -> list[Pending]:
+        """Take the pongs of these rooms that have been pending since before a time."""
+        chosen = set(rooms)
         old = [
-            candidate
-            for room_id in set(rooms)
-            for candidate in self._of_room(room_id)
-            if candidate.pong.seen_ts < seen_ts
+            self._pongs[ping][event_id]
+            for (ping, event_id), began_ns in self._since_ns.items()
+            if ping[0] in chosen and began_ns < since_ns
         ]
         self._drop(old)
         return old
@@ -369,15 +380,15 @@ class PendingPongs:
         ]
 
     def _take(self, ping: PingKey) -> list[Pending]:
-        candidates = list(self._pongs.pop(ping, {}).values())
-        for candidate in candidates:
-            self._count_of[candidate.pong.server] -= 1
+        candidates = list(self._pongs.get(ping, {}).values())
+        self._drop(candidates)
         return candidates
 
     def _drop(self, candidates: list[Pending]) -> None:
-        dropped = set(map(id, candidates))
-        pongs = [candidate.pong for candidate in candidates]
-        for ping in {(pong.room_id, pong.ping_event_id) for pong in pongs}:
-            for candidate in self._take(ping):
-                if id(candidate) not in dropped:
-                    self.add(candidate)
+        for pong in [candidate.pong for candidate in candidates]:
+            ping = pong.room_id, pong.ping_event_id
+            del self._pongs[ping][pong.event_id]
+            if not self._pongs[ping]:
+                del self._pongs[ping]
+            del self._since_ns[ping, pong.event_id]
+            self._count_of[pong.server] -= 1

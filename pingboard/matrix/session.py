@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Protocol, Self, TypeVar
 
 from nio import (
@@ -33,6 +35,7 @@ from nio import (
 )
 from nio.responses import RoomEventRelationsResponse
 
+from pingboard.matrix import clock
 from pingboard.matrix.client import CALL_TIMEOUT_S, Client, checked
 from pingboard.matrix.protocol import Event
 from pingboard.matrix.retry import retry_until_answered
@@ -43,6 +46,7 @@ from pingboard.model import (
     HomeserverError,
     RateLimitedError,
     RoomState,
+    to_ts,
 )
 from pingboard.servername import server_of
 from pingboard.store.ingest import SavedSession
@@ -376,6 +380,19 @@ class Session:
         )
         self._notice_encryption(answer)
         return Synced(answer, self._client.arrived_ns, self._client.arrived_ts)
+
+    def agreed_ts(self) -> int:
+        """Return what both clocks say is past, ours and our homeserver's, ms since the epoch.
+
+        For what can't be undone: one of them may have been set ahead.
+        """
+        now_ts = clock.now_ts()
+        try:
+            date = parsedate_to_datetime(self._client.date).replace(tzinfo=UTC)
+        except ValueError:  # none, or none yet
+            return now_ts
+        since_ms = (clock.now_ns() - self._client.arrived_ns) // 1_000_000
+        return min(now_ts, to_ts(date) + since_ms)
 
     async def _call(
         self, call: Callable[[], Awaitable[R | ErrorResponse]], seconds: float = CALL_TIMEOUT_S

@@ -164,6 +164,8 @@ class Worker:
             self._expire(),
         ):
             self._tasks.create_task(work)
+        if self._retention is not None:
+            self._tasks.create_task(self._drop_samples(self._retention))
         for bot in self._bots:
             self._tasks.create_task(bot.run(self._session))
 
@@ -253,7 +255,7 @@ class Worker:
             await self._recorder.record(self._give_up)
 
     async def _give_up(self) -> Batch:
-        return self._pongs.expire(clock.now_ts(), self._backfill.is_filling)
+        return self._pongs.expire(clock.now_ns(), self._backfill.is_filling)
 
     def _hold_ms(self) -> int:
         if self._first_tries:
@@ -298,17 +300,21 @@ class Worker:
         return WorkerState.STARTING if self._synced_ts is None else WorkerState.RUNNING
 
     async def _close_hours(self) -> None:
-        """Close past hours, and drop what is older than the operator wants to keep."""
+        """Close past hours."""
         while True:
             closing = await self._writer.call_beside(prepare_closing, clock.now_ts())
             # Stored a while later, so that who follows new pongs has read those of the hour.
             is_behind = len(closing.hours) > 1
             await asyncio.sleep(1 if is_behind else CLOSING_PAUSE_S)
             await self._writer.call(store_closing, closing)
-            if self._retention is not None:
-                kept_ms = round(self._retention.total_seconds() * 1000)
-                while await self._writer.call(drop_samples, clock.now_ts() - kept_ms):
-                    pass
+
+    async def _drop_samples(self, retention: timedelta) -> None:
+        """Drop what is older than the operator wants to keep."""
+        kept_ms = round(retention.total_seconds() * 1000)
+        while True:
+            await asyncio.sleep(CLOSING_PAUSE_S)
+            while await self._writer.call(drop_samples, self._session.agreed_ts() - kept_ms):
+                pass
 
     async def _tell(self, state: WorkerState) -> None:
         if state is not self._state:

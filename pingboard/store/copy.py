@@ -1,8 +1,8 @@
 """One database into another, whole: SQLite -> PostgreSQL, in one transaction.
 
 Each table is read back and compared before the commit. Whatever ends it before its end leaves the
-target as it was, so it can simply be started again. Row IDs stay as they are: the packed hours
-refer to them.
+target as it was, or has copied all; so it can simply be started again. Row IDs stay as they are:
+the packed hours refer to them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Row, Table, func, insert, select, text, update
 
-from pingboard.model import ConfigurationError, StoreError
+from pingboard.model import ConfigurationError, PingboardError, StoreError
 from pingboard.store.engine import migrate, read_snapshot
 from pingboard.store.schema import metadata, room
 
@@ -25,31 +25,37 @@ def copy_database(
 ) -> int:
     """Copy all rows of all tables into an empty database; return how many.
 
-    Hold both leases meanwhile. `on_progress` is told each table with its rows. Raises
+    One that has all of them already is compared: whoever was cut off at the commit does not know
+    of it. Hold both leases meanwhile. `on_progress` is told each table with its rows. Raises
     ConfigurationError for a target that has data of its own, StoreError for a copy that differs.
     """
     migrate(target)
     total = 0
     with read_snapshot(source) as reading, target.begin() as writing:
-        if writing.execute(select(func.count()).select_from(room)).scalar_one():
-            raise ConfigurationError(
-                "the target has rooms already; name an empty database, for example a new one"
-            )
+        is_filled = writing.execute(select(func.count()).select_from(room)).scalar_one() > 0
+        if not is_filled:
+            for table in metadata.sorted_tables:
+                writing.execute(table.delete())  # such as the journal's first entry
         for table in metadata.sorted_tables:
-            writing.execute(table.delete())  # such as the journal's first entry
-        for table in metadata.sorted_tables:
-            _copy_table(reading, writing, table)
+            if not is_filled:
+                _copy_table(reading, writing, table)
             digest = _digest(writing, table)
             if digest != _digest(reading, table):
-                raise StoreError(
-                    f"{table.name} differs after the copy; keep the old database, and report it"
-                )
+                raise _describe_difference(table, is_filled=is_filled)
             on_progress(table.name, digest.rows)
             total += digest.rows
         if writing.dialect.name == "postgresql":
             _raise_sequences(writing)
         writing.execute(text("ANALYZE"))  # the first boards may be asked for at once
     return total
+
+
+def _describe_difference(table: Table, *, is_filled: bool) -> PingboardError:
+    if is_filled:
+        return ConfigurationError(
+            "the target has rooms already; name an empty database, for example a new one"
+        )
+    return StoreError(f"{table.name} differs after the copy; keep the old database, and report it")
 
 
 class _Digest(NamedTuple):

@@ -160,13 +160,55 @@ def test_a_copy_in_postgresql_has_everything_and_goes_on(
     assert "three.example" in "".join(read_tables(postgresql_database, tmp_path))
 
 
-def test_a_copy_into_a_database_with_rooms_is_refused(
+def test_a_copy_whose_end_nobody_heard_of_is_found_whole_and_any_other_is_refused(
     url: str, postgresql_database: str, tmp_path: Path
 ) -> None:
-    assert run(url, "db", "copy", postgresql_database, folder=tmp_path)[0] == 0
+    first = run(url, "db", "copy", postgresql_database, folder=tmp_path)
+    assert first[0] == 0
+    assert run(url, "db", "copy", postgresql_database, folder=tmp_path) == first
+    target = open_engine(postgresql_database)
+    record(target, make_answers("three.example", [100], first=2))
+    target.dispose()
     code, _, stderr = run(url, "db", "copy", postgresql_database, folder=tmp_path)
     assert code == 2
     assert "the target has rooms already" in stderr
+
+
+def test_a_source_that_is_not_there_is_one_line_and_stays_away(
+    postgresql_database: str, tmp_path: Path
+) -> None:
+    source = f"sqlite:///{tmp_path}/none.db"
+    code, _, stderr = run(source, "db", "copy", postgresql_database, folder=tmp_path)
+    assert code == 2
+    assert stderr.startswith("pingboard: PINGBOARD_DATABASE_URL: there is no database")
+    assert len(stderr.splitlines()) == 1
+    assert list(tmp_path.glob("none.db*")) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        ("UPDATE alembic_version SET version_num = '9999'", "the database has schema 9999"),
+        (
+            "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
+            "PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END$$; "
+            "CREATE TRIGGER cut BEFORE INSERT ON sample FOR EACH ROW EXECUTE FUNCTION cut()",
+            "the database can't be used",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_target_is_said_of_the_target(
+    url: str, postgresql_database: str, tmp_path: Path, damage: str, line: str
+) -> None:
+    assert run(postgresql_database, "db", "upgrade", folder=tmp_path)[0] == 0
+    target = open_engine(postgresql_database)
+    with target.begin() as connection:
+        connection.execute(text(damage))
+    code, _, stderr = run(url, "db", "copy", postgresql_database, folder=tmp_path)
+    assert code == 1
+    assert stderr.splitlines()[-1].startswith(f"pingboard: the target: {line}")
+    assert count(target, "room") == 0
+    target.dispose()
 
 
 def test_a_copy_that_is_cut_off_leaves_nothing_and_can_be_repeated(

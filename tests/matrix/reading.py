@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from pingboard.matrix import clock
 from pingboard.matrix.pings import SentPings
 from pingboard.matrix.pongs import PongMatcher
 from pingboard.matrix.record import TimelineReader
@@ -72,8 +73,9 @@ class Reading:
         return batch
 
     async def give_up(self, at_s: int) -> None:
-        """Give up on pongs that were pending for too long."""
-        await self.writer.record(self._pongs.expire(START_TS + at_s * 1000, lambda _: False))
+        """Give up on pongs that have been pending for too long in so many seconds from now."""
+        at_ns = clock.now_ns() + at_s * 10**9
+        await self.writer.record(self._pongs.expire(at_ns, lambda _: False))
 
     def samples(self) -> list[tuple[str, int]]:
         """Return the pong servers and one-way latencies of the open hours' samples."""

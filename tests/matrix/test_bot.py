@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+import time_machine
 
 from pingboard.boards import Boards
 from pingboard.edition_schedule import parse_schedule
 from pingboard.lab import Lab
+from pingboard.matrix import bot as bot_module
 from pingboard.matrix.bot import (
     BURST,
     REFILL_S,
@@ -28,7 +30,8 @@ from pingboard.matrix.bot import (
 )
 from pingboard.matrix.session import Account, Session
 from pingboard.matrix.store_writer import Writer
-from pingboard.model import Batch, Board, BoardName, Sample, Standing, Window
+from pingboard.model import Batch, Board, BoardName, Sample, Standing, Window, to_ts
+from pingboard.store.editions import read_edition_names
 from pingboard.store.engine import migrate, open_engine
 from pingboard.store.ingest import Ingest
 from tests.commands import account_settings, running
@@ -218,4 +221,46 @@ async def test_an_edition_is_announced_once_and_only_if_wanted(
     if announces:
         assert said[0]["msgtype"] == "m.notice"
         assert "1. fast.example: 120 ms" in said[0]["body"]
+    engine.dispose()
+
+
+class CountedEditionBot(EditionBot):
+    """One that says when it has looked."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.has_looked = asyncio.Event()
+
+    async def make_due(self, session: Session | None, now: datetime) -> None:
+        await super().make_due(session, now)
+        self.has_looked.set()
+
+
+@pytest.mark.parametrize(("is_over", "editions"), [(False, 0), (True, 1)])
+async def test_a_clock_that_is_set_ahead_closes_no_week_that_is_not_over(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_over: bool, editions: int
+) -> None:
+    monkeypatch.setattr(bot_module, "EDITION_CHECK_S", 0.0)
+    engine = open_engine(f"sqlite:///{tmp_path}/pingboard.db")
+    migrate(engine)
+    now = datetime.now(UTC)
+    close = now + timedelta(hours=-1 if is_over else 1)
+    heard_ts = to_ts(close - timedelta(hours=2))
+    ping = make_ping(1, seen_ts=heard_ts, origin_server_ts=heard_ts, vantage="main")
+    ingest = Ingest(engine, "bot")
+    ingest.record(Batch(samples=[Sample(ping, make_pong(ping), 120)]))
+    schedule = parse_schedule(f"{close:%A %H:%M} UTC")
+    assert schedule is not None
+    account = await lab.register(lab.homeservers[0], f"clock-{uuid.uuid4().hex[:8]}")
+    credentials = Account(account.homeserver_url, account.user_id, account.access_token)
+    session, writer = await Session.open(credentials), Writer(engine, ingest)
+    await session.sync(None, {}, 0)
+    bot = CountedEditionBot(Boards(engine), writer, schedule, announces=False)
+    with time_machine.travel(now + timedelta(days=1)):
+        running = asyncio.create_task(bot.run(session))
+        await bot.has_looked.wait()
+        running.cancel()
+    await session.aclose()
+    writer.close()
+    assert len(read_edition_names(engine)) == editions
     engine.dispose()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pingboard.matrix import clock
 from pingboard.matrix import pongs as pongs_module
 from pingboard.matrix.pings import SentPing, SentPings
 from pingboard.matrix.pongs import MAX_PENDING, MAX_PINGS, PongMatcher
@@ -67,7 +69,7 @@ def sent(sent_pings: SentPings) -> SentPing:
     """The ping of ours with transaction ID `tx`, sent half a second before time 1 s."""
     ping = sent_pings.begin(ROOM, "tx")
     ping.stamp()
-    ping.sent_ns, ping.sent_ts = SECOND_NS // 2, START_TS + 500
+    ping.sent_ns = SECOND_NS // 2
     return ping
 
 
@@ -193,12 +195,12 @@ def test_a_pong_that_was_pending_has_no_round_trip(pongs: PongMatcher) -> None:
 def test_a_pong_is_rejected_after_ten_minutes_without_its_ping(
     pongs: PongMatcher,
 ) -> None:
+    begun_ns = clock.now_ns()
     live(pongs, pong_event("$b", "$a"))
-    assert pongs.expire(START_TS + PONG_TIMEOUT_MS, lambda _: False) == Batch(
-        rejected=[], settled=[], voided=[]
-    )
-    assert reasons(pongs.expire(START_TS + PONG_TIMEOUT_MS + 1, lambda _: True)) == []
-    gone = pongs.expire(START_TS + PONG_TIMEOUT_MS + 1, lambda _: False)
+    kept_ns, gone_ns = (begun_ns + seconds * SECOND_NS for seconds in (600, 660))
+    assert pongs.expire(kept_ns, lambda _: False) == Batch(rejected=[], settled=[], voided=[])
+    assert reasons(pongs.expire(gone_ns, lambda _: True)) == []
+    gone = pongs.expire(gone_ns, lambda _: False)
     assert reasons(gone) == [Rejection.UNKNOWN_PING]
     assert live(pongs, ping_event("$a"), after_s=601).samples == []
 
@@ -237,6 +239,26 @@ def test_history_can_not_claim_to_be_of_the_future_nor_an_answer_before_its_ping
     assert [(pong.reason, pong.seen_ts) for pong in batch.rejected] == [
         (Rejection.IMPOSSIBLE_TIME, now_ts)
     ]
+
+
+@pytest.mark.parametrize("jump_s", [3600, -86_400])
+def test_a_wall_clock_that_is_set_makes_no_pending_pong_late_nor_gives_it_up(
+    pongs: PongMatcher, jump_s: int
+) -> None:
+    live(pongs, pong_event("$b", "$a"))
+    with time_machine.travel((START_TS / 1000) + jump_s):
+        assert reasons(pongs.expire(clock.now_ns(), lambda _: False)) == []
+    [sample] = live(pongs, ping_event("$a"), after_s=1 + jump_s).samples
+    assert sample.pong.seen_ts <= sample.ping.seen_ts
+
+
+@pytest.mark.parametrize("jump_s", [3600, -86_400])
+def test_a_wall_clock_that_is_set_after_a_send_makes_no_clock_offset(
+    pongs: PongMatcher, jump_s: int
+) -> None:
+    arrived = pongs.read_live([own_ping()], ROOM, SECOND_NS, START_TS + jump_s * 1000)
+    [ping] = pongs.judge(arrived).pings
+    assert ping.sent_ts == ping.seen_ts - 500
 
 
 @pytest.mark.parametrize("jump_s", [3600, -86_400])
@@ -351,7 +373,7 @@ def test_nothing_is_expected_of_a_void_ping_though_nothing_is_heard_after_it(
     members = members_of(["@bot:two.example"], {"two.example": START_TS})
     live(pongs, own_ping(), after_s=1, members=members)
     sent.give_up(VoidReason.STALLED)
-    batch = pongs.expire(START_TS + 2_000, lambda _room_id: False)
+    batch = pongs.expire(clock.now_ns(), lambda _room_id: False)
     assert [ping.event_id for ping in batch.voided] == ["$own"]
 
 

@@ -181,11 +181,10 @@ def get_section(
         return MarkdownResponse(
             write_section(given, find_edition(given.boards, query.edition), query)
         )
-    named = query.room or given.boards.section_rooms(given.rooms)
-    rooms = dict.fromkeys(given.boards.find_room(room)[0] for room in named)
     question = query.question(now)
     ranked = [
-        given.boards.ask_first(question._replace(room=room), query.board_names) for room in rooms
+        given.boards.ask_first(question._replace(room=room), query.board_names)
+        for room in given.boards.section_rooms(given.rooms, query.room)
     ]
     return MarkdownResponse(section(ranked, query.style, given.wording))
 
@@ -193,7 +192,7 @@ def get_section(
 def write_section(given: Given, edition: Edition, query: SectionQuery) -> str:
     """The section of a frozen week, of the rooms that are asked for, else of those configured."""
     boards = read_boards(edition, query.board_names)
-    known = {name for board in boards for name in (board.room_id, board.room_alias)}
+    known = {name: board for board in boards for name in (board.room_id, board.room_alias)}
     unknown = next((room for room in query.room if room not in known), None)
     if unknown:
         others = ", ".join(board.room_alias or board.room_id for board in boards) or "none"
@@ -201,8 +200,8 @@ def write_section(given: Given, edition: Edition, query: SectionQuery) -> str:
             "unknown-room",
             f"{edition.name} has no such board for {unknown!r}; these rooms have one: {others}",
         )
-    rooms = {*(query.room or given.rooms)}
+    named = [known[room] for room in query.room or given.rooms if room in known]
     # Rooms may have been configured after that week.
-    boards = [board for board in boards if rooms & {board.room_id, board.room_alias}] or boards
-    limited = [replace(board, standings=board.standings[: query.limit]) for board in boards]
+    chosen = {board.room_id: board for board in named or boards}.values()
+    limited = [replace(board, standings=board.standings[: query.limit]) for board in chosen]
     return section(limited, query.style, given.wording)
