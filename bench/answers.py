@@ -9,7 +9,6 @@ at a time; in many short turns, since a virtual machine's speed changes by more 
 from __future__ import annotations
 
 import asyncio
-import gc
 import socket
 import subprocess
 import sys
@@ -108,7 +107,6 @@ def _serve(which: str) -> None:
         app: ASGIApp = create_site(create_app(boards, clock=_end))
         if which == "bare":
             app = _saying(asyncio.run(_messages_of(app)))
-        gc.freeze()  # as `pingboard serve` does
         server = Server(app, listen("127.0.0.1", 0))
         server.start()
         print(server.url, flush=True)

@@ -121,8 +121,8 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
         """`clock.now_ns()` when the headers of the last sync response were there"""
         self.arrived_ts = 0
         """the same moment by the wall clock, ms since the epoch"""
-        self.date = ""
-        """the same by our homeserver's clock, as in HTTP"""
+        self.date, self.dated_ns = "", 0
+        """our homeserver's clock in its last answer, as in HTTP, and `clock.now_ns()` then"""
         # Not aiohttp's trust_env: it looks them up anew, in a thread, on the way of each request.
         self._proxy = _proxy_of(homeserver)
         self.connections = 0
@@ -152,10 +152,10 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
             allow_redirects=self._follows_redirects,
             proxy=self._proxy,
         )
+        # Here, before the body is read and parsed: at a thousand pongs that takes 0.1 s.
+        self.date, self.dated_ns = response.headers.get("Date", ""), clock.now_ns()
         if "/sync?" in path:
-            # Here, before the body is read and parsed: at a thousand pongs that takes 0.1 s.
-            self.arrived_ns, self.arrived_ts = clock.now_ns(), clock.now_ts()
-            self.date = response.headers.get("Date", "")
+            self.arrived_ns, self.arrived_ts = self.dated_ns, clock.now_ts()
         if 300 <= response.status < 400 and "Location" in response.headers:
             response.release()
             destination = urljoin(str(response.url), response.headers["Location"])

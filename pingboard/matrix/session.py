@@ -389,9 +389,9 @@ class Session:
         now_ts = clock.now_ts()
         try:
             date = parsedate_to_datetime(self._client.date).replace(tzinfo=UTC)
-        except ValueError:  # none, or none yet
+        except ValueError:  # our homeserver sends none
             return now_ts
-        since_ms = (clock.now_ns() - self._client.arrived_ns) // 1_000_000
+        since_ms = (clock.now_ns() - self._client.dated_ns) // 1_000_000
         return min(now_ts, to_ts(date) + since_ms)
 
     async def _call(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 
 from bench.true_homeserver import TrueHomeserver
 from faults.faultproxy import FaultProxy, never, reset
@@ -14,9 +15,13 @@ from faults.model_homeserver import USER_ID
 from pingboard.lab import Lab
 from pingboard.matrix import worker as worker_module
 from pingboard.matrix.pings import JITTER
-from pingboard.model import WorkerState
+from pingboard.model import Batch, Sample, WorkerState, to_ts
 from pingboard.store.engine import Engine
+from pingboard.store.hours import close_hours
+from pingboard.store.ingest import Ingest
+from pingboard.store.retention import drop_samples
 from pingboard.store.schema import (
+    ping,
     sample,
     unanswered,
     worker,
@@ -25,6 +30,7 @@ from pingboard.store.status import record_worker
 from tests.matrix.listening import count, listening, rows
 from tests.matrix.room_client import Member, until
 from tests.matrix.test_pings import never_stall
+from tests.samples import make_ping, make_pong
 
 
 def states(engine: Engine) -> list[str]:
@@ -131,3 +137,35 @@ async def test_fifty_rooms_are_pinged_one_after_the_other_also_after_an_outage(
             proxy.clear()
             await until(lambda: len(first_pings()) == 50)
             assert span_s() > interval_s / 2
+
+
+@pytest.mark.parametrize(("age", "kept"), [(timedelta(hours=2), 1), (timedelta(hours=26), 0)])
+async def test_samples_are_dropped_after_the_retention_by_no_clock_that_is_set_ahead(
+    lab: Lab,
+    engine: Engine,
+    owner: Member,
+    monkeypatch: pytest.MonkeyPatch,
+    age: timedelta,
+    kept: int,
+) -> None:
+    now = datetime.now(UTC)
+    ts = to_ts(now - age)
+    old = make_ping(1, seen_ts=ts, origin_server_ts=ts)
+    Ingest(engine, "test").record(Batch(samples=[Sample(old, make_pong(old), 120)]))
+    close_hours(engine, to_ts(now))
+    has_dropped_all = asyncio.Event()
+
+    def drop(engine: Engine, before_ts: int) -> bool:
+        has_more = drop_samples(engine, before_ts)
+        if not has_more:
+            has_dropped_all.set()
+        return has_more
+
+    monkeypatch.setattr(worker_module, "CLOSING_PAUSE_S", 0.01)
+    monkeypatch.setattr(worker_module, "drop_samples", drop)
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], f"retention-{kept}")
+    with time_machine.travel(now + timedelta(days=2)):
+        async with listening(lab, engine, account, [room_id], retention=timedelta(days=1)):
+            await has_dropped_all.wait()
+    assert [event for (event,) in rows(engine, ping.c.event)].count(old.event_id) == kept
