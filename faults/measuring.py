@@ -128,7 +128,7 @@ async def told_again(scene: Scene) -> str:
         had = sum(told.get(sample.ping) == 2 for sample in trips)
         return had if had >= 3 else 0
 
-    had = await until(kept, scene.within(30), "pings told again have no round trips")
+    had = await until(kept, scene.until_quiet_s, "pings told again have no round trips")
     return f"{sum(times == 2 for times in told.values())} told again, {had} with round trips"
 
 
@@ -218,7 +218,7 @@ async def _measure(scene: Scene, seconds: float) -> list[int]:
     async def has_measured() -> bool:
         return len(await _errors(scene, earlier)) >= 3
 
-    await until(has_measured, scene.within(30), "hardly a round trip was kept")
+    await until(has_measured, scene.until_quiet_s, "hardly a round trip was kept")
     errors = await _errors(scene, earlier)
     # On a busy machine there may be one such stall at the send and another at the answer.
     most_ms = MAX_ERROR_MS * min(scene.stage.patience, 2)

@@ -118,7 +118,7 @@ async def _bad_network(
         ][4:]
         trips = [sample.round_trip_ms for sample in late if sample.round_trip_ms is not None]
         left_s = begin + seconds - monotonic()
-        if left_s < 0 and (trips or not until_trips or left_s < -scene.within(20)):
+        if left_s < 0 and (trips or not until_trips or left_s < -scene.until_quiet_s):
             return len(late), trips
 
 

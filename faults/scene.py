@@ -138,6 +138,11 @@ class Scene(Lasting):
         """A bound of time, widened on a busy machine."""
         return seconds * self.stage.patience
 
+    @property
+    def until_quiet_s(self) -> float:
+        """A bound of time for round trips, of which a busy machine lets a worker keep none."""
+        return self.within(100)
+
     def long(self, short: float, long: float) -> float:
         """A figure of this form: seconds, a count."""
         return short if self.short else long
@@ -169,7 +174,8 @@ class Scene(Lasting):
             trips = self.trips(server)
             return trips if len(trips) >= count else []
 
-        return await until(enough, self.within(20), f"not {count} round trips of {server or 'all'}")
+        otherwise = f"not {count} round trips of {server or 'all'}"
+        return await until(enough, self.until_quiet_s, otherwise)
 
     async def has_met(self, fault: Injection, times: int = 1) -> None:
         """Wait until so many requests have met a fault."""
