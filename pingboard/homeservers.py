@@ -183,7 +183,7 @@ def read_history(
 def read_changes(
     boards: Boards, room_id: str, window: Window, name: str, board: BoardName
 ) -> list[Change]:
-    """Since when a homeserver's number on a board is as it is, the oldest change first.
+    """Since when a homeserver's number on a board is as it is, or it is silent; the oldest first.
 
     In the window, or a week up to its end where that is longer; at most `MAX_CHANGE_WINDOW`.
     """
@@ -192,8 +192,13 @@ def read_changes(
     hours = Window(start.replace(minute=0, second=0, microsecond=0), end)
     hour_count = (hours.end - hours.start) // _HOUR
     with boards.snapshot(room_id, hours) as snapshot:
-        names = dict(enumerate(snapshot.names))
+        if name not in snapshot.names:
+            return []
+        names, server = dict(enumerate(snapshot.names)), snapshot.names.index(name)
         courses = trends.find_trends(snapshot.blocks, board, hours, names, hour_count)
+        heard = trends.find_heard(snapshot.blocks, hours, len(names), hour_count)
+    changes = change_points.find_change_points(courses, name)
+    changes += change_points.find_silences(heard, server)
     return [
         Change(
             change.kind,
@@ -202,7 +207,7 @@ def read_changes(
             change.others_ratio,
             change.is_shared,
         )
-        for change in change_points.find_change_points(courses, name)
+        for change in sorted(changes, key=lambda change: change.hour)
     ]
 
 
@@ -244,9 +249,14 @@ def _take_middles(named: Iterable[tuple[str, float]]) -> dict[str, float]:
     return {name: median(numbers) for name, numbers in by_name.items()}
 
 
-def _require(boards: Boards, name: str) -> None:
+def is_known(boards: Boards, name: str) -> bool:
+    """Whether a homeserver pinged or answered at any time."""
     # What can't be a name is not asked for: PostgreSQL takes no NUL.
-    if not is_server_name(name) or not homeservers.has_homeserver(boards.engine, name):
+    return is_server_name(name) and homeservers.has_homeserver(boards.engine, name)
+
+
+def _require(boards: Boards, name: str) -> None:
+    if not is_known(boards, name):
         raise UnknownHomeserverError(
             f"no homeserver {name!r} was ever seen here; /api/v1/homeservers lists the known ones"
         )

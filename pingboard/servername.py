@@ -36,3 +36,31 @@ def server_of(user_id: str) -> str | None:
     if not sigil.startswith("@") or not is_server_name(server):
         return None
     return server
+
+
+def read_server_name(text: str) -> str:
+    """Return the server name that a person means, also by a user ID or an internationalised name.
+
+    What is neither comes back as it is.
+    """
+    name = text.partition(":")[2] if text.startswith("@") else text
+    if name.isascii():
+        return name
+    host, colon, port = name.partition(":")
+    try:
+        return host.encode("idna").decode("ascii") + colon + port
+    except UnicodeError:
+        return text
+
+
+def decode_server_name(name: str) -> str:
+    """Return a server name with its `xn--` labels decoded; empty where it has none that can be.
+
+    It is shown beside the name, never instead of it: different names may look alike.
+    """
+    if "xn--" not in name.lower():
+        return ""
+    try:
+        return name.encode("ascii").decode("idna")
+    except UnicodeError:
+        return ""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pingboard.servername import is_server_name, server_of
+from pingboard.servername import decode_server_name, is_server_name, read_server_name, server_of
 
 NAMES = [
     "matrix.org",
@@ -68,3 +68,27 @@ def test_what_is_no_user_id_has_no_server(user_id: str) -> None:
 def test_no_text_breaks_it(text: str) -> None:
     assert is_server_name(text) in (True, False)
     assert server_of(f"@a:{text}") == (text if is_server_name(text) else None)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("two.example", "two.example"),
+        ("@bot:two.example:8448", "two.example:8448"),
+        ("münchen.example:8448", "xn--mnchen-3ya.example:8448"),
+        ("@bot:MÜNCHEN.example", "xn--mnchen-3ya.example"),
+        ("[::1]:8448", "[::1]:8448"),
+        ("\ud800.example", "\ud800.example"),
+        ("ü" * 300, "ü" * 300),
+    ],
+)
+def test_a_name_is_read_as_a_person_writes_it(written: str, name: str) -> None:
+    assert read_server_name(written) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "decoded"),
+    [("xn--mnchen-3ya.example", "münchen.example"), ("two.example", ""), ("xn--\x80", "")],
+)
+def test_a_name_is_decoded_where_it_can_be(name: str, decoded: str) -> None:
+    assert decode_server_name(name) == decoded

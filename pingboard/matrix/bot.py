@@ -41,7 +41,7 @@ from pingboard.model import (
 )
 from pingboard.render.change_point import describe_change
 from pingboard.render.markdown import shortest_decimal
-from pingboard.servername import is_server_name
+from pingboard.servername import is_server_name, read_server_name
 from pingboard.store.editions import Edition, insert_edition
 from pingboard.store.engine import explained
 from pingboard.store.watches import (
@@ -77,6 +77,9 @@ MAX_ANNOUNCEMENT_AGE = timedelta(days=1)
 
 TOP = 5
 
+MAX_SIMILAR = 3
+"""Names that may have been meant."""
+
 HELP = (
     "!pingboard shows the fastest homeservers of the past week, !pingboard one.example where that "
     "homeserver stands, !pingboard watch one.example tells this room when it falls silent, comes "
@@ -84,7 +87,7 @@ HELP = (
     "homeserver, run an echo bot on it."
 )
 
-_WATCH = re.compile(r"(?P<verb>watch|unwatch)\s+(?P<homeserver>\S+)", re.IGNORECASE)
+_WATCH = re.compile(r"(?P<verb>watch|unwatch)(?:\s+(?P<homeserver>\S+))?", re.IGNORECASE)
 _COMMAND = re.compile(r"!pingboard(?:\s+(?P<argument>\S.*))?", re.DOTALL)
 
 P = ParamSpec("P")
@@ -201,20 +204,25 @@ class CommandBot(Bot):
     async def _answer(self, command: Command) -> dict[str, Any]:
         argument = command.argument
         match = _WATCH.fullmatch(argument)
-        if match is not None and is_server_name(match["homeserver"]):
-            return await self._change_watch(
-                command.room_id, match["homeserver"], begins=match["verb"].lower() == "watch"
-            )
-        if argument and (argument.lower() == "help" or not is_server_name(argument)):
+        homeserver = read_server_name(argument if match is None else match["homeserver"] or "")
+        if argument.lower() == "help" or (homeserver and not is_server_name(homeserver)):
             return make_notice(HELP)
+        if match is not None:
+            return await self._change_watch(command.room_id, match["verb"].lower(), homeserver)
         boards = await _ask(self._read_boards, command.room_id)
-        return describe_homeserver(argument, boards) if argument else describe_top(boards)
+        return describe_homeserver(homeserver, boards) if homeserver else describe_top(boards)
 
-    async def _change_watch(self, room_id: str, homeserver: str, *, begins: bool) -> dict[str, Any]:
-        if not begins:
+    async def _change_watch(self, room_id: str, verb: str, homeserver: str) -> dict[str, Any]:
+        if not homeserver:
+            return make_notice(f"Which homeserver? For example !pingboard {verb} one.example")
+        if verb == "unwatch":
             was_watched = await self._writer.call(remove_watch, room_id, homeserver)
             words = "is no longer watched" if was_watched else "was not watched"
             return make_notice(f"{homeserver} {words} in this room.")
+        if not await _ask(homeservers.is_known, self._boards, homeserver):
+            similar = await _ask(homeservers.find_similar, self._boards, homeserver, MAX_SIMILAR)
+            meant = f" Did you mean {' or '.join(similar)}?" if similar else ""
+            return make_notice(f"No homeserver {homeserver} was ever seen here.{meant}")
         if await self._writer.call(add_watch, Watch(room_id, homeserver, clock.now_ts())):
             return make_notice(
                 f"This room will be told when {homeserver} falls silent, comes back, or gets much "

@@ -1,7 +1,7 @@
 """Change-points: since when is a homeserver slower, faster, silent or back?
 
-In: the medians of all homeservers of a room, hour by hour. Out: the hours at which the level of one
-of them changed. Pure; numpy only.
+In: the medians of all homeservers of a room, hour by hour, and whether they were heard at all. Out:
+the hours at which the level of one of them changed, or it fell silent. Pure; numpy only.
 
 A level is tested against what all others did in the same hours, so that a busy evening of the room
 or of our own network is nobody's change. The test is the Mann-Whitney rank test at every possible
@@ -15,6 +15,7 @@ https://doi.org/10.2307/2346729 (Pettitt 1979, the rank test for a change-point)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import NormalDist
@@ -36,7 +37,7 @@ MIN_HOURS = 8
 """On either side of a change-point: fewer can't be significant."""
 
 MIN_SILENT_HOURS = 3
-"""Without any answer, while others answered."""
+"""Without any pong, while others were heard."""
 
 MIN_OTHERS = 3
 """Fewer say nothing of what everybody's latency did."""
@@ -63,7 +64,7 @@ class ChangePoint(NamedTuple):
 
 
 def find_change_points(trends: Mapping[str, Trend], homeserver: str) -> list[ChangePoint]:
-    """Every change of a homeserver's level, and every silence, in order of time.
+    """Every change of a homeserver's level, in order of time.
 
     `trends` has an hourly median in ms of each homeserver, all equally long; [] where it has none
     of this one.
@@ -73,11 +74,45 @@ def find_change_points(trends: Mapping[str, Trend], homeserver: str) -> list[Cha
     own = _take_logarithms(trends[homeserver])
     others = [_take_logarithms(trend) for name, trend in trends.items() if name != homeserver]
     common = find_common_course(others)
-    heard = np.flatnonzero(~np.isnan(own))
-    return sorted(
-        [*_find_level_changes(own, common, heard), *_find_silences(heard, others)],
-        key=lambda change: change.hour,
-    )
+    return _find_level_changes(own, common, np.flatnonzero(~np.isnan(own)))
+
+
+def find_silences(heard: NDArray[np.bool_], server: int) -> list[ChangePoint]:
+    """Every silence of a homeserver and its end, in order of time; `server` is its row.
+
+    `heard`, (servers, hours), says whether any pong came. In a silence most of the others were
+    heard for `MIN_SILENT_HOURS`, and it was not; longer than its usual loss explains.
+    """
+    own, others = heard[server], np.delete(heard, server, axis=0)
+    others = others[others.any(axis=1)]
+    if len(others) < MIN_OTHERS or not own.any():
+        return []
+    asked = np.flatnonzero(others.mean(axis=0) >= 0.5)
+    ends = [*np.flatnonzero(own).tolist(), len(own)]
+    missed = [asked[(asked > last) & (asked < end)] for last, end in pairwise(ends)]
+    min_hours = _find_least_silence([len(hours) for hours in missed], len(asked))
+    changes = []
+    for hours, end in zip(missed, ends[1:], strict=True):
+        if len(hours) >= min_hours:
+            changes.append(ChangePoint(ChangeKind.SILENT, int(hours[0])))
+            if end < len(own):
+                changes.append(ChangePoint(ChangeKind.BACK, end))
+    return changes
+
+
+def _find_least_silence(missed: Sequence[int], asked: int) -> int:
+    """How many hours in a row, of so many `asked`, loss by chance explains no more.
+
+    `missed` has what was missed between any two hours that were heard. What is no silence is loss.
+    """
+    least = MIN_SILENT_HOURS
+    while True:
+        lost = sum(hours for hours in missed if hours < least)
+        loss = (lost + 1) / (lost + len(missed) + 2)
+        needed = math.ceil(math.log(SIGNIFICANCE / asked) / math.log(loss)) if asked else least
+        if needed <= least:
+            return least
+        least = needed
 
 
 def find_common_course(others: Sequence[Hours]) -> Hours | None:
@@ -188,23 +223,6 @@ def _inflate_variance(levels: Hours, split: int) -> float:
     r = float((ranks[1:] * ranks[:-1]).sum() / (ranks**2).sum())
     r = min(max(r, 0.0), 0.9)
     return (1 + r) / (1 - r)
-
-
-def _find_silences(heard: NDArray[np.intp], others: Sequence[Hours]) -> list[ChangePoint]:
-    """Stretches of `MIN_SILENT_HOURS` in which most others were heard and it was not."""
-    if len(others) < MIN_OTHERS or not len(heard):
-        return []
-    shares = (~np.isnan(np.vstack(others))).mean(axis=0)
-    asked = np.flatnonzero(shares >= 0.5)
-    changes = []
-    for last, next_heard in zip(heard, [*heard[1:].tolist(), None], strict=True):
-        end = len(shares) if next_heard is None else next_heard
-        missed = asked[(asked > last) & (asked < end)]
-        if len(missed) >= MIN_SILENT_HOURS:
-            changes.append(ChangePoint(ChangeKind.SILENT, int(missed[0])))
-            if next_heard is not None:
-                changes.append(ChangePoint(ChangeKind.BACK, int(next_heard)))
-    return changes
 
 
 def _take_logarithms(trend: Trend) -> Hours:

@@ -104,4 +104,4 @@ async def refuse_repeated(request: Request) -> None:
     counts = Counter(name for name, _ in request.query_params.multi_items())
     for name, count in counts.items():
         if count > 1 and name not in several and "pingstat" not in route.tags:
-            raise refusal(name, f"should be given once, not {count} times")
+            raise refusal(name, f"should be given once, not {count} times", "given_repeatedly")

@@ -356,9 +356,16 @@ def _wants_page(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "")
 
 
+def _write_sentence(error: Exception) -> str:
+    text = str(error)
+    return f"{text[0].upper()}{text[1:]}."
+
+
 _OURS: dict[type[Exception], Handler[Any, Any]] = {
-    UnknownRoomError: lambda _, __, error: problem("unknown-room", str(error)),
-    UnknownHomeserverError: lambda _, __, error: problem("unknown-homeserver", str(error)),
+    UnknownRoomError: lambda _, __, error: problem("unknown-room", _write_sentence(error)),
+    UnknownHomeserverError: lambda _, __, error: problem(
+        "unknown-homeserver", _write_sentence(error)
+    ),
     DamagedHourError: _explain_damage,
     # No more than that it passes: what the driver says names the database (see freshness).
     StoreError: lambda *_: problem(

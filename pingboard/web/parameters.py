@@ -73,6 +73,34 @@ def check_name(names: Collection[str], name: str) -> str:
     return name
 
 
+LATEST = "latest"
+"""Stands for the name of the last edition."""
+
+
+def check_week(name: str) -> str:
+    """Return a week as editions are named by; ValueError for anything else."""
+    if not re.fullmatch(_WEEK, name, re.ASCII):
+        raise ValueError("should be a week such as 2026-W41")
+    return name
+
+
+def check_edition(name: str) -> str:
+    """Return a week, or `latest`; ValueError for anything else."""
+    if name != LATEST and not re.fullmatch(_WEEK, name, re.ASCII):
+        raise ValueError("should be latest, or a week such as 2026-W41")
+    return name
+
+
+_WEEK = r"\d{4}-W\d\d"
+WeekName = Annotated[
+    str, AfterValidator(check_week), Field(json_schema_extra={"pattern": f"^{_WEEK}$"})
+]
+WeekOrLatest = Annotated[
+    str,
+    AfterValidator(check_edition),
+    Field(json_schema_extra={"pattern": f"^({LATEST}|{_WEEK})$"}),
+]
+
 InstantParameter = Annotated[
     datetime,
     BeforeValidator(parse_instant),
@@ -285,7 +313,7 @@ class SectionQuery(TableQuery):
         description="Alias or room ID, URL-encoded; repeatable. Left out: every configured room.",
         examples=[["#ping:maunium.net"]],
     )
-    edition: Annotated[str, Field(pattern=r"^(latest|\d{4}-W\d\d)$")] | None = Field(
+    edition: WeekOrLatest | None = Field(
         None,
         description="A frozen week instead of the window: `latest`, or an edition's name.",
         examples=["latest", "2026-W41"],
@@ -362,8 +390,6 @@ class SamplesQuery(WindowQuery):
     cursor: Cursor = None
 
 
-def refusal(parameter: str, message: str) -> RequestValidationError:
+def refusal(parameter: str, message: str, kind: str = "value_error") -> RequestValidationError:
     """The error that pydantic would raise, for what depends on more than one parameter."""
-    return RequestValidationError(
-        [{"type": "value_error", "loc": ("query", parameter), "msg": message}]
-    )
+    return RequestValidationError([{"type": kind, "loc": ("query", parameter), "msg": message}])

@@ -57,14 +57,23 @@ async def test_a_room_watches_and_unwatches(tmp_path: Path) -> None:
         await bot._queue.join()
         return session.said[-1]
 
+    for name in ("two.example", "more.example:8448", "xn--mnchen-3ya.example"):
+        record(engine, make_answers(name, [100]))
     assert "will be told when two.example falls silent" in await say("!pingboard watch two.example")
     assert [watch.homeserver for watch in read_watches(engine)] == ["two.example"]
     assert "no longer watched" in await say("!pingboard UNWATCH two.example")
     assert "was not watched" in await say("!pingboard unwatch two.example")
     assert "!pingboard watch one.example tells" in await say("!pingboard watch <b>")
+    assert "For example !pingboard watch one.example" in await say("!pingboard watch")
+    assert "No homeserver no.example was ever seen" in await say("!pingboard watch no.example")
+    assert "Did you mean two.example?" in await say("!pingboard watch Two.example")
+    assert "or more.example:8448?" in await say("!pingboard watch more.example")
+    assert "when xn--mnchen-3ya.example falls" in await say("!pingboard watch münchen.example")
+    assert "when two.example falls" in await say("!pingboard watch @bot:two.example")
+    assert "two.example has no pings" in await say("!pingboard @bot:two.example")
     for number in range(MAX_WATCHES):
         add_watch(engine, Watch(ROOM, f"hs{number}.example", 1))
-    assert "watches 20 homeservers already" in await say("!pingboard watch more.example")
+    assert "watches 20 homeservers already" in await say("!pingboard watch more.example:8448")
     task.cancel()
     writer.close()
     engine.dispose()

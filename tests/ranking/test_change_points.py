@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pingboard.model import ChangeKind
-from pingboard.ranking.change_points import ChangePoint, find_change_points, split_at_changes
+from pingboard.ranking.change_points import (
+    ChangePoint,
+    find_change_points,
+    find_silences,
+    split_at_changes,
+)
 from pingboard.ranking.trends import Trend
 
 HOURS = 168
@@ -90,20 +96,32 @@ def test_what_everybody_shares_is_not_its_own_change() -> None:
     assert change.others_ratio == pytest.approx(2, rel=0.2)
 
 
-def test_a_silence_has_a_beginning_and_an_end() -> None:
-    trends = make_week(5)
-    own = trends["own"]
-    trends["own"] = [None if 50 <= hour < 62 else ms or 300.0 for hour, ms in enumerate(own)]
-    changes = [change for change in find_change_points(trends, "own") if change.ratio == 1]
-    assert changes == [ChangePoint(ChangeKind.SILENT, 50), ChangePoint(ChangeKind.BACK, 62)]
+def make_heard(seed: int, loss: float) -> NDArray[np.bool_]:
+    """A week in which the first homeserver misses so many hours by chance, and others few."""
+    choose = np.random.default_rng(seed)
+    return choose.random((1 + OTHERS, HOURS)) >= np.array([[loss], *[[0.05]] * OTHERS])
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.05, 0.2, 0.4])
+def test_of_200_weeks_of_chance_losses_hardly_one_has_a_silence(loss: float) -> None:
+    alarms = sum(bool(find_silences(make_heard(seed, loss), 0)) for seed in range(WEEKS))
+    assert alarms <= 4
+
+
+@pytest.mark.parametrize(("loss", "hours"), [(0.0, 3), (0.05, 4), (0.2, 12)])
+def test_a_silence_has_a_beginning_and_an_end(loss: float, hours: int) -> None:
+    heard = make_heard(5, loss)
+    heard[0, 49], heard[0, 50 : 50 + hours], heard[0, 50 + hours] = True, False, True
+    silence = [ChangePoint(ChangeKind.SILENT, 50), ChangePoint(ChangeKind.BACK, 50 + hours)]
+    assert find_silences(heard, 0) == silence
+    heard[0, 50:] = False
+    assert find_silences(heard, 0) == silence[:1]
 
 
 def test_hours_in_which_nobody_was_asked_are_no_silence() -> None:
-    trends = {
-        name: [None if 50 <= hour < 80 else ms or 300.0 for hour, ms in enumerate(trend)]
-        for name, trend in make_week(5).items()
-    }
-    assert find_change_points(trends, "own") == []
+    heard = make_heard(5, 0.05)
+    heard[:, 50:80] = False
+    assert find_silences(heard, 0) == []
 
 
 def test_a_change_is_not_compared_with_too_few_others() -> None:
@@ -117,3 +135,6 @@ def test_a_change_is_not_compared_with_too_few_others() -> None:
 def test_a_homeserver_that_nobody_heard_has_no_changes() -> None:
     assert find_change_points({}, "own") == []
     assert find_change_points({"own": [None] * HOURS}, "own") == []
+    heard = make_heard(1, 0.05)
+    heard[0] = False
+    assert find_silences(heard, 0) == []

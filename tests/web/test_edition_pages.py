@@ -119,7 +119,7 @@ def test_an_unknown_edition_is_a_page_that_says_so(
 
 @pytest.mark.parametrize(
     ("lang", "words"),
-    [("en", "A week, such as 2026-W41."), ("de", "Eine Woche, etwa 2026-W41.")],
+    [("en", "Should be a week such as 2026-W41."), ("de", "Eine Woche, etwa 2026-W41.")],
 )
 def test_an_edition_that_is_no_week_is_told_what_is(
     archive: httpx.Client, lang: str, words: str

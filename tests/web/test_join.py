@@ -67,7 +67,7 @@ def test_a_check_says_why_pongs_do_not_count_and_what_helps(joined: httpx.Client
 
 
 def test_a_check_says_the_rank(joined: httpx.Client) -> None:
-    page = joined.get("/join?homeserver=one.example").text
+    page = text_of(joined.get("/join?homeserver=one.example"))
     assert "Rank 1 of 1 by response: a median of 404.5 ms from 10 pongs" in page
 
 

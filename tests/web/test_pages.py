@@ -359,6 +359,21 @@ def test_an_internationalised_name_is_decoded_beside_itself(store: Engine) -> No
     record(store, make_answers("xn--mnchen-3ya.example", [400]))
     with serve(store) as client:
         assert "xn--mnchen-3ya.example münchen.example" in text_of(client.get("/"))
+        assert "1 of 1 homeservers" in text_of(client.get("/?q=MÜNCHEN"))
+        page = client.get("/homeservers/münchen.example?window=7d", follow_redirects=True)
+        assert page.url.raw_path == b"/homeservers/xn--mnchen-3ya.example?window=7d"
+        assert "choose another" in text_of(client.get(f"{page.url}&with=münchen.example"))
+        assert "münchen.example" in text_of(client.get("/join?homeserver=@bot:münchen.example"))
+        assert "answers" in text_of(client.get("/join?homeserver=@bot:münchen.example"))
+
+
+def test_without_an_edition_the_section_of_the_last_seven_days_is_copied(
+    store: Engine, site: httpx.Client
+) -> None:
+    record(store, make_answers("two.example", [400]))
+    page = site.get("/").text
+    assert 'href="/section.md" data-copy-address="/section.md"' in page
+    assert "There is no edition yet." in page
 
 
 def test_an_unknown_room_leads_to_the_known_ones(site: httpx.Client) -> None:
@@ -370,6 +385,8 @@ def test_an_unknown_room_leads_to_the_known_ones(site: httpx.Client) -> None:
 def test_errors_are_sentences_in_the_language_of_the_reader(site: httpx.Client) -> None:
     english = text_of(site.get("/?window=8d"))
     german = text_of(site.get("/?window=8d&lang=de"))
+    twice = text_of(site.get("/?window=1h&window=6h&lang=de"))
+    assert "window : Bitte nur einmal angeben." in twice
     assert "window : Should be one of 1h, 6h, 24h, 7d, 30d, 90d, 365d." in english
     assert (
         "window : Dieser Wert passt nicht. Möglich sind 1h, 6h, 24h, 7d, 30d, 90d, 365d;" in german

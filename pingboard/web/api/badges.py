@@ -206,7 +206,7 @@ def _draw(
         return None, "", query.board or DEFAULT_BOARD
     standing = _write_standing(row) if row else ""
     text = f"{standing} · {_name_window(query, now)}".strip(" ·")
-    return smoke.draw(buckets, window, step), text, board.name
+    return smoke.draw(board.name, buckets, window, step), text, board.name
 
 
 def _name_window(query: ImageQuery, now: datetime) -> str:

@@ -25,21 +25,13 @@ from pingboard.web.api.paging import cut_page
 from pingboard.web.api.rankings import MARKDOWN_CONTENT, MarkdownResponse, RankedHomeserver
 from pingboard.web.dependencies import Given, GivenAll, GivenBoards, Now
 from pingboard.web.pages.layout import render_text
-from pingboard.web.parameters import ListQuery, NoQuery, SectionQuery
+from pingboard.web.parameters import LATEST, ListQuery, NoQuery, SectionQuery, WeekName
 from pingboard.web.schemas import Count, Instant, Interval, NextCursor, RoomName, describe_text
 
 FEED_ENTRIES = 26
-LATEST = "latest"
-"""Stands for the name of the last edition."""
-
 IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 
-Name = Annotated[
-    str,
-    Path(
-        pattern=r"^\d{4}-W\d\d$", description="ISO week that it closed in.", examples=["2026-W41"]
-    ),
-]
+Name = Annotated[WeekName, Path(description="ISO week that it closed in.", examples=["2026-W41"])]
 
 
 _NOT_FOUND = errors.describe(

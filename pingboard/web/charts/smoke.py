@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
 
-from pingboard.model import Window, from_ts
+from pingboard.model import BoardName, Window, from_ts
+from pingboard.ranking.boards import Ranked, get_rule
 from pingboard.ranking.history import STEPS, Band, Bucket, count_buckets
 from pingboard.web.charts.scale import HEIGHT, WIDTH, Mark, Scale, TimeMark, mark_time
 
@@ -90,13 +91,20 @@ def find_span(buckets: Sequence[Bucket], window: Window, step: timedelta) -> Win
 
 
 def draw(
-    buckets: Sequence[Bucket], window: Window, step: timedelta, scale: Scale | None = None
+    board: BoardName,
+    buckets: Sequence[Bucket],
+    window: Window,
+    step: timedelta,
+    scale: Scale | None = None,
 ) -> Smoke | None:
     """The drawing of a window's buckets; None where nothing was heard and nothing lost.
 
+    What was lost are pongs, so a board of ping servers is drawn without.
     `scale` is one that several drawings share; left out, it is made for this one. It shows whole
     buckets, so that it stays the same while nothing happens.
     """
+    if get_rule(board).ranked is Ranked.PING_SERVERS:
+        buckets = [bucket._replace(sent=0, lost=0) for bucket in buckets]
     step_ms = step // timedelta(milliseconds=1)
     window = Window(
         from_ts(window.start_ts // step_ms * step_ms),
@@ -123,7 +131,7 @@ def draw(
         has_few=bool(few),
         lossy=[_pieces(runs, scale, level) for level in range(1, len(LEVELS) + 1)],
         bars=[_bars(buckets, spans, level) for level in range(1, len(LEVELS) + 1)],
-        marks=scale.marks(5),
+        marks=scale.marks(5) if bands else [],
         times=mark_time(window.start, window.end),
         samples=sum(bucket.samples for bucket in buckets),
         sent=sum(bucket.sent for bucket in buckets),

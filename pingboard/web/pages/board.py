@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from pingboard.boards import Boards
 from pingboard.model import DEFAULT_BOARD, Board, UnknownRoomError
+from pingboard.store.editions import read_edition_names
 from pingboard.web import errors
 from pingboard.web.dependencies import GivenAll, Now
 from pingboard.web.pages import choices
@@ -55,6 +56,7 @@ def show_board(
         "worker": worker,
         **describe_board(request, boards, query, board),
     }
+    context["has_editions"] = bool(read_edition_names(boards.engine))
     context["last_pong"] = None if board.samples else find_last_pong(request, boards, query, board)
     if given.embed_origins:
         context["embed"] = str(request.base_url) + "embed"

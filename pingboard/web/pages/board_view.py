@@ -17,6 +17,7 @@ from pingboard.boards import Boards
 from pingboard.homeservers import read_trends
 from pingboard.model import Board, Standing
 from pingboard.render.markdown import shortest_decimal, table
+from pingboard.servername import decode_server_name
 from pingboard.web.charts.rows import (
     TREND_PARTS,
     Bar,
@@ -156,7 +157,11 @@ class BoardView:
 def view(boards: Boards, board: Board, query: BoardPageQuery) -> BoardView:
     """A board of all homeservers, as this query wants to see it."""
     needle = query.q.strip().lower()
-    matches = [row for row in board.standings if needle in row.homeserver.lower()]
+    matches = [
+        row
+        for row in board.standings
+        if needle in row.homeserver.lower() or needle in decode_server_name(row.homeserver)
+    ]
     column = query.sort.removeprefix("-")
     matches.sort(key=_KEYS[column], reverse=query.sort.startswith("-"))
     shown = matches[: query.limit or ROWS]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
@@ -29,6 +29,7 @@ from pingboard.ranking.clocks import Clock
 from pingboard.ranking.comparison import Comparison, compare, diagnose
 from pingboard.ranking.history import STEPS, Bucket
 from pingboard.ranking.pairs import Pair
+from pingboard.servername import read_server_name
 from pingboard.web.charts import smoke, strip_plot
 from pingboard.web.charts.histogram import draw_histogram
 from pingboard.web.charts.scale import Scale
@@ -156,8 +157,7 @@ def show_homeserver(
         **_describe(profile),
         **_draw_over_time(boards, room_id, window, name, board, now, profile),
     }
-    if query.with_.strip():
-        other = query.with_.strip()
+    if other := read_server_name(query.with_.strip()):
         context["comparison"] = _compare_with(boards, room_id, window, (name, other), board, now)
     return render(request, "homeserver.html", context, room_id=room_id)
 
@@ -165,7 +165,11 @@ def show_homeserver(
 def _show_unknown(request: Request, boards: GivenBoards, name: str) -> Response:
     if name.endswith("/"):
         return RedirectResponse(request.url.replace(path=request.url.path.rstrip("/")))
-    similar = homeservers.find_similar(boards, name[:255], SIMILAR)
+    meant = read_server_name(name)
+    if meant != name and homeservers.is_known(boards, meant):
+        path = request.url.path.removesuffix(name) + quote(meant, safe="")
+        return RedirectResponse(request.url.replace(path=path))
+    similar = homeservers.find_similar(boards, meant[:255], SIMILAR)
     context = {"name": name, "similar": similar}
     return render(request, "homeserver_unknown.html", context, status=404)
 
@@ -235,7 +239,7 @@ def _draw_over_time(
     return {
         "step": step,
         "buckets": [(bucket, from_ts(bucket.start_ts)) for bucket in buckets],
-        "smoke": smoke.draw(buckets, shown, STEPS[step]),
+        "smoke": smoke.draw(board, buckets, shown, STEPS[step]),
         "min_band": smoke.MIN_BAND,
         "shown": shown,
         "histogram": histogram,
@@ -284,7 +288,11 @@ def _compare_with(
     return HomeserverComparison(
         names[1],
         [
-            Compared(name, standings.get(name), smoke.draw(history, shown, STEPS[step], scale))
+            Compared(
+                name,
+                standings.get(name),
+                smoke.draw(board, history, shown, STEPS[step], scale),
+            )
             for name, history in zip(names, histories, strict=True)
         ],
         [],

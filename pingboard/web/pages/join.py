@@ -18,7 +18,7 @@ from pingboard.model import (
     UnknownHomeserverError,
     Window,
 )
-from pingboard.servername import is_server_name, server_of
+from pingboard.servername import is_server_name, read_server_name
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages.board import find_room
 from pingboard.web.pages.layout import TAG, PageQuery, describe_room, render
@@ -88,7 +88,7 @@ def show_join(
 
 def check(boards: Boards, room_id: str, window: Window, asked: str) -> Check:
     """Whether the bot of a homeserver was heard in a window, and whether its pongs count."""
-    name = server_of(asked) or asked
+    name = read_server_name(asked)
     if not is_server_name(name):
         return Check(asked, BotVerdict.INVALID, None, [])
     try:

@@ -32,7 +32,7 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import HTMLResponse
 
 from pingboard.model import write_instant
-from pingboard.servername import server_of
+from pingboard.servername import decode_server_name, server_of
 from pingboard.web.pages.language import LANGUAGES, Language, find_language, get_language, mark
 from pingboard.web.parameters import RoomQuery
 
@@ -230,6 +230,9 @@ def describe_room(name: str) -> RoomLink:
     return RoomLink(name, f"https://matrix.to/#/{quote(name, safe='!:')}", uri)
 
 
+_BREAKS = re.compile(r"\.|(?=:\d+$)")
+
+
 @cache
 def get_environment(code: str) -> jinja2.Environment:
     """The templates in one language."""
@@ -242,13 +245,21 @@ def get_environment(code: str) -> jinja2.Environment:
         extensions=["jinja2.ext.i18n"],
     )
     environment.filters["code"] = _mark_code
-    environment.filters["decoded"] = decode_name
+    environment.filters["breakable"] = _break_name
+    environment.filters["decoded"] = decode_server_name
     environment.filters["instant"] = write_instant
     environment.policies["ext.i18n.trimmed"] = True
     words = get_language(code).words
     # The extension gives this method to the environment, which its type does not know.
-    cast("Any", environment).install_gettext_callables(words.gettext, words.ngettext, newstyle=True)
+    cast("Any", environment).install_gettext_callables(
+        lambda text: _join_units(words.gettext(text)), words.ngettext, newstyle=True
+    )
     return environment
+
+
+def _join_units(text: str) -> str:
+    """A text with its placeholders, in which no line breaks between a number and its unit."""
+    return text.replace(")s ms", ")s\N{NO-BREAK SPACE}ms")
 
 
 def _address(root: str, kept: Mapping[str, str], path: str, **parameters: object) -> str:
@@ -279,17 +290,9 @@ def _list_rooms(
     ]
 
 
-def decode_name(homeserver: str) -> str:
-    """A server name with its `xn--` labels decoded; empty where it has none that can be.
-
-    It is shown beside the name, never instead of it: different names may look alike.
-    """
-    if "xn--" not in homeserver.lower():
-        return ""
-    try:
-        return homeserver.encode("ascii").decode("idna")
-    except UnicodeError:
-        return ""
+def _break_name(name: str) -> Markup:
+    """A server name that breaks behind a dot or before its port, elsewhere only if it has to."""
+    return Markup(_BREAKS.sub(r"\g<0><wbr>", str(escape(name))))  # noqa: S704
 
 
 def _mark_code(text: str) -> Markup:

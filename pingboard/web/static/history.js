@@ -130,7 +130,7 @@ async function start(figure, says) {
       if (turn !== asked) return;
       [buckets, shown] = [found, wanted];
       draw();
-      const ends = { from: write.instant(shown.from), to: write.instant(shown.to), step: shown.step.replace(/.$/, "\u202f$&") };
+      const ends = { from: write.instant(shown.from), to: write.instant(shown.to), step: shown.step.replace(/.$/, "\u202f$&").replace("m", "min") };
       reading.textContent = isWhole ? "" : fill(says.zoomed, ends);
     } catch {
       reading.textContent = says.failed;

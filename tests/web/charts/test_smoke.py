@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pingboard.model import WINDOWS, Window, to_ts
+from pingboard.model import WINDOWS, BoardName, Window, to_ts
 from pingboard.ranking.history import STEPS, Band, Bucket, count_buckets
 from pingboard.web.charts.scale import HEIGHT, WIDTH
 from pingboard.web.charts.smoke import MAX_BUCKETS, MIN_BAND, Smoke, choose_step, draw, grade
@@ -17,14 +17,18 @@ HOUR = timedelta(hours=1)
 START = datetime(2026, 10, 11, 12, tzinfo=UTC)
 
 
-def fill(*hours: tuple[list[float] | None, int, int], samples: int = 9) -> Smoke | None:
+def fill(
+    *hours: tuple[list[float] | None, int, int],
+    samples: int = 9,
+    board: BoardName = BoardName.RESPONSE,
+) -> Smoke | None:
     """The drawing of hours: their five percentiles, what was sent and what was lost."""
     window = Window(START, START + HOUR * len(hours))
     buckets = [
         Bucket(to_ts(START + HOUR * number), samples, Band(*ms) if ms else None, sent, lost)
         for number, (ms, sent, lost) in enumerate(hours)
     ]
-    return draw(buckets, window, HOUR)
+    return draw(board, buckets, window, HOUR)
 
 
 def points_of(path: str) -> list[tuple[int, int]]:
@@ -51,6 +55,18 @@ def test_every_curve_lies_within_the_drawing(
         for x, y in points_of(path):
             assert 0 <= x <= WIDTH
             assert 0 <= y <= HEIGHT
+
+
+def test_what_was_lost_is_drawn_where_pongs_are_ranked_with_no_axis_of_nothing() -> None:
+    hour = (None, 4, 1)
+    drawn = fill(hour)
+    assert drawn is not None
+    assert any(drawn.bars)
+    assert drawn.marks == []
+    assert fill(hour, board=BoardName.DELIVERY) is None
+    heard = fill(([100, 150, 200, 250, 300], 4, 1), board=BoardName.DELIVERY)
+    assert heard is not None
+    assert not any(heard.bars)
 
 
 def test_slower_is_higher_and_later_is_to_the_right() -> None:
