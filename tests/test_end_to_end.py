@@ -18,7 +18,7 @@ from tests.commands import account_settings, end_of, running, start
 ROUND_TRIP_DELAY_S = 0.3
 
 
-async def until(check: Callable[[], Awaitable[Any]], within_s: float = 240) -> Any:
+async def until(check: Callable[[], Awaitable[Any]], within_s: float = 480) -> Any:
     """Ask again until the answer is true."""
     async with asyncio.timeout(within_s):
         while not (answer := await check()):  # noqa: ASYNC110 (another process decides)
