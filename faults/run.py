@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from time import monotonic
 
@@ -55,15 +55,16 @@ def _noted(faults: list[str]) -> Iterator[None]:
 async def play_all(stage: Stage, cases: Sequence[Case], at_once: int) -> AsyncIterator[Outcome]:
     """Play those that run alone, then the others, some at once; yield outcomes as they come.
 
-    Of the others the last begin first: those of two workers take longest.
+    Of the others the last begin first: those of two workers take longest. Of those that are timed
+    one at a time is played: each loads the machine until it has measured enough.
     """
     alone = [case for case in cases if case.runs_alone(short=stage.short)]
     for case in alone:
         yield await play(stage, case)
-    places = asyncio.Semaphore(at_once)
+    places, timed = asyncio.Semaphore(at_once), asyncio.Lock()
 
     async def play_in_turn(case: Case) -> Outcome:
-        async with places:
+        async with timed if case.timed else nullcontext(), places:
             return await play(stage, case)
 
     others = [case for case in reversed(cases) if case not in alone]

@@ -175,7 +175,7 @@ class Scene(Lasting):
             return trips if len(trips) >= count else []
 
         otherwise = f"not {count} round trips of {server or 'all'}"
-        return await until(enough, self.until_quiet_s, otherwise)
+        return await until(enough, self.until_quiet_s, otherwise, 0.5)
 
     async def has_met(self, fault: Injection, times: int = 1) -> None:
         """Wait until so many requests have met a fault."""
