@@ -9,7 +9,19 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from bench import accuracy, answers, disk, ingest, kernel, live, machine, scale, store, year
+from bench import (
+    accuracy,
+    answers,
+    disk,
+    ingest,
+    kernel,
+    lab_load,
+    live,
+    machine,
+    scale,
+    store,
+    year,
+)
 from bench.pairs import Pair, Size, measure
 from bench.report import (
     HEAD,
@@ -25,6 +37,7 @@ from bench.report import (
 
 DURATIONS = {
     accuracy: "8 min",
+    lab_load: "9 min",
     kernel: "5 s",
     store: "3 min",
     scale: "5 min",

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +40,10 @@ MAX_MEDIAN_MS, MAX_P90_MS, MAX_BUSY_P90_MS = 5.0, 20.0, 50.0
 MAX_STALL_MS = 1_000.0
 MAX_LATENESS_MS = 50.0
 LOCKED_S, UNLOCKED_S = 0.5, 0.2
+
+CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+LAST_CORE = {max(CORES)} if CORES else set()
+"""where pingboard runs; what is measured against has the others, if there are any"""
 
 Load = Callable[[Path, int], AbstractContextManager[object]]
 """What goes on beside a worker, given its database and the port of its API."""
@@ -175,50 +179,45 @@ async def measure(condition: Condition) -> Figures:
 async def _measure_one(condition: Condition, pings: int, figures: Figures) -> None:
     with tempfile.TemporaryDirectory() as folder:
         database, port = Path(folder) / "pingboard.db", find_free_port()
-        async with (
-            TrueHomeserver(
-                condition.rooms, lies=condition.lies, stalls=condition.stalls
-            ) as homeserver,
-            _worker(condition, homeserver, database, port) as worker,
-        ):
-            await _wait_for_ping(homeserver, 1, worker)
-            if condition.command == "run":
-                await asyncio.to_thread(wait_for, f"http://127.0.0.1:{port}/rankings.md")
-            first_ping = homeserver.pings + 1
-            with condition.load(database, port):
-                await _wait_for_ping(homeserver, first_ping + pings, worker)
+        async with TrueHomeserver(
+            condition.rooms, lies=condition.lies, stalls=condition.stalls
+        ) as homeserver:
+            settings = {
+                "HOMESERVER": homeserver.url,
+                "ACCESS_TOKEN": "token",
+                "ROOMS": " ".join(homeserver.rooms),
+                "INTERVAL": condition.interval,
+            }
+            async with run_on_last_core(condition.command, database, port, settings) as worker:
+                await _wait_for_ping(homeserver, 1, worker)
+                if condition.command == "run":
+                    await asyncio.to_thread(wait_for, f"http://127.0.0.1:{port}/rankings.md")
+                first_ping = homeserver.pings + 1
+                with condition.load(database, port):
+                    await _wait_for_ping(homeserver, first_ping + pings, worker)
         figures.add(homeserver, Database(f"sqlite:///{database}"), first_ping)
 
 
 @asynccontextmanager
-async def _worker(
-    condition: Condition, homeserver: TrueHomeserver, database: Path, port: int
+async def run_on_last_core(
+    command: str, database: Path, port: int, settings: Mapping[str, str]
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    settings = {
-        "HOMESERVER": homeserver.url,
-        "ACCESS_TOKEN": "token",
-        "ROOMS": " ".join(homeserver.rooms),
-        "INTERVAL": condition.interval,
-        "DATABASE_URL": f"sqlite:///{database}",
-        "PORT": str(port),
-        "RATE_LIMIT": "0",
-    }
+    """Run a command of pingboard on `LAST_CORE`."""
+    common = {"DATABASE_URL": f"sqlite:///{database}", "PORT": str(port), "RATE_LIMIT": "0"}
     inherited = {key: value for key, value in os.environ.items() if "PINGBOARD_" not in key}
+    given = {f"PINGBOARD_{name}": value for name, value in {**common, **settings}.items()}
     with database.with_name("log").open("wb") as log:
-        worker = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "pingboard", condition.command),
-            env=inherited | {f"PINGBOARD_{name}": value for name, value in settings.items()},
-            stderr=log,
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "pingboard", command), env=inherited | given, stderr=log
         )
-    if hasattr(os, "sched_setaffinity"):
-        # Its last core; what is measured against has the others, if there are any.
-        os.sched_setaffinity(worker.pid, {max(os.sched_getaffinity(0))})
+    if LAST_CORE:
+        os.sched_setaffinity(process.pid, LAST_CORE)
     try:
-        yield worker
+        yield process
     finally:
-        if worker.returncode is None:
-            worker.terminate()
-        await worker.wait()
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
 
 
 async def _wait_for_ping(

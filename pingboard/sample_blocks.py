@@ -12,7 +12,6 @@ Without that a board with matrix of ten million samples takes more than a sixth 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
@@ -30,6 +29,8 @@ Column = NDArray[np.integer[Any]]
 Integers = NDArray[np.int64]
 
 Unsigned = NDArray[np.unsignedinteger[Any]]
+
+NO_INTEGERS: Column = np.empty(0, np.uint8)
 
 _WIDTHS = [
     (int(np.iinfo(width).min), int(np.iinfo(width).max), np.dtype(width))
@@ -54,18 +55,31 @@ def unsigned(column: Column) -> Unsigned:
     return column.view(f"u{column.itemsize}")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Offsets:
     """(n,) integers as a base and how far each is from it, in as few bytes as hold that."""
 
-    base: int
-    low: Column
+    def __init__(self, base: int, low: Column) -> None:
+        self.base = base
+        self._low = low
 
     @classmethod
     def of(cls, values: Integers) -> Offsets:
         """Return these integers, with the least as their base."""
         base = int(values.min()) if len(values) else 0
         return cls(base, narrow(values - base))
+
+    @property
+    def low(self) -> Column:
+        """How far each is from the base."""
+        return self._low
+
+    @property
+    def first(self) -> int:
+        return self.base + int(self.low[0])
+
+    @property
+    def last(self) -> int:
+        return self.base + int(self.low[-1])
 
     def __len__(self) -> int:
         return len(self.low)
@@ -82,6 +96,34 @@ class Offsets:
         """Return the integers themselves."""
         integers: list[int] = self.wide().tolist()
         return integers
+
+
+class Ascending(Offsets):
+    """Integers from the first to the last; those between are read once they are asked for.
+
+    Of most hours of a window it is enough to know that the first and the last lie in it.
+    """
+
+    def __init__(self, first: int, last: int, read_steps: Callable[[], Column]) -> None:
+        self.base = first
+        self._last = last
+        self._read_steps = read_steps
+
+    @cached_property
+    def low(self) -> Column:
+        """How far each is from the first."""
+        steps = self._read_steps()
+        low = np.zeros(len(steps) + 1, np.int32)
+        np.add.accumulate(steps, dtype=np.int32, out=low[1:])
+        return low
+
+    @property
+    def first(self) -> int:
+        return self.base
+
+    @property
+    def last(self) -> int:
+        return self._last
 
 
 class Claims(NamedTuple):
@@ -150,7 +192,6 @@ class Block:
 
 Rows = TypeVar("Rows", Claims, Answers, Losses)
 
-NO_INTEGERS: Column = np.empty(0, np.uint8)
 NO_TIMES = Offsets(0, NO_INTEGERS)
 EMPTY = Block(
     Claims(NO_TIMES, NO_INTEGERS, NO_INTEGERS, NO_INTEGERS),
@@ -163,10 +204,11 @@ EMPTY = Block(
 
 def cut(rows: Rows, start_ts: int, end_ts: int) -> Rows:
     """Return the rows in [start, end); they are a slice, because rows are in order of time."""
-    base, low = rows.seen_ts.base, rows.seen_ts.low
-    if not len(low) or (start_ts <= base + int(low[0]) and base + int(low[-1]) < end_ts):
+    times = rows.seen_ts
+    if not len(rows.pong_server) or (start_ts <= times.first and times.last < end_ts):
         return rows
-    first, after = np.searchsorted(low, (start_ts - base, end_ts - base)).tolist()
+    bounds = (start_ts - times.base, end_ts - times.base)
+    first, after = np.searchsorted(times.low, bounds).tolist()
     return _map(rows, lambda column: column[first:after])
 
 

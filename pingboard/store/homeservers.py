@@ -14,6 +14,7 @@ from pingboard.sample_blocks import HOUR_MS, Integers
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import iterate_hours
 from pingboard.store.schema import rejection, server
+from pingboard.store.sql import execute
 
 _DAY_MS = 86_400_000
 
@@ -39,7 +40,7 @@ def read_homeservers(engine: Engine) -> list[str]:
 
 def read_server_names(connection: Connection) -> list[str]:
     """Return the server of each row ID; empty for an ID that is none."""
-    rows = connection.execute(select(server.c.id, server.c.name)).all()
+    rows = execute(connection, "SELECT id, name FROM server").all()
     names = [""] * (max((row for row, _ in rows), default=-1) + 1)
     for row, name in rows:
         names[row] = name

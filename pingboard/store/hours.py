@@ -98,12 +98,7 @@ def iterate_hours(
     appended to `damaged`.
     """
     opened = _read_open_hours(connection, room_row, first, after)
-    packed = (
-        select(hour.c.hour, hour.c.hot)
-        .where(hour.c.room == room_row, hour.c.hour >= first, hour.c.hour < after)
-        .order_by(hour.c.hour)
-    )
-    for number, hot in connection.execute(packed.execution_options(yield_per=64)):
+    for number, hot in execute(connection, _HOT, room_row, first, after, yield_per=64):
         for earlier in [other for other in opened if other < number]:
             yield earlier, unpack_block(pack_hour(opened.pop(earlier)).hot)
         try:
@@ -213,6 +208,7 @@ def _naming(connection: Connection, room_row: int, number: int) -> Iterator[None
         raise DamagedHourError(f"{name} is damaged ({error})") from error
 
 
+_HOT = "SELECT hour, hot FROM hour WHERE room = ? AND hour >= ? AND hour < ? ORDER BY hour"
 _PACKED = "SELECT hot, cold FROM hour WHERE room = ? AND hour = ? AND cold IS NOT NULL"
 
 

@@ -15,7 +15,7 @@ a board takes and then the others, then the pongs that have not come.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from pingboard.sample_blocks import (
     NO_OFFSET,
     NO_TIMES,
     Answers,
+    Ascending,
     Block,
     Claims,
     Column,
@@ -109,8 +110,9 @@ class Packed(NamedTuple):
 
 _COLUMN = struct.Struct("<qIHBx")
 _CHECKSUM_BYTES = 8
-_HEAD = struct.Struct("<qqq")
-"""How many pings are ours, and when the first pong of each part was seen; 0 for a part without."""
+_HEAD = struct.Struct("<qqqqq")
+"""How many pings are ours, and when the first and the last pong of each part were seen; 0 for a
+part without."""
 
 _MISSING = 1 << 62
 """Packed where there is no number; larger than all others, so that it is an exception."""
@@ -150,8 +152,8 @@ def pack_hour(hour: Hour) -> Packed:
     place, seen_ts = place[order], seen_ts[order]
     claims = int(is_claim.sum())
     parts = (slice(0, claims), slice(claims, None))
-    firsts = [int(seen_ts[part][0]) if len(seen_ts[part]) else 0 for part in parts]
-    hot = [_HEAD.pack(ours, *firsts)]
+    edges = [seen_ts[part][[0, -1]].tolist() if len(seen_ts[part]) else [0, 0] for part in parts]
+    hot = [_HEAD.pack(ours, *edges[0], *edges[1])]
     hot += map(_pack_column, (pings.seen_ts, pings.server, clock_ms))
     for part in parts:
         of_part = HourSamples(*(column[part] for column in samples))
@@ -167,25 +169,25 @@ def pack_hour(hour: Hour) -> Packed:
 def unpack_block(hot: bytes) -> Block:
     """Read what boards need; what is of our own pings, once it is asked for."""
     reader = _open(hot, _HEAD.size)
-    _, first_ts, _ = _HEAD.unpack_from(hot, _CHECKSUM_BYTES)
+    _, (edges, _) = _read_head(hot)
     reader.skip()
     ping_server = reader.column()
     reader.skip()
-    if not first_ts:
+    if edges == _NO_EDGES:
         return Block(EMPTY.claims, partial(_read_own, hot))
-    place, seen_ts = reader.column(), _read_times(reader, first_ts)
+    place, seen_ts = reader.column(), _read_times(reader, edges)
     # To take is twice as fast as to index.
     claims = Claims(seen_ts, ping_server.take(place), reader.column(), reader.column())
     return Block(claims, partial(_read_own, hot))
 
 
 def _read_own(hot: bytes) -> tuple[Answers, Losses]:
-    ours, *firsts = _HEAD.unpack_from(hot, _CHECKSUM_BYTES)
+    ours, both_edges = _read_head(hot)
     reader = _Reader(hot, _CHECKSUM_BYTES + _HEAD.size)
     ping_seen_ts = reader.offsets()
     reader.skip()
     clock_ms = reader.column()
-    parts = [_read_samples(reader, first) for first in firsts]
+    parts = [_read_samples(reader, edges) for edges in both_edges]
     losses, lost_server = reader.column(), reader.column()
     # Of a foreign ping, or one that is void, nobody's answer is missed.
     is_missed = losses < ours
@@ -205,14 +207,14 @@ def _read_own(hot: bytes) -> tuple[Answers, Losses]:
 def unpack_hour(packed: Packed, stored: Pings) -> Hour:
     """Read everything; `stored` are at least the pings of the hour, as their table has them."""
     reader, cold = _open(packed.hot, _HEAD.size), _open(packed.cold)
-    ours, *firsts = _HEAD.unpack_from(packed.hot, _CHECKSUM_BYTES)
+    ours, both_edges = _read_head(packed.hot)
     ids = cold.integers()
     if not np.isin(ids, stored.id).all():
         raise DamagedError("pings of it are missing")
     places = np.searchsorted(stored.id, ids, sorter=(order := np.argsort(stored.id)))
     pings = Pings(*(column[order[places]] for column in stored))
     reader.skip(3)
-    parts = [_unpack_samples(_read_samples(reader, first), ours, pings) for first in firsts]
+    parts = [_unpack_samples(_read_samples(reader, edges), ours, pings) for edges in both_edges]
     columns = [np.concatenate(of_parts) for of_parts in zip(*parts, strict=True)]
     kinds = np.repeat(cold.integers(), cold.integers())
     event_hash = np.full(len(kinds), NONE)
@@ -235,13 +237,9 @@ def has_event_hashes(cold: bytes, hashes: Integers) -> NDArray[np.bool_]:
 
 def read_last_seen_ts(hot: bytes) -> int | None:
     """Read when the last pong was seen, or None without any."""
-    reader = _open(hot, _HEAD.size)
-    _, *firsts = _HEAD.unpack_from(hot, _CHECKSUM_BYTES)
-    reader.skip(3)
-    parts = [_read_samples(reader, first) for first in firsts]
-    return max(
-        (int(part.seen_ts[-1:].wide()[0]) for part in parts if len(part.place)), default=None
-    )
+    _open(hot, _HEAD.size)
+    _, both_edges = _read_head(hot)
+    return max(last_ts for _, last_ts in both_edges) or None
 
 
 class _Part(NamedTuple):
@@ -273,20 +271,29 @@ def _pack_samples(
     yield _pack_column(echo_ms)
 
 
-def _read_samples(reader: _Reader, first_ts: int) -> _Part:
-    if not first_ts:
+_Edges = tuple[int, int]
+"""When the first and the last pong of a part were seen."""
+
+_NO_EDGES = (0, 0)
+
+
+def _read_head(hot: bytes) -> tuple[int, tuple[_Edges, _Edges]]:
+    """Read how many pings are ours, and the edges of both parts."""
+    ours, *edges = _HEAD.unpack_from(hot, _CHECKSUM_BYTES)
+    return ours, ((edges[0], edges[1]), (edges[2], edges[3]))
+
+
+def _read_samples(reader: _Reader, edges: _Edges) -> _Part:
+    if edges == _NO_EDGES:
         return _NO_SAMPLES
-    place, seen_ts = reader.column(), _read_times(reader, first_ts)
+    place, seen_ts = reader.column(), _read_times(reader, edges)
     return _Part(
         place, seen_ts, reader.column(), reader.column(), reader.offsets(), reader.offsets()
     )
 
 
-def _read_times(reader: _Reader, first_ts: int) -> Offsets:
-    steps = reader.column()
-    low = np.zeros(len(steps) + 1, np.int32)
-    np.add.accumulate(steps, dtype=np.int32, out=low[1:])
-    return Offsets(first_ts, low)
+def _read_times(reader: _Reader, edges: _Edges) -> Offsets:
+    return Ascending(*edges, reader.defer())
 
 
 def _read_answers(part: _Part, ours: int, ping_seen_ts: Offsets, clock_ms: Column) -> Answers:
@@ -414,6 +421,12 @@ class _Reader:
             highest = base + int(np.iinfo(stored.dtype).max)
             return np.add(stored, base, dtype=find_width(base, highest), casting="unsafe")
         return stored.view(np.int32) if stored.itemsize == 4 else stored
+
+    def defer(self) -> Callable[[], Column]:
+        """Leave the next one out; return what reads it."""
+        later = _Reader(self._packed, self._position)
+        self.skip()
+        return later.column
 
     def offsets(self) -> Offsets:
         """Read the next one as values from a base on."""

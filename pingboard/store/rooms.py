@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine, func, select, update
+from sqlalchemy import Connection, Engine, select, update
 
 from pingboard.model import Room, RoomState, from_ts
 from pingboard.sample_blocks import HOUR_MS
 from pingboard.store import journal
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import count_samples, find_last_pong
-from pingboard.store.schema import hour, ping, room
+from pingboard.store.schema import room
+from pingboard.store.sql import execute
 
 
 class RoomStatus(NamedTuple):
@@ -50,7 +51,7 @@ class Lineages:
 
 def read_lineages(connection: Connection) -> Lineages:
     """Read the lineages of all rooms."""
-    rows = connection.execute(select(room.c.id, room.c.room_id, room.c.predecessor))
+    rows = execute(connection, "SELECT id, room_id, predecessor FROM room")
     return Lineages([(row, room_id, predecessor) for row, room_id, predecessor in rows])
 
 
@@ -67,17 +68,20 @@ def read_lineage_ids(engine: Engine, room_id: str) -> list[str]:
         return list(connection.scalars(ids))
 
 
+# A subquery a room, because each is one step in an index.
+_ROOM_NAMES = """
+SELECT room_id, alias, id, (SELECT max(seen_ts) FROM ping WHERE ping.room = room.id),
+(SELECT max(hour) FROM hour WHERE hour.room = room.id) FROM room
+"""
+
+
 def read_room_names(engine: Engine) -> list[tuple[str, str | None]]:
     """Return ID and alias of every room, the one with the latest ping first."""
-    # A subquery a room, because each is one step in an index.
-    last_ts = select(func.max(ping.c.seen_ts)).where(ping.c.room == room.c.id).scalar_subquery()
-    last_hour = select(func.max(hour.c.hour)).where(hour.c.room == room.c.id).scalar_subquery()
-    rows = select(room.c.room_id, room.c.alias, room.c.id, last_ts, last_hour)
     with engine.connect() as connection:
         # The pings of old hours are dropped.
         latest = [
             (-max(ts or 0, (number or 0) * HOUR_MS), id_, room_id, alias)
-            for room_id, alias, id_, ts, number in connection.execute(rows)
+            for room_id, alias, id_, ts, number in execute(connection, _ROOM_NAMES)
         ]
     return [(room_id, alias) for _, _, room_id, alias in sorted(latest)]
 

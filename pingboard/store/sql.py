@@ -1,6 +1,7 @@
 """Statements that SQLAlchemy does not make fast enough, in the way each database takes fastest.
 
-What is written once a pong, or reads a row for each, goes past SQLAlchemy's own work for each row.
+What is written once a pong, or reads a row for each, goes past SQLAlchemy's own work for each row;
+what every board asks, past that for each statement, which a command does once.
 Parameters are marked by `?` on both databases.
 """
 
@@ -36,10 +37,13 @@ def mark(count: int) -> str:
 
 
 def execute(
-    connection: Connection, sql: str, *parameters: object
+    connection: Connection, sql: str, *parameters: object, yield_per: int = 0
 ) -> CursorResult[*tuple[Any, ...]]:
-    """Execute a statement of a few parameters."""
-    return connection.exec_driver_sql(_render(connection.dialect.name, sql), parameters)
+    """Execute a statement of a few parameters; with `yield_per`, read so many rows at a time."""
+    options = {"yield_per": yield_per} if yield_per else None
+    return connection.exec_driver_sql(
+        _render(connection.dialect.name, sql), parameters, execution_options=options
+    )
 
 
 @cache
