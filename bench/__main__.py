@@ -36,7 +36,7 @@ from bench.report import (
 )
 
 DURATIONS = {
-    accuracy: "8 min",
+    accuracy: "3 min",
     lab_load: "9 min",
     kernel: "5 s",
     store: "3 min",
