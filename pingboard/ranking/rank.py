@@ -109,7 +109,8 @@ def _build_keys(parts: Sequence[ServerLatencies], layout: _Layout) -> Unsigned:
         low = unsigned(ms)
         if layout.bias:
             low = low ^ np.uint32(layout.bias)
-        np.left_shift(unsigned(servers), layout.ms_bits, out=part, dtype=layout.dtype)
+        part[:] = unsigned(servers)
+        part <<= layout.ms_bits
         part |= low
         first += len(ms)
     return keys
