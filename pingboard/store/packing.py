@@ -114,6 +114,9 @@ _HEAD = struct.Struct("<qqqqq")
 """How many pings are ours, and when the first and the last pong of each part were seen; 0 for a
 part without."""
 
+_FORM = 2
+"""Of these bytes; it is part of the checksum, so that what was packed in another is refused."""
+
 _MISSING = 1 << 62
 """Packed where there is no number; larger than all others, so that it is an exception."""
 
@@ -360,12 +363,12 @@ def _seal(parts: Iterable[bytes]) -> bytes:
 
 
 def _sum(body: bytes | memoryview) -> int:
-    """Return the sum of all words of 64 bits, and of the length in bytes.
+    """Return the sum of all words of 64 bits, of the length in bytes and of `_FORM`.
 
     No bit can flip unnoticed, nor several in one word. It costs a fifth of a CRC, which is a
     twentieth of a board.
     """
-    return (int(np.frombuffer(body, "<u8").sum()) + len(body)) % (1 << 64)
+    return (int(np.frombuffer(body, "<u8").sum()) + len(body) + _FORM) % (1 << 64)
 
 
 def _open(packed: bytes, head: int = 0) -> _Reader:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pingboard.sample_blocks import NO_OFFSET
+from pingboard.store import packing
 from pingboard.store.packing import (
     NO_ROWS,
     NONE,
@@ -100,6 +101,9 @@ def test_boards_get_what_the_rows_say(hour: Hour) -> None:
     assert listed(block.claims) == sorted(claims)
     assert listed(block.answers) == sorted(answers)
     assert listed(block.losses) == sorted(losses)
+    if claims:
+        times = block.claims.seen_ts
+        assert (times.first, times.last) == (min(claims)[0], max(claims)[0])
     for rows in (block.claims, block.answers, block.losses):
         assert rows.seen_ts.tolist() == sorted(rows.seen_ts.tolist())
 
@@ -130,6 +134,17 @@ def test_no_bit_can_change_unnoticed(hour: Hour, number: int) -> None:
     else:
         with pytest.raises(DamagedError):
             has_event_hashes(bytes(cold), hour.samples.event_hash)
+
+
+def test_what_another_version_packed_in_another_form_is_damaged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hot, cold = pack_hour(NO_ROWS)
+    monkeypatch.setattr(packing, "_FORM", packing._FORM + 1)
+    with pytest.raises(DamagedError):
+        unpack_block(hot)
+    with pytest.raises(DamagedError):
+        unpack_hour(Packed(hot, cold), NO_ROWS.pings)
 
 
 def test_an_hour_that_is_cut_off_is_damaged() -> None:
