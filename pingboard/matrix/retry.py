@@ -15,7 +15,9 @@ from pingboard.store.engine import PassingStoreError
 MAX_BACKOFF_S = 60.0
 
 # How a homeserver, its proxy or the network say that they are away: often one after the other.
-_AWAY = re.compile(r"can't be reached|does not answer|answered 5\d\d, without")
+_AWAY = re.compile(
+    r"can't be reached|does not answer|closed the connection|answered 5\d\d, without"
+)
 
 R = TypeVar("R")
 
