@@ -34,9 +34,9 @@ def find_hours(
             lineages = read_lineages(connection)
             for room_id in {room_id for room_id, _ in events}:
                 hashes = [hash_event_id(event) for of_room, event in events if of_room == room_id]
-                found = find_event_hashes(connection, lineages.find(room_id), hashes)
-                hours |= found[0]
-                damaged += found[1]
+                having, unreadable = find_event_hashes(connection, lineages.find(room_id), hashes)
+                hours |= having
+                damaged += unreadable
     return hours, damaged
 
 
