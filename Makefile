@@ -55,7 +55,7 @@ format: $(READY) ## let ruff format the code and fix what it can
 	$(BIN)/ruff check --fix
 
 openapi: $(READY) ## rewrite openapi.json and its examples, after an intended change of the interface
-	$(BIN)/python -m tests.web.examples
+	$(BIN)/python -m tests.web.write_examples
 	$(BIN)/python -c 'from pingboard.web.app import describe; print(describe(), end="")' > openapi.json
 
 strings: $(READY) ## bring the catalogue of strings in step with the pages; then translate

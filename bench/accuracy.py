@@ -30,7 +30,7 @@ from bench.pairs import Size
 from bench.serving import wait_for
 from bench.true_homeserver import TrueHomeserver
 from faults.database import Database
-from faults.site import find_free_port
+from pingboard.lab.network import reserved_port
 
 MIN_PINGS = 60
 """of a row"""
@@ -177,8 +177,8 @@ async def measure(condition: Condition) -> Figures:
 
 
 async def _measure_one(condition: Condition, pings: int, figures: Figures) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        database, port = Path(folder) / "pingboard.db", find_free_port()
+    with tempfile.TemporaryDirectory() as folder, reserved_port() as port:
+        database = Path(folder) / "pingboard.db"
         async with TrueHomeserver(
             condition.rooms, lies=condition.lies, stalls=condition.stalls
         ) as homeserver:

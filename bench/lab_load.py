@@ -19,8 +19,8 @@ from bench.accuracy import CORES, LAST_CORE, ask_api, run_on_last_core
 from bench.pairs import Size
 from bench.serving import wait_for
 from faults.database import Database, Stored
-from faults.site import find_free_port
 from pingboard.lab import Lab
+from pingboard.lab.network import reserved_port
 
 SERVERS = 3
 TURNS = 10
@@ -51,10 +51,10 @@ def pairs() -> Iterator[Size]:
 async def measure() -> tuple[list[Stored], dict[bool, list[range]]]:
     """What a worker stored, and the turns with and without load, in ms since 1970."""
     turns: dict[bool, list[range]] = {False: [], True: []}
-    with _pinned(CORES - LAST_CORE or CORES):
+    with _pinned(CORES - LAST_CORE or CORES), reserved_port() as port:
         async with Lab(servers=SERVERS) as lab:
             account = await lab.register(lab.homeservers[0], "pingboard")
-            database, port = lab.directory / "pingboard.db", find_free_port()
+            database = lab.directory / "pingboard.db"
             settings = {
                 "HOMESERVER": account.homeserver_url,
                 "USER": account.user_id,

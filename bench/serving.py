@@ -12,23 +12,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 
-from faults.site import find_free_port
+from pingboard.lab.network import reserved_port
 
 
 @contextmanager
 def serve(path: Path) -> Iterator[tuple[int, int]]:
     """Serve a SQLite file; gives port and process ID."""
-    port = find_free_port()
-    environment = {"PINGBOARD_DATABASE_URL": f"sqlite:///{path}", "PINGBOARD_PORT": str(port)}
     command = [sys.executable, "-m", "pingboard", "serve"]
-    with subprocess.Popen(
-        command, env={**os.environ, **environment}, stderr=subprocess.DEVNULL
-    ) as server:
-        try:
-            wait_for(f"http://127.0.0.1:{port}/rankings.md?board=delivery")
-            yield port, server.pid
-        finally:
-            server.terminate()
+    with reserved_port() as port:
+        settings = {"PINGBOARD_DATABASE_URL": f"sqlite:///{path}", "PINGBOARD_PORT": str(port)}
+        environment = os.environ | settings
+        with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as server:
+            try:
+                wait_for(f"http://127.0.0.1:{port}/rankings.md?board=delivery")
+                yield port, server.pid
+            finally:
+                server.terminate()
 
 
 def wait_for(url: str) -> None:

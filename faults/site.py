@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from faults.worker import PingboardProcess
+from pingboard.lab.network import reserved_port
 
 if TYPE_CHECKING:
     from faults.scene import Scene
@@ -31,25 +31,18 @@ class Reply:
     seconds: float
 
 
-def find_free_port() -> int:
-    """A port of the loopback interface that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
-
-
 class Site(PingboardProcess):
     """Ready when it says that it serves."""
 
-    def __init__(self, scene: Scene, name: str = "site", rooms: str = "") -> None:
-        self.port = find_free_port()
+    def __init__(self, scene: Scene, port: int, name: str = "site", rooms: str = "") -> None:
         wanted = ("DATABASE_URL", "ROOMS", "LOG_LEVEL")
-        settings = {name: scene.settings[name] for name in wanted} | {"PORT": str(self.port)}
+        settings = {name: scene.settings[name] for name in wanted} | {"PORT": str(port)}
         if rooms:
             settings["ROOMS"] = rooms
         super().__init__(name, ("pingboard", "serve"), scene.directory, settings)
         self.http = scene.stage.http
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
 
     async def is_ready(self) -> bool:
         try:
@@ -76,9 +69,10 @@ async def open_site(scene: Scene) -> AsyncIterator[Site]:
     """The worker has heard pongs, and a site of its own shows them."""
     await scene.start()
     await scene.has_more(2, scene.within(20))
-    site = Site(scene)
-    await site.start()
-    try:
-        yield site
-    finally:
-        await site.stop()
+    with reserved_port() as port:
+        site = Site(scene, port)
+        await site.start()
+        try:
+            yield site
+        finally:
+            await site.stop()

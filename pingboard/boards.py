@@ -38,8 +38,8 @@ def order_boards(preferred: BoardName) -> list[BoardName]:
 class Boards:
     """Answers from one database; any thread may ask.
 
-    `default_room` is an alias or an ID, the room where none is named; None takes the room that
-    heard a pong last.
+    `default_room` is an alias or an ID, the room where none is named; None takes the room with
+    the latest ping.
     """
 
     def __init__(self, engine: Engine, default_room: str | None = None) -> None:

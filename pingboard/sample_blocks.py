@@ -5,8 +5,8 @@ A block never changes: a change makes a new one. So whoever holds some can rank 
 pongs arrive.
 
 Columns are narrow: integers in as few bytes as hold them, and times as offsets from the earliest.
-Without that a board with matrix of ten million samples takes more than a sixth of the peer's memory
-(bench: "peak memory"): 24 bytes a sample instead of 12.
+Without that a board with matrix of ten million samples takes more than a sixth of pingstat's memory
+(peak memory in bench/report.md): 24 bytes a sample instead of 12.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PINGBOARD_* variables, `.env` and secret files -> Settings. The only reader of the environment.
+"""PINGBOARD_* variables, `.env` and secret files -> Settings. Only here is a setting read.
 
 To add a setting, add a field to Settings and a line to `.env.example`; nothing else lists them.
 """

@@ -15,6 +15,7 @@ import pytest
 import structlog
 
 from pingboard.lab import Lab
+from pingboard.lab.network import reserved_port
 from pingboard.store.engine import Engine, open_engine
 from tests.databases import PostgreSQL, open_migrated_file
 
@@ -56,6 +57,13 @@ async def lab() -> AsyncIterator[Lab]:
     """Two homeservers, a ping room and an echo bot on each, for all tests of this run."""
     async with Lab(servers=2) as lab:
         yield lab
+
+
+@pytest.fixture
+def free_port() -> Iterator[int]:
+    """A port for a server of this test."""
+    with reserved_port() as port:
+        yield port
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -30,12 +29,6 @@ async def until(check: Callable[[], Awaitable[Any]], within_s: float = 480) -> A
 async def client(free_port: int) -> Any:
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{free_port}", timeout=60) as client:
         yield client
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 async def standings(client: httpx.AsyncClient, board: str, samples: int) -> list[dict[str, Any]]:

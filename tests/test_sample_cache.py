@@ -18,7 +18,7 @@ from pingboard.store.hours import close_hours, iterate_hours
 from pingboard.store.ingest import Ingest
 from pingboard.store.journal import find_version
 from pingboard.store.rooms import read_lineage
-from pingboard.store.schema import change, sample
+from pingboard.store.schema import journal_entry, sample
 from tests.samples import ROOM, START_TS, make_sample
 
 if TYPE_CHECKING:
@@ -141,5 +141,5 @@ def test_a_database_that_goes_back_to_an_earlier_state_is_read_again(engine: Eng
     assert count(cache, engine, 0, 1) == 3
     with engine.begin() as connection:  # as a restore from a backup leaves it
         connection.execute(delete(sample).where(sample.c.version > restored))
-        connection.execute(delete(change).where(change.c.version > restored))
+        connection.execute(delete(journal_entry).where(journal_entry.c.version > restored))
     assert count(cache, engine, 0, 1) == 1

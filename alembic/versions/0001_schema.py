@@ -13,7 +13,7 @@ depends_on: str | Sequence[str] | None = None
 
 def upgrade() -> None:
     op.create_table(
-        "change",
+        "journal_entry",
         sa.Column(
             "version",
             sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
@@ -29,7 +29,7 @@ def upgrade() -> None:
         sa.Column(
             "hour", sa.Integer(), nullable=True, comment="of the pings whose samples changed"
         ),
-        sa.PrimaryKeyConstraint("version", name=op.f("pk_change")),
+        sa.PrimaryKeyConstraint("version", name=op.f("pk_journal_entry")),
         comment="the journal: what a reader has to read again",
     )
     op.create_table(
@@ -362,7 +362,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     # So that a reader that saw nothing yet can tell it from one that saw all.
-    op.execute("INSERT INTO change (version) VALUES (0)")
+    op.execute("INSERT INTO journal_entry (version) VALUES (0)")
 
 
 def downgrade() -> None:
@@ -389,4 +389,4 @@ def downgrade() -> None:
     op.drop_table("room")
     op.drop_table("watch")
     op.drop_table("edition")
-    op.drop_table("change")
+    op.drop_table("journal_entry")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pingboard.cli.open_database import opened, readable
+from pingboard.cli.open_database import opened, opened_boards
 from pingboard.cli.output import say
 from pingboard.model import ConfigurationError, PingboardError
 
@@ -56,7 +56,7 @@ def check() -> None:
 
     settings = load_settings()
     is_damaged = False
-    with readable(settings) as boards:
+    with opened_boards(settings) as boards:
         for finding in check_database(boards.engine):
             typer.echo(str(finding))
             is_damaged |= finding.verdict is Verdict.FAULT
@@ -84,7 +84,7 @@ def copy_to(
         raise ConfigurationError(
             "the target is not PostgreSQL; for example postgresql://USER:PASSWORD@HOST/NAME"
         )
-    with readable(settings) as boards, hold_lease(boards.engine):
+    with opened_boards(settings) as boards, hold_lease(boards.engine):
         try:
             with opened(target) as other, hold_lease(other):
                 rows = copy_database(

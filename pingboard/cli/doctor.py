@@ -191,7 +191,7 @@ def _check_worker(settings: Settings, engine: Engine) -> Iterator[Finding]:
     from pingboard.model.findings import Finding, Verdict
     from pingboard.store.lease import find_holder
     from pingboard.store.status import read_status
-    from pingboard.web.worker import read_readiness
+    from pingboard.web.worker_health import read_readiness
 
     now = datetime.now(UTC)
     holder = find_holder(engine)

@@ -81,7 +81,7 @@ async def wait_for_database(open_once: Callable[[], T], *, can_stand_by: bool = 
 
 
 @contextlib.contextmanager
-def readable(settings: Settings) -> Iterator[Boards]:
+def opened_boards(settings: Settings) -> Iterator[Boards]:
     """The boards of a database that is there; nothing is written."""
     from pingboard.boards import Boards
     from pingboard.store.engine import is_current

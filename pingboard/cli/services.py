@@ -18,7 +18,7 @@ from pingboard.cli.lab import lab_database, lab_settings
 from pingboard.cli.open_database import writable
 from pingboard.cli.output import say
 from pingboard.cli.signals import run_until_stopped
-from pingboard.cli.worker import account_key, account_of, made_worker, open_database
+from pingboard.cli.worker import account_key, account_of, leased_database, made_worker
 from pingboard.model import ConfigurationError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ async def _run(settings: Settings) -> None:
 
 async def _work(settings: Settings) -> None:
     async with (
-        open_database(settings) as (engine, lease),
+        leased_database(settings) as (engine, lease),
         made_worker(settings, engine, lease) as worker,
     ):
         await worker.run()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pingboard.cli.open_database import readable
+from pingboard.cli.open_database import opened_boards
 from pingboard.cli.output import wording
 from pingboard.model import (
     DEFAULT_BOARD,
@@ -61,7 +61,7 @@ def table(
     from pingboard.settings import load_settings
 
     settings = load_settings()
-    with readable(settings) as boards:
+    with opened_boards(settings) as boards:
         names = [board] if board else order_boards(DEFAULT_BOARD)
         (answer,) = _ask(boards, [room], names, window, limit, min_samples)
     if answer.name is not names[0]:
@@ -100,7 +100,7 @@ def section(
     from pingboard.settings import load_settings
 
     settings = load_settings()
-    with readable(settings) as boards:
+    with opened_boards(settings) as boards:
         rooms = boards.section_rooms(settings.rooms, room or ())
         names = [board] if board else order_boards(BoardName.DELIVERY)
         answers = _ask(boards, rooms, names, window, limit, min_samples)

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 import typer
 
-from pingboard.cli.open_database import readable, writable
+from pingboard.cli.open_database import opened_boards, writable
 from pingboard.cli.output import say
 from pingboard.model import ConfigurationError, Window, from_ts, hide_password, to_ts
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from pingboard.cli.sources import Read
+    from pingboard.cli.import_sources import Read
     from pingboard.file_formats import Record
     from pingboard.store.importer import Importer
 
@@ -90,7 +90,7 @@ def export(
     end = _read_time("--to", to) or datetime(9999, 1, 1, tzinfo=UTC)
     if start > end:
         raise ConfigurationError(f"--from {since} is after --to {to}")
-    with readable(settings) as boards, _written(output) as file:
+    with opened_boards(settings) as boards, _written(output) as file:
         rooms = None if room is None else read_lineage(boards.engine, boards.find_room(room)[0])
         kept_from = find_kept_from(boards.engine, rooms)
         if kept_from is not None and kept_from > to_ts(start):
@@ -114,7 +114,7 @@ def _read_time(option: str, value: str | None) -> datetime | None:
 def _import(form: str, source: str, rejected: Path | None) -> None:
     import io
 
-    from pingboard.cli.sources import READERS, Counted, open_source
+    from pingboard.cli.import_sources import READERS, Counted, open_source
     from pingboard.settings import load_settings
     from pingboard.store.importer import Importer
     from pingboard.store.lease import hold_lease

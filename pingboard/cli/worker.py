@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[tuple[Engine, Lease]]:
+async def leased_database(settings: Settings) -> AsyncIterator[tuple[Engine, Lease]]:
     """The database and the right to write to it, waited for while it is away.
 
     On PostgreSQL a second worker stands by for the right.

@@ -1,8 +1,8 @@
-"""Ends a process of the lab when its parent ends: `end_with_parent.py MODULE_OR_FILE ARGUMENTS...`
+"""Ends a process when its parent ends: `end_with_parent.py MODULE_OR_FILE ARGUMENTS...`
 
-Standard input is a pipe that the lab's process holds open and never writes to. It reaches its end
-when that process ends, however it ends, and then this one ends too. So a `kill -9` of the lab
-leaves no homeserver and no open port behind.
+Standard input is a pipe that the parent holds open and never writes to. It reaches its end
+when the parent ends, however it ends, and then this one ends too. So a `kill -9` of the lab leaves
+no homeserver behind, one of `pingboard run` no API, and neither an open port.
 
 It runs as a file, not with `-m`: the package's own imports (an HTTP client, cryptography) would
 cost every child a quarter of a second. Hence only the standard library here.

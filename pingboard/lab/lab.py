@@ -13,7 +13,7 @@ import aiohttp
 from pingboard.lab.config import SynapseConfig, write_certificate
 from pingboard.lab.echobot import EchoBotProcess
 from pingboard.lab.homeserver import Homeserver, require_synapse
-from pingboard.lab.network import Network, check_delay, check_name, reserve_port
+from pingboard.lab.network import Network, check_delay, check_name, reserved_port
 from pingboard.lab.process import ChildProcess, OnProgress
 from pingboard.lab.synapse_api import (
     ALIAS_LOCALPART,
@@ -107,8 +107,9 @@ class Lab:
 
     async def _build(self, lifetime: AsyncExitStack) -> None:
         """Give each homeserver its ports, proxy and configuration."""
-        federation_ports = {name: reserve_port(lifetime) for name in self._names}
-        # The explicit port makes other homeservers connect to it without any discovery.
+        # A server name contains it, so no restart may find it taken. It makes other homeservers
+        # connect there without any discovery.
+        federation_ports = {name: lifetime.enter_context(reserved_port()) for name in self._names}
         server_names = {name: f"{name}.localhost:{port}" for name, port in federation_ports.items()}
         self.network = await lifetime.enter_async_context(Network(server_names))
         certificate = write_certificate(self.directory)
@@ -117,7 +118,7 @@ class Lab:
                 name,
                 SynapseConfig(
                     server_name=server_names[name],
-                    client_port=reserve_port(lifetime),
+                    client_port=lifetime.enter_context(reserved_port()),
                     federation_port=federation_ports[name],
                     proxy_url=self.network.proxy_url(name),
                     certificate=certificate,

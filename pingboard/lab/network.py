@@ -6,8 +6,8 @@ round trip, delay one of them by 75 ms.
 
 import socket
 import sys
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from math import inf
 from types import TracebackType
 from typing import Self
@@ -86,19 +86,18 @@ def check_delay(seconds: float) -> None:
         raise LabError(f"a delay is a number of seconds, 0 or more, not {seconds}")
 
 
-def reserve_port(lab_lifetime: AsyncExitStack) -> int:
-    """Choose a free port. A server name contains it, so no restart may find it taken.
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """Keep a free port of the loopback interface for a server, which may start late, and again.
 
     The kernel gives a bound port to nobody as a random one, but lets a second socket listen on it
-    where both say SO_REUSEADDR (Synapse does). Only Linux works so; elsewhere the port is merely
+    where both say SO_REUSEADDR, as servers do. Only Linux works so; elsewhere the port is merely
     free now.
     """
-    holder = socket.socket()
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind((LOOPBACK, 0))
-    port = int(holder.getsockname()[1])
-    if sys.platform == "linux":
-        lab_lifetime.callback(holder.close)
-    else:
-        holder.close()
-    return port
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind((LOOPBACK, 0))
+        port = int(holder.getsockname()[1])
+        if sys.platform != "linux":
+            holder.close()
+        yield port

@@ -1,4 +1,4 @@
-"""A child process of the lab, from its start to its end.
+"""A child process, from its start to its end: of the lab, or the API beside a worker.
 
 In comes a module with its arguments and environment; out comes a running process that ends with
 this one (end_with_parent.py) and whose output goes to a log file. What "ready" means is each

@@ -23,7 +23,8 @@ RETRY_S = 60.0
 """How long to wait before our homeserver is asked again for what it could not tell or do."""
 
 EXPECTED_WITHIN_MS = 86_400_000
-"""A server that answered none of our pings for a day is gone, not losing (method: "Loss")."""
+"""A server that answered none of our pings for a day counts as gone: its missing pongs are no
+loss."""
 
 log = structlog.get_logger()
 

@@ -10,8 +10,8 @@ from enum import IntEnum, StrEnum
 from typing import TypeGuard
 
 PONG_TIMEOUT_MS = 600_000
-"""A pong counts up to 10 minutes after its ping; later it is lost (method: "What makes a pong
-count", rule 5). pingstat ends at the same number."""
+"""A pong counts up to 10 minutes after its ping; later it is lost. pingstat ends at the same
+number."""
 
 MAX_ONE_WAY_MS = 2**31 - 1
 """The largest one-way that is stored: 24 days, far beyond what any board takes."""

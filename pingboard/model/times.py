@@ -49,7 +49,7 @@ def write_instant(at: datetime) -> str:
 
 
 def is_possible_time(ts: int, now_ts: int) -> bool:
-    """Whether an event can have this timestamp (method: "What makes a pong count", rule 5)."""
+    """Whether an event can have this timestamp: not before Matrix was, nor far ahead of us."""
     return FIRST_EVENT_TS <= ts <= now_ts + MAX_AHEAD_MS
 
 

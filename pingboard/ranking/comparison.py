@@ -21,7 +21,7 @@ from pingboard.ranking.boards import get_rule
 from pingboard.ranking.clocks import Clock
 
 MIN_OTHERS = 3
-"""Fewer have no middle that one could be beside of."""
+"""Fewer are too few to have a middle half."""
 
 
 class ComparisonVerdict(StrEnum):
@@ -139,8 +139,8 @@ def _judge(comparison: Comparison, row: Standing, clock: Clock | None) -> Compar
     is_chance = row.ci95_ms[0] <= comparison.others_median_ms <= row.ci95_ms[1]
     if is_chance and not comparison.clock_ms:
         return ComparisonVerdict.EVEN
-    # Bot and homeserver may have a clock each, so of what a wrong one does not even the direction
-    # is sure: only what holds with it and without it is said.
+    # Bot and homeserver may have a clock each, so nobody knows in which direction a wrong one
+    # shifts the number: only what holds with it and without it is said.
     left_ms = comparison.difference_ms - comparison.clock_ms
     if clock and abs(left_ms) <= clock.uncertainty_ms:
         return ComparisonVerdict.CLOCK

@@ -17,7 +17,7 @@ _MAX_KEPT = 1 << 20
 class AnswerTally:
     """Counts the answers of each pong server in a window, block by block.
 
-    A pong is lost once `now_ts` is 10 minutes after its ping (method: "Loss"). Until then neither
+    A pong is lost once `now_ts` is 10 minutes after its ping. Until then neither
     those count that have come nor those that have not; nor ever those to a ping that is void.
     """
 

@@ -1,7 +1,7 @@
 """What pingstat answers: its rows -> the document that its `stats.json` is. Pure.
 
-The rules are those of method: "pingstat", so that its clients read the same numbers here, to the
-last digit. It keeps each ping's event ID in the document, so it walks over the rows in Python.
+The rules are pingstat's, so that its clients read the same numbers here, to the last digit. It
+keeps each ping's event ID in the document, so it walks over the rows in Python.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""A board -> text: Markdown. Pure: no I/O and no clock."""
+"""Boards -> Markdown, CSV, JSON and sentences. Pure: no I/O and no clock."""

@@ -14,7 +14,7 @@ _HEAD = "|Rank|Hostname|Median MS|\n|:---:|:---:|:---:|\n"
 def table(standings: Iterable[Standing]) -> str:
     """The table, a row a standing, each line ended by a newline; without standings its head alone.
 
-    Exactly the bytes of method: "The Markdown table".
+    To the byte what pingstat prints, which "This Week in Matrix" pastes.
     """
     return _HEAD + "".join([_row(row.rank, row.homeserver, row.median_ms) for row in standings])
 

@@ -12,7 +12,16 @@ from pingboard.model.findings import Finding, Verdict
 from pingboard.sample_blocks import HOUR_MS
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import iterate_hours, name_hour, read_hour
-from pingboard.store.schema import change, hour, metadata, ping, room, sample, server, unanswered
+from pingboard.store.schema import (
+    hour,
+    journal_entry,
+    metadata,
+    ping,
+    room,
+    sample,
+    server,
+    unanswered,
+)
 
 _RESTORE = "restore the last backup; what happened since is filled in from the rooms' history"
 _REPORT = "restore the last backup, and report it: this is a fault of pingboard"
@@ -61,10 +70,12 @@ def _check_tables(connection: Connection) -> Iterator[Finding]:
 
 def _check_journal(connection: Connection) -> Iterator[Finding]:
     known = select(room.c.id)
-    unknown = select(func.count()).where(change.c.room.is_not(None), change.c.room.not_in(known))
+    unknown = select(func.count()).where(
+        journal_entry.c.room.is_not(None), journal_entry.c.room.not_in(known)
+    )
     count = connection.execute(unknown).scalar_one()
     faults = [f"{count} entries are of rooms that are not there"] if count else []
-    newest = connection.execute(select(func.max(change.c.version))).scalar_one() or 0
+    newest = connection.execute(select(func.max(journal_entry.c.version))).scalar_one() or 0
     later = select(func.count()).where(sample.c.version > newest)
     if above := connection.execute(later).scalar_one():
         faults.append(f"{above} samples are newer than its last entry")

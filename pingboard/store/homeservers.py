@@ -75,7 +75,7 @@ def read_answers(
 def read_rejections(
     engine: Engine, rooms: Collection[int], window: Window, homeserver: str
 ) -> dict[str, int]:
-    """Return a homeserver's rejected pongs by reason, most first, of each UTC day of the window."""
+    """Return a homeserver's rejected pongs by reason, most first, of all UTC days of the window."""
     counted = func.sum(rejection.c.count)
     rows = (
         select(rejection.c.reason, counted)

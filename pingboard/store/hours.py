@@ -1,4 +1,4 @@
-"""The hours of a room: open ones are rows, closed ones are packed; only this module knows of both.
+"""The hours of a room: open ones are rows, closed ones are packed; a reader need not know which.
 
 An hour is that of a ping's receipt, and all pongs of the ping belong to it. It is closed once no
 pong to its pings can count any more: what is packed is prepared read-only, and stored by a short

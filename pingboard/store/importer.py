@@ -16,13 +16,18 @@ from sqlalchemy import Connection, Engine, select, text, update
 from pingboard.file_formats import ESTIMATED, Record
 from pingboard.model import DamagedHourError, Ping, Provenance, is_possible_time
 from pingboard.store import journal
-from pingboard.store.changes import Changes, NewSample, StoredPing, estimate_pong_seen_ts
 from pingboard.store.hours import close_hours
 from pingboard.store.pings import record_pings
 from pingboard.store.redactions import find_redacted, find_withdrawn
 from pingboard.store.retention import read_kept_from
 from pingboard.store.room_upgrades import merge_lineage
 from pingboard.store.row_ids import RowIDs
+from pingboard.store.sample_changes import (
+    NewSample,
+    SampleChanges,
+    StoredPing,
+    estimate_pong_seen_ts,
+)
 from pingboard.store.schema import room
 
 RoomDescription = tuple[str, str | None, str | None]
@@ -139,7 +144,7 @@ class Importer:
         names = {record.ping_server for record in records.values()}
         names |= {record.pong_server for record in records.values()}
         servers = self._row_ids.servers.find(connection, names)
-        changes = Changes(connection)
+        changes = SampleChanges(connection)
         pings = [_make_ping(record) for record in records.values()]
         stored_pings = record_pings(connection, self._row_ids, changes, pings, is_import=True)
         redacted = self._find_redacted(connection, records.values())
@@ -244,7 +249,7 @@ def _compact(engine: Engine) -> None:
     """Give the disk back what rows took that are packed now."""
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            for table in ("sample", "unanswered", "change", "hour"):
+            for table in ("sample", "unanswered", "journal_entry", "hour"):
                 connection.execute(text(f"VACUUM FULL {table}"))
         return
     # The driver's own connection: VACUUM takes a transaction of its own, and refuses ours.

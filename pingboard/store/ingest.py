@@ -29,13 +29,13 @@ from pingboard.model import (
 )
 from pingboard.store import journal
 from pingboard.store.backlog import delete_pending, insert_pending, record_gaps
-from pingboard.store.changes import Changes, NewSample, StoredPing
 from pingboard.store.journal import HourKey
 from pingboard.store.pings import find_stored_pings, get_key, record_pings
 from pingboard.store.redactions import find_hours, find_redacted, find_withdrawn, redact
 from pingboard.store.rejections import find_rejected, record_rejected
 from pingboard.store.room_upgrades import merge_lineage
 from pingboard.store.row_ids import RowIDs
+from pingboard.store.sample_changes import NewSample, SampleChanges, StoredPing
 from pingboard.store.schema import room, session, void_round
 from pingboard.store.sql import add_counts, execute
 
@@ -82,7 +82,7 @@ class Ingest:
     def _record(
         self, connection: Connection, batch: Batch, redacted_hours: set[HourKey]
     ) -> list[DamagedHourError]:
-        row_ids, changes = self._row_ids, Changes(connection)
+        row_ids, changes = self._row_ids, SampleChanges(connection)
         named = [*batch.pings, *(ping for ping, _ in batch.expected)]
         named += [sample.ping for sample in batch.samples]
         pings = record_pings(connection, row_ids, changes, named, is_import=False)
@@ -151,7 +151,7 @@ class Ingest:
     def _record_expected(
         self,
         connection: Connection,
-        changes: Changes,
+        changes: SampleChanges,
         batch: Batch,
         pings: Mapping[PingKey, StoredPing],
     ) -> None:
@@ -174,7 +174,7 @@ class Ingest:
     def _record_samples(
         self,
         connection: Connection,
-        changes: Changes,
+        changes: SampleChanges,
         samples: Sequence[Sample],
         pings: Mapping[PingKey, StoredPing],
     ) -> list[Rejected]:
@@ -250,7 +250,9 @@ class Ingest:
             connection.execute(insert(session).values(account=self._account, **values))
 
 
-def _insert_first(changes: Changes, samples: Sequence[tuple[NewSample, Sample]]) -> list[Rejected]:
+def _insert_first(
+    changes: SampleChanges, samples: Sequence[tuple[NewSample, Sample]]
+) -> list[Rejected]:
     """Insert of each ping and pong server the first sample; return the pongs that are others."""
     origins = dict(samples)
     heard = [added for added in origins if added.provenance == Provenance.LIVE]

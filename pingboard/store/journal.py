@@ -20,13 +20,13 @@ from sqlalchemy import Connection, Engine, delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from pingboard.model import StoreError
-from pingboard.store.schema import change
+from pingboard.store.schema import journal_entry
 from pingboard.store.sql import execute, insert_rows
 
 HourKey = tuple[int, int]
 """A room (row ID), and an hour of its pings since the epoch."""
 
-_VERSION = "SELECT max(version) FROM change"
+_VERSION = "SELECT max(version) FROM journal_entry"
 
 
 def read_version(connection: Connection) -> int:
@@ -47,8 +47,8 @@ def read_changed_hours(connection: Connection, version: int) -> set[HourKey] | N
     """
     if not _is_known(connection, version):
         return None
-    changed = select(change.c.room, change.c.hour).where(
-        change.c.version > version, change.c.room.is_not(None)
+    changed = select(journal_entry.c.room, journal_entry.c.hour).where(
+        journal_entry.c.version > version, journal_entry.c.room.is_not(None)
     )
     return {(room, hour) for room, hour in connection.execute(changed.distinct())}
 
@@ -67,29 +67,35 @@ def write_changes(
     if has_room:
         entries.append((None, None))
     rows = [(number, *entry) for number, entry in enumerate(entries, version + 1)]
-    insert_rows(connection, change, ("version", "room", "hour"), rows)
+    insert_rows(connection, journal_entry, ("version", "room", "hour"), rows)
 
 
 def write_room_change(connection: Connection) -> None:
     """Tell that a room, an alias or an edition changed."""
     rows = [(read_version(connection) + 1, None, None)]
-    insert_rows(connection, change, ("version", "room", "hour"), rows)
+    insert_rows(connection, journal_entry, ("version", "room", "hour"), rows)
 
 
 def prune(connection: Connection, version: int) -> None:
     """Forget all up to a version; but the last entry stays, so that numbers only grow."""
-    newest = select(func.max(change.c.version)).scalar_subquery()
-    connection.execute(delete(change).where(change.c.version <= version, change.c.version < newest))
+    newest = select(func.max(journal_entry.c.version)).scalar_subquery()
+    connection.execute(
+        delete(journal_entry).where(
+            journal_entry.c.version <= version, journal_entry.c.version < newest
+        )
+    )
 
 
 def limit_entries(connection: Connection, limit: int) -> None:
     """Forget all but the last entry if there are more than so many: readers read all again."""
-    if int(execute(connection, "SELECT count(*) FROM change").scalar_one()) > limit:
+    if int(execute(connection, "SELECT count(*) FROM journal_entry").scalar_one()) > limit:
         prune(connection, read_version(connection))
 
 
 def _is_known(connection: Connection, version: int) -> bool:
-    oldest, newest = execute(connection, "SELECT min(version), max(version) FROM change").one()
+    oldest, newest = execute(
+        connection, "SELECT min(version), max(version) FROM journal_entry"
+    ).one()
     return bool(oldest <= version <= newest)
 
 

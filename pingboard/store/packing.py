@@ -8,8 +8,8 @@ header (base, length, exceptions, bytes a value), the values less the base in as
 of them need, and the few exceptions whole. Columns begin at multiples of eight bytes, so that they
 are used where they lie.
 
-Hot: the pings (ours first), then twice the samples by the time of the pong, first those whose claim
-a board takes and then the others, then the pongs that have not come.
+Hot: the pings (ours first), then the samples in two groups, those whose claim a board takes and the
+others, each by the time of the pong; then the pongs that have not come.
 """
 
 from __future__ import annotations

@@ -17,13 +17,13 @@ from sqlalchemy import Connection, Engine, Select, select
 from pingboard.model import DamagedHourError, Ping, PingKey
 from pingboard.sample_blocks import HOUR_MS
 from pingboard.store import schema
-from pingboard.store.changes import PING_FIELDS, Changes, StoredPing
 from pingboard.store.engine import read_snapshot
 from pingboard.store.homeservers import read_server_names
 from pingboard.store.hours import iterate_hours
 from pingboard.store.retention import find_dropped, read_kept_from
 from pingboard.store.rooms import read_lineage
 from pingboard.store.row_ids import RowIDs
+from pingboard.store.sample_changes import PING_FIELDS, SampleChanges, StoredPing
 from pingboard.store.sql import chunks, execute, insert_rows, mark
 
 _END_OF_TIME = 1 << 30
@@ -58,7 +58,7 @@ def find_stored_pings(
 def record_pings(
     connection: Connection,
     row_ids: RowIDs,
-    changes: Changes,
+    changes: SampleChanges,
     pings: Sequence[Ping],
     *,
     is_import: bool,
@@ -168,7 +168,7 @@ def _insert_pings(
 
 
 def _replace_account(
-    connection: Connection, row_ids: RowIDs, changes: Changes, stored: StoredPing, seen: Ping
+    connection: Connection, row_ids: RowIDs, changes: SampleChanges, stored: StoredPing, seen: Ping
 ) -> StoredPing:
     """Give a stored ping the times with which it was seen, and its pongs times near these."""
     lineage = row_ids.find_lineage(connection, seen.room_id)

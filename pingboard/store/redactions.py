@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterable, Sequence
 from sqlalchemy import Connection, Engine
 
 from pingboard.model import DamagedHourError, hash_event_id
-from pingboard.store.changes import PING_FIELDS, Changes, StoredPing
 from pingboard.store.engine import read_snapshot
 from pingboard.store.hours import find_event_hashes
 from pingboard.store.journal import HourKey
 from pingboard.store.rooms import read_lineages
+from pingboard.store.sample_changes import PING_FIELDS, SampleChanges, StoredPing
 from pingboard.store.schema import redacted, withdrawn
 from pingboard.store.sql import chunks, execute, insert_rows, mark
 
@@ -42,7 +42,7 @@ def find_hours(
 
 def redact(
     connection: Connection,
-    changes: Changes,
+    changes: SampleChanges,
     room_row: int,
     lineage: Collection[int],
     event_ids: Sequence[str],
@@ -61,7 +61,7 @@ def redact(
 
 def withdraw(
     connection: Connection,
-    changes: Changes,
+    changes: SampleChanges,
     lineage: Collection[int],
     hashes: Sequence[int],
     hours: Iterable[HourKey],

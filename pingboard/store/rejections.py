@@ -1,7 +1,8 @@
-"""Rejections: a pong that does not count is counted under its reason, once, and never counts later.
+"""Rejections: a pong that does not count is counted under its reason, once.
 
 Room history has an event again after a restart, behind a hole, and for another account. So the
-last ones are remembered by the hash of their event.
+last ones are remembered by the hash of their event, and never count later, unless all that was
+wrong was an unknown ping.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pingboard.store.schema import rejected_pong, rejection
 from pingboard.store.sql import add_counts, chunks, execute, insert_rows, mark
 
 MAX_REMEMBERED = 100_000
-"""About 10 MB, whatever a room sends; who is older is counted again where history has it again."""
+"""About 10 MB, whatever a room sends; an older one is counted again if history brings it again."""
 
 _DAY_MS = 86_400_000
 _FIND = "SELECT event_hash, reason FROM rejected_pong WHERE event_hash IN "
@@ -45,7 +46,7 @@ def record_rejected(connection: Connection, row_ids: RowIDs, pongs: Sequence[Rej
 
 
 def find_rejected(connection: Connection, event_hashes: Iterable[int]) -> set[int]:
-    """Return those pongs (hashes) that were rejected, for more than that their ping was unknown."""
+    """Return those pongs (hashes) that were rejected for a reason other than an unknown ping."""
     return {
         event_hash
         for event_hash, reason in _find(connection, event_hashes)

@@ -12,11 +12,11 @@ from sqlalchemy import Connection
 
 from pingboard.model import DamagedHourError
 from pingboard.sample_blocks import HOUR_MS
-from pingboard.store.changes import PING_FIELDS, Changes, StoredPing
 from pingboard.store.hours import find_event_hashes
 from pingboard.store.redactions import withdraw
 from pingboard.store.retention import find_dropped, read_kept_from
 from pingboard.store.rooms import read_lineages
+from pingboard.store.sample_changes import PING_FIELDS, SampleChanges, StoredPing
 from pingboard.store.sql import execute, mark
 
 _MOVE = """
@@ -42,7 +42,7 @@ def merge_lineage(connection: Connection, room_id: str) -> list[DamagedHourError
     lineage = read_lineages(connection).find(room_id)
     if len(lineage) < 2:
         return []
-    changes = Changes(connection)
+    changes = SampleChanges(connection)
     _delete_dropped(connection, changes, lineage)
     rooms = mark(len(lineage))
     doubled = f"""
@@ -69,7 +69,7 @@ def merge_lineage(connection: Connection, room_id: str) -> list[DamagedHourError
 
 def _merge(
     connection: Connection,
-    changes: Changes,
+    changes: SampleChanges,
     kept: StoredPing,
     other: StoredPing,
     kept_from_ts: int,
@@ -92,7 +92,7 @@ def _merge(
     return kept
 
 
-def _delete_dropped(connection: Connection, changes: Changes, lineage: Sequence[int]) -> None:
+def _delete_dropped(connection: Connection, changes: SampleChanges, lineage: Sequence[int]) -> None:
     """Delete the pings whose single samples another room of the lineage has dropped."""
     if not read_kept_from(connection):
         return
@@ -110,7 +110,7 @@ def _delete_dropped(connection: Connection, changes: Changes, lineage: Sequence[
 
 
 def _redact_again(
-    connection: Connection, changes: Changes, lineage: Sequence[int]
+    connection: Connection, changes: SampleChanges, lineage: Sequence[int]
 ) -> list[DamagedHourError]:
     """Take back the pongs that were redacted in another room of the lineage."""
     sql = f"SELECT event_hash FROM redacted WHERE room IN {mark(len(lineage))}"  # noqa: S608

@@ -246,8 +246,8 @@ dropped = Table(
     comment="pings whose single samples retention has dropped: none of them is new again",
 )
 
-change = Table(
-    "change",
+journal_entry = Table(
+    "journal_entry",
     metadata,
     Column(
         "version",

@@ -34,7 +34,7 @@ class Status(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """What only grows."""
+    """What the metrics count: it grows, but falls where retention drops rows."""
 
     pings: int
     """of ours, behind the ping asked for"""
@@ -47,7 +47,7 @@ class Totals(NamedTuple):
     gap_pongs: int
     """pongs that were found in gaps"""
     open_gaps: int
-    """this one falls too"""
+    """not filled yet"""
 
 
 def read_status(engine: Engine) -> Status:

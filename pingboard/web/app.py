@@ -1,6 +1,7 @@
 """The HTTP interface as one ASGI app: boards and a clock -> answers.
 
-It is read-only and needs no cookies; each group of paths is a module of its own beside this one.
+It is read-only and needs no cookies; each group of paths is a module of its own in api/, each page
+one in pages/.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ from pingboard.web.pages import homeserver as homeserver_page
 from pingboard.web.pages import matrix as matrix_page
 from pingboard.web.pages.layout import TAG, Site
 from pingboard.web.schemas import TAGS, install_description
-from pingboard.web.worker import read_readiness
+from pingboard.web.worker_health import read_readiness
 
 _DESCRIPTION = """\
 Everything is read-only: `GET` and `HEAD`, from any origin, without cookies. Latencies are JSON

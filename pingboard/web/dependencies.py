@@ -21,7 +21,7 @@ from pingboard.web.live_updates import LiveUpdates
 from pingboard.web.metrics import Metrics
 from pingboard.web.pages.layout import Site
 from pingboard.web.parameters import refusal
-from pingboard.web.worker import Readiness
+from pingboard.web.worker_health import Readiness
 
 
 @dataclass(frozen=True, slots=True)

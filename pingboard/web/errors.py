@@ -47,7 +47,7 @@ class ProblemType:
     status: int
     title: str
     meaning: str
-    """of the catalogue, with code in backticks"""
+    """to be translated, with code in backticks"""
     retry_after_s: int | None = None
 
 

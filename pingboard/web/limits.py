@@ -3,8 +3,8 @@
 A client has a number of units, which come back at a steady rate. An answer costs one, and one more
 for each `UNIT_S` that the app works before it answers and each `UNIT_BYTES` that it sends; so it
 counts what an answer costs, whichever path gives it. What the cache answers costs nothing. Of one
-client, `MAX_AT_ONCE` requests are worked at; the others wait their turn, and pay when it comes:
-what those before them cost counts.
+client, `MAX_AT_ONCE` requests are worked at; the others wait their turn, and pay when it
+comes, after those before them.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from pingboard.store.status import read_status, read_totals
 from pingboard.web.freshness import SharedQuestion
 from pingboard.web.live_updates import LiveUpdates
 from pingboard.web.middleware import as_get
-from pingboard.web.worker import STALE_AFTER
+from pingboard.web.worker_health import STALE_AFTER
 
 MAX_HOMESERVERS = 100
 OTHER = "other"

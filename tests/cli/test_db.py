@@ -92,9 +92,12 @@ def test_a_healthy_database_is_whole(url: str, tmp_path: Path) -> None:
         ("DELETE FROM ping", "fault   hours: the hour 20"),
         ("DROP TABLE gap", "fault   tables: gap is not there"),
         ("DROP TABLE hour", "fault   tables: hour is not there"),
-        ("DROP TABLE change", "fault   tables: change is not there"),
+        ("DROP TABLE journal_entry", "fault   tables: journal_entry is not there"),
         ("DELETE FROM server WHERE name = 'two.example'", "fault   references: "),
-        ("INSERT INTO change VALUES (999999, 77, 1)", "fault   journal: 1 entries are of rooms"),
+        (
+            "INSERT INTO journal_entry VALUES (999999, 77, 1)",
+            "fault   journal: 1 entries are of rooms",
+        ),
     ],
 )
 def test_each_damage_has_its_line_and_what_to_do(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pingboard.cli import download
+from pingboard.cli import import_url
 from pingboard.store.engine import migrate, open_engine
 from tests.cli.test_transfer import random_rows
 from tests.commands import environment, run
@@ -288,7 +288,7 @@ def test_whatever_the_other_side_answers_instead_is_one_line(
 def test_an_answer_that_only_drips_does_not_hold_the_database(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "SLOW_AFTER_S", 0)
+    monkeypatch.setattr(import_url, "SLOW_AFTER_S", 0)
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def drip() -> None:

@@ -49,23 +49,17 @@ async def until_refused(port: int, within_s: float = 60) -> None:
 
 
 @pytest.fixture
-def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-@pytest.fixture
-async def run(tmp_path: Path, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
+async def run(tmp_path: Path, free_port: int) -> AsyncIterator[asyncio.subprocess.Process]:
     """`pingboard run` once its API answers."""
     settings = {
         "HOMESERVER": "http://127.0.0.1:1",
         "ACCESS_TOKEN": "token",
         "ROOMS": "#ping:example.org",
-        "PORT": str(port),
+        "PORT": str(free_port),
     }
     process = await start("run", settings, tmp_path)
     try:
-        await _until_it_serves(port)
+        await _until_it_serves(free_port)
         yield process
     finally:
         if process.returncode is None:
@@ -104,12 +98,12 @@ async def test_a_signal_ends_both_in_order(
 
 
 async def test_a_worker_that_is_killed_takes_the_api_with_it(
-    run: asyncio.subprocess.Process, port: int
+    run: asyncio.subprocess.Process, free_port: int
 ) -> None:
     [api] = children_of(run.pid)
     run.kill()
     await until_gone(api)
-    await until_refused(port)
+    await until_refused(free_port)
 
 
 async def test_an_api_that_ends_is_said_and_ends_the_worker(
@@ -142,18 +136,18 @@ async def test_a_locked_database_does_not_keep_it_from_ending(
 
 
 async def test_the_api_says_what_is_waited_for_while_the_database_is_away(
-    tmp_path: Path, port: int
+    tmp_path: Path, free_port: int
 ) -> None:
     settings = {
         "HOMESERVER": "http://127.0.0.1:1",
         "ACCESS_TOKEN": "token",
         "ROOMS": "#ping:example.org",
-        "PORT": str(port),
+        "PORT": str(free_port),
         "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
     }
     process = await start("run", settings, tmp_path)
-    await _until_it_serves(port)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+    await _until_it_serves(free_port)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{free_port}", timeout=60) as client:
         readiness = await client.get("/readyz")
         page = await client.get("/", headers={"Accept": "text/html"})
     process.terminate()

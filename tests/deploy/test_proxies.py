@@ -1,4 +1,4 @@
-"""deploy/nginx.conf and deploy/Caddyfile: the site below its prefix, and events as they come;
+"""deploy/nginx.conf and deploy/Caddyfile: the whole site below its prefix, and events as they come;
 deploy/compose.Caddyfile behind one of them.
 """
 
@@ -10,29 +10,31 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from html import unescape
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pytest
 import yaml
 
+from pingboard.lab.network import reserved_port
 from pingboard.web.limits import BURST
-from tests.web.site import ROOM, make_answers, open_store, record, serve
+from tests.web.site import EXAMPLE_SAMPLES, ROOM, make_answers, open_store, record, serve
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+PUBLIC = "https://ping.example.org"
+PREFIX = "/ping"
 
 
 @contextmanager
-def nginx(folder: Path, port: int, upstream: int) -> Iterator[None]:
+def nginx(folder: Path, port: int, upstream: int, *, strips: bool) -> Iterator[None]:
     site = (DEPLOY / "nginx.conf").read_text()
     site = site.replace("listen 80;", f"listen 127.0.0.1:{port};")
     site = site.replace("127.0.0.1:8080", f"127.0.0.1:{upstream}")
+    if strips:
+        site = re.sub(r"(location /ping/ \{\s*proxy_pass http://pingboard);", r"\1/;", site)
+        site = re.sub(r"(location = /ping(\S+) \{\s*proxy_pass http://pingboard);", r"\1\2;", site)
     (folder / "site.conf").write_text(site)
     paths = " ".join(
         f"{kind}_temp_path {folder};"
@@ -48,10 +50,12 @@ def nginx(folder: Path, port: int, upstream: int) -> Iterator[None]:
 
 
 @contextmanager
-def caddy(folder: Path, port: int, upstream: int) -> Iterator[None]:
+def caddy(folder: Path, port: int, upstream: int, *, strips: bool) -> Iterator[None]:
     site = (DEPLOY / "Caddyfile").read_text()
     site = site.replace("ping.example.org {", f"http://ping.example.org:{port} {{")
     site = site.replace("127.0.0.1:8080", f"127.0.0.1:{upstream}")
+    if strips:
+        site = site.replace("handle /ping/* {", "handle_path /ping/* {")
     with _running_caddy(folder, site, port):
         yield
 
@@ -103,42 +107,87 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError(process.communicate()[1].decode())
 
 
+@pytest.mark.parametrize("strips", [False, True], ids=["prefix-kept", "prefix-stripped"])
 @pytest.mark.parametrize("proxy", [nginx, caddy], ids=["nginx", "caddy"])
-def test_the_site_is_below_its_prefix_and_events_come_at_once(
-    proxy: Callable[[Path, int, int], AbstractContextManager[None]], tmp_path: Path
+def test_the_site_is_whole_below_its_prefix_and_events_come_at_once(
+    proxy: Callable[..., AbstractContextManager[None]],
+    strips: bool,
+    free_port: int,
+    tmp_path: Path,
 ) -> None:
     store = open_store(tmp_path)
-    record(store, make_answers("one.example", [400]))
-    upstream, port = free_port(), free_port()
+    record(store, EXAMPLE_SAMPLES)
     with (
-        serve(store, port=upstream, root_path="/ping", public_url="https://ping.example.org"),
-        proxy(tmp_path, port, upstream),
+        reserved_port() as upstream,
+        serve(store, port=upstream, root_path=PREFIX, public_url=PUBLIC),
+        proxy(tmp_path, free_port, upstream, strips=strips),
         httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", headers={"Host": "ping.example.org"}, timeout=120
+            base_url=f"http://127.0.0.1:{free_port}",
+            headers={"Host": "ping.example.org"},
+            timeout=120,
         ) as client,
     ):
-        assert client.get("/ping").headers["Location"].endswith("/ping/")
-        page = client.get("/ping/")
-        assert page.status_code == 200
-        for link in re.findall(r'(?:href|src)="(/[^"]*)"', page.text):
-            assert link.startswith("/ping/")
-        assert client.get("/ping/healthz").status_code == 200
+        if not strips:
+            assert client.get("/ping").headers["Location"].endswith("/ping/")
+        pages = crawl(client)
+        assert {"/ping/", "/ping/matrix", "/ping/join", "/ping/editions"} <= pages
+        check_validators(client)
+        check_addresses(client)
         with client.stream("GET", "/ping/api/v1/live", params={"room": ROOM}) as stream:
+            assert stream.headers["content-type"].startswith("text/event-stream")
             lines = stream.iter_lines()
             next(lines)  # the opening comes before anything happens: it is not held back
-            record(store, make_answers("two.example", [500], first=5))
-            assert any("two.example" in line for line in lines)
+            record(store, make_answers("new.example", [500], first=50))
+            assert any("new.example" in line for line in lines)
     store.dispose()
 
 
-def test_nobody_is_limited_for_what_another_asked_of_the_composed_site(tmp_path: Path) -> None:
+def crawl(client: httpx.Client) -> set[str]:
+    """The paths of all that the pages link to on this site, each of which has to be there."""
+    seen: set[str] = set()
+    waiting = [f"{PREFIX}/"]
+    while waiting and len(seen) < 150:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        if "text/html" not in answer.headers["content-type"]:
+            continue
+        for link in re.findall(r'(?:href|src)="([^"#]+)', answer.text):
+            target = urlsplit(urljoin(path, unescape(link).removeprefix(PUBLIC)))
+            if target.scheme or target.netloc:
+                continue
+            assert target.path.startswith(f"{PREFIX}/"), (path, link)
+            # One of each page is enough: choices of window and language are the same page.
+            if not target.query or "v=" in target.query:
+                waiting.append(target.geturl())
+    return {urlsplit(path).path for path in seen}
+
+
+def check_validators(client: httpx.Client) -> None:
+    answer = client.get(f"{PREFIX}/api/v1/rankings")
+    known = {"If-None-Match": answer.headers["etag"]}
+    assert client.get(f"{PREFIX}/api/v1/rankings", headers=known).status_code == 304
+
+
+def check_addresses(client: httpx.Client) -> None:
+    feed = client.get(f"{PREFIX}/feed.atom").text
+    assert f"{PUBLIC}{PREFIX}/feed.atom" in feed
+    assert "http://127" not in feed
+
+
+def test_nobody_is_limited_for_what_another_asked_of_the_composed_site(
+    free_port: int, tmp_path: Path
+) -> None:
     store = open_store(tmp_path)
     record(store, make_answers("one.example", [400]))
-    upstream, port = free_port(), free_port()
     with (
+        reserved_port() as upstream,
         serve(store, port=upstream, per_minute=1),
-        composed_caddy(tmp_path, port, upstream),
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client,
+        composed_caddy(tmp_path, free_port, upstream),
+        httpx.Client(base_url=f"http://127.0.0.1:{free_port}", timeout=120) as client,
     ):
 
         def ask(address: str) -> int:

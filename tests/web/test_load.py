@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import re
 import signal
-import socket
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -59,15 +58,13 @@ def large_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def api(large_folder: Path) -> AsyncIterator[Api]:
+async def api(large_folder: Path, free_port: int) -> AsyncIterator[Api]:
     """It has answered, so that what it always has in memory is there."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    settings = {"DATABASE_URL": "sqlite:///pingboard.db", "PORT": str(port)}
+    settings = {"DATABASE_URL": "sqlite:///pingboard.db", "PORT": str(free_port)}
     process = await start("serve", settings, large_folder)
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{port}", timeout=300, limits=limits
+        base_url=f"http://127.0.0.1:{free_port}", timeout=300, limits=limits
     ) as client:
         await _until_it_answers(client)
         yield Api(process, client)

@@ -1,4 +1,4 @@
-"""/healthz: whether this process serves. /readyz: whether there is something true to serve.
+"""/healthz: whether this process serves. /readyz: whether the database answers and a worker syncs.
 /metrics: what Prometheus asks for. /api/v1: what there is to ask for.
 """
 
@@ -14,7 +14,7 @@ from pingboard.web import errors
 from pingboard.web.dependencies import GivenAll
 from pingboard.web.parameters import NoQuery
 from pingboard.web.schemas import describe_text
-from pingboard.web.worker import Readiness, not_ready
+from pingboard.web.worker_health import Readiness, not_ready
 
 router = APIRouter(tags=["operations"], responses=errors.BAD_PARAMETER_RESPONSE)
 

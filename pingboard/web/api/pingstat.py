@@ -1,7 +1,7 @@
 """pingstat's own interface: a room -> `stats.json`, `stats.raw.json`, `stats`.
 
-Its clients need only another host name. The rules, odd ones too, are those of method: "pingstat";
-so an unknown parameter is ignored here, a wrong one is its default, and an unknown room is empty.
+Its clients need only another host name. The rules are pingstat's, odd ones too: so an unknown
+parameter is ignored here, a wrong one is its default, and an unknown room is empty.
 """
 
 from __future__ import annotations

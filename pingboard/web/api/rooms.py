@@ -13,7 +13,7 @@ from pingboard.web.api.paging import cut_page
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.parameters import ListQuery
 from pingboard.web.schemas import Count, Instant, NextCursor, RoomName
-from pingboard.web.worker import read_worker
+from pingboard.web.worker_health import read_worker
 
 router = APIRouter(tags=["rooms"], responses=errors.BAD_PARAMETER_RESPONSE)
 
@@ -38,7 +38,7 @@ class RoomSummary(BaseModel):
 
 
 class Rooms(BaseModel):
-    """All rooms, the most recently heard first."""
+    """All rooms, the one with the latest ping first."""
 
     last_sync_at: Instant | None = Field(
         description="When the worker last heard from its homeserver, UTC: what is served here is "
@@ -55,7 +55,7 @@ class Rooms(BaseModel):
 def list_rooms(
     response: Response, boards: GivenBoards, now: Now, query: Annotated[ListQuery, Query()]
 ) -> Rooms:
-    """Those joined or imported, the most recently heard first, and whether new data comes."""
+    """Those joined or imported, the one with the latest ping first, and whether new data comes."""
     worker = read_worker(boards.engine, now)
     known = read_room_states(boards.engine)
     page, cursor = cut_page(boards.rooms(), query, response, lambda room: room.room_id)

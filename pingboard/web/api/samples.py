@@ -74,7 +74,7 @@ class RawSample(BaseModel):
 
 
 class Samples(Answer):
-    """A page of samples, in the order in which their pings were stored."""
+    """A page of samples, in the order in which their pings were seen."""
 
     kept_from_at: Instant | None = Field(
         description="Single samples of before are not kept here any more, though boards still have "

@@ -17,7 +17,7 @@ from pingboard.web.pages import choices
 from pingboard.web.pages.board_view import BoardPageQuery, view
 from pingboard.web.pages.layout import TAG, describe_room, language_of, render
 from pingboard.web.parameters import RoomQuery
-from pingboard.web.worker import read_worker
+from pingboard.web.worker_health import read_worker
 
 REFRESH_S = 5
 """How often a page without JavaScript that waits for its first pongs looks again."""

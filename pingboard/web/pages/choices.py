@@ -14,7 +14,7 @@ from pingboard.web.parameters import NoQuery, WindowQuery
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a board shows; of the catalogue, so still to be translated."""
+    """What a board shows, to be translated."""
 
     name: str
     title: str

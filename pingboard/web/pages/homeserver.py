@@ -39,7 +39,7 @@ from pingboard.web.pages.board import find_room, render_waiting
 from pingboard.web.pages.layout import TAG, PageQuery, language_of, render
 from pingboard.web.pages.remedies import REMEDIES
 from pingboard.web.parameters import WindowQuery
-from pingboard.web.worker import read_worker
+from pingboard.web.worker_health import read_worker
 
 SHOWN_PARTNERS = 5
 BOARDS_OF_PINGS = frozenset(

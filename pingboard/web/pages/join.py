@@ -23,7 +23,7 @@ from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.pages.board import find_room
 from pingboard.web.pages.layout import TAG, PageQuery, describe_room, render
 from pingboard.web.pages.remedies import REMEDIES
-from pingboard.web.worker import read_worker
+from pingboard.web.worker_health import read_worker
 
 SIMILAR = 3
 """Names that may have been meant, at most."""
@@ -45,7 +45,7 @@ class BotVerdict(StrEnum):
     UNKNOWN = "unknown"
     """never heard"""
     SILENT = "silent"
-    """heard once, not in the last days"""
+    """heard before, but not in the last days"""
     ONLY_PINGS = "only-pings"
     """its users ping, but no bot of it answers"""
     REJECTED = "rejected"

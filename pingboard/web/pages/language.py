@@ -121,7 +121,7 @@ def choose_language(accepted: str) -> str:
 
 
 def mark(text: str) -> str:
-    """The text itself: puts what is translated only later, by a page, into the catalogue."""
+    """Return the text as it is; `make strings` finds it here, a page translates it later."""
     return text
 
 

@@ -17,7 +17,7 @@ from pingboard.web.pages import choices
 from pingboard.web.pages.board import find_room, render_waiting
 from pingboard.web.pages.layout import TAG, ChoiceLink, PageQuery, language_of, render
 from pingboard.web.parameters import WindowQuery
-from pingboard.web.worker import read_worker
+from pingboard.web.worker_health import read_worker
 
 router = APIRouter(tags=[TAG], include_in_schema=False)
 

@@ -1,4 +1,4 @@
-"""Why a pong did not count, and what its homeserver's admin can do about it; of the catalogue."""
+"""Why a pong did not count, and what its homeserver's admin can do about it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pingboard.web.pages.language import mark
 
 
 class Advice(NamedTuple):
-    """Two sentences of the catalogue, still to be translated."""
+    """Two sentences, to be translated."""
 
     explanation: str
     remedy: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults.machine import WorkerMachine, run
+from faults.state_machine import WorkerMachine, run
 
 
 def test_whatever_happens_the_store_is_what_the_room_says() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from tests import pingstat
 from tests.commands import account_settings, running
 
 BODY = re.compile(r'@.+:.+: Pong! \(ping (".+" )?took .+ to arrive\)')
-"""What pingstat counts (method: "pingstat")."""
+"""What pingstat counts (/method: "Same numbers as pingstat?")."""
 
 
 def as_pingstat_hears(events: list[dict[str, Any]], room_id: str) -> list[dict[str, Any]]:
@@ -37,13 +36,14 @@ def as_pingstat_hears(events: list[dict[str, Any]], room_id: str) -> list[dict[s
     ]
 
 
-async def test_real_pongs_give_pingstats_numbers(lab: Lab, tmp_path: Path) -> None:
+async def test_real_pongs_give_pingstats_numbers(lab: Lab, free_port: int, tmp_path: Path) -> None:
     account = await lab.register(lab.homeservers[0], "statistician")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = int(listener.getsockname()[1])
-    settings = account_settings(account, lab.room_alias) | {"INTERVAL": "1s", "PORT": str(port)}
+    settings = account_settings(account, lab.room_alias) | {
+        "INTERVAL": "1s",
+        "PORT": str(free_port),
+    }
     path = f"/_matrix/maubot/plugin/pingstat/{lab.room_id}"
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{free_port}", timeout=120) as client:
         async with running("run", settings, tmp_path):
             async with asyncio.timeout(240):
                 while True:
@@ -54,7 +54,7 @@ async def test_real_pongs_give_pingstats_numbers(lab: Lab, tmp_path: Path) -> No
                     if len(heard) >= 12:
                         break
                     await asyncio.sleep(0.5)
-        async with running("serve", {"PORT": str(port)}, tmp_path):
+        async with running("serve", {"PORT": str(free_port)}, tmp_path):
             async with asyncio.timeout(120):
                 while True:
                     try:

@@ -69,7 +69,7 @@ class KnownSample(NamedTuple):
     delay_ms: int
 
 
-class Changes:
+class SampleChanges:
     """The changes of one transaction; `finish` it before the commit.
 
     Closed hours that are damaged stay as they are: `damaged` says which ones would have changed.

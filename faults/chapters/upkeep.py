@@ -14,9 +14,9 @@ from time import monotonic
 from typing import Any
 
 from faults.case import case
+from faults.chapters.storage import postgresql
 from faults.claims import expect, run_program, until
 from faults.scene import Scene
-from faults.storage import postgresql
 from faults.truth import Samples
 
 STEP = """
@@ -28,7 +28,7 @@ config.set_main_option("script_location", sys.argv[1])
 getattr(command, sys.argv[2])(config, sys.argv[3])
 """
 ANEW = "SET client_min_messages = warning; DROP SCHEMA public CASCADE; CREATE SCHEMA public"
-SCRIPTS = Path(__file__).parents[1] / "alembic"
+SCRIPTS = Path(__file__).parents[2] / "alembic"
 
 
 @case(

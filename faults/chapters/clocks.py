@@ -11,7 +11,7 @@ from faults.case import case
 from faults.claims import expect, now_ts
 from faults.scene import Scene
 
-SHIFTED = str(Path(__file__).with_name("shifted.py"))
+SHIFTED = str(Path(__file__).parents[1] / "shifted.py")
 
 
 @case(

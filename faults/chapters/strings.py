@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from faults.case import case
+from faults.chapters.storage import postgresql
 from faults.claims import expect, now_ts, until
 from faults.faultproxy import changed_json
 from faults.outputs import names_by_output
 from faults.scene import Scene
-from faults.storage import postgresql
 from faults.user import Event, make_event, pong
 
 TEXTS = [

@@ -9,11 +9,11 @@ from time import monotonic
 from urllib.parse import quote, unquote
 
 from faults.case import case
+from faults.chapters.storage import postgresql
+from faults.chapters.tokens import count_logins
 from faults.claims import expect, until
 from faults.faultproxy import answer, delayed, reset
 from faults.scene import Scene
-from faults.storage import postgresql
-from faults.tokens import count_logins
 
 NOT_IN_TIME = b"<html>504 Gateway Time-out</html>"
 ENCRYPTION = {"algorithm": "m.megolm.v1.aes-sha2"}

@@ -11,9 +11,9 @@ from urllib.error import URLError
 
 import pytest
 
-from pingboard.cli import download
-from pingboard.cli.download import open_url
-from pingboard.cli.sources import READERS
+from pingboard.cli import import_url
+from pingboard.cli.import_sources import READERS
+from pingboard.cli.import_url import open_url
 from pingboard.file_formats import Record
 from pingboard.model import ConfigurationError
 
@@ -115,8 +115,8 @@ def test_a_redirect_does_not_lead_from_the_internet_into_our_network(
     redirect: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = redirect("http://127.0.0.1:1/")
-    known = download._is_private
-    monkeypatch.setattr(download, "_is_private", lambda url: url != address and known(url))
+    known = import_url._is_private
+    monkeypatch.setattr(import_url, "_is_private", lambda url: url != address and known(url))
     with pytest.raises(URLError, match="private network"):
         open_url(address)
 
@@ -133,4 +133,4 @@ def test_a_redirect_does_not_lead_from_the_internet_into_our_network(
     ],
 )
 def test_private_addresses_are_known(url: str, is_private: bool) -> None:
-    assert download._is_private(url) is is_private
+    assert import_url._is_private(url) is is_private

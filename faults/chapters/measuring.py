@@ -25,6 +25,7 @@ from faults.lasting import in_background
 from faults.scene import Scene
 from faults.site import Site
 from faults.user import pong
+from pingboard.lab.network import reserved_port
 
 MAX_ERROR_MS = 1_100
 """A stall of less than a second is measured through; a tenth of it is for two clocks' reading."""
@@ -78,13 +79,14 @@ async def slow_commits(scene: Scene) -> str:
     timed=True,
 )
 async def api_load(scene: Scene) -> str:
-    site = Site(scene)  # for its port: the API is the one that `run` has
-    changes = {"PORT": str(site.port), "RATE_LIMIT": "0"}
-    scene.worker = scene.make_worker(("pingboard", "run"), "run", changes)
-    await scene.start()
-    await scene.has_more(2, scene.within(20))
     answers: list[int] = []
     async with AsyncExitStack() as clients:
+        port = clients.enter_context(reserved_port())
+        site = Site(scene, port)  # only asked: the API is the one that `run` has
+        changes = {"PORT": str(port), "RATE_LIMIT": "0"}
+        scene.worker = scene.make_worker(("pingboard", "run"), "run", changes)
+        await scene.start()
+        await scene.has_more(2, scene.within(20))
         for number in range(4):
             work = _ask_often(site, number, answers)
             await clients.enter_async_context(in_background(work))

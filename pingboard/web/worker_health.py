@@ -57,9 +57,9 @@ class WorkerHealth(NamedTuple):
     is_known: bool
     """a worker has used this database"""
     obstacle: str | None
-    """why nothing comes, of the catalogue; None where nothing is known to be wrong"""
+    """why nothing comes, to be translated; None where nothing is known to be wrong"""
     room_obstacle: str | None
-    """why the worker can't ping in the room that is shown, of the catalogue"""
+    """why the worker can't ping in the room that is shown, to be translated"""
 
 
 def read_worker(engine: Engine, now: datetime, room_id: str | None = None) -> WorkerHealth:

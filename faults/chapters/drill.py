@@ -9,23 +9,24 @@ from contextlib import AsyncExitStack
 import aiohttp
 
 from faults.case import case
-from faults.claims import expect, now_ts
-from faults.crowd import SERVERS, Crowd
-from faults.database import Stored
-from faults.failover import (
+from faults.chapters.failover import (
     LOST_LEASE_CODE,
     end_lease,
     expect_never_two,
     expect_order,
     until_pinged,
 )
+from faults.chapters.storage import PostgreSQL, postgresql
+from faults.claims import expect, now_ts
+from faults.crowd import SERVERS, Crowd
+from faults.database import Stored
 from faults.lasting import in_background
 from faults.model_homeserver import ROOM_ID, USER_ID
 from faults.scene import Scene
 from faults.site import Site
-from faults.storage import PostgreSQL, postgresql
 from faults.truth import samples_of
 from faults.worker import WorkerProcess
+from pingboard.lab.network import reserved_port
 
 PONGS_PER_S = 1_000
 APIS = 3
@@ -57,7 +58,8 @@ async def drill(scene: Scene) -> str:
         await workers[1].launch()
         await workers[1].says("standing by", scene.within(20))
         for number in range(APIS):
-            site = Site(scene, f"site{number}", ROOM_ID)
+            port = stack.enter_context(reserved_port())
+            site = Site(scene, port, f"site{number}", ROOM_ID)
             await site.start()
             stack.push_async_callback(site.stop)
             await stack.enter_async_context(in_background(_ask_often(site, answers)))

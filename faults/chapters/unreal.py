@@ -39,7 +39,7 @@ async def machine_with_a_clock(scene: Scene) -> str:
 async def _run(scene: Scene, name: str, examples: int) -> str:
     """In a process of its own: the machine has its own event loop, and moves the clock."""
     scene.heals = False
-    code = f"from faults.machine import {name}, run; run({name}, {examples}, {STEPS})"
+    code = f"from faults.state_machine import {name}, run; run({name}, {examples}, {STEPS})"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", code),
         stdout=asyncio.subprocess.PIPE,

@@ -42,17 +42,15 @@ async def first_lines(process: asyncio.subprocess.Process, count: int) -> list[s
 
 @pytest.mark.parametrize("command", ["worker", "echo"])
 async def test_a_homeserver_that_is_not_up_yet_is_waited_for(
-    lab: Lab, command: str, tmp_path: Path
+    lab: Lab, command: str, free_port: int, tmp_path: Path
 ) -> None:
     account = await lab.register(lab.homeservers[0], f"early-{command}")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://127.0.0.1:{free_port}"
     settings = account_settings(account, lab.room_alias) | {"HOMESERVER": url}
     async with running(command, settings, tmp_path) as process:
         [line] = await first_lines(process, 1)
         assert f"PINGBOARD_HOMESERVER: {url} can't be reached" in line
-        async with forwarding(port, account.homeserver_url):
+        async with forwarding(free_port, account.homeserver_url):
             lines = await first_lines(process, 2)
     assert "no longer waiting" in lines[0]
     assert lab.room_alias in lines[1]

@@ -15,7 +15,7 @@ from typing import IO, Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-from pingboard.cli.download import Download, open_url
+from pingboard.cli.import_url import Download, open_url
 from pingboard.file_formats import Record, read_csv, read_pingstat, read_record
 from pingboard.model import ConfigurationError
 

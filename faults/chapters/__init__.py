@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from faults import (
+from faults.case import CASES, Case
+from faults.chapters import (
     abuse,
     clocks,
     drill,
@@ -19,7 +20,6 @@ from faults import (
     unreal,
     upkeep,
 )
-from faults.case import CASES, Case
 
 CHAPTERS = (
     homeserver,

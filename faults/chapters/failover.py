@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from faults.case import case
+from faults.chapters.storage import PostgreSQL, postgresql, settle
 from faults.claims import expect, now_ts, until
 from faults.invariants import check_log
 from faults.scene import Scene
-from faults.storage import PostgreSQL, postgresql, settle
 from faults.worker import WorkerProcess
 from pingboard.store.lease import ADVISORY_LOCK
 
