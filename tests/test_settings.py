@@ -34,6 +34,20 @@ def test_rooms_are_separated_by_spaces_or_commas(monkeypatch: pytest.MonkeyPatch
     assert load_settings().rooms == ("#a:one.example", "!b:one.example", "!v12hash")
 
 
+@pytest.mark.parametrize("value", ["blog.example", "https://blog.example/page", "'self'", "a;b"])
+def test_an_embed_origin_that_is_no_origin_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("PINGBOARD_EMBED_ORIGINS", value)
+    with pytest.raises(ConfigurationError, match=r"PINGBOARD_EMBED_ORIGINS.*blog\.example"):
+        load_settings()
+
+
+def test_embed_origins_are_separated_by_spaces_or_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINGBOARD_EMBED_ORIGINS", "https://a.example, http://b.example:8080 *")
+    assert load_settings().embed_origins == ("https://a.example", "http://b.example:8080", "*")
+
+
 def test_a_dotenv_file_is_read_and_a_variable_wins(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -205,7 +205,7 @@ async def test_a_page_that_waits_for_its_room_becomes_the_board(
             await expect(tab.locator("#board bdi")).to_have_count(3)
 
 
-async def test_paper_has_the_table_with_its_heads_and_nothing_to_click(tab: Page) -> None:
+async def test_print_keeps_the_heads_and_hides_search_and_choices(tab: Page) -> None:
     await tab.goto("/")
     await tab.emulate_media(media="print")
     await expect(tab.get_by_role("button", name="Median, ms")).to_be_visible()

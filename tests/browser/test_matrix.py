@@ -106,7 +106,7 @@ async def test_a_cell_says_its_number_when_one_points_at_it(browser: Browser, cr
         )
 
 
-async def test_it_scrolls_inside_and_its_names_stay(browser: Browser, crowd: str) -> None:
+async def test_the_matrix_scrolls_inside_and_its_names_stay(browser: Browser, crowd: str) -> None:
     async with open_tab(browser, crowd, width=NARROW) as tab:
         await tab.goto("/matrix")
         assert await tab.evaluate("document.documentElement.scrollWidth") <= NARROW
@@ -123,7 +123,9 @@ async def test_it_scrolls_inside_and_its_names_stay(browser: Browser, crowd: str
         assert cell["x"] + cell["width"] <= field["x"] + field["width"] + 1
 
 
-async def test_it_fades_at_its_edges_as_long_as_it_goes_on(browser: Browser, crowd: str) -> None:
+async def test_the_matrix_fades_at_its_edges_as_long_as_it_goes_on(
+    browser: Browser, crowd: str
+) -> None:
     async with open_tab(browser, crowd, width=NARROW) as tab:
         await tab.goto("/matrix")
         paper = await colour_of(tab.locator("body"))

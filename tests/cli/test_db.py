@@ -53,7 +53,7 @@ def count(engine: Engine, table: str) -> int:
 
 
 def read_withdrawn(engine: Engine) -> list[tuple[str, str]]:
-    """The pairs (ping, pong server) whose pong was taken back."""
+    """The pairs (ping, pong server) whose pong was redacted."""
     withdrawn, ping, server = (metadata.tables[name] for name in ("withdrawn", "ping", "server"))
     pairs = select(ping.c.event, server.c.name).select_from(
         withdrawn.join(ping).join(server, withdrawn.c.pong_server == server.c.id)

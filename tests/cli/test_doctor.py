@@ -71,7 +71,7 @@ async def test_a_ca_bundle_that_can_not_be_used_is_a_fault_of_one_line(
     assert line.startswith(f"fault   certificates: SSL_CERT_FILE: {bundle} can't be used: ")
 
 
-async def test_it_sees_all_of_a_live_site_beside_its_worker(lab: Lab, tmp_path: Path) -> None:
+async def test_doctor_sees_all_of_a_live_site_beside_its_worker(lab: Lab, tmp_path: Path) -> None:
     account = await lab.register(lab.homeservers[0], "examined")
     settings = account_settings(account, lab.room_alias) | {
         "INTERVAL": "1s",

@@ -105,7 +105,7 @@ def test_a_wrong_setting_is_one_line_of_every_command(
         ("LOG_LEVEL", "loud", "'loud' does not fit (DEBUG, INFO, WARNING or ERROR)"),
     ],
 )
-def test_a_setting_of_another_form_is_told_in_words_with_an_example(
+def test_a_setting_of_another_form_is_refused_with_an_example(
     url: str, tmp_path: Path, name: str, value: str, said: str
 ) -> None:
     code, stdout, stderr = run(url, "table", folder=tmp_path, settings={name: value})

@@ -119,7 +119,9 @@ async def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
             assert line.startswith(f"PINGBOARD_PORT: port {port} of 127.0.0.1 is in use")
 
 
-async def test_tables_that_are_not_current_are_not_touched_when_told_so(tmp_path: Path) -> None:
+async def test_serve_refuses_tables_that_are_not_current_when_it_may_not_migrate(
+    tmp_path: Path,
+) -> None:
     ended = await run_to_end("serve", {"MIGRATE": "0", "PORT": "0"}, tmp_path)
     assert ended.code == 2
     assert ended.stderr.splitlines()[-1].endswith("run: pingboard db upgrade")
@@ -140,7 +142,7 @@ async def test_a_second_worker_on_one_database_is_refused(lab: Lab, tmp_path: Pa
     assert len(second.stderr.splitlines()) == 1
 
 
-async def test_systemd_is_told_that_the_worker_is_ready_and_alive(
+async def test_systemd_is_notified_that_the_worker_is_ready_and_alive(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = account_settings(await lab.register(lab.homeservers[0], "unit"), lab.room_alias)

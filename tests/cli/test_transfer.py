@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from pingboard.boards import Boards
+from pingboard.file_formats import Record, read_pingstat
 from pingboard.model import Batch, Board, BoardName, Sample, Window
 from pingboard.store.engine import migrate, open_engine
+from pingboard.store.importer import Importer
 from pingboard.store.ingest import Ingest
 from pingboard.store.lease import take_lease
 from tests import pingstat
@@ -307,12 +309,9 @@ def test_imported_rows_say_that_they_are(tmp_path: Path) -> None:
     assert {json.loads(line)["provenance"] for line in exported} == {"import"}
 
 
-def test_the_page_shows_imported_rows_with_nothing_configured(database_url: str) -> None:
+def test_the_api_shows_imported_rows_with_no_room_configured(database_url: str) -> None:
     engine = open_engine(database_url)
     migrate(engine)
-    from pingboard.file_formats import Record, read_pingstat
-    from pingboard.store.importer import Importer
-
     rows = random_rows(5)
     records = [record for record in map(read_pingstat, rows) if isinstance(record, Record)]
     assert list(Importer(engine).add(records)) == []

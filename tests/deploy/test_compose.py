@@ -34,7 +34,7 @@ def composition() -> dict[str, Any]:
     return composition
 
 
-def test_it_is_valid_by_the_schema(composition: dict[str, Any]) -> None:
+def test_the_composition_is_valid_by_the_schema(composition: dict[str, Any]) -> None:
     schema = json.loads(Path(__file__).with_name("compose-spec.json").read_text())
     assert list(jsonschema_rs.validator_for(schema).iter_errors(composition)) == []
 

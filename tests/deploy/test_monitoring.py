@@ -74,18 +74,42 @@ def _no_sync() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("file", [RULES, DASHBOARD], ids=lambda path: path.name)
-def test_what_is_asked_for_is_exported(file: Path, tmp_path: Path) -> None:
-    store = open_store(tmp_path)
+@pytest.fixture(scope="module")
+def metrics(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What /metrics exports once the API has been asked something."""
+    store = open_store(tmp_path_factory.mktemp("metrics"))
     with serve(store) as client:
-        families = list(text_string_to_metric_families(client.get("/metrics").text))
+        client.get("/api/v1/rankings")
+        text = client.get("/metrics").text
     store.dispose()
+    return text
+
+
+def test_the_rules_ask_only_for_metrics_that_are_exported(metrics: str) -> None:
+    families = list(text_string_to_metric_families(metrics))
     exported = {family.name for family in families}
     exported |= {f"{family.name}_total" for family in families if family.type == "counter"}
     exported |= {f"{family.name}_bucket" for family in families if family.type == "histogram"}
-    asked = set(re.findall(r"\b(?:pingboard|process)_[a-z_]+\b", _expressions(file)))
+    asked = set(re.findall(r"\b(?:pingboard|process)_[a-z_]+\b", _expressions(RULES)))
     assert asked
     assert asked <= exported
+
+
+def test_the_dashboard_asks_only_for_metrics_and_labels_that_there_are(metrics: str) -> None:
+    exposed = set(re.findall(r"^# TYPE (\S+)", metrics, re.MULTILINE))
+    labels = set(re.findall(r'[{,](\w+)="', metrics))
+    labels |= {"homeserver", "verdict", "vantage", "reason"}
+    dashboard = json.loads(DASHBOARD.read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    assert len(queries) > 12
+    for query in queries:
+        names = re.findall(r"(?:pingboard|process)_\w+", query)
+        assert names
+        assert all({name, name.removesuffix("_bucket")} & exposed for name in names), query
+        grouped = re.findall(r"by \(([^)]*)\)", query)
+        asked = {label for group in grouped for label in group.split(", ")}
+        asked |= set(re.findall(r"[{,](\w+)!?=", query))
+        assert asked <= labels, query
 
 
 def _expressions(file: Path) -> str:

@@ -25,7 +25,7 @@ def installed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_systemd_accepts_them(installed: Path) -> None:
+def test_systemd_accepts_the_units(installed: Path) -> None:
     units = sorted(map(str, installed.iterdir()))
     verified = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True
@@ -36,7 +36,7 @@ def test_systemd_accepts_them(installed: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_they_are_hardened(name: str) -> None:
+def test_the_units_are_hardened(name: str) -> None:
     judged = subprocess.run(
         [
             *("systemd-analyze", "security", "--offline=yes", "--no-pager"),
@@ -49,7 +49,7 @@ def test_they_are_hardened(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_their_commands_exist(name: str) -> None:
+def test_the_commands_of_the_units_exist(name: str) -> None:
     unit = (UNITS / name).read_text()
     match = re.search(r"/opt/pingboard/bin/pingboard ([a-z ]+)", unit)
     assert match is not None

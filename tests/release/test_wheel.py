@@ -73,7 +73,7 @@ async def end(process: asyncio.subprocess.Process) -> None:
     assert process.returncode == 0, stderr.decode()
 
 
-def test_it_brings_its_migrations_templates_and_files(wheel: Path) -> None:
+def test_the_wheel_brings_its_migrations_templates_and_files(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {
         "pingboard/alembic/env.py",

@@ -76,7 +76,7 @@ def test_every_kind_of_name_has_its_own_badge(store: Engine, name: str) -> None:
         assert texts_of(client.get(f"/badge/{quote(name, safe='')}.svg"))[1] == "#1 · 412.5 ms · 7d"
 
 
-def test_the_slower_the_redder(store: Engine) -> None:
+def test_each_range_of_medians_has_a_colour_of_its_own(store: Engine) -> None:
     for ms in (100, 600, 1000, 3000, 9000):
         record(store, make_answers(f"hs{ms}.example", [ms]))
     with serve(store) as client:

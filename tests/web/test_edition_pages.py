@@ -107,25 +107,29 @@ def test_numbers_and_dates_are_those_of_the_language(archive: httpx.Client) -> N
     assert "2. Okt. 2026, 12:00 UTC bis 9. Okt. 2026, 12:00 UTC" in page
 
 
-@pytest.mark.parametrize(("name", "status"), [("2026-W99", 404), ("latest", 422), ("<b>", 422)])
+@pytest.mark.parametrize(
+    ("name", "status", "sentence"),
+    [
+        ("2026-W99", 404, "No edition of that name was published. See the editions."),
+        ("latest", 422, "Should be a week such as 2026-W41."),
+        ("<b>", 422, "Should be a week such as 2026-W41."),
+    ],
+)
 def test_an_unknown_edition_is_a_page_that_says_so(
-    archive: httpx.Client, name: str, status: int
+    archive: httpx.Client, name: str, status: int, sentence: str
 ) -> None:
     page = archive.get(f"/editions/{name}")
     assert page.status_code == status
     assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert sentence in text_of(page)
     assert "<b>" not in page.text
 
 
-@pytest.mark.parametrize(
-    ("lang", "words"),
-    [("en", "Should be a week such as 2026-W41."), ("de", "Eine Woche, etwa 2026-W41.")],
-)
-def test_an_edition_that_is_no_week_is_told_what_is(
-    archive: httpx.Client, lang: str, words: str
+def test_an_edition_that_is_no_week_is_refused_with_an_example_in_german_too(
+    archive: httpx.Client,
 ) -> None:
-    page = text_of(archive.get("/editions/latest", params={"lang": lang}))
-    assert words in page
+    page = text_of(archive.get("/editions/latest", params={"lang": "de"}))
+    assert "Eine Woche, etwa 2026-W41." in page
     assert "pattern" not in page
 
 

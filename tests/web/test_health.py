@@ -10,7 +10,7 @@ from pingboard.store.engine import open_engine
 from tests.web.site import serve
 
 
-def test_it_answers_without_a_database(tmp_path: Path) -> None:
+def test_healthz_answers_without_a_database(tmp_path: Path) -> None:
     absent = open_engine(f"sqlite:///{tmp_path}/absent.db", read_only=True)
     with serve(absent) as client:
         answer = client.get("/healthz")
@@ -19,5 +19,5 @@ def test_it_answers_without_a_database(tmp_path: Path) -> None:
     assert answer.headers["cache-control"] == "no-store"
 
 
-def test_it_takes_no_parameter(site: httpx.Client) -> None:
+def test_healthz_takes_no_parameter(site: httpx.Client) -> None:
     assert site.get("/healthz", params={"x": "1"}).status_code == 422

@@ -44,7 +44,7 @@ def test_the_page_says_where_the_homeserver_stands(site: httpx.Client) -> None:
     assert "There are too few other homeservers to compare with." in page
 
 
-def test_a_homeserver_beside_others_is_told_whose_fault_it_is(store: Engine) -> None:
+def test_the_page_says_whose_fault_it_is_when_there_are_others_to_compare(store: Engine) -> None:
     for number in range(5):
         record(store, forget_send(make_answers(f"hs{number}.example", range(390, 410))))
     record(store, forget_send(make_answers("slow.example", range(900, 920))))
@@ -91,10 +91,6 @@ def test_rejected_pongs_have_a_reason_and_a_remedy(store: Engine) -> None:
     late = REMEDIES[Rejection.LATE]
     assert f"3× {late.explanation} {late.remedy}" in page
     assert get_language("de").words.gettext(late.remedy) in german
-
-
-def test_every_reason_has_a_remedy() -> None:
-    assert REMEDIES.keys() == set(Rejection)
 
 
 def test_partners_say_whether_they_are_slow_with_everybody(store: Engine) -> None:

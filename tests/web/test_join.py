@@ -115,6 +115,6 @@ def test_the_command_that_installs_names_the_repository_or_says_that_it_is_unkno
     assert "Source code" not in untold.text
 
 
-def test_the_method_is_told_in_both_languages(joined: httpx.Client) -> None:
+def test_the_method_is_shown_in_both_languages(joined: httpx.Client) -> None:
     assert "Latency is mostly geography" in joined.get("/method").text
     assert "Latenz ist vor allem Geografie" in joined.get("/method?lang=de").text

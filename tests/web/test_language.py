@@ -116,7 +116,7 @@ def test_what_machines_read_is_the_same_in_every_language(site: httpx.Client) ->
         assert english == other
 
 
-def test_a_problem_is_told_in_the_readers_language(site: httpx.Client) -> None:
+def test_a_problem_is_shown_in_the_readers_language(site: httpx.Client) -> None:
     page = site.get("/?room=%23pong:one.example", headers={"Accept-Language": "de"})
     assert page.status_code == 404
     assert "<h1>Unbekannter Raum</h1>" in page.text

@@ -36,7 +36,7 @@ def ask(client: httpx.Client, address: str, path: str = COSTLY) -> httpx.Respons
     return client.get(path, params=parameters, headers={"X-Forwarded-For": address})
 
 
-def test_who_asks_too_fast_is_told_when_to_come_back(store: Engine) -> None:
+def test_too_many_requests_are_a_429_with_retry_after(store: Engine) -> None:
     with serve(store, per_minute=60) as client:
         answers = [ask(client, "192.0.2.1") for _ in range(BURST + 5)]
         refused = next(answer for answer in answers if answer.status_code == 429)
@@ -114,7 +114,7 @@ def test_all_networks_of_an_ipv6_site_are_one_client(store: Engine) -> None:
         assert ask(client, "2001:db8:1::1").status_code == 200
 
 
-def test_an_ipv4_address_written_as_ipv6_is_a_client_of_its_own(store: Engine) -> None:
+def test_an_ipv4_address_is_the_same_client_when_written_as_ipv6(store: Engine) -> None:
     with serve(store, per_minute=60) as client:
         for _ in range(BURST + 5):
             ask(client, "::ffff:192.0.2.1")
@@ -201,7 +201,7 @@ def test_a_thousand_idle_connections_hold_up_nobody(site: httpx.Client) -> None:
             connection.close()
 
 
-def test_many_different_addresses_leave_no_trace_in_memory(site: httpx.Client) -> None:
+def test_1500_unknown_rooms_take_less_than_30_mb(site: httpx.Client) -> None:
     before = _resident_kb()
     for number in range(1500):
         assert site.get(f"/api/v1/rankings?room=%23x{number}:y").status_code == 404

@@ -78,7 +78,7 @@ def keys(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(event["ping_event_id"], event["pong_server"]) for event in events]
 
 
-def test_a_new_pong_is_told_as_the_sample_that_it_is(store: Engine) -> None:
+def test_a_new_pong_is_sent_as_the_sample_that_it_is(store: Engine) -> None:
     record(store, make_answers("old.example", [300]))
     with serve(store) as client, follow(client) as stream:
         record(store, make_answers("one.example", range(400, 402)))
@@ -103,7 +103,7 @@ def test_whoever_has_the_headers_misses_nothing_from_then_on(
     assert told["pong_server"] == "one.example"
 
 
-def test_everybody_who_listens_is_told(store: Engine) -> None:
+def test_a_new_pong_is_sent_to_everybody_who_listens(store: Engine) -> None:
     with serve(store) as client, follow(client) as first, follow(client) as second:
         record(store, make_answers("one.example", range(400, 403)))
         assert first.take(3) == second.take(3)
@@ -158,7 +158,7 @@ def test_a_stop_ends_the_streams_in_order(store: Engine) -> None:
         answer.close()
 
 
-def test_only_the_rooms_own_pongs_are_told(store: Engine) -> None:
+def test_only_the_pongs_of_the_room_are_sent(store: Engine) -> None:
     record(store, make_answers("other.example", [300], room=OTHER_ROOM, first=7))
     with serve(store) as client, follow(client, last="0", room=ROOM) as stream:
         record(store, make_answers("one.example", [400]))
@@ -176,7 +176,7 @@ def test_an_import_is_no_news(store: Engine) -> None:
 
 
 @pytest.mark.parametrize("last", ["3", "999999"])
-def test_who_comes_back_too_late_is_told_so(store: Engine, last: str) -> None:
+def test_who_comes_back_too_late_is_sent_a_reset(store: Engine, last: str) -> None:
     record(store, make_answers("one.example", range(400, 420)))
     with store.begin() as connection:
         prune(connection, read_version(connection))
@@ -186,7 +186,7 @@ def test_who_comes_back_too_late_is_told_so(store: Engine, last: str) -> None:
         assert keys(stream.take(1)) == [("$ping0", "two.example")]
 
 
-def test_a_change_of_rank_is_told(store: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_of_rank_is_sent(store: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_updates, "MIN_RANK_PAUSE_S", 0)
     record(store, make_answers("one.example", [500]))
     with serve(store) as client, follow(client) as stream:
@@ -305,7 +305,7 @@ async def test_a_slow_listener_is_cut_off_and_holds_up_nobody(
     engine.dispose()
 
 
-async def test_who_takes_long_to_be_ready_is_told_all_the_same(
+async def test_who_takes_long_to_be_ready_is_sent_pongs_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -347,7 +347,7 @@ async def test_who_leaves_at_once_does_not_take_the_news_from_the_others(tmp_pat
     engine.dispose()
 
 
-async def test_who_comes_while_the_last_one_leaves_is_told(
+async def test_who_comes_while_the_last_one_leaves_is_sent_pongs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = open_store(tmp_path)

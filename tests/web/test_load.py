@@ -129,7 +129,9 @@ async def test_many_pages_over_a_long_window_at_once_fit_into_memory(api: Api) -
     assert api.read_memory_mib("VmHWM") - idle_mib < MAX_GROWTH_MIB
 
 
-async def test_it_ends_at_once_though_thirty_costly_requests_are_being_answered(api: Api) -> None:
+async def test_the_api_ends_at_once_though_thirty_costly_requests_are_being_answered(
+    api: Api,
+) -> None:
     addresses = [
         address
         for number in range(6)

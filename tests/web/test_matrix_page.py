@@ -107,22 +107,25 @@ def test_the_order_is_that_of_the_boards(store: Engine) -> None:
             assert names == [row["homeserver"] for row in standings]
 
 
-def test_a_hundred_homeservers_are_a_page_of_bounded_size(store: Engine) -> None:
+def test_pages_are_of_a_hundred_homeservers_and_an_empty_one_leads_back(store: Engine) -> None:
     record(store, make_crowd(104))
     with serve(store) as client:
         page = client.get("/matrix", headers={"Accept-Encoding": "identity"})
         rest = client.get("/matrix", params={"pings": 2, "pongs": 2})
+        beyond = client.get("/matrix", params={"pings": 3})
     rows = read(page)
     assert (len(rows), {len(row) for row in rows}) == (101, {101})
     assert len(brotli.compress(page.content, quality=4)) < 100_000
     assert re.findall(r">(\d+ – \d+)</a>", page.text) == ["1 – 100", "101 – 104"] * 2
     assert 'href="/matrix?pings=2"' in page.text
+    assert "No pongs here yet" in beyond.text
+    assert '<a href="/matrix">1 – 100</a>' in beyond.text
     rows = read(rest)
     assert (len(rows), {len(row) for row in rows}) == (5, {5})
     assert not set(rows[0][1:]) & set(read(page)[0][1:])
 
 
-def test_a_page_beyond_the_last_is_empty_and_leads_back(store: Engine) -> None:
+def test_a_page_beyond_the_last_is_empty(store: Engine) -> None:
     record(store, make_crowd(3))
     with serve(store) as client:
         page = client.get("/matrix", params={"pings": 2})
@@ -144,4 +147,5 @@ def test_a_window_in_the_past_promises_no_pongs(store: Engine) -> None:
 def test_an_unknown_room_is_a_page_that_says_so(site: httpx.Client, name: str) -> None:
     page = site.get("/matrix", params={"room": name})
     assert page.status_code == 404
+    assert f"There is no room {name} here." in text_of(page)
     assert "<b>x" not in page.text

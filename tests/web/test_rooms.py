@@ -51,7 +51,7 @@ def test_with_the_worker_dead_all_is_served_and_called_stale(
     assert answer["last_sync_at"] == write_instant(NOW - ago)
 
 
-def test_it_takes_no_room(site: httpx.Client) -> None:
+def test_the_room_list_takes_no_room(site: httpx.Client) -> None:
     answer = site.get("/api/v1/rooms", params={"room": ROOM})
     assert answer.status_code == 422
     assert answer.json()["detail"] == "room: unknown parameter; known: limit, cursor"

@@ -15,7 +15,7 @@ from pingboard.web.server import CLIENTS, BoundedProtocol, Server, listen
 APP = PlainTextResponse("hello")
 
 
-def test_it_serves_at_its_url_until_it_is_stopped() -> None:
+def test_a_server_answers_at_its_url_until_it_is_stopped() -> None:
     before = set(threading.enumerate())
     server = Server(APP, listen("127.0.0.1", 0))
     server.start()
@@ -26,13 +26,15 @@ def test_it_serves_at_its_url_until_it_is_stopped() -> None:
     assert set(threading.enumerate()) == before
 
 
-def test_stopping_closes_connections_that_are_kept_alive() -> None:
+def test_stop_closes_kept_alive_connections_and_can_be_called_twice() -> None:
     server = Server(APP, listen("127.0.0.1", 0))
     server.start()
     with httpx.Client(timeout=60) as client:
         client.get(server.url)
         server.stop()
         server.stop()
+        with pytest.raises(httpx.ConnectError):
+            client.get(server.url)
 
 
 @pytest.mark.parametrize(("trusted", "is_served"), [("192.0.2.0/24", False), ("127.0.0.1", True)])
@@ -81,7 +83,7 @@ def test_a_server_that_never_started_gives_its_port_back() -> None:
         ("::1", "http://[::1]:"),
     ],
 )
-def test_its_url_is_one_that_a_browser_takes(host: str, url: str) -> None:
+def test_the_url_of_a_server_is_one_that_a_browser_takes(host: str, url: str) -> None:
     server = Server(APP, listen(host, 0))
     assert server.url.startswith(url)
     server.stop()
