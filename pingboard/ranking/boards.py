@@ -1,8 +1,8 @@
 """The one table of the boards, whom each ranks and by which latency; and blocks -> standings.
 
 Nothing else decides by a board's name which samples it takes. A new board is a name in
-`model/boards.py` with a few words, a rule here, and its texts in `web/pages/choices.py`; a place
-that is forgotten does not type-check.
+`model/boards.py` with a few words, a rule here, and its texts in `web/pages/choices.py`: each that
+is forgotten does not type-check.
 """
 
 from __future__ import annotations

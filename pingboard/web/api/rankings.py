@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from pingboard.model import Board, BoardName, Standing
-from pingboard.ranking.boards import get_rule
+from pingboard.ranking.boards import Latency, get_rule
 from pingboard.render import csv, markdown
 from pingboard.web import errors
 from pingboard.web.api.paging import cut_page
@@ -79,7 +79,7 @@ class Rankings(Answer):
 
     vantage: str = Field(description="The name of the place that our own pings are sent from.")
     board: BoardName
-    number: Literal["round_trip", "one_way"] = Field(
+    number: Latency = Field(
         description="What is ranked: `round_trip`, from our send to the pong's arrival, by our own "
         "clock (`response`); or `one_way`, from the ping's send to its arrival at the pong server, "
         "as the echo bot claims it (`delivery`, `reception`)."
@@ -105,7 +105,7 @@ class Rankings(Answer):
             room=RoomName(id=board.room_id, alias=board.room_alias),
             vantage=vantage,
             board=board.name,
-            number=get_rule(board.name).latency.value,
+            number=get_rule(board.name).latency,
             window=Interval.of(board.window),
             filters=Filters(min_samples=query.min_samples, limit=query.limit),
             sample_count=board.samples,

@@ -14,7 +14,7 @@ from pingboard.store.editions import read_edition_names
 from pingboard.web import errors
 from pingboard.web.dependencies import GivenAll, Now
 from pingboard.web.pages import choices
-from pingboard.web.pages.board_view import BoardPageQuery, view
+from pingboard.web.pages.board_view import BoardPageQuery, build_view
 from pingboard.web.pages.layout import TAG, describe_room, language_of, render
 from pingboard.web.parameters import RoomQuery
 from pingboard.web.worker_health import read_worker
@@ -54,7 +54,7 @@ def show_board(
     worker = read_worker(boards.engine, now, board.room_id)
     context = {
         "worker": worker,
-        **describe_board(request, boards, query, board),
+        **build_context(request, boards, query, board),
     }
     context["has_editions"] = bool(read_edition_names(boards.engine))
     context["last_pong"] = None if board.samples else find_last_pong(request, boards, query, board)
@@ -76,7 +76,7 @@ def show_embedded(
         )
     board = query.model_copy(update={"limit": None}).ask(given.boards, now)
     shown = query.model_copy(update={"limit": query.limit or EMBEDDED_ROWS})
-    context = describe_board(request, given.boards, shown, board)
+    context = build_context(request, given.boards, shown, board)
     context["worker"] = read_worker(given.boards.engine, now, board.room_id)
     context["whole"] = "/" + choices.encode(query, limit=None)
     policy = _EMBED_POLICY + " ".join(given.embed_origins)
@@ -113,7 +113,7 @@ def render_waiting(request: Request, boards: Boards, now: datetime) -> Response:
     return render(request, "waiting.html", {"refresh_s": REFRESH_S, "worker": worker})
 
 
-def describe_board(
+def build_context(
     request: Request, boards: Boards, query: BoardPageQuery, board: Board
 ) -> dict[str, Any]:
     """A board, and what can be chosen on its page, each a link that can be shared."""
@@ -125,7 +125,7 @@ def describe_board(
     return {
         "query": query,
         "meaning": choices.MEANINGS[board.name],
-        "view": view(boards, board, query),
+        "view": build_view(boards, board, query),
         "is_fallback": default is not DEFAULT_BOARD and bool(board.samples),
         "refresh_s": REFRESH_S,
         "path": path,

@@ -31,11 +31,11 @@ from pingboard.web.pages.choices import encode
 from pingboard.web.pages.layout import PageQuery
 from pingboard.web.parameters import TABLE_ROWS, BoardQuery, check_name
 
-ROWS = 50
+BOARD_ROWS = 50
 """Homeservers that the page shows unless `limit` asks for more: a first look stays quick."""
 
 
-_KEYS: dict[str, Callable[[Standing], Any]] = {
+_SORT_KEYS: dict[str, Callable[[Standing], Any]] = {
     "rank": lambda row: row.rank,
     # Who is new has moved neither way.
     "change": lambda row: row.previous_rank - row.rank if row.previous_rank else 0,
@@ -48,7 +48,7 @@ _DOWN_FIRST = ("change", "samples", "loss")
 """Of these the most is looked for first."""
 
 BY_RANK = "rank"
-ORDERS = [f"{sign}{name}" for name in _KEYS for sign in ("", "-")]
+ORDERS = [f"{sign}{name}" for name in _SORT_KEYS for sign in ("", "-")]
 """The column that rows are ordered by; with a minus the other way round."""
 
 
@@ -154,7 +154,7 @@ class BoardView:
         )
 
 
-def view(boards: Boards, board: Board, query: BoardPageQuery) -> BoardView:
+def build_view(boards: Boards, board: Board, query: BoardPageQuery) -> BoardView:
     """A board of all homeservers, as this query wants to see it."""
     needle = query.q.strip().lower()
     matches = [
@@ -163,8 +163,8 @@ def view(boards: Boards, board: Board, query: BoardPageQuery) -> BoardView:
         if needle in row.homeserver.lower() or needle in decode_server_name(row.homeserver)
     ]
     column = query.sort.removeprefix("-")
-    matches.sort(key=_KEYS[column], reverse=query.sort.startswith("-"))
-    shown = matches[: query.limit or ROWS]
+    matches.sort(key=_SORT_KEYS[column], reverse=query.sort.startswith("-"))
+    shown = matches[: query.limit or BOARD_ROWS]
     scale = find_scale(board.standings)
     ties = find_ties(board.standings) if query.sort == BY_RANK else {}
     trends = read_trends(boards, board, {row.homeserver for row in shown}, TREND_PARTS)
@@ -178,7 +178,7 @@ def view(boards: Boards, board: Board, query: BoardPageQuery) -> BoardView:
         )
         for row in shown
     ]
-    columns = {name: _head(name, query.sort) for name in _KEYS}
+    columns = {name: _head(name, query.sort) for name in _SORT_KEYS}
     return BoardView(board, query, rows, len(matches), mark_scale(scale), columns)
 
 
