@@ -6,7 +6,7 @@ READY := .venv/.ready
 LOCALE := pingboard/web/locale
 # What is quick: no real homeserver, browser or PostgreSQL, no second type check, no random walk.
 QUICK := tests/test_sample_blocks.py tests/ranking tests/render tests/store tests/test_edition_schedule.py \
-  tests/test_servername.py tests/test_settings.py tests/test_times.py \
+  tests/test_servername.py tests/test_settings.py tests/model \
   tests/matrix/test_pongs.py tests/matrix/test_protocol.py tests/matrix/test_verify.py
 EXTRACT := -F pyproject.toml -k mark -w 100 --no-location --omit-header
 

@@ -45,7 +45,9 @@ def test_a_narrow_column_has_the_same_values_and_is_a_copy(numbers: list[int]) -
         (-(2**31) - 1, 0, np.int64),
     ],
 )
-def test_it_takes_no_more_bytes_than_its_values(least: int, most: int, dtype: Any) -> None:
+def test_a_narrow_column_takes_no_more_bytes_than_its_values(
+    least: int, most: int, dtype: Any
+) -> None:
     column = narrow(np.array([most, least, most], np.int64))
     assert (column.dtype, column.tolist()) == (dtype, [most, least, most])
 
@@ -71,7 +73,7 @@ def test_rows_in_order_are_cut_to_a_window(numbers: list[int], low: int, high: i
     assert len(rows.pong_server) == len(rows.seen_ts)
 
 
-def test_a_usual_sample_takes_few_bytes() -> None:
+def test_a_usual_sample_takes_few_bytes_in_memory() -> None:
     rng = np.random.default_rng(1)
     rows = np.zeros(60_000, SAMPLE)
     rows["one_way_ms"] = rng.integers(10, 600_000, len(rows))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pingboard.servername import decode_server_name, is_server_name, read_server_name, server_of
@@ -64,10 +67,31 @@ def test_what_is_no_user_id_has_no_server(user_id: str) -> None:
     assert server_of(user_id) is None
 
 
-@given(st.text())
-def test_no_text_breaks_it(text: str) -> None:
-    assert is_server_name(text) in (True, False)
-    assert server_of(f"@a:{text}") == (text if is_server_name(text) else None)
+hosts = st.from_regex(r"[0-9A-Za-z.-]{1,40}", fullmatch=True)
+literals = st.one_of(
+    st.ip_addresses(v=6).map(lambda address: f"[{address}]"),
+    st.ip_addresses(v=4).map(str),
+    st.from_regex(r"\[[0-9a-f:.]{0,10}\]?", fullmatch=True),
+)
+ports = st.one_of(st.just(""), st.integers(0, 99_999).map(lambda port: f":{port}"), st.text())
+names = st.one_of(st.text(), st.tuples(st.one_of(hosts, literals), ports).map("".join))
+
+
+@settings(max_examples=500, deadline=None)
+@given(names)
+def test_the_name_validator_is_the_grammar(name: str) -> None:
+    accepted = is_server_name(name)
+    assert server_of(f"@a:{name}") == (name if accepted else None)
+    if accepted:
+        assert name.isascii()
+        assert name.isprintable()
+        assert not set(name) & set("|<>&\"'`=\\/@,;\n\t\r ")
+        assert re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]+)(:\d{1,5})?", name)
+
+
+@given(st.ip_addresses(v=6), st.integers(0, 65_535))
+def test_every_address_is_a_name(address: ipaddress.IPv6Address, port: int) -> None:
+    assert is_server_name(f"[{address}]:{port}")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ flags\t\t: fpu sse avx2 avx512f avx512vl
         ("avx512f ", "", False),
     ],
 )
-def test_it_is_zen_4_alone(line: str, instead: str, is_slow: bool) -> None:
+def test_only_zen_4_has_slow_avx512(line: str, instead: str, is_slow: bool) -> None:
     other = "\n\nprocessor\t: 1\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nflags\t\t: avx512f\n"
     assert has_slow_avx512(ZEN_4.replace(line, instead) + other) is is_slow
 

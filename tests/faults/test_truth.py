@@ -87,7 +87,7 @@ def test_what_arrives_while_the_room_is_read_is_not_lost() -> None:
     assert differences(before, before, {**before, ("$new", "one"): 7}) == ([], [])
 
 
-def test_what_was_taken_back_since_is_not_lost() -> None:
+def test_what_was_redacted_since_is_not_lost() -> None:
     assert differences({("$a", "one"): 5}, {}, {}) == ([], [])
 
 

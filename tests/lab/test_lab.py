@@ -139,7 +139,7 @@ def test_an_impossible_delay_is_refused(seconds: float) -> None:
         Lab(delays={"hs1": seconds})
 
 
-async def test_a_missing_synapse_is_told_with_the_way_to_install_it(
+async def test_a_missing_synapse_is_reported_with_the_way_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "synapse", None)  # Python's way to say: not installed

@@ -94,7 +94,9 @@ async def test_a_child_can_be_a_module(tmp_path: Path) -> None:
     assert module.log_file.read_text().startswith("usage: ")
 
 
-async def test_a_death_at_the_start_is_told_with_the_last_lines(make_script: MakeScript) -> None:
+async def test_a_death_at_the_start_is_reported_with_the_last_lines(
+    make_script: MakeScript,
+) -> None:
     script = make_script("for n in range(40): print('line', n)\nraise SystemExit(3)")
     with pytest.raises(LabError) as told:
         await script.start()
@@ -103,7 +105,7 @@ async def test_a_death_at_the_start_is_told_with_the_last_lines(make_script: Mak
     assert lines[1:] == [f"    line {number}" for number in range(25, 40)]
 
 
-async def test_a_silent_death_is_told_too(make_script: MakeScript) -> None:
+async def test_a_silent_death_is_reported_too(make_script: MakeScript) -> None:
     script = make_script("import os; os.kill(os.getpid(), 9)")
     with pytest.raises(LabError, match="script has ended by signal 9; its log is empty"):
         await script.start()

@@ -45,7 +45,7 @@ def test_a_page_that_reaches_the_token_before_the_gap_is_the_last() -> None:
     assert advance(Page(NEW, "s1")).closed_ts is not None
 
 
-def test_a_circle_is_left_and_named() -> None:
+def test_backfill_stops_where_pages_lead_in_a_circle_and_says_so() -> None:
     before = {"t5"}
     gap = advance(Page(NEW, "t4"), before=before)
     gap = advance(Page(NEW, "t5"), gap, before)

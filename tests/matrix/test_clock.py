@@ -11,7 +11,7 @@ from pingboard.matrix import clock
 from pingboard.matrix.clock import LoopLateness
 
 
-async def test_the_longest_lateness_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_longest_lateness_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks_ms = [(0, 0), (10, 35), (40, 1_240), (1_240, 1_250)]
     readings_ns = itertools.chain(
         (ms * 1_000_000 for tick in ticks_ms for ms in tick), itertools.repeat(1_250_000_000)

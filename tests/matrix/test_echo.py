@@ -90,7 +90,7 @@ async def test_a_bot_that_is_removed_from_a_room_says_so_and_goes_on_in_the_othe
     assert "no room of PINGBOARD_ROOMS is left" in ended.stderr
 
 
-async def test_a_room_that_lets_it_in_late_is_answered_in_and_what_was_said_before_is_not(
+async def test_a_room_that_lets_the_bot_in_late_is_answered_in_but_no_ping_from_before(
     lab: Lab, member: Member, tmp_path: Path
 ) -> None:
     bot = await lab.register(lab.homeservers[0], "late-echo")

@@ -61,7 +61,7 @@ async def test_history_before_the_first_start_is_imported_and_nothing_in_it_is_p
     assert rejections(engine) == {}
 
 
-async def test_what_our_homeserver_may_have_missed_is_looked_for_behind_a_hole_in_its_timeline(
+async def test_behind_a_short_limited_timeline_one_day_is_backfilled_once(
     lab: Lab, engine: Engine, owner: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record, "SHORTEST_PAUSE_NS", 3_600 * 10**9)  # however slow this machine is
@@ -395,14 +395,14 @@ def timeline(events: int = 5, *, limited: bool = True, room_id: str = "!a") -> T
     return Timeline(room_id, [{}] * events, [], limited)
 
 
-def test_a_timeline_that_is_full_or_not_limited_has_no_hole() -> None:
+def test_a_timeline_that_is_full_or_not_limited_needs_no_backfill() -> None:
     holes = HoleWatch()
     assert not holes.is_due(timeline(FULL_TIMELINE), 0)
     assert not holes.is_due(timeline(limited=False), 0)
     assert holes.is_due(timeline(), 0)
 
 
-def test_a_hole_that_has_to_wait_is_looked_behind_later() -> None:
+def test_a_backfill_that_has_to_wait_is_made_later() -> None:
     holes = HoleWatch()
     assert holes.is_due(timeline(), 0)
     assert not holes.is_due(timeline(), MINUTE_NS - 1)
@@ -418,7 +418,7 @@ def test_a_homeserver_that_always_gives_short_timelines_is_asked_ever_more_rarel
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
 
 
-def test_after_a_quiet_while_a_hole_is_looked_behind_at_once_again() -> None:
+def test_after_a_quiet_while_a_backfill_is_made_at_once_again() -> None:
     holes = HoleWatch()
     for minute in (0, 1, 3, 7):
         assert holes.is_due(timeline(), minute * MINUTE_NS)

@@ -84,7 +84,7 @@ async def test_a_room_that_replaced_ours_while_we_were_away_takes_it_over(
 
 
 @pytest.mark.parametrize("version", ["5", "10", "11", "12"])
-async def test_rooms_of_every_version_are_measured(
+async def test_pongs_and_redactions_are_recorded_in_old_and_new_room_versions(
     lab: Lab, engine: Engine, owner: Member, version: str
 ) -> None:
     room_id = await owner.create_room(room_version=version)
@@ -94,10 +94,10 @@ async def test_rooms_of_every_version_are_measured(
     async with listening(lab, engine, account, [alias]):
         await until(lambda: synced(engine))
         kept = await owner.ping(room_id)
-        taken_back = await owner.pong(room_id, kept)
+        redacted = await owner.pong(room_id, kept)
         await owner.pong(room_id, await owner.ping(room_id))
         await until(lambda: count(engine, sample) == 2)
-        await owner.redact(room_id, taken_back)
+        await owner.redact(room_id, redacted)
         await until(lambda: count(engine, sample) == 1)
     assert rows(engine, room.c.room_id, room.c.alias) == [(room_id, alias)]
 

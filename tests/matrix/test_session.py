@@ -137,7 +137,7 @@ async def test_a_homeserver_without_passwords_is_never_sent_one(
         ({"errcode": "M_RESOURCE_LIMIT_EXCEEDED", "error": ""}, "has reached a limit"),
     ],
 )
-async def test_an_account_that_is_locked_or_limited_is_told_so_and_not_logged_in_again(
+async def test_an_account_that_is_locked_or_limited_is_reported_as_such_and_not_logged_in_again(
     lab: Lab, proxy: FaultProxy, body: dict[str, Any], words: str
 ) -> None:
     account = await lab.register(lab.homeservers[0], body["errcode"].lower())
@@ -189,7 +189,7 @@ async def test_a_broken_answer_is_named_by_what_is_wrong_in_it(
         (lambda sync: sync.update(next_batch=5), "next_batch is a number, not string"),
     ],
 )
-async def test_nulls_in_a_sync_are_named(
+async def test_what_is_wrong_in_a_sync_is_named(
     lab: Lab, proxy: FaultProxy, owner: Member, change: Any, words: str
 ) -> None:
     account = Account(proxy.url, None, owner.account.access_token)

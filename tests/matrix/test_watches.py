@@ -91,7 +91,7 @@ def test_the_room_that_replaces_a_room_has_its_watches(tmp_path: Path) -> None:
     engine.dispose()
 
 
-async def test_a_room_is_told_once_a_day_what_is_new(tmp_path: Path) -> None:
+async def test_a_room_is_sent_once_a_day_what_is_new(tmp_path: Path) -> None:
     engine = open_store(tmp_path)
     for number in range(4):
         record_hourly(engine, f"hs{number}.example", doubles=False)

@@ -104,7 +104,7 @@ async def test_a_server_that_answered_before_is_expected_to_answer_again(
     assert rows(engine, worker.c.vantage, worker.c.state) == [("test", "stopped")]
 
 
-async def test_fifty_rooms_are_pinged_one_after_the_other_also_after_an_outage(
+async def test_pings_of_many_rooms_are_spread_over_the_interval_also_after_an_outage(
     lab: Lab, engine: Engine
 ) -> None:
     async with TrueHomeserver(rooms=50) as homeserver, FaultProxy(homeserver.url) as proxy:
@@ -140,7 +140,7 @@ async def test_fifty_rooms_are_pinged_one_after_the_other_also_after_an_outage(
 
 
 @pytest.mark.parametrize(("age", "kept"), [(timedelta(hours=2), 1), (timedelta(hours=26), 0)])
-async def test_samples_are_dropped_after_the_retention_by_no_clock_that_is_set_ahead(
+async def test_a_clock_set_ahead_drops_no_sample_before_its_retention_ends(
     lab: Lab,
     engine: Engine,
     owner: Member,

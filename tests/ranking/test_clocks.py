@@ -40,7 +40,7 @@ def test_the_samples_of_the_lowest_round_trip_tell_the_offset(rows: Rows) -> Non
     assert estimate(rows) == expected
 
 
-def test_a_clock_is_wrong_by_more_than_half_the_round_trip_or_not_at_all() -> None:
+def test_a_clock_is_wrong_only_beyond_half_the_round_trip() -> None:
     clocks = estimate([(0, 200, 200), (1, 200, -202)])
     assert not clocks[0].is_wrong
     assert clocks[1].is_wrong

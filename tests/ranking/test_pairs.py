@@ -51,20 +51,6 @@ def test_columns_of_any_width_are_paired_alike(rows: Rows, unused: int) -> None:
     assert list(pair([(ping, pong, narrow(columns[2]))], names)) == pair_plainly(rows)
 
 
-@given(rows, st.randoms())
-def test_the_order_of_samples_never_matters(rows: Rows, random: object) -> None:
-    before = pair_rows(rows)
-    random.shuffle(rows)  # type: ignore[attr-defined]
-    assert pair_rows(rows) == before
-
-
-@given(rows)
-def test_every_sample_is_in_exactly_one_pair(rows: Rows) -> None:
-    pairs = pair_rows(rows)
-    assert sum(pair.samples for pair in pairs) == len(rows)
-    assert len({pair[:2] for pair in pairs}) == len(pairs)
-
-
 @given(st.lists(st.tuples(codes, codes, st.integers(0, 6000)), max_size=80), st.integers(0, 900))
 def test_latencies_that_do_not_fit_into_four_bytes_are_exact_all_the_same(
     rows: Rows, unused: int
@@ -102,10 +88,6 @@ def test_samples_are_counted_by_either_server(rows: Rows) -> None:
     counted = pair([(columns[:, 0], columns[:, 1], columns[:, 2])], NAMES).count_samples()
     for side in range(2):
         assert counted[side] == Counter(NAMES[row[side]] for row in rows)
-
-
-def test_without_samples_there_is_no_pair() -> None:
-    assert pair_rows([]) == []
 
 
 def test_many_names_without_samples_do_no_harm() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from random import Random
 
 import numpy as np
 import pytest
@@ -71,7 +70,7 @@ def test_a_negative_latency_ranks_before_zero() -> None:
     assert [each.median_ms for each in standings] == [INT32.min, -1.0, 0.0, INT32.max]
 
 
-def test_six_samples_are_the_fewest_that_have_an_interval() -> None:
+def test_six_samples_are_the_fewest_that_have_a_95_percent_interval() -> None:
     [five] = rank_rows([(0, ms) for ms in range(1, 6)])
     [six] = rank_rows([(0, ms) for ms in range(1, 7)])
     assert (five.ci95_ms, six.ci95_ms) == (None, (1.0, 6.0))
@@ -99,13 +98,8 @@ def test_without_samples_there_are_no_standings() -> None:
     assert rank_rows([], []) == []
 
 
-@given(usual_rows)
-def test_narrow_keys_rank_as_plain_python_does(rows: Rows) -> None:
-    assert rank_rows(rows) == plainly(rows)
-
-
-@given(any_rows)
-def test_wide_keys_rank_as_plain_python_does(rows: Rows) -> None:
+@given(usual_rows | any_rows)
+def test_any_samples_rank_as_the_method_says(rows: Rows) -> None:
     assert rank_rows(rows) == plainly(rows)
 
 
@@ -114,19 +108,6 @@ def test_columns_of_any_width_rank_as_plain_python_does(rows: Rows, unused: int)
     servers, ms = np.array(rows, np.int64).reshape(-1, 2).T
     names = ["unused.example"] * unused + NAMES
     assert rank([(narrow(servers + unused), narrow(ms))], names) == plainly(rows)
-
-
-@given(usual_rows)
-def test_both_widths_of_keys_rank_alike(rows: Rows) -> None:
-    beyond_12_bits = [(server + 4096, ms) for server, ms in rows]
-    assert rank_rows(beyond_12_bits, ["unused.example"] * 4096 + NAMES) == rank_rows(rows)
-
-
-@given(any_rows, st.randoms(use_true_random=False))
-def test_the_order_of_samples_never_matters(rows: Rows, random: Random) -> None:
-    shuffled = rows.copy()
-    random.shuffle(shuffled)
-    assert rank_rows(shuffled) == rank_rows(rows)
 
 
 @given(usual_rows, st.permutations(range(len(NAMES))))
@@ -147,13 +128,6 @@ def test_percentiles_are_those_of_numpy(numbers: list[int]) -> None:
     assert ours == pytest.approx(
         np.percentile(numbers, [5, 25, 50, 75, 95]).tolist(), rel=0, abs=tolerance
     )
-
-
-@given(usual_rows, st.integers(-INT32.max, -(2**20)))
-def test_shifting_all_latencies_below_zero_shifts_the_medians(rows: Rows, shift: int) -> None:
-    shifted = rank_rows([(server, ms + shift) for server, ms in rows])
-    expected = [(each.homeserver, each.median_ms + shift) for each in rank_rows(rows)]
-    assert [(each.homeserver, each.median_ms) for each in shifted] == expected
 
 
 @pytest.mark.parametrize("servers", [4_096, 4_097, 5_000])

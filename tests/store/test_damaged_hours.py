@@ -72,7 +72,7 @@ def answer(to: Sample, server: str) -> Sample:
     return replace(to, pong=replace(pong, seen_ts=to.pong.seen_ts), round_trip_ms=None)
 
 
-def test_what_changes_it_is_left_out_and_all_else_is_written(
+def test_what_would_change_a_damaged_hour_is_left_out_and_all_else_is_written(
     engine: Engine, ingest: Ingest, part: str
 ) -> None:
     new = make_sample(9_000)
@@ -95,14 +95,18 @@ def test_what_changes_it_is_left_out_and_all_else_is_written(
     ]
 
 
-def test_a_redaction_is_looked_for_beyond_it(engine: Engine, ingest: Ingest, part: str) -> None:
+def test_a_redacted_pong_is_looked_for_in_the_other_hours(
+    engine: Engine, ingest: Ingest, part: str
+) -> None:
     redactions = [(ROOM, OLD.pong.event_id), (ROOM, LAST.pong.event_id)]
     damaged = ingest.record(Batch(redacted=redactions), "s2")
     assert names(damaged) == ({NAME} if part == "cold" else set())
     assert read_pings(engine, part) == [("$ping4000", "two.example")]
 
 
-def test_a_redaction_in_it_is_remembered(engine: Engine, ingest: Ingest, part: str) -> None:
+def test_a_redaction_in_a_damaged_hour_is_remembered(
+    engine: Engine, ingest: Ingest, part: str
+) -> None:
     batch = Batch(redacted=[(ROOM, LOST.pong.event_id)])
     assert names(ingest.record(batch, "s2")) == {NAME}
     with engine.connect() as connection:
@@ -116,7 +120,7 @@ def test_a_redaction_in_it_is_remembered(engine: Engine, ingest: Ingest, part: s
     ]
 
 
-def test_a_pong_of_history_that_it_may_have_is_left_out(
+def test_a_pong_of_history_that_a_damaged_hour_may_have_is_left_out(
     engine: Engine, ingest: Ingest, part: str
 ) -> None:
     fetched = replace(LOST, provenance=Provenance.GAP_FILL, round_trip_ms=None)
@@ -125,7 +129,7 @@ def test_a_pong_of_history_that_it_may_have_is_left_out(
         assert connection.scalar(select(func.count()).select_from(sample)) == 0
 
 
-def test_a_ping_whose_real_time_is_seen_keeps_its_estimated_one(engine: Engine, part: str) -> None:
+def test_a_ping_of_a_damaged_hour_keeps_its_estimated_time(engine: Engine, part: str) -> None:
     ingest = Ingest(engine, "test")
     guessed = replace(LOST, ping=replace(LOST.ping, is_estimated=True, vantage=None, sent_ts=None))
     ingest.record(Batch(samples=[guessed]))
@@ -138,7 +142,7 @@ def test_a_ping_whose_real_time_is_seen_keeps_its_estimated_one(engine: Engine, 
         assert len(read_hour(connection, 1, HOUR + 1).samples.ping) == 1
 
 
-def test_an_upgrade_is_followed_and_what_is_doubled_in_it_stays(
+def test_an_upgrade_is_followed_and_doubled_samples_of_a_damaged_hour_stay(
     engine: Engine, ingest: Ingest, part: str
 ) -> None:
     again = [
@@ -161,7 +165,7 @@ def test_an_upgrade_is_followed_and_what_is_doubled_in_it_stays(
     ]
 
 
-def test_an_import_that_would_change_it_ends_with_its_name(
+def test_an_import_that_would_change_a_damaged_hour_ends_with_the_name_of_the_hour(
     engine: Engine, ingest: Ingest, part: str
 ) -> None:
     restore(engine, part)

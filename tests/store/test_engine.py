@@ -92,7 +92,7 @@ def test_a_read_only_engine_can_not_write(engine: Engine, database_url: str) -> 
     reader.dispose()
 
 
-def test_sqlite_is_in_wal_mode_and_seldom_copies_it(tmp_path: Path) -> None:
+def test_sqlite_is_in_wal_mode_and_seldom_checkpoints(tmp_path: Path) -> None:
     engine = open_engine(f"sqlite:///{tmp_path}/a.db")
     with engine.connect() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
@@ -298,7 +298,7 @@ def test_a_url_of_another_kind_is_refused_with_an_example(url: str) -> None:
         open_engine(url)
 
 
-def test_the_hot_table_is_narrow(tmp_path: Path) -> None:
+def test_the_sample_table_has_neither_text_nor_rowid(tmp_path: Path) -> None:
     engine = open_engine(f"sqlite:///{tmp_path}/a.db")
     migrate(engine)
     engine.dispose()

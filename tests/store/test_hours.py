@@ -150,7 +150,7 @@ def test_an_hour_that_lost_all_it_had_is_gone(engine: Engine) -> None:
     assert close_hours(engine, NOW_TS) == 0
 
 
-def test_packing_only_reads_so_that_writing_goes_on(engine: Engine) -> None:
+def test_a_snapshot_stays_as_it_was_while_a_write_commits(engine: Engine) -> None:
     record(engine, [make_sample(1)])
     with read_snapshot(engine) as connection:
         before = list(dict(iterate_hours(connection, 1, 0, NOW_TS // HOUR_MS)))

@@ -177,8 +177,16 @@ def test_a_pingstat_import_before_an_upgrade_brings_nothing_twice(engine: Engine
     assert import_pingstat(engine, case.rows + case.forged) == (0, 18, 3)
 
 
-def test_the_worker_is_told_of_pings_under_any_id_of_their_room(engine: Engine) -> None:
+def test_a_ping_is_found_under_any_id_of_its_room(engine: Engine) -> None:
     ingest = Ingest(engine, "test")
     ingest.record(Batch(pings=[make_ping(1)]))
     ingest.record_room(NEW, predecessor=OLD)
     assert find_pings(engine, NEW, ["$ping1"])["$ping1"].server == "one.example"
+
+
+def test_a_pong_is_redacted_under_any_id_of_its_room(engine: Engine) -> None:
+    ingest, sample = Ingest(engine, "test"), heard(1)
+    ingest.record(Batch(samples=[sample]))
+    ingest.record_room(NEW, predecessor=OLD)
+    ingest.record(Batch(redacted=[(NEW, sample.pong.event_id)]))
+    assert [*read_records(engine, None, EVER)] == []

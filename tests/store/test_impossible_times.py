@@ -9,13 +9,9 @@ import pytest
 from sqlalchemy import func, select
 
 from pingboard.file_formats import Record, read_pingstat
-from pingboard.matrix.pings import SentPings
-from pingboard.matrix.pongs import PongMatcher
-from pingboard.model import Batch, Rejection
 from pingboard.store.engine import Engine
 from pingboard.store.hours import close_hours
 from pingboard.store.importer import Importer
-from pingboard.store.ingest import Ingest
 from pingboard.store.schema import hour, ping
 from tests.samples import ROOM, START_TS
 
@@ -64,20 +60,3 @@ def test_an_impossible_row_is_rejected_and_the_others_of_its_chunk_stay(
     assert str(pong_timestamp) in reason or "ahead" in reason
     close_hours(engine, START_TS + 2 * DAY_MS)
     assert (count_rows(engine, ping), count_rows(engine, hour)) == (2, 2)
-
-
-def test_an_event_of_1970_that_a_gap_has_is_rejected_with_its_reason(engine: Engine) -> None:
-    event = {
-        "type": "m.room.message",
-        "event_id": "$a",
-        "sender": "@a:one.example",
-        "origin_server_ts": 0,
-        "content": {"msgtype": "m.text", "body": "!ping"},
-    }
-    pongs = PongMatcher("@us:one.example", "main", SentPings())
-    batch = pongs.judge(pongs.read_history([event], ROOM, START_TS))
-    assert [pong.reason for pong in batch.rejected] == [Rejection.IMPOSSIBLE_TIME]
-    assert batch.pings == []
-    Ingest(engine, "test").record(Batch(rejected=batch.rejected))
-    assert close_hours(engine, START_TS) == 0
-    assert (count_rows(engine, ping), count_rows(engine, hour)) == (0, 0)

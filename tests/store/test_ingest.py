@@ -102,7 +102,7 @@ def test_an_earlier_pong_of_history_takes_the_place_of_a_later_one_of_history_al
     assert read_rejections(engine) == {Rejection.DUPLICATE: 2}
 
 
-def test_when_the_first_pong_is_taken_back_the_next_one_does_not_count(
+def test_when_the_first_pong_is_redacted_the_next_one_does_not_count(
     engine: Engine, ingest: Ingest
 ) -> None:
     first = make_sample()
@@ -114,7 +114,7 @@ def test_when_the_first_pong_is_taken_back_the_next_one_does_not_count(
     assert read_rejections(engine) == {Rejection.DUPLICATE: 1}
 
 
-def test_a_pong_that_was_taken_back_before_it_came_leaves_its_ping_unanswered(
+def test_a_pong_redacted_before_it_arrived_leaves_its_ping_unanswered(
     engine: Engine, ingest: Ingest
 ) -> None:
     ours = make_sample(1, round_trip_ms=250)
@@ -132,7 +132,7 @@ def test_each_account_has_a_sync_token_of_its_own(engine: Engine, ingest: Ingest
     assert Ingest(engine, "another").saved_session() == SavedSession()
 
 
-def test_no_user_id_is_stored(engine: Engine, ingest: Ingest) -> None:
+def test_our_account_is_stored_only_as_a_digest(engine: Engine, ingest: Ingest) -> None:
     ingest.record(Batch([], [make_sample()]), "s1")
     with engine.connect() as connection:
         for table in ping.metadata.sorted_tables:
@@ -221,7 +221,7 @@ def test_the_last_rejected_pongs_are_remembered(
         assert connection.execute(select(rejection.c.count)).scalar_one() == 5
 
 
-def test_a_refusal_that_comes_last_leaves_an_upgraded_room_upgraded(
+def test_an_upgraded_room_stays_upgraded_when_sending_is_denied(
     engine: Engine, ingest: Ingest
 ) -> None:
     ingest.record_room("!old")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from pingboard.model import Batch, Gap, RoomState
 from pingboard.sample_blocks import HOUR_MS
@@ -17,11 +17,12 @@ from pingboard.store.journal import (
     VersionWatch,
     can_resume,
     limit_entries,
+    prune,
     read_changed_hours,
 )
 from pingboard.store.rooms import record_room_state
 from pingboard.store.samples import read_new
-from pingboard.store.schema import room
+from pingboard.store.schema import room, sample
 from tests.samples import ROOM, START_TS, make_ping, make_sample
 
 HOUR = (1, START_TS // HOUR_MS)
@@ -108,9 +109,12 @@ def test_each_sample_has_a_number_of_its_own_while_its_hour_is_open(
     assert [read_new(engine, number - 1, number) for number, _ in new] == [
         [change] for change in new
     ]
+    with engine.begin() as connection:
+        connection.execute(delete(sample).where(sample.c.ping == new[0][1].key[1]))
+    assert read_new(engine, begin, watch.version()) == new[1:]
 
 
-def test_a_reader_that_is_behind_what_was_closed_is_told_so(
+def test_a_version_before_a_closed_hour_can_not_be_resumed_from(
     engine: Engine, watch: VersionWatch
 ) -> None:
     ingest, begin = Ingest(engine, "test"), watch.version()
@@ -126,10 +130,23 @@ def test_a_reader_that_is_behind_what_was_closed_is_told_so(
     assert not can_resume(engine, version + 1)
 
 
-def test_only_the_last_of_many_changes_are_kept(engine: Engine, watch: VersionWatch) -> None:
+def test_a_pruned_version_can_not_be_resumed_from(engine: Engine, watch: VersionWatch) -> None:
+    begin = watch.version()
+    Ingest(engine, "test").record(Batch([], [make_sample(1), make_sample(3000)]))
+    version = watch.version()
+    assert can_resume(engine, begin)
+    with engine.begin() as connection:
+        prune(connection, version)
+    assert can_resume(engine, version)
+    assert not can_resume(engine, version - 1)
+
+
+def test_a_journal_with_more_entries_than_its_limit_keeps_only_the_last_one(
+    engine: Engine, watch: VersionWatch
+) -> None:
     Ingest(engine, "test").record(Batch([], [make_sample(4000 * number) for number in range(9)]))
     version = watch.version()
-    for limit, is_known in ((9, False), (20, False)):
+    for limit, is_known in ((20, True), (9, False)):
         with engine.begin() as connection:
             limit_entries(connection, limit)
         assert (changed_since(engine, version - 1) is not None) == is_known

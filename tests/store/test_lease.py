@@ -192,7 +192,7 @@ def take_lease_within(engine: Engine, limit_s: float) -> Lease:
             time.sleep(0.2)
 
 
-def test_a_lease_of_a_block_is_confirmed_meanwhile(
+def test_hold_lease_confirms_the_lease_while_its_block_runs(
     postgresql_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pingboard.store.lease.CONFIRM_PAUSE_S", 0.1)

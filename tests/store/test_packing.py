@@ -168,7 +168,7 @@ def test_an_hour_without_anything_is_packed_too() -> None:
     assert listed(unpack_hour(pack_hour(NO_ROWS), NO_ROWS.pings).samples) == []
 
 
-def test_a_usual_sample_takes_few_bytes() -> None:
+def test_a_usual_sample_takes_few_bytes_on_disk() -> None:
     rng = np.random.default_rng(1)
     pings, servers = 70, 88
     seen_ts = START_TS + np.sort(rng.integers(0, 3_600_000, pings))

@@ -98,7 +98,7 @@ def test_what_only_single_samples_need_is_gone(engine: Engine, ingest: Ingest) -
             assert (cold is None) == (hour * 3_600_000 < edge)
 
 
-def test_readers_are_told_from_when_single_samples_are_kept(engine: Engine, ingest: Ingest) -> None:
+def test_single_samples_are_kept_from_the_reported_time_on(engine: Engine, ingest: Ingest) -> None:
     assert find_kept_from(engine) is None
     drop_all(engine)
     kept_from = find_kept_from(engine, [1])
@@ -133,7 +133,9 @@ def test_what_is_kept_takes_late_pongs_and_redactions(engine: Engine, ingest: In
     assert count_samples(engine) == samples
 
 
-def test_an_import_is_told_what_is_dropped(engine: Engine, ingest: Ingest) -> None:
+def test_an_import_reports_rows_older_than_the_single_samples(
+    engine: Engine, ingest: Ingest
+) -> None:
     drop_all(engine)
     with Importer(engine) as importer:
         [(index, fault)] = importer.add([make_row("$i", 30), make_row("$j", 3)])
