@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Table, create_engine, func, make_url, select, text
 
 from pingboard.store.engine import Engine, migrate, open_engine
 
@@ -20,6 +20,11 @@ def open_migrated_file(path: Path) -> Engine:
     """A new SQLite database with all tables, to be written to."""
     path.write_bytes(_migrated_file())
     return open_engine(f"sqlite:///{path}")
+
+
+def count_rows(engine: Engine, table: Table) -> int:
+    with engine.connect() as connection:
+        return connection.scalars(select(func.count()).select_from(table)).one()
 
 
 @functools.cache

@@ -7,26 +7,13 @@ from typing import Any
 import pytest
 
 from faults.truth import Event, differences, samples_of
-from faults.user import pong
+from faults.user import make_event, pong
 
-PING = {
-    "type": "m.room.message",
-    "event_id": "$ping",
-    "sender": "@alice:one.example",
-    "origin_server_ts": 1_000,
-    "content": {"msgtype": "m.text", "body": "!ping now"},
-}
+PING = make_event("$ping", "@alice:one.example", {"msgtype": "m.text", "body": "!ping now"}, 1_000)
 
 
 def answer(content: Event, **changes: Any) -> Event:
-    event = {
-        "type": "m.room.message",
-        "event_id": "$pong",
-        "sender": "@bot:two.example:8448",
-        "origin_server_ts": 1_213,
-        "content": content,
-    }
-    return {**event, **changes}
+    return make_event("$pong", "@bot:two.example:8448", content, 1_213) | changes
 
 
 GOOD = pong("$ping", "one.example", 213)

@@ -1,41 +1,29 @@
 """A client to send pings with, in the lab of this test run."""
 
 import asyncio
-import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any
 
 import aiohttp
 import pytest
 
+from faults.user import User
 from pingboard.lab import Lab, LabAccount
 
 
-class Client:
+class Client(User):
     """Sends a ping and sees the pongs come in, as one account."""
 
     def __init__(self, http: aiohttp.ClientSession, account: LabAccount, room_id: str) -> None:
-        self._http = http
-        self._url = f"{account.homeserver_url}/_matrix/client/v3"
-        self._headers = {"Authorization": f"Bearer {account.access_token}"}
+        super().__init__(http, account)
         self._room_id = room_id
         self._since: str | None = None
         self._pongs: defaultdict[str, set[str]] = defaultdict(set)
 
-    async def request(self, method: str, path: str, **options: Any) -> tuple[int, dict[str, Any]]:
-        url = f"{self._url}/{path}"
-        async with self._http.request(method, url, headers=self._headers, **options) as response:
-            return response.status, await response.json()
-
     async def send_ping(self) -> str:
         await self._see_new_events(wait_ms=0)
-        path = f"rooms/{self._room_id}/send/m.room.message/{uuid.uuid4()}"
-        content = {"msgtype": "m.text", "body": "!ping"}
-        status, answer = await self.request("PUT", path, json=content)
-        assert status == 200, answer
-        return str(answer["event_id"])
+        return await self.ping(self._room_id)
 
     async def seconds_to_pongs(self, *pong_servers: str) -> dict[str, float]:
         """Ping until these have answered; seconds from the send to each server's pong."""
@@ -58,7 +46,7 @@ class Client:
 
     async def _see_new_events(self, wait_ms: int) -> None:
         parameters = {"timeout": str(wait_ms)} | ({"since": self._since} if self._since else {})
-        _, answer = await self.request("GET", "sync", params=parameters)
+        answer = await self.call("GET", "sync", params=parameters)
         self._since = answer["next_batch"]
         room = answer.get("rooms", {}).get("join", {}).get(self._room_id, {})
         for event in room.get("timeline", {}).get("events", []):

@@ -15,7 +15,8 @@ import aiohttp
 import pytest
 
 import pingboard
-from tests.lab.test_process import is_alive, until
+from faults.claims import until
+from tests.lab.test_process import is_alive
 
 PARENT = """
 import asyncio, json, sys

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
+from faults.user import User
 from pingboard.lab import Lab, LabError
 from pingboard.model import ConfigurationError
 from tests.lab.conftest import Client
@@ -70,9 +71,7 @@ async def test_an_account_can_log_in_with_its_password(
         "identifier": {"type": "m.id.user", "user": account.user_id},
         "password": account.password,
     }
-    client = Client(http, account, lab.room_id)
-    status, _ = await client.request("POST", "login", json=login)
-    assert status == 200
+    await User(http, account).call("POST", "login", login)
 
 
 async def test_a_localpart_can_be_registered_once(lab: Lab) -> None:
@@ -96,11 +95,10 @@ async def test_a_delayed_homeserver_is_slow_to_join(
     other_lab: Lab, http: aiohttp.ClientSession
 ) -> None:
     account = await other_lab.register(other_lab.homeservers[1], "alice")
-    client = Client(http, account, other_lab.room_id)
+    user = User(http, account)
     clock = asyncio.get_running_loop().time
     begin = clock()
-    status, _ = await client.request("POST", f"join/{quote(other_lab.room_alias)}", json={})
-    assert status == 200
+    await user.call("POST", f"join/{quote(other_lab.room_alias)}", {})
     # The alias, make_join and send_join: three requests, each there and back.
     assert clock() - begin >= 3 * 2 * 0.1
 
@@ -109,15 +107,13 @@ async def test_a_killed_homeserver_comes_back_as_it_was(
     other_lab: Lab, http: aiohttp.ClientSession
 ) -> None:
     homeserver = other_lab.homeservers[0]
-    client = Client(http, other_lab.owner, other_lab.room_id)
     await homeserver.kill()
     with pytest.raises(LabError, match="hs1 is not running"):
         _ = homeserver.pid
     with pytest.raises(LabError, match="can't register 'late' on hs1"):
         await other_lab.register(homeserver, "late")
     await homeserver.start()
-    status, answer = await client.request("GET", "account/whoami")
-    assert status == 200, answer
+    await User(http, other_lab.owner).call("GET", "account/whoami")
 
 
 async def test_a_bot_that_does_not_come_up_is_reported_with_its_log(tmp_path: Path) -> None:

@@ -1,4 +1,3 @@
-import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -6,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from faults.claims import until
 from pingboard.lab import LabError
 from pingboard.lab.process import ChildProcess
 
@@ -49,12 +49,6 @@ async def make_script(tmp_path: Path) -> AsyncIterator[MakeScript]:
     yield make
     for script in scripts:
         await script.kill()
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not is_so():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 def is_alive(pid: int) -> bool:

@@ -1,17 +1,19 @@
-"""A database and a person for tests of the worker."""
+"""A database, a person and a proxy for tests of the worker."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 
+from faults.faultproxy import FaultProxy
 from pingboard.lab import Lab
-from pingboard.store.engine import migrate, open_engine
-from tests.matrix.room_client import Member, new_member
+from pingboard.store.engine import Engine
+from tests.databases import open_migrated_file
+from tests.matrix.room_client import Member
 
 
 @pytest.fixture
@@ -21,14 +23,20 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Any:
-    engine = open_engine(f"sqlite:///{tmp_path}/pingboard.db")
-    migrate(engine)
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_migrated_file(tmp_path / "pingboard.db")
     yield engine
     engine.dispose()
 
 
 @pytest.fixture
 async def owner(lab: Lab, http: aiohttp.ClientSession) -> Member:
-    """Makes rooms; sends pings and pongs of its own."""
-    return await new_member(http, lab)
+    """Makes rooms on hs1; sends pings and pongs of its own."""
+    return Member(http, await lab.register(lab.homeservers[0], f"owner-{uuid.uuid4().hex[:8]}"))
+
+
+@pytest.fixture
+async def proxy(lab: Lab) -> AsyncIterator[FaultProxy]:
+    """Before hs1."""
+    async with FaultProxy(lab.homeservers[0].url) as proxy:
+        yield proxy

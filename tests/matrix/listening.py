@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from pingboard.lab import Lab
+from pingboard.matrix import pings, sync
 from pingboard.matrix.session import Account
 from pingboard.matrix.store_writer import Writer
 from pingboard.matrix.worker import Worker
@@ -48,13 +50,15 @@ async def listening(
         writer.close()
 
 
+def never_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no ping be void because this machine is slow."""
+    monkeypatch.setattr(pings, "_STALL_NS", 600 * 10**9)
+    monkeypatch.setattr(sync, "MAX_STALL_S", 600.0)
+
+
 def rows(engine: Engine, *columns: Any) -> list[Any]:
     with engine.connect() as connection:
         return list(connection.execute(select(*columns)).all())
-
-
-def count(engine: Engine, table: Any) -> int:
-    return len(rows(engine, *table.primary_key.columns))
 
 
 def synced(engine: Engine) -> bool:

@@ -1,4 +1,4 @@
-"""What a worker makes of events that are handed to it: its own reader and a real store."""
+"""Events, and what a worker makes of them: its own reader and a real store."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from faults.user import Event, make_event
 from pingboard.matrix import clock
 from pingboard.matrix.pings import SentPings
 from pingboard.matrix.pongs import PongMatcher
@@ -22,6 +23,18 @@ from tests.samples import START_TS
 
 ROOM = "!room"
 US = "@pingboard:one.example"
+
+
+def ping_event(event_id: str, sender: str = "@a:one.example", **more: Any) -> Event:
+    return make_event(event_id, sender, {"msgtype": "m.text", "body": "!ping abc"}, START_TS) | more
+
+
+def pong_event(event_id: str, ping: str, server: str = "two.example", ms: int = 100) -> Event:
+    """A pong of the block alone; by its own time it takes as long as it claims."""
+    block = {"ms": ms, "from": "one.example", "ping": ping}
+    return make_event(
+        event_id, f"@bot:{server}", {"msgtype": "m.notice", "pong": block}, START_TS + ms
+    )
 
 
 class Reading:
@@ -49,7 +62,7 @@ class Reading:
         )
         self._syncs = 0
 
-    async def sync(self, *events: dict[str, Any], at_s: int, limited: bool = False) -> list[Gap]:
+    async def sync(self, *events: Event, at_s: int, limited: bool = False) -> list[Gap]:
         """Record what a sync response brings; return the gaps before it."""
         self._syncs += 1
         sync = SyncBatch(
@@ -66,7 +79,7 @@ class Reading:
         await self.writer.record(batch, sync.next_batch)
         return list(batch.gaps)
 
-    async def page(self, events: Sequence[dict[str, Any]], gap: Gap) -> Batch:
+    async def page(self, events: Sequence[Event], gap: Gap) -> Batch:
         """Record a page of a gap's history, its events oldest first."""
         batch = await self._reader.read_page(events, gap)
         await self.writer.record(batch)

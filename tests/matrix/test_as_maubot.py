@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from faults.claims import until
 from pingboard.lab import Lab
 from pingboard.store.engine import Engine
 from pingboard.store.schema import sample
-from tests.matrix.listening import count, listening, rejections, synced
-from tests.matrix.room_client import Member, until
+from tests.databases import count_rows
+from tests.matrix.listening import listening, rejections, synced
+from tests.matrix.room_client import Member
 
 
 def text(body: str, **more: Any) -> dict[str, Any]:
@@ -41,10 +43,10 @@ async def test_what_maubot_answers_is_a_ping_when_heard_live(
         pings = await say_what_maubot_answers(owner, room_id)
         for event_id in pings[:-1]:
             await owner.pong(room_id, event_id)
-        await until(lambda: count(engine, sample) == len(pings) - 1)
+        await until(lambda: count_rows(engine, sample) == len(pings) - 1)
         await owner.redact(room_id, pings[-1])
         await owner.pong(room_id, pings[-1])
-        await until(lambda: count(engine, sample) == len(pings))
+        await until(lambda: count_rows(engine, sample) == len(pings))
         await owner.pong(room_id, await owner.send(room_id, text("!ping\nhello")))
         await until(lambda: rejections(engine) == {"not_a_ping": 1})
 
@@ -59,5 +61,5 @@ async def test_a_redacted_ping_is_still_a_ping_when_read_in_history(
         await owner.pong(room_id, event_id)
     await owner.redact(room_id, pings[-1])
     async with listening(lab, engine, account, [room_id]):
-        await until(lambda: count(engine, sample) == len(pings))
+        await until(lambda: count_rows(engine, sample) == len(pings))
     assert rejections(engine) == {}

@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from faults.claims import until
 from pingboard.lab import Lab
 from pingboard.matrix import backfill, sync
 from pingboard.matrix.backfill import _advance
@@ -15,8 +16,9 @@ from pingboard.matrix.session import Page
 from pingboard.model import Gap
 from pingboard.store.engine import Engine
 from pingboard.store.schema import ping, sample
-from tests.matrix.listening import count, listening
-from tests.matrix.room_client import Member, new_member, until
+from tests.databases import count_rows
+from tests.matrix.listening import listening
+from tests.matrix.room_client import Member
 
 GAP = Gap("!room", "t5", "s1", None, 1_000)
 NEW: list[dict[str, object]] = [{"origin_server_ts": 900}]
@@ -79,28 +81,28 @@ async def test_what_comes_late_is_found_where_a_page_ends_with_the_first_event_o
     monkeypatch.setattr(backfill, "PAGE_LIMIT", 2)
     monkeypatch.setattr(backfill, "MIN_PAGE", 1)
     room_id = await owner.create_room()
-    bot = await new_member(http, lab, lab.homeservers[1])
-    await bot.join(f"{room_id}?via={owner.server}")
+    bot = Member(http, await lab.register(lab.homeservers[1], "backfill-bot"))
+    await bot.join(room_id, via=owner.server)
     account = await lab.register(lab.homeservers[0], "latecomer")
     there = lab.homeservers[1].name
     try:
         async with listening(lab, engine, account, [room_id]):
             answered = await owner.ping(room_id)
-            await until(lambda: count(engine, ping) == 2)  # and the worker's own
+            await until(lambda: count_rows(engine, ping) == 2)  # and the worker's own
             await _until_known(bot, room_id, answered)
             lab.network.hold(there)
-            late = await bot.pong(room_id, answered, **{"from": owner.server})
+            late = await bot.pong(room_id, answered, ping_server=owner.server)
             # What is said here meanwhile is deeper in the room.
             for number in range(3, 6):
                 await owner.ping(room_id)
-                await until(lambda: count(engine, ping) == number)  # noqa: B023 (awaited at once)
+                await until(lambda: count_rows(engine, ping) == number)  # noqa: B023 (awaited at once)
         await owner.ping(room_id)  # the first of the gap
     finally:
         lab.network.release(there)
     await _until_known(owner, room_id, late)
     await owner.ping(room_id)
     async with listening(lab, engine, account, [room_id]):
-        await until(lambda: count(engine, sample) == 1)
+        await until(lambda: count_rows(engine, sample) == 1)
 
 
 async def _until_known(member: Member, room_id: str, event_id: str) -> None:

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 import time_machine
 
+from faults.user import make_event
 from pingboard.boards import Boards
 from pingboard.edition_schedule import parse_schedule
 from pingboard.lab import Lab
@@ -32,10 +32,11 @@ from pingboard.matrix.session import Account, Session
 from pingboard.matrix.store_writer import Writer
 from pingboard.model import Batch, Board, BoardName, Sample, Standing, Window, to_ts
 from pingboard.store.editions import read_edition_names
-from pingboard.store.engine import migrate, open_engine
+from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from tests.commands import account_settings, running
-from tests.matrix.room_client import new_member
+from tests.matrix.kept_messages import KeptMessages
+from tests.matrix.room_client import Member
 from tests.samples import make_ping, make_pong
 
 NOW = datetime(2026, 10, 12, tzinfo=UTC)
@@ -44,14 +45,7 @@ ROOM = "!room"
 
 def event(body: str, **changes: Any) -> dict[str, Any]:
     content = {"msgtype": "m.text", "body": body} | changes.pop("content", {})
-    base = {
-        "type": "m.room.message",
-        "event_id": "$event",
-        "sender": "@a:one.example",
-        "origin_server_ts": 1000,
-        "content": content,
-    }
-    return base | changes
+    return make_event("$event", "@a:one.example", content, 1000) | changes
 
 
 @pytest.mark.parametrize(
@@ -87,22 +81,10 @@ def test_only_a_new_message_of_a_person_is_a_command(ignored: dict[str, Any]) ->
     assert read_command(ignored, ROOM, 1000) is None
 
 
-class Sessions:
-    """Keeps what would be sent."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, dict[str, Any]]] = []
-
-    async def send(self, room_id: str, content: dict[str, Any], tx_id: str) -> str:
-        self.sent.append((room_id, content))
-        return "$sent"
-
-
-async def test_answers_are_limited_and_never_go_to_ourselves(tmp_path: Path) -> None:
+async def test_answers_are_limited_and_never_go_to_ourselves(engine: Engine) -> None:
     now = 0.0
-    engine = open_engine(f"sqlite:///{tmp_path}/a.db")
     writer = Writer(engine, Ingest(engine, "test"))
-    commands, session = CommandBot(Boards(engine), writer, monotonic=lambda: now), Sessions()
+    commands, session = CommandBot(Boards(engine), writer, monotonic=lambda: now), KeptMessages()
     task = asyncio.create_task(commands.run(session))  # type: ignore[arg-type]
 
     async def answers(room_id: str, count: int, sender: str = "@a:one.example") -> int:
@@ -123,7 +105,6 @@ async def test_answers_are_limited_and_never_go_to_ourselves(tmp_path: Path) -> 
     assert session.sent[0][1]["msgtype"] == "m.notice"
     task.cancel()
     writer.close()
-    engine.dispose()
 
 
 def board(name: BoardName, *rows: tuple[str, float]) -> Board:
@@ -155,29 +136,19 @@ def test_a_standing_names_each_board_and_html_is_escaped() -> None:
     assert "<b>" not in make_notice("<b>", ["<b>"])["formatted_body"]
 
 
-async def test_a_real_room_gets_an_answer(lab: Lab, tmp_path: Path) -> None:
+async def test_a_real_room_gets_an_answer(lab: Lab, owner: Member, tmp_path: Path) -> None:
     account = await lab.register(lab.homeservers[0], "commanded")
-    person = await lab.register(lab.homeservers[0], "person")
     name = lab.homeservers[1].server_name
     settings = account_settings(account, lab.room_alias) | {"INTERVAL": "1s"}
-    async with aiohttp.ClientSession() as http, running("worker", settings, tmp_path):
-        url = f"{person.homeserver_url}/_matrix/client/v3"
-        headers = {"Authorization": f"Bearer {person.access_token}"}
-
-        async def call(method: str, path: str, body: Any = None) -> Any:
-            async with http.request(method, f"{url}/{path}", headers=headers, json=body) as got:
-                return await got.json()
-
-        await call("POST", f"join/{lab.room_id}", {})
-        room = f"rooms/{lab.room_id}"
+    async with running("worker", settings, tmp_path):
+        await owner.join(lab.room_id)
         said: list[str] = []
         # Not until a round trip is kept: those that this machine is too busy for are void.
         async with asyncio.timeout(240):
             while "response: " not in "".join(said):
-                path = f"{room}/send/m.room.message/{uuid.uuid4()}"
-                await call("PUT", path, {"msgtype": "m.text", "body": f"!pingboard {name}"})
+                await owner.send(lab.room_id, {"msgtype": "m.text", "body": f"!pingboard {name}"})
                 await asyncio.sleep(2)
-                page = await call("GET", f"{room}/messages?dir=b&limit=50")
+                page = await owner.call("GET", f"rooms/{lab.room_id}/messages?dir=b&limit=50")
                 said = [
                     event["content"]["body"]
                     for event in page["chunk"]
@@ -193,35 +164,30 @@ FRIDAY = datetime(2026, 5, 29, 12, 15, tzinfo=UTC)
 
 @pytest.mark.parametrize("announces", [True, False])
 async def test_an_edition_is_announced_once_and_only_if_wanted(
-    lab: Lab, tmp_path: Path, announces: bool
+    engine: Engine, owner: Member, announces: bool
 ) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path}/pingboard.db")
-    migrate(engine)
     ingest = Ingest(engine, "bot")
     schedule = parse_schedule("Fri 12:00 UTC")
     assert schedule is not None
-    async with aiohttp.ClientSession() as http:
-        owner = await new_member(http, lab)
-        room_id = await owner.create_room()
-        ping = make_ping(1, room_id=room_id, vantage="main")
-        ingest.record_room(room_id)
-        ingest.record(Batch(samples=[Sample(ping, make_pong(ping, "fast.example"), 120)]))
-        account = owner.account
-        credentials = Account(account.homeserver_url, account.user_id, account.access_token)
-        session, writer = await Session.open(credentials), Writer(engine, ingest)
-        bot = EditionBot(Boards(engine), writer, schedule, announces=announces)
-        for _ in range(2):
-            await bot.make_due(session, FRIDAY)
-        path = f"rooms/{room_id}/messages?dir=b&limit=10"
-        chunk = (await owner.call("GET", path))["chunk"]
-        await session.aclose()
-        writer.close()
+    room_id = await owner.create_room()
+    ping = make_ping(1, room_id=room_id, vantage="main")
+    ingest.record_room(room_id)
+    ingest.record(Batch(samples=[Sample(ping, make_pong(ping, "fast.example"), 120)]))
+    account = owner.account
+    credentials = Account(account.homeserver_url, account.user_id, account.access_token)
+    session, writer = await Session.open(credentials), Writer(engine, ingest)
+    bot = EditionBot(Boards(engine), writer, schedule, announces=announces)
+    for _ in range(2):
+        await bot.make_due(session, FRIDAY)
+    path = f"rooms/{room_id}/messages?dir=b&limit=10"
+    chunk = (await owner.call("GET", path))["chunk"]
+    await session.aclose()
+    writer.close()
     said = [event["content"] for event in chunk if event["type"] == "m.room.message"]
     assert len(said) == (1 if announces else 0)
     if announces:
         assert said[0]["msgtype"] == "m.notice"
         assert "1. fast.example: 120 ms" in said[0]["body"]
-    engine.dispose()
 
 
 class CountedEditionBot(EditionBot):
@@ -238,11 +204,9 @@ class CountedEditionBot(EditionBot):
 
 @pytest.mark.parametrize(("is_over", "editions"), [(False, 0), (True, 1)])
 async def test_a_clock_that_is_set_ahead_closes_no_week_that_is_not_over(
-    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_over: bool, editions: int
+    lab: Lab, engine: Engine, monkeypatch: pytest.MonkeyPatch, is_over: bool, editions: int
 ) -> None:
     monkeypatch.setattr(bot_module, "EDITION_CHECK_S", 0.0)
-    engine = open_engine(f"sqlite:///{tmp_path}/pingboard.db")
-    migrate(engine)
     now = datetime.now(UTC)
     close = now + timedelta(hours=-1 if is_over else 1)
     heard_ts = to_ts(close - timedelta(hours=2))
@@ -263,4 +227,3 @@ async def test_a_clock_that_is_set_ahead_closes_no_week_that_is_not_over(
     await session.aclose()
     writer.close()
     assert len(read_edition_names(engine)) == editions
-    engine.dispose()

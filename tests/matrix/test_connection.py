@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from urllib.parse import urlsplit
 
+from faults.claims import until
 from pingboard.lab import Lab
 from pingboard.store.engine import Engine
 from tests.matrix.listening import listening
-from tests.matrix.room_client import Member, until
+from tests.matrix.room_client import Member
 
 IDLE_S = 2.0
 """After which a connection is closed here; servers do so after 5 to 75 s."""

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import pytest
-
 from pingboard.lab import Lab, LabAccount
 from tests.commands import account_settings, end_of, running, start
-from tests.matrix.room_client import Member, new_member
-
-
-@pytest.fixture
-async def member(lab: Lab) -> AsyncIterator[Member]:
-    async with aiohttp.ClientSession() as http:
-        yield await new_member(http, lab)
+from tests.matrix.room_client import Member
 
 
 async def read_until(process: asyncio.subprocess.Process, words: str) -> str:
@@ -34,8 +24,8 @@ async def read_until(process: asyncio.subprocess.Process, words: str) -> str:
     return said
 
 
-async def messages(member: Member, room_id: str, sender: LabAccount) -> list[dict[str, Any]]:
-    page = await member.call("GET", f"rooms/{room_id}/messages?dir=b&limit=50")
+async def messages(owner: Member, room_id: str, sender: LabAccount) -> list[dict[str, Any]]:
+    page = await owner.call("GET", f"rooms/{room_id}/messages?dir=b&limit=50")
     return [
         event
         for event in page["chunk"]
@@ -43,70 +33,68 @@ async def messages(member: Member, room_id: str, sender: LabAccount) -> list[dic
     ]
 
 
-async def until_answered(
-    member: Member, room_id: str, bot: LabAccount, ping: str
-) -> dict[str, Any]:
+async def until_answered(owner: Member, room_id: str, bot: LabAccount, ping: str) -> dict[str, Any]:
     """The pong to a ping."""
     async with asyncio.timeout(120):
         while True:
-            for event in await messages(member, room_id, bot):
+            for event in await messages(owner, room_id, bot):
                 if event["content"]["pong"]["ping"] == ping:
                     return event
             await asyncio.sleep(0.2)
 
 
 async def test_an_encrypted_room_is_named_and_nothing_is_sent_there(
-    lab: Lab, member: Member, tmp_path: Path
+    lab: Lab, owner: Member, tmp_path: Path
 ) -> None:
     bot = await lab.register(lab.homeservers[0], "encrypted-echo")
-    room_id = await member.create_room()
-    await member.state(room_id, "m.room.encryption", algorithm="m.megolm.v1.aes-sha2")
+    room_id = await owner.create_room()
+    await owner.set_state(room_id, "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"})
     process = await start("echo", account_settings(bot, room_id), tmp_path)
-    await member.ping(room_id)
+    await owner.ping(room_id)
     ended = await end_of(process)
     assert ended.code == 1
     lines = ended.stderr.splitlines()
     assert len(lines) == 2, ended.stderr
     assert "the room is encrypted" in lines[0]
     assert lines[1] == "pingboard: no room of PINGBOARD_ROOMS is left to answer pings in"
-    assert await messages(member, room_id, bot) == []
+    assert await messages(owner, room_id, bot) == []
 
 
 async def test_a_bot_that_is_removed_from_a_room_says_so_and_goes_on_in_the_others(
-    lab: Lab, member: Member, tmp_path: Path
+    lab: Lab, owner: Member, tmp_path: Path
 ) -> None:
     bot = await lab.register(lab.homeservers[0], "kicked-echo")
-    first, second = await member.create_room(), await member.create_room()
+    first, second = await owner.create_room(), await owner.create_room()
     process = await start("echo", account_settings(bot, f"{first} {second}"), tmp_path)
     said = await read_until(process, "answering pings")
     if said.count("answering pings") < 2:
         await read_until(process, "answering pings")
-    await member.call("POST", f"rooms/{first}/kick", user_id=bot.user_id)
+    await owner.call("POST", f"rooms/{first}/kick", {"user_id": bot.user_id})
     await read_until(process, "removed from the room")
-    await until_answered(member, second, bot, await member.ping(second))
-    await member.call("POST", f"rooms/{second}/ban", user_id=bot.user_id)
+    await until_answered(owner, second, bot, await owner.ping(second))
+    await owner.call("POST", f"rooms/{second}/ban", {"user_id": bot.user_id})
     ended = await end_of(process)
     assert ended.code == 1
     assert "no room of PINGBOARD_ROOMS is left" in ended.stderr
 
 
 async def test_a_room_that_lets_the_bot_in_late_is_answered_in_but_no_ping_from_before(
-    lab: Lab, member: Member, tmp_path: Path
+    lab: Lab, owner: Member, tmp_path: Path
 ) -> None:
     bot = await lab.register(lab.homeservers[0], "late-echo")
-    there = await member.create_room()
-    late = await member.create_room(room_alias_name=(name := f"late-{uuid.uuid4().hex[:8]}"))
-    await member.state(late, "m.room.join_rules", join_rule="invite")
-    rooms = f"{there} #{name}:{member.server}"
+    there = await owner.create_room()
+    late = await owner.create_room(room_alias_name=(name := f"late-{uuid.uuid4().hex[:8]}"))
+    await owner.set_state(late, "m.room.join_rules", {"join_rule": "invite"})
+    rooms = f"{there} #{name}:{owner.server}"
     async with running("echo", account_settings(bot, rooms), tmp_path) as process:
         said = await read_until(process, "waiting")
         assert f"to join #{name}" in said
-        await until_answered(member, there, bot, await member.ping(there))
-        before = await member.ping(late)
-        await member.state(late, "m.room.join_rules", join_rule="public")
+        await until_answered(owner, there, bot, await owner.ping(there))
+        before = await owner.ping(late)
+        await owner.set_state(late, "m.room.join_rules", {"join_rule": "public"})
         await read_until(process, "no longer waiting")
-        after = await member.ping(late)
-        pong = await until_answered(member, late, bot, after)
+        after = await owner.ping(late)
+        pong = await until_answered(owner, late, bot, after)
     assert pong["content"]["pong"]["ms"] < 5_000
-    answered = [message["content"]["pong"]["ping"] for message in await messages(member, late, bot)]
+    answered = [message["content"]["pong"]["ping"] for message in await messages(owner, late, bot)]
     assert before not in answered

@@ -15,34 +15,10 @@ from pingboard.matrix.pings import SentPing, SentPings
 from pingboard.matrix.pongs import MAX_PENDING, MAX_PINGS, PongMatcher
 from pingboard.matrix.rooms import EXPECTED_WITHIN_MS, Members
 from pingboard.model import PONG_TIMEOUT_MS, Batch, Ping, Provenance, Rejection, VoidReason
+from tests.matrix.reading import ROOM, US, ping_event, pong_event
 from tests.samples import START_TS
 
-ROOM = "!room"
-US = "@pingboard:one.example"
 SECOND_NS = 1_000_000_000
-
-
-def ping_event(event_id: str, sender: str = "@a:one.example", **more: Any) -> dict[str, Any]:
-    return {
-        "type": "m.room.message",
-        "event_id": event_id,
-        "sender": sender,
-        "origin_server_ts": START_TS,
-        "content": {"msgtype": "m.text", "body": "!ping abc"},
-        **more,
-    }
-
-
-def pong_event(
-    event_id: str, ping: str, server: str = "two.example", ms: int = 100
-) -> dict[str, Any]:
-    return {
-        "type": "m.room.message",
-        "event_id": event_id,
-        "sender": f"@bot:{server}",
-        "origin_server_ts": START_TS + ms,
-        "content": {"msgtype": "m.notice", "pong": {"ms": ms, "from": "one.example", "ping": ping}},
-    }
 
 
 def live(pongs: PongMatcher, *events: dict[str, Any], after_s: int = 0, **more: Any) -> Batch:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faults.truth import samples_of
+from faults.user import make_event
 from pingboard.matrix.protocol import (
     Answerable,
     Event,
@@ -33,14 +34,7 @@ PINGSTAT_BODY = re.compile(r'^@.+:.+: Pong! \(ping (?:".+" )?took .+ to arrive\)
 
 
 def message(content: Event, **changes: Any) -> Event:
-    event = {
-        "type": "m.room.message",
-        "event_id": "$event",
-        "sender": "@bot:two.example",
-        "origin_server_ts": ORIGIN_TS,
-        "content": content,
-    }
-    return {**event, **changes}
+    return make_event("$event", "@bot:two.example", content, ORIGIN_TS) | changes
 
 
 def pong(**block: Any) -> Event:

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from sqlalchemy import update
 
+from faults.claims import until
 from faults.faultproxy import FaultProxy, changed_json, never
 from pingboard.lab import Lab
 from pingboard.matrix import backfill, record
@@ -32,10 +33,10 @@ from pingboard.store.schema import (
     redacted,
     sample,
 )
-from tests.matrix.listening import count, listening, ping_servers, rejections, rows, synced
-from tests.matrix.reading import Reading
-from tests.matrix.room_client import Member, new_member, until
-from tests.matrix.test_pongs import ping_event, pong_event
+from tests.databases import count_rows
+from tests.matrix.listening import listening, ping_servers, rejections, rows, synced
+from tests.matrix.reading import Reading, ping_event, pong_event
+from tests.matrix.room_client import Member
 from tests.samples import START_TS, make_ping, make_pong
 
 MINUTE_NS = 60_000_000_000
@@ -45,19 +46,19 @@ async def test_history_before_the_first_start_is_imported_and_nothing_in_it_is_p
     lab: Lab, http: aiohttp.ClientSession, engine: Engine, owner: Member
 ) -> None:
     room_id = await owner.create_room()
-    bot = await new_member(http, lab, lab.homeservers[1])
-    await bot.join(f"{room_id}?via={owner.server}")
+    bot = Member(http, await lab.register(lab.homeservers[1], "record-bot"))
+    await bot.join(room_id, via=owner.server)
     pings = [await owner.ping(room_id) for _ in range(3)]
     for question in pings:
-        await bot.pong(room_id, question, **{"from": owner.server})
+        await bot.pong(room_id, question, ping_server=owner.server)
         await owner.pong(room_id, question)
     account = await lab.register(lab.homeservers[0], "historian")
     async with listening(lab, engine, account, [room_id]):
-        await until(lambda: count(engine, sample) == 6)
+        await until(lambda: count_rows(engine, sample) == 6)
         await until(lambda: all(row[0] for row in rows(engine, gap.c.closed_ts)))
     assert {row[0] for row in rows(engine, sample.c.provenance)} == {Provenance.GAP_FILL}
     assert {row[0] for row in rows(engine, sample.c.round_trip_ms)} == {None}
-    assert count(engine, pending) == 0
+    assert count_rows(engine, pending) == 0
     assert rejections(engine) == {}
 
 
@@ -75,11 +76,11 @@ async def test_behind_a_short_limited_timeline_one_day_is_backfilled_once(
     async with FaultProxy(account.homeserver_url) as proxy:
         behind = dataclasses.replace(account, homeserver_url=proxy.url)
         async with listening(lab, engine, behind, [room_id]):
-            await until(lambda: synced(engine) and count(engine, ping) == 1)
+            await until(lambda: synced(engine) and count_rows(engine, ping) == 1)
             proxy.inject("/sync", changed_json(leave_a_hole))
             for number in range(2, 6):
                 await owner.ping(room_id)
-                await until(lambda: count(engine, ping) == number)  # noqa: B023 (awaited at once)
+                await until(lambda: count_rows(engine, ping) == number)  # noqa: B023 (awaited at once)
             await until(lambda: all(row[0] for row in rows(engine, gap.c.closed_ts)))
     gaps = rows(engine, gap.c.until, gap.c.opened_ts - gap.c.oldest_ts)
     # The import of the beginning, and what may have been missed: once a minute at most.
@@ -95,17 +96,17 @@ async def test_what_happens_while_the_worker_is_down_is_filled_in_once(
     async with listening(lab, engine, account, [room_id]):
         first = await owner.ping(room_id)
         await owner.pong(room_id, first)
-        await until(lambda: count(engine, sample) == 1)
+        await until(lambda: count_rows(engine, sample) == 1)
     # More than a sync gives at once, so that its timeline is limited.
     for _ in range(40):
         for question in [await owner.ping(room_id)]:
             await asyncio.gather(*(owner.pong(room_id, question, ms) for ms in (100, 200)))
     async with listening(lab, engine, account, [room_id]):
-        await until(lambda: count(engine, sample) == 41)
+        await until(lambda: count_rows(engine, sample) == 41)
         await until(lambda: all(row[0] for row in rows(engine, gap.c.closed_ts)))
-    assert count(engine, sample) == 41
+    assert count_rows(engine, sample) == 41
     assert rejections(engine) == {"duplicate": 40}
-    assert count(engine, pending) == 0
+    assert count_rows(engine, pending) == 0
 
 
 async def test_what_a_first_sync_brings_was_not_seen_to_arrive(
@@ -117,9 +118,9 @@ async def test_what_a_first_sync_brings_was_not_seen_to_arrive(
         await until(lambda: synced(engine))
     await owner.pong(room_id, await owner.ping(room_id), 100)
     async with listening(lab, engine, account, [room_id]):
-        await until(lambda: count(engine, sample) == 1)
+        await until(lambda: count_rows(engine, sample) == 1)
         await owner.pong(room_id, await owner.ping(room_id), 200)
-        await until(lambda: count(engine, sample) == 2)
+        await until(lambda: count_rows(engine, sample) == 2)
     came = dict(rows(engine, sample.c.one_way_ms, sample.c.provenance))
     assert came == {100: Provenance.GAP_FILL, 200: Provenance.LIVE}
 
@@ -131,13 +132,13 @@ async def test_lies_are_rejected_and_counted(lab: Lab, engine: Engine, owner: Me
         await until(lambda: synced(engine))
         question = await owner.ping(room_id)
         no_ping = await owner.send(room_id, {"msgtype": "m.text", "body": "hello"})
-        await owner.pong(room_id, question, **{"from": "winner.example"})
+        await owner.pong(room_id, question, ping_server="winner.example")
         await owner.pong(room_id, question, ms=True)
         await owner.pong(room_id, no_ping)
         await owner.pong(room_id, "$invented")
         await owner.pong(room_id, question, ms=120)
         await owner.pong(room_id, question, ms=1)
-        await until(lambda: count(engine, sample) == 1 and len(rejections(engine)) >= 4)
+        await until(lambda: count_rows(engine, sample) == 1 and len(rejections(engine)) >= 4)
     assert rows(engine, sample.c.one_way_ms) == [(120,)]
     assert rejections(engine) == {
         "forged_from": 1,
@@ -157,16 +158,16 @@ async def test_a_redacted_pong_is_gone_and_stays_gone(
     async with listening(lab, engine, account, [room_id]):
         question = await owner.ping(room_id)
         answer = await owner.pong(room_id, question)
-        await until(lambda: count(engine, sample) == 1)
+        await until(lambda: count_rows(engine, sample) == 1)
         await owner.redact(room_id, answer)
-        await until(lambda: count(engine, sample) == 0)
+        await until(lambda: count_rows(engine, sample) == 0)
     second = await owner.ping(room_id)
-    taken_back = await owner.pong(room_id, second)
-    await owner.redact(room_id, taken_back)
+    redacted_pong = await owner.pong(room_id, second)
+    await owner.redact(room_id, redacted_pong)
     last = await owner.ping(room_id)
     await owner.pong(room_id, last)
     async with listening(lab, engine, account, [room_id]):
-        await until(lambda: count(engine, sample) == 1)
+        await until(lambda: count_rows(engine, sample) == 1)
     theirs = [event for event, vantage in rows(engine, ping.c.event, ping.c.vantage) if not vantage]
     assert sorted(theirs) == sorted([question, second, last])
 
@@ -185,10 +186,10 @@ async def test_a_past_hour_that_is_damaged_stops_nothing_and_is_named_once(
     async with listening(lab, engine, account, [room_id]):
         for number in range(1, 3):
             answer = await owner.pong(room_id, await owner.ping(room_id))
-            await until(lambda: count(engine, sample) == 1)
+            await until(lambda: count_rows(engine, sample) == 1)
             await owner.redact(room_id, answer)
-            await until(lambda number=number: count(engine, redacted) == number)
-            assert count(engine, sample) == 0
+            await until(lambda: count_rows(engine, redacted) == number)  # noqa: B023 (awaited at once)
+            assert count_rows(engine, sample) == 0
     [line] = [line for line in capsys.readouterr().out.splitlines() if "damaged" in line]
     assert f"of {room_id} is damaged" in line
     assert "restore the last backup" in line
@@ -202,7 +203,7 @@ async def test_where_history_can_not_be_had_pongs_are_found_by_their_relation(
     account = await lab.register(lab.homeservers[0], "relating")
     async with listening(lab, engine, account, [room_id]):
         question = await owner.ping(room_id)
-        await until(lambda: owner.server in ping_servers(engine) and count(engine, ping) == 2)
+        await until(lambda: owner.server in ping_servers(engine) and count_rows(engine, ping) == 2)
     claims = {"event_id": question, "ms": 70, "from": owner.server}
     relation = {"rel_type": "xyz.maubot.pong", **claims}
     await owner.send(room_id, {"msgtype": "m.notice", "body": "x", "m.relates_to": relation})
@@ -214,7 +215,7 @@ async def test_where_history_can_not_be_had_pongs_are_found_by_their_relation(
     ingest.record(Batch(gaps=[gone]), await read_position(session_now))
     await session_now.aclose()
     async with listening(lab, engine, account, [room_id]):
-        await until(lambda: count(engine, sample) == 1)
+        await until(lambda: count_rows(engine, sample) == 1)
     assert rows(engine, sample.c.one_way_ms) == [(70,)]
     faults = [fault for (fault,) in rows(engine, gap.c.fault) if fault]
     assert len(faults) == 1
@@ -236,7 +237,7 @@ async def test_a_pong_pending_since_an_earlier_run_is_decided_without_a_gap(
     ingest.record(Batch(pending=[Pending(answer, Provenance.LIVE)]))
     async with listening(lab, engine, account, [room_id]):
         await until(lambda: (40,) in rows(engine, sample.c.one_way_ms))
-    assert count(engine, pending) == 0
+    assert count_rows(engine, pending) == 0
 
 
 async def test_another_account_imports_no_more_history_than_a_first_start(
@@ -249,7 +250,7 @@ async def test_another_account_imports_no_more_history_than_a_first_start(
     for number, name in enumerate(("former", "latter"), start=1):
         account = await lab.register(lab.homeservers[0], name)
         async with listening(lab, engine, account, [room_id], **short):
-            await until(lambda: count(engine, gap) == number)  # noqa: B023 (awaited at once)
+            await until(lambda: count_rows(engine, gap) == number)  # noqa: B023 (awaited at once)
             await until(lambda: all(row[0] for row in rows(engine, gap.c.closed_ts)))
     bounds = rows(engine, gap.c.until, gap.c.oldest_ts)
     assert len(bounds) == 2
@@ -269,7 +270,7 @@ async def test_lookups_do_not_delay_what_is_known(lab: Lab, engine: Engine, owne
             await owner.pong(room_id, "$invented")
             await until(lambda: asked.hits)
             await owner.pong(room_id, await owner.ping(room_id))
-            await until(lambda: count(engine, sample) == 1)
+            await until(lambda: count_rows(engine, sample) == 1)
 
 
 async def test_what_was_rejected_is_counted_once_however_often_history_has_it(
@@ -294,7 +295,7 @@ async def test_what_was_rejected_is_counted_once_however_often_history_has_it(
         for missed in gaps:
             await reading.page(events, missed)
     assert rejections(engine) == {"forged_from": 1, "invalid_ms": 1, "duplicate": 1}
-    assert count(engine, pending) == 1
+    assert count_rows(engine, pending) == 1
     assert reading.samples() == [("two.example", 100)]
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from datetime import timedelta
+from urllib.parse import quote
 
+import aiohttp
 import pytest
 from sqlalchemy import select
 
+from faults.claims import until
 from faults.faultproxy import FaultProxy, answer, delayed
 from pingboard.lab import Lab
 from pingboard.matrix import rooms
@@ -19,9 +22,14 @@ from pingboard.store.schema import (
     sample,
     unanswered,
 )
-from tests.matrix.listening import count, listening, rows, synced
-from tests.matrix.room_client import Member, until
-from tests.matrix.test_pings import never_stall
+from tests.databases import count_rows
+from tests.matrix.listening import listening, never_stall, rows, synced
+from tests.matrix.room_client import Member
+
+
+def moved_to(room_id: str) -> dict[str, str]:
+    """The content of a tombstone."""
+    return {"body": "moved", "replacement_room": room_id}
 
 
 async def test_an_upgrade_is_followed_and_a_false_tombstone_is_not(
@@ -31,10 +39,9 @@ async def test_an_upgrade_is_followed_and_a_false_tombstone_is_not(
     stranger = await owner.create_room()
     account = await lab.register(lab.homeservers[0], "follower")
     async with listening(lab, engine, account, [room_id], interval=timedelta(seconds=1)):
-        await until(lambda: count(engine, ping) >= 1)
-        await owner.state(room_id, "m.room.tombstone", body="moved", replacement_room=stranger)
-        upgraded = await owner.call("POST", f"rooms/{room_id}/upgrade", new_version="12")
-        successor = str(upgraded["replacement_room"])
+        await until(lambda: count_rows(engine, ping) >= 1)
+        await owner.set_state(room_id, "m.room.tombstone", moved_to(stranger))
+        successor = await owner.upgrade(room_id)
         known = select(room.c.room_id).join(ping, ping.c.room == room.c.id)
 
         def pinged() -> set[str]:
@@ -62,7 +69,7 @@ async def test_a_room_takes_over_the_one_it_names_only_once_that_has_a_tombstone
         await until(lambda: len(rows(engine, room.c.room_id)) == 2)
         assert {row[0] for row in rows(engine, room.c.predecessor)} == {None}
         assert {row[0] for row in rows(engine, room.c.state)} == {"joined"}
-        await owner.state(popular, "m.room.tombstone", body="moved", replacement_room=claimant)
+        await owner.set_state(popular, "m.room.tombstone", moved_to(claimant))
         await until(lambda: (popular, "upgraded") in rows(engine, room.c.room_id, room.c.state))
     ids = dict(rows(engine, room.c.room_id, room.c.id))
     assert dict(rows(engine, room.c.room_id, room.c.predecessor))[claimant] == ids[popular]
@@ -75,8 +82,7 @@ async def test_a_room_that_replaced_ours_while_we_were_away_takes_it_over(
     account = await lab.register(lab.homeservers[0], "rejoining")
     async with listening(lab, engine, account, [room_id]):
         await until(lambda: synced(engine))
-    upgraded = await owner.call("POST", f"rooms/{room_id}/upgrade", new_version="12")
-    successor = str(upgraded["replacement_room"])
+    successor = await owner.upgrade(room_id)
     async with listening(lab, engine, account, [successor]):
         await until(lambda: (successor, "joined") in rows(engine, room.c.room_id, room.c.state))
     ids = dict(rows(engine, room.c.room_id, room.c.id))
@@ -90,15 +96,15 @@ async def test_pongs_and_redactions_are_recorded_in_old_and_new_room_versions(
     room_id = await owner.create_room(room_version=version)
     account = await lab.register(lab.homeservers[1], f"version{version}")
     alias = f"#v{version}:{owner.server}"
-    await owner.call("PUT", f"directory/room/{alias.replace('#', '%23')}", room_id=room_id)
+    await owner.call("PUT", f"directory/room/{quote(alias)}", {"room_id": room_id})
     async with listening(lab, engine, account, [alias]):
         await until(lambda: synced(engine))
         kept = await owner.ping(room_id)
         redacted = await owner.pong(room_id, kept)
         await owner.pong(room_id, await owner.ping(room_id))
-        await until(lambda: count(engine, sample) == 2)
+        await until(lambda: count_rows(engine, sample) == 2)
         await owner.redact(room_id, redacted)
-        await until(lambda: count(engine, sample) == 1)
+        await until(lambda: count_rows(engine, sample) == 1)
     assert rows(engine, room.c.room_id, room.c.alias) == [(room_id, alias)]
 
 
@@ -111,10 +117,10 @@ async def test_pinging_stops_while_kicked_and_while_denied(
     async with FaultProxy(account.homeserver_url) as proxy:
         behind = dataclasses.replace(account, homeserver_url=proxy.url)
         async with listening(lab, engine, behind, [kicks, denies], **second):
-            await until(lambda: count(engine, ping) >= 2)
-            await owner.call("POST", f"rooms/{kicks}/kick", user_id=account.user_id)
-            powers = await owner.call("GET", f"rooms/{denies}/state/m.room.power_levels/")
-            await owner.state(denies, "m.room.power_levels", **{**powers, "events_default": 50})
+            await until(lambda: count_rows(engine, ping) >= 2)
+            await owner.call("POST", f"rooms/{kicks}/kick", {"user_id": account.user_id})
+            powers = await owner.state(denies, "m.room.power_levels")
+            await owner.set_state(denies, "m.room.power_levels", {**powers, "events_default": 50})
 
             def states() -> dict[str, str]:
                 return dict(rows(engine, room.c.room_id, room.c.state))
@@ -126,15 +132,17 @@ async def test_pinging_stops_while_kicked_and_while_denied(
             assert proxy.count("send") == tried
 
 
-async def test_invites_are_not_accepted(lab: Lab, engine: Engine, owner: Member) -> None:
+async def test_invites_are_not_accepted(
+    lab: Lab, engine: Engine, owner: Member, http: aiohttp.ClientSession
+) -> None:
     room_id = await owner.create_room()
     account = await lab.register(lab.homeservers[0], "popular")
     async with listening(lab, engine, account, [room_id]):
         for _ in range(3):
             await owner.create_room(invite=[account.user_id])
         await owner.pong(room_id, await owner.ping(room_id))
-        await until(lambda: count(engine, sample) == 1)
-    joined = await Member(owner._http, account).call("GET", "joined_rooms")
+        await until(lambda: count_rows(engine, sample) == 1)
+    joined = await Member(http, account).call("GET", "joined_rooms")
     assert joined["joined_rooms"] == [room_id]
 
 
@@ -150,8 +158,7 @@ async def test_an_upgrade_whose_join_fails_is_followed_later(
             await until(lambda: synced(engine))
             refused = {"errcode": "M_FORBIDDEN", "error": "not yet"}
             joining = proxy.inject("/join/", answer(403, refused), times=2)
-            upgraded = await owner.call("POST", f"rooms/{room_id}/upgrade", new_version="12")
-            successor = str(upgraded["replacement_room"])
+            successor = await owner.upgrade(room_id)
             await until(lambda: (successor,) in rows(engine, room.c.room_id))
     assert joining.hits == 2
 
@@ -169,9 +176,9 @@ async def test_members_that_can_not_be_asked_for_are_asked_for_later_and_losses_
         asked = proxy.inject("/joined_members", answer(500))
         try:
             async with listening(lab, engine, behind, [lab.room_alias], **second):
-                await until(lambda: count(engine, sample) >= 6)
+                await until(lambda: count_rows(engine, sample) >= 6)
                 lab.network.hold(hs2)
-                await until(lambda: count(engine, unanswered) >= 3)
+                await until(lambda: count_rows(engine, unanswered) >= 3)
                 assert asked.hits > 1
                 proxy.clear()
                 answered = proxy.inject("/joined_members", delayed(0))

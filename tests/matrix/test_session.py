@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import dataclasses
 from typing import Any
 
+import aiohttp
 import pytest
 
+from faults.claims import until
 from faults.faultproxy import Fault, FaultProxy, answer, changed_json
 from pingboard.lab import Lab
 from pingboard.matrix import session as session_module
@@ -24,18 +26,19 @@ from pingboard.model import (
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import SavedSession
 from pingboard.store.schema import sample, session, worker
-from tests.matrix.listening import count, listening, rows, synced
-from tests.matrix.room_client import Member, until
+from tests.databases import count_rows
+from tests.matrix.listening import listening, rows, synced
+from tests.matrix.room_client import Member
 
 
 async def test_a_token_that_is_revoked_ends_the_worker_with_a_reason(
-    lab: Lab, engine: Engine, owner: Member
+    lab: Lab, engine: Engine, owner: Member, http: aiohttp.ClientSession
 ) -> None:
     room_id = await owner.create_room()
     account = await lab.register(lab.homeservers[0], "revoked")
     async with listening(lab, engine, account, [room_id]) as task:
         await until(lambda: synced(engine))
-        await Member(owner._http, account).call("POST", "logout")
+        await Member(http, account).call("POST", "logout", {})
         await asyncio.wait([task], timeout=40)
         with pytest.raises(AccountError, match="PINGBOARD_ACCESS_TOKEN"):
             task.result()
@@ -43,7 +46,7 @@ async def test_a_token_that_is_revoked_ends_the_worker_with_a_reason(
 
 
 async def test_with_a_password_a_revoked_token_costs_one_login_and_nothing_is_lost(
-    lab: Lab, engine: Engine, owner: Member
+    lab: Lab, engine: Engine, owner: Member, http: aiohttp.ClientSession
 ) -> None:
     room_id = await owner.create_room()
     account = await lab.register(lab.homeservers[0], "returning")
@@ -51,13 +54,10 @@ async def test_with_a_password_a_revoked_token_costs_one_login_and_nothing_is_lo
     async with listening(lab, engine, account, [room_id], **by_password):
         await until(lambda: synced(engine))
         [(device_id, token)] = rows(engine, session.c.device_id, session.c.access_token)
-        elsewhere = Member(owner._http, account)
-        headers = {"Authorization": f"Bearer {token}"}
-        url = f"{account.homeserver_url}/_matrix/client/v3/logout"
-        async with elsewhere._http.post(url, headers=headers) as response:
-            assert response.status == 200
+        elsewhere = Member(http, dataclasses.replace(account, access_token=token))
+        await elsewhere.call("POST", "logout", {})
         await owner.pong(room_id, await owner.ping(room_id))
-        await until(lambda: count(engine, sample) == 1)
+        await until(lambda: count_rows(engine, sample) == 1)
         [(same_device, new_token)] = rows(engine, session.c.device_id, session.c.access_token)
     assert same_device == device_id
     assert new_token != token
@@ -75,12 +75,6 @@ class Logins:
 
     async def save_login(self, device_id: str, access_token: str) -> None:
         self.device_id, self.access_token = device_id, access_token
-
-
-@pytest.fixture
-async def proxy(lab: Lab) -> AsyncIterator[FaultProxy]:
-    async with FaultProxy(lab.homeservers[0].url) as proxy:
-        yield proxy
 
 
 async def fault_of(account: Account, logins: Logins | None = None) -> PingboardError:
@@ -247,7 +241,7 @@ async def test_nothing_is_sent_into_an_encrypted_room(
         await session.join(room_id)
         since = str((await session.sync(None, {}, 0)).response.next_batch)
         await session.send(room_id, ping_content("nonce"), "tx-1")
-        await owner.state(room_id, "m.room.encryption", algorithm="m.megolm.v1.aes-sha2")
+        await owner.set_state(room_id, "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"})
         await session.sync(since, {}, 30_000)
         sends = proxy.count("send")
         with pytest.raises(EncryptedRoomError):

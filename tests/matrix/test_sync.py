@@ -17,12 +17,6 @@ HOLD_MS = 100
 
 
 @pytest.fixture
-async def proxy(lab: Lab) -> AsyncIterator[FaultProxy]:
-    async with FaultProxy(lab.homeservers[0].url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 async def stream(lab: Lab, proxy: FaultProxy) -> AsyncIterator[AsyncIterator[SyncBatch]]:
     """Held open for a tenth of a second, past its first response."""
     account = await lab.register(lab.homeservers[0], f"streaming-{uuid4().hex[:8]}")

@@ -1,14 +1,15 @@
-"""`!pingboard watch`, and what a room is told."""
+"""`!pingboard watch`, and what a room is sent."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from faults.claims import now_ts
+from faults.user import make_event
 from pingboard.boards import Boards
 from pingboard.matrix.bot import CommandBot, WatchBot
 from pingboard.matrix.store_writer import Writer
@@ -21,24 +22,13 @@ from pingboard.store.watches import (
     move_watches,
     read_watches,
 )
+from tests.matrix.kept_messages import KeptMessages
 from tests.web.site import NOW, ROOM, make_answers, open_store, record
-
-
-class Sessions:
-    """Takes what is sent."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    async def send(self, room_id: str, content: dict[str, Any], tx_id: str) -> str:
-        assert content["msgtype"] == "m.notice"
-        self.said.append(content["body"])
-        return "$sent"
 
 
 async def test_a_room_watches_and_unwatches(tmp_path: Path) -> None:
     engine = open_store(tmp_path)
-    writer, session = Writer(engine, Ingest(engine, "test")), Sessions()
+    writer, session = Writer(engine, Ingest(engine, "test")), KeptMessages()
     now = 0.0
     bot = CommandBot(Boards(engine), writer, monotonic=lambda: now)
     task = asyncio.create_task(bot.run(session))  # type: ignore[arg-type]
@@ -46,16 +36,11 @@ async def test_a_room_watches_and_unwatches(tmp_path: Path) -> None:
     async def say(body: str) -> str:
         nonlocal now
         now += 60
-        event = {
-            "type": "m.room.message",
-            "event_id": f"${now}",
-            "sender": "@a:one.example",
-            "origin_server_ts": time.time_ns() // 1_000_000,
-            "content": {"msgtype": "m.text", "body": body},
-        }
+        content = {"msgtype": "m.text", "body": body}
+        event = make_event(f"${now}", "@a:one.example", content, now_ts())
         bot.hear(event, ROOM, "@pingboard:one.example")
         await bot._queue.join()
-        return session.said[-1]
+        return str(session.sent[-1][1]["body"])
 
     for name in ("two.example", "more.example:8448", "xn--mnchen-3ya.example"):
         record(engine, make_answers(name, [100]))
@@ -96,7 +81,7 @@ async def test_a_room_is_sent_once_a_day_what_is_new(tmp_path: Path) -> None:
     for number in range(4):
         record_hourly(engine, f"hs{number}.example", doubles=False)
     record_hourly(engine, "slow.example", doubles=True)
-    writer, session = Writer(engine, Ingest(engine, "test")), Sessions()
+    writer, session = Writer(engine, Ingest(engine, "test")), KeptMessages()
     bot = WatchBot(Boards(engine), writer)
     asked_ts = to_ts(NOW - timedelta(days=6))
     for name in ("hs1.example", "slow.example", "nobody.example"):
@@ -104,7 +89,9 @@ async def test_a_room_is_sent_once_a_day_what_is_new(tmp_path: Path) -> None:
     for _ in range(2):
         await bot.tell_due(session, NOW)  # type: ignore[arg-type]
     await bot.tell_due(session, NOW + timedelta(days=1, minutes=1))  # type: ignore[arg-type]
-    assert session.said == ["slow.example: twice as slow since 10 Oct, 00:00 UTC."]
+    assert [content["body"] for _, content in session.sent] == [
+        "slow.example: twice as slow since 10 Oct, 00:00 UTC."
+    ]
     writer.close()
     engine.dispose()
 

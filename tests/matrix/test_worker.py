@@ -10,6 +10,7 @@ import pytest
 import time_machine
 
 from bench.true_homeserver import TrueHomeserver
+from faults.claims import until
 from faults.faultproxy import FaultProxy, never, reset
 from faults.model_homeserver import USER_ID
 from pingboard.lab import Lab
@@ -27,9 +28,9 @@ from pingboard.store.schema import (
     worker,
 )
 from pingboard.store.status import record_worker
-from tests.matrix.listening import count, listening, rows
-from tests.matrix.room_client import Member, until
-from tests.matrix.test_pings import never_stall
+from tests.databases import count_rows
+from tests.matrix.listening import listening, never_stall, rows
+from tests.matrix.room_client import Member
 from tests.samples import make_ping, make_pong
 
 
@@ -89,11 +90,11 @@ async def test_a_server_that_answered_before_is_expected_to_answer_again(
     hs2 = lab.homeservers[1].name
     try:
         async with listening(lab, engine, account, [lab.room_alias], **second):
-            await until(lambda: count(engine, sample) >= 6)
+            await until(lambda: count_rows(engine, sample) >= 6)
             lab.network.hold(hs2)
 
             def missing() -> int:
-                return count(engine, unanswered)
+                return count_rows(engine, unanswered)
 
             await until(lambda: missing() >= 2)
             lab.network.release(hs2)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, func, select
 
 from pingboard.model import Batch, Sample
 from pingboard.sample_blocks import HOUR_MS
@@ -22,6 +21,7 @@ from pingboard.store.hours import (
     store_closing,
 )
 from pingboard.store.ingest import Ingest
+from tests.databases import count_rows
 from tests.samples import ROOM, START_TS, make_ping, make_pong, make_sample
 
 NOW_TS = START_TS + 10 * HOUR_MS
@@ -59,17 +59,12 @@ def read(engine: Engine) -> Any:
         return listed, count_samples(connection), find_last_pong(connection, 1)
 
 
-def count(engine: Engine, table: Table) -> int:
-    with engine.connect() as connection:
-        return int(connection.scalar(select(func.count()).select_from(table)) or 0)
-
-
 def test_past_hours_are_closed_once_and_read_the_same(engine: Engine) -> None:
     record(engine, make_samples(), expected=[SILENT])
     before = read(engine)
     assert close_hours(engine, NOW_TS) == 9
-    assert (count(engine, schema.sample), count(engine, schema.unanswered)) == (0, 0)
-    assert count(engine, schema.hour) == 9
+    assert (count_rows(engine, schema.sample), count_rows(engine, schema.unanswered)) == (0, 0)
+    assert count_rows(engine, schema.hour) == 9
     assert read(engine) == before
     assert close_hours(engine, NOW_TS) == 0
 
@@ -101,7 +96,7 @@ def test_a_closed_hour_that_changes_is_opened_and_closed_again(
     opened = read(engine)
     assert opened != before
     assert opened[1] == {1: samples}
-    assert count(engine, schema.hour) == 8
+    assert count_rows(engine, schema.hour) == 8
     assert close_hours(engine, NOW_TS) == 1
     assert read(engine) == opened
 
@@ -136,7 +131,7 @@ def test_a_redacted_pong_leaves_its_closed_hour_closed(engine: Engine) -> None:
     after = read(engine)
     assert after != before
     assert after[1] == {1: 30}
-    assert count(engine, schema.hour) == 9
+    assert count_rows(engine, schema.hour) == 9
     ingest.record(Batch(samples=[make_sample(1)]))
     assert read(engine) == after
 

@@ -6,13 +6,13 @@ import time
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
 
 from pingboard.file_formats import Record, read_pingstat
 from pingboard.store.engine import Engine
 from pingboard.store.hours import close_hours
 from pingboard.store.importer import Importer
 from pingboard.store.schema import hour, ping
+from tests.databases import count_rows
 from tests.samples import ROOM, START_TS
 
 DAY_MS = 86_400_000
@@ -37,11 +37,6 @@ def import_rows(engine: Engine, rows: list[dict[str, Any]]) -> tuple[int, list[s
         records = [record for record in read if isinstance(record, Record)]
         reasons += [why for _, why in importer.add(records)]
     return importer.imported, reasons
-
-
-def count_rows(engine: Engine, table: Any) -> int:
-    with engine.connect() as connection:
-        return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from pingboard.store.ingest import Ingest, SavedSession
 from pingboard.store.pings import find_pings
 from pingboard.store.rooms import list_rooms, read_room_names, record_room_state
 from pingboard.store.schema import ping, rejection, room, sample, server, unanswered, vantage
+from tests.databases import count_rows
 from tests.rows import read_rows
 from tests.samples import ROOM, START_TS, make_ping, make_sample
 
@@ -30,11 +31,6 @@ from tests.samples import ROOM, START_TS, make_ping, make_sample
 @pytest.fixture
 def ingest(engine: Engine) -> Ingest:
     return Ingest(engine, "https://one.example @pingboard:one.example")
-
-
-def count(engine: Engine, table: object) -> int:
-    with engine.connect() as connection:
-        return int(connection.execute(select(func.count()).select_from(table)).scalar_one())  # type: ignore[arg-type]
 
 
 def read_rejections(engine: Engine) -> dict[Rejection, int]:
@@ -55,9 +51,9 @@ def test_the_same_batch_twice_is_stored_once(engine: Engine, ingest: Ingest) -> 
     batch = Batch([make_ping(2)], [make_sample(1), make_sample(1, pong_server="three.example")])
     ingest.record(batch, "s1")
     ingest.record(batch, "s1")
-    assert count(engine, ping) == 2
-    assert count(engine, sample) == 2
-    assert count(engine, server) == 3
+    assert count_rows(engine, ping) == 2
+    assert count_rows(engine, sample) == 2
+    assert count_rows(engine, server) == 3
 
 
 def test_the_first_pong_of_a_server_stands_and_another_is_a_duplicate(
@@ -98,7 +94,7 @@ def test_an_earlier_pong_of_history_takes_the_place_of_a_later_one_of_history_al
         ingest.record(Batch([], [later]))
         ingest.record(Batch([], earlier))
     assert sorted(row.one_way_ms for row in read_rows(engine, ROOM)) == [50, 100]
-    assert count(engine, sample) == 2
+    assert count_rows(engine, sample) == 2
     assert read_rejections(engine) == {Rejection.DUPLICATE: 2}
 
 
@@ -110,7 +106,7 @@ def test_when_the_first_pong_is_redacted_the_next_one_does_not_count(
     ingest.record(Batch([], [first]))
     ingest.record(Batch(redacted=[(ROOM, first.pong.event_id)]))
     ingest.record(Batch([], [first, dataclasses.replace(first, pong=better)]))
-    assert count(engine, sample) == 0
+    assert count_rows(engine, sample) == 0
     assert read_rejections(engine) == {Rejection.DUPLICATE: 1}
 
 
@@ -122,7 +118,7 @@ def test_a_pong_redacted_before_it_arrived_leaves_its_ping_unanswered(
     ingest.record(Batch(expected=[(ours.ping, ["two.example", "three.example"])]))
     ingest.record(Batch(redacted=[(ROOM, ours.pong.event_id)]))
     ingest.record(Batch(samples=[ours, others]))
-    assert (count(engine, sample), count(engine, unanswered)) == (1, 1)
+    assert (count_rows(engine, sample), count_rows(engine, unanswered)) == (1, 1)
 
 
 def test_each_account_has_a_sync_token_of_its_own(engine: Engine, ingest: Ingest) -> None:
@@ -151,13 +147,13 @@ def test_token_and_samples_are_committed_together_or_not_at_all(
     with pytest.raises(SQLAlchemyError):
         ingest.record(Batch([], [good, bad]), "s2")
     assert ingest.saved_session().next_batch == "s1"
-    assert count(engine, sample) == 1
+    assert count_rows(engine, sample) == 1
 
 
 def test_our_own_pings_name_their_vantage(engine: Engine, ingest: Ingest) -> None:
     ours = make_ping(1, vantage="frankfurt")
     ingest.record(Batch([ours, make_ping(2, vantage="frankfurt"), make_ping(3)], []))
-    assert count(engine, vantage) == 1
+    assert count_rows(engine, vantage) == 1
     assert find_pings(engine, ROOM, ["$ping1", "$ping3", "$unknown"]) == {
         "$ping1": ours,
         "$ping3": make_ping(3),
@@ -205,7 +201,7 @@ def test_a_rejected_pong_counts_later_only_where_its_ping_was_unknown(
     rejected = Rejected(event_hash, ROOM, "two.example", Rejection(reason), START_TS)
     ingest.record(Batch(rejected=[rejected]))
     ingest.record(Batch(samples=[told]))
-    assert count(engine, sample) == samples
+    assert count_rows(engine, sample) == samples
 
 
 def test_the_last_rejected_pongs_are_remembered(
@@ -216,7 +212,7 @@ def test_the_last_rejected_pongs_are_remembered(
     for pong in pongs:
         ingest.record(Batch(rejected=[pong]))
     ingest.record(Batch(rejected=pongs[2:]))
-    assert count(engine, schema.rejected_pong) == 3
+    assert count_rows(engine, schema.rejected_pong) == 3
     with engine.connect() as connection:
         assert connection.execute(select(rejection.c.count)).scalar_one() == 5
 
