@@ -20,7 +20,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bench.live import SCOPE
+from bench.live import SCOPE, ask
 from bench.pairs import Pair
 from bench.pongs import END, synthesize
 from bench.store import write_heard
@@ -106,7 +106,8 @@ def _serve(which: str) -> None:
         boards = Boards(open_engine(f"sqlite:///{path}", read_only=True))
         app: ASGIApp = create_site(create_app(boards, clock=_end))
         if which == "bare":
-            app = _saying(asyncio.run(_messages_of(app)))
+            scope = {**SCOPE, "path": PATH, "query_string": b"", "headers": [(b"host", b"x")]}
+            app = _saying(asyncio.run(ask(app, scope)))
         server = Server(app, listen("127.0.0.1", 0))
         server.start()
         print(server.url, flush=True)
@@ -117,22 +118,6 @@ def _serve(which: str) -> None:
 
 def _end() -> datetime:
     return END
-
-
-async def _messages_of(app: ASGIApp) -> list[Message]:
-    """What an app sends."""
-    sent: list[Message] = []
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    async def receive() -> Message:
-        await asyncio.Event().wait()
-        raise AssertionError("a client that stays")
-
-    headers = [(b"host", b"x")]
-    await app({**SCOPE, "path": PATH, "query_string": b"", "headers": headers}, receive, send)
-    return sent
 
 
 def _saying(messages: list[Message]) -> ASGIApp:

@@ -17,9 +17,9 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from starlette.types import ASGIApp, Message, Scope
 
 from bench.pairs import Pair, Size
 from bench.pongs import END, ROOM, WEEK, make_pong, synthesize
@@ -94,7 +94,10 @@ class Update:
 
     def __call__(self) -> bytes:
         self._ingest.record(Batch(samples=[make_pong(next(self._numbers))]))
-        return self._loop.run_until_complete(fetch(self._site))
+        start, *body = self._loop.run_until_complete(ask(self._site, SCOPE))
+        if start["status"] != 200:
+            raise RuntimeError(start)
+        return b"".join(message.get("body", b"") for message in body)
 
     def count_differences(self, shown: bytes) -> int:
         """Tell whether the bytes are not those of a board that is ranked anew."""
@@ -109,20 +112,19 @@ class Update:
         self._engine.dispose()
 
 
-async def fetch(app: Any) -> bytes:
-    """Return the body of the table, by ASGI alone."""
-    sent: list[Any] = []
+async def ask(app: ASGIApp, scope: Scope) -> list[Message]:
+    """Return what an app sends, by ASGI alone."""
+    sent: list[Message] = []
 
-    async def send(message: Any) -> None:
+    async def send(message: Message) -> None:
         sent.append(message)
 
-    async def receive() -> Any:
-        await asyncio.Event().wait()  # a client that stays
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError("a client that stays")
 
-    await app({**SCOPE}, receive, send)
-    if sent[0]["status"] != 200:
-        raise RuntimeError(sent)
-    return b"".join(message.get("body", b"") for message in sent[1:])
+    await app({**scope}, receive, send)
+    return sent
 
 
 def measure_share(path: Path) -> float:
