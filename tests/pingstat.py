@@ -1,13 +1,26 @@
-"""pingstat's rules once more, from its description alone: the tests compare with this."""
+"""pingstat's rules once more, from its description alone, for comparison; and rows at random."""
 
 from __future__ import annotations
 
 import math
+import random
 import statistics
 from collections.abc import Iterable
 from typing import Any
 
 WEEK_S = 604_800
+NOW_TS = 1_791_763_200_000
+ROOM = "!TdAwENXmXuMrCrFEFX:maunium.net"
+SERVERS = [
+    "one.example",
+    "two.example",
+    "pc.koesters.xyz:6167",
+    "[::1]:8448",
+    "[2001:db8::1]",
+    "192.0.2.7:8448",
+    "UPPER.example",
+    "-hyphen.example",
+]
 
 Row = dict[str, Any]
 
@@ -72,3 +85,23 @@ def seconds(text: str, default: int) -> int:
         return int(text)
     except ValueError:
         return default
+
+
+def random_rows(seed: int, count: int = 600) -> list[Row]:
+    """Rows in no order of time, of pings that are weeks apart; with ties, and out of all ranges."""
+    rng = random.Random(seed)
+    senders = {f"$ping{number}": rng.choice(SERVERS) for number in range(80)}
+    rows: dict[tuple[str, str], Row] = {}
+    for _ in range(count):
+        ping, pong_server = rng.choice([*senders]), rng.choice(SERVERS)
+        ms = rng.choice([rng.randint(10, 90), rng.randint(10, 90), -5, 0, 9, 10, 600_000, 600_001])
+        age_ms = rng.choice([rng.randrange(8 * 86_400_000), rng.randrange(90_000_000), 604_800_000])
+        rows[ping, pong_server] = {
+            "room_id": ROOM,
+            "ping_id": ping,
+            "pong_server": pong_server,
+            "ping_server": senders[ping],
+            "receive_diff": ms,
+            "pong_timestamp": NOW_TS - age_ms,
+        }
+    return [*rows.values()]

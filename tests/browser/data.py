@@ -8,16 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from pingboard import editions
-from pingboard.boards import Boards
-from pingboard.edition_schedule import Schedule
 from pingboard.model import Batch, Ping, Rejected, Rejection, Sample, WorkerState, from_ts, to_ts
-from pingboard.store.editions import insert_edition
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.status import record_worker
 from tests.samples import make_ping, make_pong
-from tests.web.site import NOW, ROOM, open_store
+from tests.web.site import NOW, ROOM, make_editions, open_store
 
 OURS = "pingboard.example"
 OTHER_ROOM, OTHER_ALIAS = "!other:two.example", "#slow-ping:two.example"
@@ -73,12 +69,7 @@ def make_site(folder: Path) -> Engine:
     ingest.record(_batch([replace(ping, room_id=OTHER_ROOM) for ping in few], HOMESERVERS[3:9]))
     now_ts = to_ts(NOW)
     record_worker(engine, "main", WorkerState.RUNNING, now_ts - 3_600_000, now_ts)
-    boards = Boards(engine)
-    for week in editions.due(engine, Schedule(), NOW):
-        made = editions.make(boards, week)
-        assert made is not None
-        insert_edition(engine, made)
-    boards.close()
+    make_editions(engine)
     return engine
 
 

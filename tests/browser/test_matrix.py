@@ -14,15 +14,14 @@ from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import origin_of
 from tests.browser.tabs import MAX_BYTES, NARROW, open_tab, weigh
-from tests.web.site import open_store, record, serve
-from tests.web.test_matrix_page import make_crowd
+from tests.web.site import make_each_pair, open_store, record, serve
 
 
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a site with a hundred homeservers is served, each of which pings each."""
     engine = open_store(tmp_path_factory.mktemp("matrix"))
-    record(engine, make_crowd(100))
+    record(engine, make_each_pair(100))
     with serve(engine) as client:
         yield origin_of(client)
     engine.dispose()

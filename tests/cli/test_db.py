@@ -19,8 +19,8 @@ from pingboard.store.engine import Engine, open_engine
 from pingboard.store.hours import close_hours
 from pingboard.store.ingest import Ingest
 from pingboard.store.schema import metadata, sample
-from tests.cli.test_transfer import random_rows
 from tests.commands import run
+from tests.pingstat import random_rows
 from tests.web.site import ROOM, make_answers, open_store, record
 
 BOARDS = ("response", "delivery", "reception")

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import http.server
 import io
-import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
-from urllib.error import URLError
 
 import pytest
 
-from pingboard.cli import import_url
 from pingboard.cli.import_sources import READERS
-from pingboard.cli.import_url import open_url
 from pingboard.file_formats import Record
 from pingboard.model import ConfigurationError
 
@@ -68,69 +62,3 @@ def test_nested_brackets_in_a_line_are_a_fault_of_that_line() -> None:
     stream = io.BufferedReader(io.BytesIO(b'{"a":' + b"[" * 100_000 + b"\n"))
     (fault,) = READERS["ndjson"](stream)  # type: ignore[arg-type]
     assert str(fault).startswith("is not JSON: ")
-
-
-@pytest.fixture
-def redirect() -> Iterator[Callable[[str], str]]:
-    """Makes an address that redirects to another; `{self}` in that is the address itself."""
-    targets: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(302)
-            self.send_header("Location", targets[0].format(self=f"{self.path}x"))
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-
-    def redirect_to(target: str) -> str:
-        targets[:] = [target]
-        return f"http://127.0.0.1:{server.server_port}/"
-
-    yield redirect_to
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x"])
-def test_a_redirect_to_another_scheme_is_not_followed(
-    redirect: Callable[[str], str], target: str
-) -> None:
-    with pytest.raises(OSError, match=r"neither http nor https|is not allowed"):
-        open_url(redirect(target))
-
-
-def test_redirects_without_end_are_given_up(redirect: Callable[[str], str]) -> None:
-    with pytest.raises(OSError, match="redirect"):
-        open_url(redirect("{self}"))
-
-
-def test_a_redirect_does_not_lead_from_the_internet_into_our_network(
-    redirect: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    address = redirect("http://127.0.0.1:1/")
-    known = import_url._is_private
-    monkeypatch.setattr(import_url, "_is_private", lambda url: url != address and known(url))
-    with pytest.raises(URLError, match="private network"):
-        open_url(address)
-
-
-@pytest.mark.parametrize(
-    ("url", "is_private"),
-    [
-        ("http://127.0.0.1/", True),
-        ("http://[::1]/", True),
-        ("http://192.168.1.2/", True),
-        ("http://169.254.169.254/", True),
-        ("http://[::ffff:10.0.0.1]/", True),
-        ("http://8.8.8.8/", False),
-    ],
-)
-def test_private_addresses_are_known(url: str, is_private: bool) -> None:
-    assert import_url._is_private(url) is is_private

@@ -10,15 +10,15 @@ import socket
 import subprocess
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from pingboard.cli import import_url
 from pingboard.store.engine import migrate, open_engine
-from tests.cli.test_transfer import random_rows
+from tests.cli.http_server import answering
 from tests.commands import environment, run
+from tests.pingstat import random_rows
 from tests.web.site import ROOM, make_answers, open_store, record, serve
 
 
@@ -262,26 +262,8 @@ def test_a_port_that_speaks_no_http_is_one_line(url: str, tmp_path: Path) -> Non
 def test_whatever_the_other_side_answers_instead_is_one_line(
     url: str, tmp_path: Path, status: int, headers: dict[str, str], body: bytes, reason: str
 ) -> None:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        source = f"http://127.0.0.1:{server.server_port}/x"
-        try:
-            line = refuse(url, "import", "pingstat", source, folder=tmp_path)
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(status, headers, body) as source:
+        line = refuse(url, "import", "pingstat", source, folder=tmp_path)
     assert f"it can't be read: the other side answers {reason}" in line
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import random
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,44 +19,14 @@ from pingboard.store.importer import Importer
 from pingboard.store.ingest import Ingest
 from pingboard.store.lease import take_lease
 from tests import pingstat
+from tests.cli.http_server import answering
 from tests.commands import run
+from tests.pingstat import NOW_TS, ROOM, SERVERS, random_rows
 from tests.samples import make_ping, make_pong
 from tests.web.site import NOW, serve
 
 BASE = "/_matrix/maubot/plugin/pingstat"
-NOW_TS = 1_791_763_200_000
 WEEK = Window.named("7d", NOW)
-ROOM = "!TdAwENXmXuMrCrFEFX:maunium.net"
-SERVERS = [
-    "one.example",
-    "two.example",
-    "pc.koesters.xyz:6167",
-    "[::1]:8448",
-    "[2001:db8::1]",
-    "192.0.2.7:8448",
-    "UPPER.example",
-    "-hyphen.example",
-]
-
-
-def random_rows(seed: int, count: int = 600) -> list[dict[str, Any]]:
-    """Rows in no order of time, of pings that are weeks apart; with ties, and out of all ranges."""
-    rng = random.Random(seed)
-    senders = {f"$ping{number}": rng.choice(SERVERS) for number in range(80)}
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for _ in range(count):
-        ping, pong_server = rng.choice([*senders]), rng.choice(SERVERS)
-        ms = rng.choice([rng.randint(10, 90), rng.randint(10, 90), -5, 0, 9, 10, 600_000, 600_001])
-        age_ms = rng.choice([rng.randrange(8 * 86_400_000), rng.randrange(90_000_000), 604_800_000])
-        rows[ping, pong_server] = {
-            "room_id": ROOM,
-            "ping_id": ping,
-            "pong_server": pong_server,
-            "ping_server": senders[ping],
-            "receive_diff": ms,
-            "pong_timestamp": NOW_TS - age_ms,
-        }
-    return [*rows.values()]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -100,9 +68,9 @@ def fill(url: str) -> None:
     engine = open_engine(url)
     migrate(engine)
     ingest = Ingest(engine, "test")
-    ingest.record_room(ROOM, "#ping:one.example")
+    ingest.record_room(ROOM, "#ping:one.example", predecessor="!older")
     rng = random.Random(7)
-    samples = []
+    samples, expected = [], []
     for number in range(40):
         ours = number % 2 == 0
         ping = make_ping(
@@ -113,6 +81,8 @@ def fill(url: str) -> None:
             vantage="main" if ours else None,
             sent_ts=NOW_TS - 86_400_000 + number * 1000 - 9 if ours else None,
         )
+        if ours:
+            expected.append((ping, SERVERS))
         for server in SERVERS:
             ms = rng.randint(20, 2000)
             if ours and server == SERVERS[number % 8]:
@@ -121,19 +91,7 @@ def fill(url: str) -> None:
             trip = ms * 2 if ours else None
             pong = replace(pong, seen_ts=ping.seen_ts + ms * 2, origin_server_ts=ping.seen_ts + 7)
             samples.append(Sample(ping, pong, trip))
-    ingest.record(Batch([], samples))
-    with engine.begin() as connection:
-        connection.exec_driver_sql("INSERT INTO room (room_id) VALUES ('!older')")
-        connection.exec_driver_sql(
-            "UPDATE room SET predecessor = (SELECT id FROM room WHERE room_id = '!older') "
-            f"WHERE room_id = '{ROOM}'"
-        )
-        connection.exec_driver_sql(
-            "INSERT INTO unanswered (ping, pong_server) SELECT ping.id, server.id "
-            "FROM ping, server WHERE ping.vantage IS NOT NULL AND NOT EXISTS "
-            "(SELECT 1 FROM sample WHERE ping = ping.id AND pong_server = server.id) "
-            "AND server.name <> 'ours.example'"
-        )
+    ingest.record(Batch(samples=samples, expected=expected))
     engine.dispose()
 
 
@@ -239,62 +197,32 @@ def test_nothing_is_imported_beside_a_worker(database_url: str, tmp_path: Path) 
     assert said.startswith("pingboard: another pingboard worker")
 
 
-@pytest.fixture
-def pingstat_server() -> Iterator[Callable[..., str]]:
-    """Serves one body over HTTP, with these headers."""
-    servers: list[http.server.HTTPServer] = []
-
-    def serve_body(body: bytes, **headers: str) -> str:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                for name, value in headers.items():
-                    self.send_header(name.replace("_", "-"), value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever).start()
-        return f"http://127.0.0.1:{server.server_port}/stats.raw.json?max_age=1"
-
-    yield serve_body
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
 @pytest.mark.parametrize("form", ["csv", "ndjson", "pingstat"])
 @pytest.mark.parametrize(
-    "headers", [{"Content_Length": "100000"}, {"Transfer_Encoding": "chunked"}]
+    "headers", [{"Content-Length": "100000"}, {"Transfer-Encoding": "chunked"}]
 )
 def test_a_download_that_breaks_off_is_not_taken_for_whole(
-    tmp_path: Path, pingstat_server: Callable[..., str], form: str, headers: dict[str, str]
+    tmp_path: Path, form: str, headers: dict[str, str]
 ) -> None:
     (tmp_path / "raw").write_text(json.dumps(random_rows(6, 20)))
     url = f"sqlite:///{tmp_path}/a.db"
     assert run(url, "import", "pingstat", "raw", folder=tmp_path)[0] == 0
     body = run(url, "export", "--format", form, folder=tmp_path)[1].encode()
-    if "Transfer_Encoding" in headers:
+    if "Transfer-Encoding" in headers:
         body = b"186a0\r\n" + body  # 100,000 in hexadecimal
-    address = pingstat_server(body, **headers)
-    code, _, said = run(url, "import", form, address, folder=tmp_path)
+    with answering(200, headers, body) as address:
+        code, _, said = run(url, "import", form, address, folder=tmp_path)
     assert code == 2
     assert said.startswith(f"pingboard: {address}: ")
     assert said.count("\n") == 1
 
 
-def test_an_address_and_stdin_are_read_too(
-    tmp_path: Path, pingstat_server: Callable[..., str]
-) -> None:
+def test_an_address_and_stdin_are_read_too(tmp_path: Path) -> None:
     rows = random_rows(3, 20)
     body = json.dumps(rows).encode()
     url = f"sqlite:///{tmp_path}/a.db"
-    address = pingstat_server(body)
-    code, _, said = run(url, "import", "pingstat", address, folder=tmp_path)
+    with answering(200, {}, body) as address:
+        code, _, said = run(url, "import", "pingstat", address, folder=tmp_path)
     assert code == 0, said
     assert said.startswith(f"imported {len(rows)} samples")
     said = run(url, "import", "pingstat", "-", folder=tmp_path, stdin=body)[2]

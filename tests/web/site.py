@@ -6,14 +6,18 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from pingboard import editions
+from pingboard.boards import Boards
+from pingboard.edition_schedule import Schedule
 from pingboard.model import Batch, Sample, to_ts
+from pingboard.store.editions import insert_edition
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.web.app import create_app, create_site, stop_streams
@@ -25,6 +29,24 @@ from tests.samples import make_ping, make_pong
 NOW = datetime(2026, 10, 12, tzinfo=UTC)
 ROOM = "!ping:one.example"
 ALIAS = "#ping:one.example"
+
+SVG = "{http://www.w3.org/2000/svg}"
+HOSTILE = [
+    "evil|name",
+    "<svg onload=alert(1)>",
+    "</text><script>alert(1)</script>",
+    "=cmd()",
+    "пример.example",
+    "[::1",
+    ":99999",
+    "one.example\n",
+    "a/b/../c",
+    "..%2f",
+    "\x00\x1b",
+    "x" * 3000,
+    "]]>&amp;\"'",
+]
+"""Names and labels that want to be more than text."""
 
 _NOON = to_ts(datetime(2026, 10, 11, 12, tzinfo=UTC))
 
@@ -48,6 +70,27 @@ def make_answers(
     return samples
 
 
+def make_each_pair(servers: int) -> list[Sample]:
+    """So many homeservers ping each other once; the higher the numbers of both, the slower."""
+    samples = []
+    for ping_number in range(servers):
+        ts = int(NOW.timestamp() * 1000) - 3_600_000 + ping_number
+        ping = make_ping(
+            ping_number,
+            f"matrix.hs{ping_number:03}.example",
+            room_id=ROOM,
+            seen_ts=ts,
+            origin_server_ts=ts,
+        )
+        slow = 7 * ping_number
+        samples += [
+            Sample(ping, make_pong(ping, f"matrix.hs{number:03}.example", 80 + slow * number), None)
+            for number in range(servers)
+            if number != ping_number
+        ]
+    return samples
+
+
 EXAMPLE_SAMPLES = [
     *make_answers("one.example", [380, 395, 403, 411, 450]),
     *make_answers("two.example", [460, 512, 600], first=2),
@@ -65,6 +108,23 @@ def open_store(folder: Path, *, alias: str | None = ALIAS, room: str = ROOM) -> 
 def record(engine: Engine, samples: list[Sample]) -> None:
     """Store these samples."""
     Ingest(engine, "test").record(Batch([], samples))
+
+
+def lose(engine: Engine, homeserver: str, *, pings: range, before_now: timedelta) -> None:
+    """Pings of ours that the homeserver did not answer, all seen at one time."""
+    ts = to_ts(NOW - before_now)
+    sent = [make_ping(n, "ours.example", room_id=ROOM, seen_ts=ts, vantage="main") for n in pings]
+    Ingest(engine, "test").record(Batch(expected=[(ping, [homeserver]) for ping in sent]))
+
+
+def make_editions(engine: Engine, now: datetime = NOW) -> None:
+    """Make every edition that is due by the default schedule."""
+    boards = Boards(engine)
+    for week in editions.due(engine, Schedule(), now):
+        made = editions.make(boards, week)
+        assert made is not None
+        insert_edition(engine, made)
+    boards.close()
 
 
 @contextmanager

@@ -11,24 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pingboard.store.engine import Engine
-from tests.web.site import make_answers, record, serve
-
-SVG = "{http://www.w3.org/2000/svg}"
-HOSTILE = [
-    "evil|name",
-    "<svg onload=alert(1)>",
-    "</text><script>alert(1)</script>",
-    "=cmd()",
-    "пример.example",
-    "[::1",
-    ":99999",
-    "one.example\n",
-    "a/b/../c",
-    "..%2f",
-    "\x00\x1b",
-    "x" * 3000,
-    "]]>&amp;\"'",
-]
+from tests.web.site import HOSTILE, SVG, make_answers, record, serve
 
 
 def texts_of(answer: httpx.Response) -> list[str]:

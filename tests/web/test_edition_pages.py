@@ -12,14 +12,10 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from pingboard import editions
-from pingboard.boards import Boards
-from pingboard.edition_schedule import Schedule
 from pingboard.model import Sample
-from pingboard.store.editions import insert_edition
 from pingboard.store.engine import Engine
 from tests.samples import make_ping, make_pong
-from tests.web.site import ALIAS, NOW, ROOM, open_store, record, serve, text_of
+from tests.web.site import ALIAS, NOW, ROOM, make_editions, open_store, record, serve, text_of
 
 WEEKS = [
     {"a.example": 100, "b.example:8448": 200, "c.example": 300},
@@ -42,19 +38,10 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     engine = open_store(tmp_path_factory.mktemp("editions"))
     for week, medians in enumerate(reversed(WEEKS)):
         record(engine, answer(week, medians))
-    make_due(engine)
+    make_editions(engine)
     with serve(engine) as client:
         yield client
     engine.dispose()
-
-
-def make_due(engine: Engine) -> None:
-    boards = Boards(engine)
-    for week in editions.due(engine, Schedule(), NOW):
-        made = editions.make(boards, week)
-        assert made is not None
-        insert_edition(engine, made)
-    boards.close()
 
 
 def test_the_archive_shows_how_the_ranks_have_moved(archive: httpx.Client) -> None:

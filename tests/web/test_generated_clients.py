@@ -24,14 +24,19 @@ import httpx
 import pandas as pd
 import pytest
 
-from pingboard import editions
-from pingboard.boards import Boards
-from pingboard.edition_schedule import Schedule
 from pingboard.model import WorkerState, to_ts
-from pingboard.store.editions import insert_edition
 from pingboard.store.engine import Engine
 from pingboard.store.status import record_worker
-from tests.web.site import ALIAS, EXAMPLE_SAMPLES, NOW, ROOM, open_store, record, serve
+from tests.web.site import (
+    ALIAS,
+    EXAMPLE_SAMPLES,
+    NOW,
+    ROOM,
+    make_editions,
+    open_store,
+    record,
+    serve,
+)
 
 PACKAGE = "generated_client"
 EDITION = "2026-W42"
@@ -52,12 +57,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine = open_store(tmp_path_factory.mktemp("clients"))
     record(engine, EXAMPLE_SAMPLES)
     record_worker(engine, "main", WorkerState.RUNNING, to_ts(NOW), to_ts(NOW))
-    boards = Boards(engine)
-    for week in editions.due(engine, Schedule(), NOW + timedelta(days=7)):
-        edition = editions.make(boards, week)
-        assert edition is not None
-        insert_edition(engine, edition)
-    boards.close()
+    make_editions(engine, NOW + timedelta(days=7))
     yield engine
     engine.dispose()
 

@@ -12,9 +12,7 @@ import httpx
 import pytest
 
 from pingboard.store.engine import Engine
-from tests.web.site import make_answers, record, serve
-from tests.web.test_badges import HOSTILE, SVG
-from tests.web.test_homeservers import lose
+from tests.web.site import HOSTILE, SVG, lose, make_answers, record, serve
 
 IMAGE = "/homeservers/two.example/history.svg"
 

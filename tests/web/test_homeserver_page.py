@@ -17,8 +17,7 @@ from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.web.pages.language import LANGUAGES, get_language
 from pingboard.web.pages.remedies import REMEDIES
-from tests.web.site import NOW, ROOM, make_answers, record, serve, text_of
-from tests.web.test_badges import HOSTILE
+from tests.web.site import HOSTILE, NOW, ROOM, make_answers, record, serve, text_of
 
 PAGE = "/homeservers/two.example"
 

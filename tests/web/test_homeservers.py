@@ -8,32 +8,16 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from sqlalchemy import insert, select
 
 from pingboard.model import Batch, Rejected, Rejection, Sample, hash_event_id, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
-from pingboard.store.schema import ping, server, unanswered
 from tests.samples import make_ping, make_pong
-from tests.web.site import NOW, ROOM, make_answers, record, serve
+from tests.web.site import NOW, ROOM, lose, make_answers, record, serve
 
 HOMESERVERS = "/api/v1/homeservers"
 TWO = f"{HOMESERVERS}/two.example"
 NOON = {"from": "2026-10-11T12:00:00Z"}
-
-
-def lose(engine: Engine, homeserver: str, *, pings: range, before_now: timedelta) -> None:
-    """Pings of ours that the homeserver did not answer, all seen at one time."""
-    ts = to_ts(NOW - before_now)
-    sent = [make_ping(n, "ours.example", room_id=ROOM, seen_ts=ts, vantage="main") for n in pings]
-    Ingest(engine, "test").record(Batch(sent, []))
-    with engine.begin() as connection:
-        (code,) = connection.scalars(select(server.c.id).where(server.c.name == homeserver))
-        ids = connection.scalars(
-            select(ping.c.id).where(ping.c.event.in_([own.event_id for own in sent]))
-        )
-        rows = [{"ping": id_, "pong_server": code} for id_ in ids]
-        connection.execute(insert(unanswered), rows)
 
 
 def reject(engine: Engine, homeserver: str, reason: Rejection, *ages: timedelta) -> None:

@@ -14,20 +14,17 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import delete
 
 from pingboard.boards import Boards
 from pingboard.model import BoardName, Provenance, Sample, Standing, to_ts
 from pingboard.store.engine import Engine
-from pingboard.store.journal import VersionWatch, can_resume, prune, read_version
+from pingboard.store.journal import VersionWatch, prune, read_version
 from pingboard.store.rooms import read_lineage_ids
-from pingboard.store.samples import read_new
-from pingboard.store.schema import sample
 from pingboard.web import live_updates
 from pingboard.web.api import live
 from pingboard.web.live_updates import MAX_QUEUED, RankChange, compare
 from tests.samples import ROOM as OTHER_ROOM
-from tests.samples import make_ping, make_pong, make_sample
+from tests.samples import make_ping, make_pong
 from tests.web.site import NOW, ROOM, make_answers, open_store, record, serve
 
 LIVE = "/api/v1/live"
@@ -405,32 +402,3 @@ def test_who_does_not_read_is_cut_off_and_counts_no_more(
                 time.sleep(0.1)
             else:
                 pytest.fail("the deaf listener is still there")
-
-
-def test_new_samples_come_with_their_versions_in_order(engine: Engine) -> None:
-    record(engine, [make_sample(number, round_trip_ms=200) for number in range(1, 6)])
-    with engine.connect() as connection:
-        version = read_version(connection)
-    rows = read_new(engine, 0, version)
-    assert [row.ping.event_id for _, row in rows] == [f"$ping{number}" for number in range(1, 6)]
-    numbers = [number for number, _ in rows]
-    assert numbers == sorted(set(numbers))
-    assert read_new(engine, numbers[2], version) == rows[3:]
-    assert read_new(engine, numbers[0], numbers[2]) == rows[1:3]
-    with engine.begin() as connection:
-        connection.execute(delete(sample).where(sample.c.ping == rows[0][1].key[1]))
-    assert read_new(engine, 0, version) == rows[1:]
-
-
-def test_a_version_can_be_resumed_from_while_the_journal_has_it(engine: Engine) -> None:
-    assert can_resume(engine, 0)
-    record(engine, [make_sample(number) for number in range(1, 6)])
-    with engine.connect() as connection:
-        version = read_version(connection)
-    assert can_resume(engine, 0)
-    assert can_resume(engine, version)
-    assert not can_resume(engine, version + 1)
-    with engine.begin() as connection:
-        prune(connection, version)
-    assert can_resume(engine, version)
-    assert not can_resume(engine, version - 1)

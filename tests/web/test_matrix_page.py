@@ -9,10 +9,8 @@ import brotli
 import httpx
 import pytest
 
-from pingboard.model import Sample
 from pingboard.store.engine import Engine
-from tests.samples import make_ping, make_pong
-from tests.web.site import NOW, ROOM, record, serve, text_of
+from tests.web.site import make_each_pair, record, serve, text_of
 
 Table = list[list[str]]
 
@@ -47,27 +45,6 @@ def read(page: httpx.Response) -> Table:
     return reader.rows
 
 
-def make_crowd(servers: int) -> list[Sample]:
-    """Each pings each once; the higher the numbers of both, the slower."""
-    samples = []
-    for ping_number in range(servers):
-        ts = int(NOW.timestamp() * 1000) - 3_600_000 + ping_number
-        ping = make_ping(
-            ping_number,
-            f"matrix.hs{ping_number:03}.example",
-            room_id=ROOM,
-            seen_ts=ts,
-            origin_server_ts=ts,
-        )
-        slow = 7 * ping_number
-        samples += [
-            Sample(ping, make_pong(ping, f"matrix.hs{number:03}.example", 80 + slow * number), None)
-            for number in range(servers)
-            if number != ping_number
-        ]
-    return samples
-
-
 def test_the_matrix_is_a_table_with_a_head_for_each_row_and_column(site: httpx.Client) -> None:
     page = site.get("/matrix")
     head, row = read(page)
@@ -79,7 +56,7 @@ def test_the_matrix_is_a_table_with_a_head_for_each_row_and_column(site: httpx.C
 
 
 def test_every_pair_is_that_of_the_api(store: Engine) -> None:
-    record(store, make_crowd(12))
+    record(store, make_each_pair(12))
     with serve(store) as client:
         head, *rows = read(client.get("/matrix"))
         pairs = client.get("/api/v1/matrix").json()["pairs"]
@@ -99,7 +76,7 @@ def test_every_pair_is_that_of_the_api(store: Engine) -> None:
 
 
 def test_the_order_is_that_of_the_boards(store: Engine) -> None:
-    record(store, make_crowd(5))
+    record(store, make_each_pair(5))
     with serve(store) as client:
         head, *rows = read(client.get("/matrix"))
         for board, names in (("delivery", [row[0] for row in rows]), ("reception", head[1:])):
@@ -108,7 +85,7 @@ def test_the_order_is_that_of_the_boards(store: Engine) -> None:
 
 
 def test_pages_are_of_a_hundred_homeservers_and_an_empty_one_leads_back(store: Engine) -> None:
-    record(store, make_crowd(104))
+    record(store, make_each_pair(104))
     with serve(store) as client:
         page = client.get("/matrix", headers={"Accept-Encoding": "identity"})
         rest = client.get("/matrix", params={"pings": 2, "pongs": 2})
@@ -126,7 +103,7 @@ def test_pages_are_of_a_hundred_homeservers_and_an_empty_one_leads_back(store: E
 
 
 def test_a_page_beyond_the_last_is_empty(store: Engine) -> None:
-    record(store, make_crowd(3))
+    record(store, make_each_pair(3))
     with serve(store) as client:
         page = client.get("/matrix", params={"pings": 2})
         assert client.get("/matrix", params={"pings": 0}).status_code == 422

@@ -8,12 +8,10 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from sqlalchemy import update
 
 from pingboard.model import Sample, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
-from pingboard.store.schema import room
 from tests.samples import make_ping, make_pong
 from tests.web.site import ALIAS, NOW, ROOM, record, serve, text_of
 
@@ -174,9 +172,7 @@ def test_the_alias_works_too(store: Engine) -> None:
 
 
 def test_an_upgraded_room_answers_under_either_id(store: Engine) -> None:
-    Ingest(store, "test").record_room("!new", None)
-    with store.begin() as connection:
-        connection.execute(update(room).where(room.c.room_id == "!new").values(predecessor=1))
+    Ingest(store, "test").record_room("!new", predecessor=ROOM)
     record(store, [pong(1, "a.example", "x.example", 50)])
     record(store, [pong(2, "b.example", "x.example", 50, room="!new", age_s=30)])
     with serve(store) as client:
