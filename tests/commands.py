@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+import httpx
 import pytest
 
 from pingboard import cli, simd
@@ -79,6 +80,28 @@ async def start(
         cwd=folder,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+async def read_until(process: asyncio.subprocess.Process, words: str) -> str:
+    """What a command says on stderr up to the end of a line with these words."""
+    assert process.stderr is not None
+    said = ""
+    async with asyncio.timeout(240):
+        while words not in said:
+            line = (await process.stderr.readline()).decode()
+            assert line, f"it has ended: {said}"
+            said += line
+    return said
+
+
+async def until_it_answers(url: str) -> httpx.Response:
+    """The first answer, of whatever status, of a server that has just been started."""
+    async with asyncio.timeout(240), httpx.AsyncClient(timeout=240) as client:
+        while True:
+            try:
+                return await client.get(url)
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
 
 
 async def end_of(process: asyncio.subprocess.Process, within_s: float = 120) -> Ended:

@@ -12,7 +12,7 @@ import httpx
 
 from pingboard.lab import Lab
 from tests import pingstat
-from tests.commands import account_settings, running
+from tests.commands import account_settings, running, until_it_answers
 
 BODY = re.compile(r'@.+:.+: Pong! \(ping (".+" )?took .+ to arrive\)')
 """What pingstat counts (/method: "Same numbers as pingstat?")."""
@@ -42,27 +42,18 @@ async def test_real_pongs_give_pingstats_numbers(lab: Lab, free_port: int, tmp_p
         "INTERVAL": "1s",
         "PORT": str(free_port),
     }
-    path = f"/_matrix/maubot/plugin/pingstat/{lab.room_id}"
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{free_port}", timeout=120) as client:
+    path = f"_matrix/maubot/plugin/pingstat/{lab.room_id}"
+    rows_url = f"http://127.0.0.1:{free_port}/{path}/stats.raw.json"
+    async with httpx.AsyncClient(timeout=120) as client:
         async with running("run", settings, tmp_path):
+            heard = (await until_it_answers(rows_url)).json()
             async with asyncio.timeout(240):
-                while True:
-                    try:
-                        heard = (await client.get(f"{path}/stats.raw.json")).json()
-                    except httpx.TransportError:
-                        heard = []
-                    if len(heard) >= 12:
-                        break
+                while len(heard) < 12:
                     await asyncio.sleep(0.5)
+                    heard = (await client.get(rows_url)).json()
         async with running("serve", {"PORT": str(free_port)}, tmp_path):
-            async with asyncio.timeout(120):
-                while True:
-                    try:
-                        raw = (await client.get(f"{path}/stats.raw.json")).json()
-                        break
-                    except httpx.TransportError:
-                        await asyncio.sleep(0.2)
-            document = (await client.get(f"{path}/stats.json")).json()
+            raw = (await until_it_answers(rows_url)).json()
+            document = (await client.get(rows_url.replace(".raw", ""))).json()
         url = f"{account.homeserver_url}/_matrix/client/v3/rooms/{lab.room_id}/messages"
         headers = {"Authorization": f"Bearer {account.access_token}"}
         page = await client.get(url, params={"dir": "b", "limit": "1000"}, headers=headers)

@@ -15,7 +15,7 @@ import pytest
 
 from pingboard.cli.heartbeat import Heartbeat, find_fault
 from pingboard.lab import Lab
-from tests.commands import account_settings, environment, run_to_end, running
+from tests.commands import account_settings, environment, read_until, run_to_end, running
 
 
 async def output(command: str, settings: Mapping[str, str], folder: Path) -> tuple[int, str]:
@@ -79,8 +79,7 @@ async def test_doctor_sees_all_of_a_live_site_beside_its_worker(lab: Lab, tmp_pa
         "RUNTIME_DIR": str(tmp_path / "run"),
     }
     async with running("worker", settings, tmp_path) as worker:
-        assert worker.stderr is not None
-        while "gap filled" not in (line := await worker.stderr.readline()).decode():
+        for line in (await read_until(worker, "gap filled")).splitlines():
             assert set(json.loads(line)) >= {"timestamp", "level", "event"}
         code, text = await output("doctor --json", settings, tmp_path)
         health = await run_to_end("health", settings, tmp_path)

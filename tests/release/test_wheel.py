@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from pingboard.lab import Lab
-from tests.commands import account_settings, environment
+from tests.commands import account_settings, environment, read_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,18 +55,6 @@ async def start(
     )
 
 
-async def line_with(process: asyncio.subprocess.Process, text: str) -> str:
-    """The first line on stderr that has a text in it."""
-    assert process.stderr is not None
-    lines = ""
-    async with asyncio.timeout(240):
-        while line := (await process.stderr.readline()).decode():
-            if text in line:
-                return line
-            lines += line
-    raise AssertionError(f"it has ended: {lines}")
-
-
 async def end(process: asyncio.subprocess.Process) -> None:
     process.terminate()
     _, stderr = await process.communicate()
@@ -97,17 +85,17 @@ async def test_every_command_runs(program: Path, lab: Lab, tmp_path: Path) -> No
     settings = account_settings(account, lab.room_alias) | {"PORT": "0", "INTERVAL": "2s"}
     echoing = account_settings(bot, lab.room_alias)
     echo = await start(program, "echo", echoing, tmp_path)
-    await line_with(echo, lab.room_alias)
+    await read_until(echo, lab.room_alias)
     run = await start(program, "run", settings, tmp_path)
-    url = (await line_with(run, "pingboard is at")).split()[-1]
+    url = (await read_until(run, "pingboard is at")).split()[-1]
     async with httpx.AsyncClient(base_url=url, timeout=120) as client:
         assert (await client.get("/")).status_code == 200
         assert "pingboard_build_info{" in (await client.get("/metrics")).text
     await end(run)
     worker = await start(program, "worker", settings, tmp_path)
-    await line_with(worker, "joined")
+    await read_until(worker, "joined")
     serve = await start(program, "serve", settings, tmp_path)
-    await line_with(serve, "pingboard serves")
+    await read_until(serve, "pingboard serves")
     for command, code in (("table", 0), ("section", 0), ("doctor", None), ("db check", 0)):
         process = await start(program, command, settings, tmp_path)
         stdout, stderr = await process.communicate()

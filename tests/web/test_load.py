@@ -23,7 +23,7 @@ from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.web.api.streaming import MAX_LISTS
 from pingboard.web.freshness import SharedBoards
-from tests.commands import end_of, start
+from tests.commands import end_of, start, until_it_answers
 from tests.databases import open_migrated_file
 from tests.web.site import make_answers, record, serve
 
@@ -63,25 +63,13 @@ async def api(large_folder: Path, free_port: int) -> AsyncIterator[Api]:
     settings = {"DATABASE_URL": "sqlite:///pingboard.db", "PORT": str(free_port)}
     process = await start("serve", settings, large_folder)
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{free_port}", timeout=300, limits=limits
-    ) as client:
-        await _until_it_answers(client)
+    url = f"http://127.0.0.1:{free_port}"
+    async with httpx.AsyncClient(base_url=url, timeout=300, limits=limits) as client:
+        await until_it_answers(f"{url}/rankings.md")
         yield Api(process, client)
     if process.returncode is None:
         process.send_signal(signal.SIGTERM)
         assert (await end_of(process)).code == 0
-
-
-async def _until_it_answers(client: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(240):
-        while True:
-            try:
-                await client.get("/rankings.md")
-            except httpx.TransportError:
-                await asyncio.sleep(0.1)
-            else:
-                return
 
 
 async def test_ten_lists_of_a_million_pongs_at_once_fit_into_memory(api: Api) -> None:
