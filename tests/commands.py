@@ -104,6 +104,15 @@ async def until_it_answers(url: str) -> httpx.Response:
                 await asyncio.sleep(0.1)
 
 
+def is_alive(pid: int) -> bool:
+    """Whether it still runs; a zombie that nobody has waited for does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
 async def end_of(process: asyncio.subprocess.Process, within_s: float = 120) -> Ended:
     """Wait for the end of a command."""
     try:

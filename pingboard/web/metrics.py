@@ -31,9 +31,9 @@ from pingboard.model import Provenance, WorkerState, from_ts
 from pingboard.store.journal import can_resume, find_version
 from pingboard.store.samples import CHUNK_ROWS, StoredSample, read_new
 from pingboard.store.status import read_status, read_totals
-from pingboard.web.freshness import SharedQuestion
 from pingboard.web.live_updates import LiveUpdates
 from pingboard.web.middleware import as_get
+from pingboard.web.shared_boards import SharedQuestion
 from pingboard.web.worker_health import STALE_AFTER
 
 MAX_HOMESERVERS = 100

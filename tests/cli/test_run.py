@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.commands import end_of, start, until_it_answers
+from tests.commands import end_of, is_alive, start, until_it_answers
 
 
 def children_of(pid: int) -> list[int]:
@@ -23,13 +23,6 @@ def children_of(pid: int) -> list[int]:
 
 def niceness_of(pid: int) -> int:
     return os.getpriority(os.PRIO_PROCESS, pid)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
 
 
 async def until_gone(pid: int, within_s: float = 60) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 import pingboard
 from faults.claims import until
-from tests.lab.test_process import is_alive
+from tests.commands import is_alive
 
 PARENT = """
 import asyncio, json, sys

@@ -8,6 +8,7 @@ import pytest
 from faults.claims import until
 from pingboard.lab import LabError
 from pingboard.lab.process import ChildProcess
+from tests.commands import is_alive
 
 READY = "from pathlib import Path; Path('ready').touch()\n"
 
@@ -49,15 +50,6 @@ async def make_script(tmp_path: Path) -> AsyncIterator[MakeScript]:
     yield make
     for script in scripts:
         await script.kill()
-
-
-def is_alive(pid: int) -> bool:
-    """Whether it still runs; a zombie that nobody has waited for does not."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 async def test_a_child_gets_its_arguments_and_its_environment_alone(

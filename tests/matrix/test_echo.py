@@ -8,20 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pingboard.lab import Lab, LabAccount
-from tests.commands import account_settings, end_of, running, start
+from tests.commands import account_settings, end_of, read_until, running, start
 from tests.matrix.room_client import Member
-
-
-async def read_until(process: asyncio.subprocess.Process, words: str) -> str:
-    """What a command says up to a line with these words."""
-    assert process.stderr is not None
-    said = ""
-    async with asyncio.timeout(240):
-        while words not in said:
-            line = (await process.stderr.readline()).decode()
-            assert line, f"it has ended: {said}"
-            said += line
-    return said
 
 
 async def messages(owner: Member, room_id: str, sender: LabAccount) -> list[dict[str, Any]]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from faults.claims import now_ts
 from faults.user import make_event
@@ -23,7 +21,7 @@ from pingboard.store.watches import (
     read_watches,
 )
 from tests.matrix.kept_messages import KeptMessages
-from tests.web.site import NOW, ROOM, make_answers, open_store, record
+from tests.web.site import NOW, ROOM, make_answers, make_hourly, open_store, record
 
 
 async def test_a_room_watches_and_unwatches(tmp_path: Path) -> None:
@@ -79,8 +77,9 @@ def test_the_room_that_replaces_a_room_has_its_watches(tmp_path: Path) -> None:
 async def test_a_room_is_sent_once_a_day_what_is_new(tmp_path: Path) -> None:
     engine = open_store(tmp_path)
     for number in range(4):
-        record_hourly(engine, f"hs{number}.example", doubles=False)
-    record_hourly(engine, "slow.example", doubles=True)
+        record(engine, make_hourly(f"hs{number}.example", lambda _: 400))
+    # From two days before its end on it takes twice as long.
+    record(engine, make_hourly("slow.example", lambda hour: 400 if hour < 5 * 24 else 800))
     writer, session = Writer(engine, Ingest(engine, "test")), KeptMessages()
     bot = WatchBot(Boards(engine), writer)
     asked_ts = to_ts(NOW - timedelta(days=6))
@@ -94,17 +93,3 @@ async def test_a_room_is_sent_once_a_day_what_is_new(tmp_path: Path) -> None:
     ]
     writer.close()
     engine.dispose()
-
-
-def record_hourly(engine: Any, server: str, *, doubles: bool) -> None:
-    """A pong an hour for a week; from two days before its end it may take twice as long."""
-    start_ts = to_ts(NOW - timedelta(days=7))
-    samples = []
-    for hour in range(7 * 24):
-        ms = (800 if doubles and hour >= 5 * 24 else 400) + hour % 7
-        ts = start_ts + hour * 3_600_000
-        (sample,) = make_answers(server, [ms], first=hour)
-        ping = replace(sample.ping, origin_server_ts=ts, seen_ts=ts)
-        pong = replace(sample.pong, origin_server_ts=ts + ms, seen_ts=ts + ms)
-        samples.append(replace(sample, ping=ping, pong=pong))
-    record(engine, samples)

@@ -21,8 +21,8 @@ from pingboard.store.editions import insert_edition
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.web.app import create_app, create_site, stop_streams
-from pingboard.web.freshness import SharedBoards
 from pingboard.web.server import Server, listen
+from pingboard.web.shared_boards import SharedBoards
 from tests.databases import open_migrated_file
 from tests.samples import make_ping, make_pong
 
@@ -163,3 +163,19 @@ def text_of(page: httpx.Response) -> str:
     body = page.text.replace("<wbr>", "")
     body = re.sub(r"<(style|script)\b.*?</\1>|<[^>]+>", " ", body, flags=re.DOTALL)
     return re.sub(r"\s+", " ", unescape(body))
+
+
+def make_hourly(server: str, level: Callable[[int], int | None]) -> list[Sample]:
+    """A week of pongs, one at the start of each hour, that take as long as `level` says."""
+    start_ts = to_ts(NOW) - 7 * 24 * 3_600_000
+    samples = []
+    for hour in range(7 * 24):
+        ms = level(hour)
+        if ms is None:
+            continue
+        ts = start_ts + hour * 3_600_000
+        (sample,) = make_answers(server, [ms + hour % 7], first=hour)
+        ping = replace(sample.ping, origin_server_ts=ts, seen_ts=ts)
+        pong = replace(sample.pong, origin_server_ts=ts + ms, seen_ts=ts + ms)
+        samples.append(replace(sample, ping=ping, pong=pong))
+    return samples

@@ -12,7 +12,7 @@ from sqlalchemy import update
 from pingboard.store.engine import Engine, open_engine
 from pingboard.store.hours import close_hours
 from pingboard.store.schema import hour
-from pingboard.web import freshness
+from pingboard.web import shared_boards
 from tests.databases import PostgreSQL
 from tests.web.site import EXAMPLE_SAMPLES, record, serve
 
@@ -60,7 +60,7 @@ def test_requests_get_503_with_retry_after_and_then_answers_again(
 def test_a_server_that_hangs_is_a_503_soon_for_pages_and_lists_too(
     postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(freshness, "MAX_WAIT_S", WAIT_S)
+    monkeypatch.setattr(shared_boards, "MAX_WAIT_S", WAIT_S)
     url = postgresql.create_migrated()
     writer = open_engine(url)
     record(writer, EXAMPLE_SAMPLES)
@@ -87,7 +87,7 @@ def test_a_server_that_hangs_is_a_503_soon_for_pages_and_lists_too(
 def test_what_needs_no_data_does_not_wait_for_a_database_that_hangs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(freshness, "MAX_WAIT_S", 0.1)
+    monkeypatch.setattr(shared_boards, "MAX_WAIT_S", 0.1)
     # It takes connections and says nothing, like a server that is stopped.
     hung = socket.create_server(("127.0.0.1", 0))
     address = f"127.0.0.1:{hung.getsockname()[1]}"

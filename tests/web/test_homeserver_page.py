@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
 from urllib.parse import quote
@@ -17,7 +16,7 @@ from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.web.pages.language import LANGUAGES, get_language
 from pingboard.web.pages.remedies import REMEDIES
-from tests.web.site import HOSTILE, NOW, ROOM, make_answers, record, serve, text_of
+from tests.web.site import HOSTILE, NOW, ROOM, make_answers, make_hourly, record, serve, text_of
 
 PAGE = "/homeservers/two.example"
 
@@ -232,19 +231,3 @@ def test_a_history_of_one_bucket_has_a_dot_and_steps_that_fit_its_span(site: htt
     page = site.get(PAGE).text
     assert '<circle class="dot"' in page
     assert 'data-step="15m"' in page
-
-
-def make_hourly(server: str, level: Callable[[int], int | None]) -> list[Sample]:
-    """A week of pongs, one at the start of each hour, that take as long as `level` says."""
-    start_ts = to_ts(NOW) - 7 * 24 * 3_600_000
-    samples = []
-    for hour in range(7 * 24):
-        ms = level(hour)
-        if ms is None:
-            continue
-        ts = start_ts + hour * 3_600_000
-        (sample,) = make_answers(server, [ms + hour % 7], first=hour)
-        ping = replace(sample.ping, origin_server_ts=ts, seen_ts=ts)
-        pong = replace(sample.pong, origin_server_ts=ts + ms, seen_ts=ts + ms)
-        samples.append(replace(sample, ping=ping, pong=pong))
-    return samples

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from pingboard.model import Batch, Rejected, Rejection, Sample, hash_event_id, to_ts
+from pingboard.model import Batch, BoardName, Rejected, Rejection, Sample, hash_event_id, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from tests.samples import make_ping, make_pong
@@ -121,7 +121,7 @@ def test_a_homeserver_of_which_only_rejected_pongs_are_known_has_a_profile(store
     reject(store, "liar.example", Rejection.FORGED_FROM, timedelta(hours=1))
     with serve(store) as client:
         answer = client.get(f"{HOMESERVERS}/liar.example").json()
-    assert answer["boards"] == {"response": None, "delivery": None, "reception": None}
+    assert answer["boards"] == dict.fromkeys(BoardName)
     assert answer["answers"] == {"sent_count": 0, "lost_count": 0, "loss": None}
 
 

@@ -17,8 +17,8 @@ from pingboard.model import Board
 from pingboard.store.engine import Engine
 from pingboard.web import limits
 from pingboard.web.errors import TYPES
-from pingboard.web.freshness import SharedBoards
 from pingboard.web.limits import BURST, MAX_ADDRESS_BYTES, MAX_AT_ONCE, Limits
+from pingboard.web.shared_boards import SharedBoards
 from tests.web.site import make_answers, record, serve
 
 COSTLY = "/api/v1/matrix"

@@ -22,7 +22,7 @@ from pingboard.model.cancellation import AbandonedError, raise_if_abandoned
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.web.api.streaming import MAX_LISTS
-from pingboard.web.freshness import SharedBoards
+from pingboard.web.shared_boards import SharedBoards
 from tests.commands import end_of, start, until_it_answers
 from tests.databases import open_migrated_file
 from tests.web.site import make_answers, record, serve

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pingboard.model import RoomState, WorkerState, to_ts
+from pingboard.model import BoardName, RoomState, WorkerState, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.rooms import record_room_state
 from pingboard.store.status import record_worker
@@ -165,7 +165,7 @@ def test_a_board_that_the_filter_empties_says_why(site: httpx.Client) -> None:
         ("/?room=%23pong:one.example", 404, "#pong:one.example"),
         ("/?from=yesterday", 422, "2026-10-05T00:00:00Z"),
         ("/?from=2026-10-13T00:00:00Z", 422, "before the window"),
-        ("/?board=fast", 422, "One of response, delivery, reception."),
+        ("/?board=fast", 422, f"One of {', '.join(BoardName)}."),
         ("/?limit=0", 422, "A whole number from 1 to 10,000."),
     ],
 )

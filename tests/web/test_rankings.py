@@ -150,7 +150,7 @@ def test_only_pongs_inside_the_window_count(site: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("parameters", "named", "hint"),
     [
-        ({"board": "latency"}, "board", "'response', 'delivery' or 'reception'"),
+        ({"board": "latency"}, "board", f"or '{[*BoardName][-1]}'"),
         ({"window": "3d"}, "window", "1h, 6h, 24h, 7d, 30d, 90d, 365d"),
         ({"limit": "0"}, "limit", "greater than or equal to 1"),
         ({"limit": "ten"}, "limit", "valid integer"),

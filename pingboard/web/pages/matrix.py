@@ -43,7 +43,8 @@ def show_matrix(
         for name in (BoardName.DELIVERY, BoardName.RECEPTION)
     )
     pairs = [*homeservers.read_matrix(boards, room_id, window)]
-    shown = heat.draw(pairs, _cut(ping_servers, query.pings), _cut(pong_servers, query.pongs))
+    ping_page, pong_page = _find(ping_servers, query.pings), _find(pong_servers, query.pongs)
+    shown = heat.draw(pairs, _cut(ping_servers, ping_page), _cut(pong_servers, pong_page))
     path, language = request.url.path, language_of(request)
     context = {
         "query": query,
@@ -54,11 +55,20 @@ def show_matrix(
         "windows": choices.link_windows(path, query),
         "heat": shown,
         "size": _size(shown),
-        "ping_pages": _link_pages(path, query, "pings", len(ping_servers)),
-        "pong_pages": _link_pages(path, query, "pongs", len(pong_servers)),
+        "ping_pages": _link_pages(path, query, "pings", ping_page, len(ping_servers)),
+        "pong_pages": _link_pages(path, query, "pongs", pong_page, len(pong_servers)),
         "parameters": choices.encode(query, leave_out=frozenset({"lang", "pings", "pongs"})),
     }
     return render(request, "matrix.html", context, room_id=room_id)
+
+
+def _find(names: Sequence[str], asked: int) -> int:
+    """The page that was asked for, or the last."""
+    return min(asked, max(_count_pages(len(names)), 1))
+
+
+def _count_pages(total: int) -> int:
+    return -(-total // heat.PAGE)
 
 
 def _cut(names: Sequence[str], page: int) -> Sequence[str]:
@@ -71,17 +81,17 @@ def _size(shown: heat.Heat) -> str:
     return "large" if longest <= 10 else "medium" if longest <= 40 else "small"
 
 
-def _link_pages(path: str, query: MatrixPageQuery, name: str, total: int) -> list[ChoiceLink]:
-    """A link for each page; [] where one has all."""
-    pages = -(-total // heat.PAGE)
+def _link_pages(
+    path: str, query: MatrixPageQuery, name: str, shown: int, total: int
+) -> list[ChoiceLink]:
+    """A link for each page, one of which is shown; [] where one has all."""
+    pages = _count_pages(total)
     if pages < 2:
         return []
     links = []
     for page in range(1, pages + 1):
         change: dict[str, Any] = {name: page}
         first, last = (page - 1) * heat.PAGE + 1, min(page * heat.PAGE, total)
-        is_current = page == getattr(query, name)
-        links.append(
-            ChoiceLink(f"{first} – {last}", path + choices.encode(query, **change), is_current)
-        )
+        href = path + choices.encode(query, **change)
+        links.append(ChoiceLink(f"{first} – {last}", href, page == shown))
     return links

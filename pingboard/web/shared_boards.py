@@ -1,4 +1,4 @@
-"""As of when an answer is: the version of the data and the minute; and boards kept for as long."""
+"""Boards that all requests share, and as of when they are: the data's version and the minute."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pytest
 from pingboard.boards import Boards
 from pingboard.model import StoreError
 from pingboard.store.engine import Engine
-from pingboard.web.freshness import Freshness
+from pingboard.web.shared_boards import Freshness
 from tests.samples import make_sample
 from tests.web.site import record
 
@@ -46,7 +46,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("pingboard.web.freshness.time.monotonic", clock)
+    monkeypatch.setattr("pingboard.web.shared_boards.time.monotonic", clock)
     return clock
 
 
