@@ -17,7 +17,7 @@ from tests.commands import account_settings, end_of, running, start
 ROUND_TRIP_DELAY_S = 0.3
 
 
-PATIENCE_S = 480
+TIMEOUT_S = 480
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ async def test_a_ping_in_a_real_room_becomes_a_rank(
     lab.network.delay(second.name, ROUND_TRIP_DELAY_S / 2)
     try:
         async with running("run", settings, tmp_path):
-            response = await until(lambda: standings(client, "response", 3), PATIENCE_S)
+            response = await until(lambda: standings(client, "response", 3), TIMEOUT_S)
             reception = await standings(client, "reception", 3)
             table = (await client.get("/rankings.md")).text
             rooms = (await client.get("/api/v1/rooms")).json()
@@ -80,7 +80,7 @@ async def test_everybodys_pings_count_not_only_ours(
         running("run", settings, tmp_path),
         running("worker", account_settings(there, lab.room_alias) | quick, tmp_path / "other"),
     ):
-        delivery = await until(lambda: standings(client, "delivery", 4), PATIENCE_S)
+        delivery = await until(lambda: standings(client, "delivery", 4), TIMEOUT_S)
         response = await standings(client, "response", 1)
     assert {row["homeserver"] for row in delivery} == {
         homeserver.server_name for homeserver in lab.homeservers
@@ -97,12 +97,12 @@ async def test_a_restart_goes_on_where_it_stopped_and_counts_nothing_twice(
     settings = account_settings(account, lab.room_alias)
     settings |= {"INTERVAL": "1s", "PORT": str(free_port)}
     async with running("run", settings, tmp_path):
-        await until(lambda: _samples(client, 4), PATIENCE_S)
+        await until(lambda: _samples(client, 4), TIMEOUT_S)
     async with running("serve", {"PORT": str(free_port)}, tmp_path):
-        before = await until(lambda: _samples(client, 4), PATIENCE_S)
+        before = await until(lambda: _samples(client, 4), TIMEOUT_S)
     async with running("run", settings | {"INTERVAL": "1h"}, tmp_path):
         # One ping at the start, two pongs, and no old event counted again.
-        await until(lambda: _samples(client, before + 2), PATIENCE_S)
+        await until(lambda: _samples(client, before + 2), TIMEOUT_S)
         await asyncio.sleep(1)
         assert await _samples(client, 1) <= before + 4
 
@@ -131,7 +131,7 @@ async def test_with_nothing_configured_run_brings_its_own_network(
             rows = table.splitlines()[2:]
             return rows if len(rows) == 3 else []
 
-        assert await until(ranked, PATIENCE_S)
+        assert await until(ranked, TIMEOUT_S)
     finally:
         process.send_signal(signal.SIGINT)
         ended = await end_of(process)

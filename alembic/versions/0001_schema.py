@@ -45,7 +45,12 @@ def upgrade() -> None:
         "watch",
         sa.Column("room_id", sa.Text(), nullable=False),
         sa.Column("homeserver", sa.Text(), nullable=False),
-        sa.Column("told_ts", sa.BigInteger(), nullable=False, comment="what is older is no news"),
+        sa.Column(
+            "told_ts",
+            sa.BigInteger(),
+            nullable=False,
+            comment="up to when its changes were sent",
+        ),
         sa.PrimaryKeyConstraint("room_id", "homeserver", name=op.f("pk_watch")),
         comment="which homeservers a room wants to be told about",
     )

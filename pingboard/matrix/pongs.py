@@ -155,7 +155,7 @@ class PongMatcher:
             expected=self._expect(arrived, members) if members is not None else [],
             voided=self._sent.take_unexpected(),
             pending=pending,
-            settled=[candidate.pong for candidate in released],
+            no_longer_pending=[candidate.pong for candidate in released],
         )
 
     def expire(self, now_ns: int, is_filling: Callable[[str], bool]) -> Batch:
@@ -168,7 +168,9 @@ class PongMatcher:
         old = self.pending.take_older(now_ns - PONG_TIMEOUT_MS * 1_000_000, rooms)
         given_up = [candidate.pong for candidate in old]
         rejected = [_reject(pong, Rejection.UNKNOWN_PING) for pong in given_up]
-        return Batch(rejected=rejected, settled=given_up, voided=self._sent.take_unexpected())
+        return Batch(
+            rejected=rejected, no_longer_pending=given_up, voided=self._sent.take_unexpected()
+        )
 
     def _read(self, event: Event, arrived: Arrived, seen_ts: int) -> None:
         read = read_event(event, arrived.room_id, seen_ts, clock.latest_ts())

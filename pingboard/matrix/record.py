@@ -35,8 +35,8 @@ MAX_COMMIT_EVENTS = 1_000
 MAX_JUDGED_AT_ONCE = 100
 """Events that are judged before the event loop can stamp the next arrival: a few milliseconds."""
 
-HOLE_MS = 86_400_000
-"""How far back is looked for what our homeserver missed."""
+MISSED_EVENTS_MS = 86_400_000
+"""How far back history is asked for what our homeserver missed."""
 
 GAP_MARGIN_MS = 7 * 86_400_000
 """How much older than the sync that a gap follows its events may claim to be."""
@@ -153,7 +153,7 @@ class TimelineReader:
         self._backfill_ms = backfill_ms
         self._with_history = with_history
         self._previous_ts = synced_ts or 0
-        self._holes = HoleWatch()
+        self._schedule = BackfillSchedule()
 
     async def read_sync(self, sync: SyncBatch) -> Batch:
         """Judge what a sync response says of all rooms."""
@@ -191,7 +191,7 @@ class TimelineReader:
         else:
             batch = await self._read_new(timeline, sync)
         # The wide ones first: the last that is recorded is filled first.
-        gaps = [*self._holes_behind(timeline, sync), *gaps]
+        gaps = [*self._find_missed(timeline, sync), *gaps]
         return dataclasses.replace(batch, gaps=gaps, redacted=redacted)
 
     async def _read_new(self, timeline: Timeline, sync: SyncBatch) -> Batch:
@@ -231,11 +231,11 @@ class TimelineReader:
             return [Gap(room_id, position, sync.since, oldest_ts, sync.arrived_ts)]
         return []
 
-    def _holes_behind(self, timeline: Timeline, sync: SyncBatch) -> list[Gap]:
+    def _find_missed(self, timeline: Timeline, sync: SyncBatch) -> list[Gap]:
         """Return the last day, where our homeserver itself may have missed something."""
-        if sync.since is None or not self._holes.is_due(timeline, sync.arrived_ns):
+        if sync.since is None or not self._schedule.is_due(timeline, sync.arrived_ns):
             return []
-        oldest_ts = sync.arrived_ts - min(HOLE_MS, self._backfill_ms)
+        oldest_ts = sync.arrived_ts - min(MISSED_EVENTS_MS, self._backfill_ms)
         return [Gap(timeline.room_id, sync.next_batch, None, oldest_ts, sync.arrived_ts)]
 
     def _read_redactions(self, events: Sequence[Event], room_id: str) -> list[tuple[str, str]]:
@@ -245,45 +245,45 @@ class TimelineReader:
         return [(room_id, event_id) for event_id in event_ids]
 
 
-class _Look(NamedTuple):
+class _Request(NamedTuple):
     at_ns: int
     pause_ns: int
     """until the next at the earliest"""
 
 
-class HoleWatch:
-    """When to look for what our homeserver itself missed: it, or another one, was away for hours.
+class BackfillSchedule:
+    """When to ask for what our homeserver itself missed: it, or another one, was away for hours.
 
     What it fetches from others when it is asked for history comes before all tokens (Synapse:
-    "backfilled"), in no sync and in no gap that ends at one. That there is a hole it says by a
-    timeline that is limited, though short. A homeserver that always gives short ones seems to have
-    holes all the time, so it is asked ever more rarely.
+    "backfilled"), in no sync and in no gap that ends at one. A timeline that is limited, though
+    short, shows that it has missed events. A homeserver that always gives short ones seems to miss
+    some all the time, so it is asked ever more rarely.
     """
 
     def __init__(self) -> None:
-        self._found: set[str] = set()
-        self._looks: dict[str, _Look] = {}
+        self._incomplete: set[str] = set()
+        self._requests: dict[str, _Request] = {}
 
     def is_due(self, timeline: Timeline, now_ns: int) -> bool:
-        """Whether to look behind a hole now; `now_ns` is `clock.now_ns()`.
+        """Whether to ask for history now; `now_ns` is `clock.now_ns()`.
 
-        Each of a hundred homeservers that come back can leave one, so of several in a minute the
+        Each of a hundred homeservers that come back can be a reason, so of several in a minute the
         later wait; and where it never ends, twice as long each time.
         """
         room_id = timeline.room_id
         if timeline.limited and len(timeline.events) < FULL_TIMELINE:
-            self._found.add(room_id)
-        if room_id not in self._found:
+            self._incomplete.add(room_id)
+        if room_id not in self._incomplete:
             return False
         pause_ns = SHORTEST_PAUSE_NS
-        if (last := self._looks.get(room_id)) is not None:
+        if (last := self._requests.get(room_id)) is not None:
             since_ns = now_ns - last.at_ns
             if since_ns < last.pause_ns:
                 return False
             if since_ns < 2 * last.pause_ns:
                 pause_ns = min(2 * last.pause_ns, LONGEST_PAUSE_NS)
-        self._found.discard(room_id)
-        self._looks[room_id] = _Look(now_ns, pause_ns)
+        self._incomplete.discard(room_id)
+        self._requests[room_id] = _Request(now_ns, pause_ns)
         return True
 
 

@@ -226,8 +226,7 @@ class Batch:
     voided: Sequence[Ping] = ()
     """pings of ours of which nothing is expected any more"""
     pending: Sequence[Pending] = ()
-    settled: Sequence[Pong] = ()
-    """pongs that are pending no longer"""
+    no_longer_pending: Sequence[Pong] = ()
     redacted: Sequence[tuple[str, str]] = ()
     """(room ID, event ID)"""
     gaps: Sequence[Gap] = ()

@@ -15,7 +15,7 @@ from typing import NamedTuple, assert_never
 import numpy as np
 
 from pingboard.model import BoardName, Standing, Window
-from pingboard.ranking.loss import AnswerTally
+from pingboard.ranking.loss import AnswerCount
 from pingboard.ranking.pairs import PairLatencies
 from pingboard.ranking.rank import rank
 from pingboard.sample_blocks import Block, Column, Integers, Offsets, cut, narrow
@@ -135,13 +135,13 @@ def rank_board(
     and `limit`; without samples ([], 0). A board of our own pings has loss and clocks, as of
     `now_ts`.
     """
-    tally = None
+    answers = None
     if get_rule(board).is_of_own_pings:
-        tally = AnswerTally(len(names), window, now_ts)
-        blocks = tally.count(blocks)
+        answers = AnswerCount(len(names), window, now_ts)
+        blocks = answers.count(blocks)
     parts = [(servers, ms) for servers, ms, _ in select_samples(blocks, board, window)]
     sample_count = sum(len(ms) for _, ms in parts)
     standings = rank(parts, names, min_samples=min_samples, limit=limit)
-    if tally is not None:
-        standings = tally.add_to(standings, names)
+    if answers is not None:
+        standings = answers.add_to(standings, names)
     return standings, sample_count

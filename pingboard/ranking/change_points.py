@@ -31,7 +31,7 @@ SIGNIFICANCE = 0.01
 """How often a series without a change may show one, over all its splits."""
 
 MIN_RATIO = 1.4
-"""Of two levels: a smaller change is no news."""
+"""Of two levels: a smaller change is not reported."""
 
 MIN_HOURS = 8
 """On either side of a change-point: fewer can't be significant."""
@@ -90,7 +90,7 @@ def find_silences(heard: NDArray[np.bool_], server: int) -> list[ChangePoint]:
     asked = np.flatnonzero(others.mean(axis=0) >= 0.5)
     ends = [*np.flatnonzero(own).tolist(), len(own)]
     missed = [asked[(asked > last) & (asked < end)] for last, end in pairwise(ends)]
-    min_hours = _find_least_silence([len(hours) for hours in missed], len(asked))
+    min_hours = _find_min_silence([len(hours) for hours in missed], len(asked))
     changes = []
     for hours, end in zip(missed, ends[1:], strict=True):
         if len(hours) >= min_hours:
@@ -100,7 +100,7 @@ def find_silences(heard: NDArray[np.bool_], server: int) -> list[ChangePoint]:
     return changes
 
 
-def _find_least_silence(missed: Sequence[int], asked: int) -> int:
+def _find_min_silence(missed: Sequence[int], asked: int) -> int:
     """How many hours in a row, of so many `asked`, loss by chance explains no more.
 
     `missed` has what was missed between any two hours that were heard. What is no silence is loss.

@@ -14,11 +14,11 @@ _MAX_KEPT = 1 << 20
 """Answers that are kept for the clocks before all but the fastest are dropped again."""
 
 
-class AnswerTally:
+class AnswerCount:
     """Counts the answers of each pong server in a window, block by block.
 
-    A pong is lost once `now_ts` is 10 minutes after its ping. Until then neither
-    those count that have come nor those that have not; nor ever those to a ping that is void.
+    A pong is lost once `now_ts` is 10 minutes after its ping. Until then neither those count that
+    have come nor those that have not; nor ever those to a ping that is void.
     """
 
     def __init__(self, servers: int, window: Window, now_ts: int) -> None:

@@ -167,9 +167,9 @@ class Importer:
                 missing.append((stored, server_row))
             else:
                 new.append(_make_sample(record, stored, server_row))
-        imported = changes.insert_samples(new, is_news=False)
+        imported = changes.insert_samples(new, is_announced=False)
         changes.expect(missing)
-        changes.settle([added.ping for added in new] + [stored for stored, _ in missing])
+        changes.delete_answered([added.ping for added in new] + [stored for stored, _ in missing])
         changes.finish()
         _require_whole(changes.damaged)
         self.imported += imported

@@ -97,7 +97,7 @@ class Ingest:
             names = {candidate.pong.server for candidate in batch.pending}
             servers = row_ids.servers.find(connection, names)
             insert_pending(connection, batch.pending, rooms, servers)
-        delete_pending(connection, batch.settled, rooms)
+        delete_pending(connection, batch.no_longer_pending, rooms)
         for room_id in dict.fromkeys(room_id for room_id, _ in batch.redacted):
             event_ids = [event for of_room, event in batch.redacted if of_room == room_id]
             lineage = row_ids.find_lineage(connection, room_id)
@@ -169,7 +169,7 @@ class Ingest:
             if (stored.id, rows[name]) not in withdrawn
         ]
         changes.expect(keys)
-        changes.settle([stored for stored, _ in keys])
+        changes.delete_answered([stored for stored, _ in keys])
 
     def _record_samples(
         self,
@@ -257,7 +257,7 @@ def _insert_first(
     origins = dict(samples)
     heard = [added for added in origins if added.provenance == Provenance.LIVE]
     of_history = [added for added in origins if added.provenance != Provenance.LIVE]
-    inserted = changes.insert_samples(heard, is_news=True)
+    inserted = changes.insert_samples(heard, is_announced=True)
     duplicates: list[Rejected] = []
     if of_history:
         of_history.sort(key=lambda added: added.seen_ts)
@@ -265,8 +265,8 @@ def _insert_first(
             _reject_duplicate(origins[added], later.event_hash, added.ping.seen_ts + later.delay_ms)
             for added, later in changes.displace_later(of_history)
         ]
-        inserted += changes.insert_samples(of_history, is_news=True)
-    changes.settle([added.ping for added in origins if added.ping.is_ours])
+        inserted += changes.insert_samples(of_history, is_announced=True)
+    changes.delete_answered([added.ping for added in origins if added.ping.is_ours])
     if inserted < len(origins):
         stored = changes.read_stored([added.ping for added in origins])
         duplicates += [
@@ -292,5 +292,5 @@ def _name_rooms(batch: Batch) -> set[str]:
     """Return the rooms (IDs) that a batch names beside those of its pings."""
     rooms = {room_id for room_id, _ in batch.redacted}
     rooms |= {gap.room_id for gap in batch.gaps}
-    rooms |= {pong.room_id for pong in batch.settled}
+    rooms |= {pong.room_id for pong in batch.no_longer_pending}
     return rooms | {candidate.pong.room_id for candidate in batch.pending}

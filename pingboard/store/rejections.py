@@ -1,6 +1,6 @@
 """Rejections: a pong that does not count is counted under its reason, once.
 
-Room history has an event again after a restart, behind a hole, and for another account. So the
+Room history has an event again after a restart, with a gap, and for another account. So the
 last ones are remembered by the hash of their event, and never count later, unless all that was
 wrong was an unknown ping.
 """

@@ -88,7 +88,7 @@ def _merge(
     execute(connection, "UPDATE ping SET room = ? WHERE id = ?", kept.room, kept.id)
     for table in ("sample", "unanswered"):
         execute(connection, _DELETE_WITHDRAWN.format(table), kept.id, kept.id)
-    changes.settle([kept])
+    changes.delete_answered([kept])
     return kept
 
 

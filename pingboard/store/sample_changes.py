@@ -95,11 +95,11 @@ class SampleChanges:
             self._read_closed(key)
         return self._damaged.keys().isdisjoint(hours)
 
-    def insert_samples(self, samples: Sequence[NewSample], *, is_news: bool) -> int:
+    def insert_samples(self, samples: Sequence[NewSample], *, is_announced: bool) -> int:
         """Store the samples whose ping has none of that pong server; return how many.
 
-        News gets numbers in the journal, by which `samples.read_new` tells it. What is no news is
-        another's account: of one pong that with a round trip takes the place of one without.
+        What is announced gets numbers in the journal, by which `samples.read_new` finds it. What is
+        not is another's account: of one pong that with a round trip replaces the one without.
         """
         samples = self._leave_out_damaged(samples, lambda sample: sample.ping)
         known = self._read_came([sample.ping for sample in samples])
@@ -109,12 +109,12 @@ class SampleChanges:
             for sample in samples
             if (stored := known.get((sample.ping.id, sample.pong_server))) is None
             or (stored.event_hash == NONE and sample.event_hash is not None)
-            or (stored.round_trip_ms == NONE and not is_news and _is_measured(sample))
+            or (stored.round_trip_ms == NONE and not is_announced and _is_measured(sample))
         ]
         hours = self._open(sample.ping for sample in new)
-        rows = [self._make_row(sample, is_news=is_news) for sample in new]
+        rows = [self._make_row(sample, is_announced=is_announced) for sample in new]
         inserted = insert_rows(self._connection, schema.sample, _SAMPLE_COLUMNS, rows)
-        if inserted < len(new) and not is_news:
+        if inserted < len(new) and not is_announced:
             inserted += self._replace_unmeasured(new)
         has_learned = inserted < len(new) and self._learn_events(new)
         if inserted or has_learned:
@@ -132,10 +132,10 @@ class SampleChanges:
         if insert_rows(self._connection, schema.unanswered, ("ping", "pong_server"), rows):
             self._changed |= hours
 
-    def settle(self, pings: Collection[StoredPing]) -> None:
-        """Expect no longer what has come."""
+    def delete_answered(self, pings: Collection[StoredPing]) -> None:
+        """Stop expecting the pongs of these pings that have come."""
         for chunk in chunks({stored.id for stored in pings}):
-            execute(self._connection, _SETTLE.format(mark(len(chunk))), *chunk)
+            execute(self._connection, _DELETE_ANSWERED.format(mark(len(chunk))), *chunk)
 
     def void(self, pings: Collection[StoredPing]) -> None:
         """Expect nothing of these pings, and forget when they were sent: they measure nothing."""
@@ -235,7 +235,7 @@ class SampleChanges:
         measured = [sample for sample in samples if _is_measured(sample)]
         if not sum(self._delete_unmeasured(new.ping.id, new.pong_server) for new in measured):
             return 0
-        rows = [self._make_row(sample, is_news=False) for sample in measured]
+        rows = [self._make_row(sample, is_announced=False) for sample in measured]
         return insert_rows(self._connection, schema.sample, _SAMPLE_COLUMNS, rows)
 
     def _delete_unmeasured(self, ping: int, pong_server: int) -> int:
@@ -318,11 +318,11 @@ class SampleChanges:
         times = (ping.seen_ts, origin_server_ts)
         return bool(execute(self._connection, _LEARN_EVENT, event_hash, *key, *times).rowcount)
 
-    def _make_row(self, sample: NewSample, *, is_news: bool) -> tuple[int | None, ...]:
+    def _make_row(self, sample: NewSample, *, is_announced: bool) -> tuple[int | None, ...]:
         ping, pong_server, seen_ts, origin_server_ts, *values = sample
         times = _find_times(ping, seen_ts, origin_server_ts)
         version = None
-        if is_news:
+        if is_announced:
             self._version += 1
             version = self._version
         return (ping.id, pong_server, *times, version, *values)
@@ -355,7 +355,7 @@ def _find_hour(stored: StoredPing) -> journal.HourKey:
     return stored.room, stored.seen_ts // HOUR_MS
 
 
-_SETTLE = """
+_DELETE_ANSWERED = """
 DELETE FROM unanswered WHERE ping IN {} AND EXISTS (SELECT 1 FROM sample
 WHERE sample.ping = unanswered.ping AND sample.pong_server = unanswered.pong_server)
 """

@@ -275,6 +275,6 @@ watch = Table(
     metadata,
     Column("room_id", Text, primary_key=True),
     Column("homeserver", Text, primary_key=True),
-    Column("told_ts", BigInteger, nullable=False, comment="what is older is no news"),
+    Column("told_ts", BigInteger, nullable=False, comment="up to when its changes were sent"),
     comment="which homeservers a room wants to be told about",
 )

@@ -19,7 +19,7 @@ class Watch(NamedTuple):
     room_id: str
     homeserver: str
     told_ts: int
-    """when it was last told, or asked for it: what is older is no news"""
+    """when it was last told, or asked for it: older changes are not sent again"""
 
 
 def add_watch(engine: Engine, new: Watch) -> bool:

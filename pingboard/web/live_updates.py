@@ -113,7 +113,7 @@ class _Listener:
     def wants(self, event: LiveEvent | None) -> bool:
         """Whether it is of the room that is listened to."""
         if isinstance(event, NewPong):
-            return event.sample.ping.room_id in self.rooms and _is_news(event.sample)
+            return event.sample.ping.room_id in self.rooms and _is_new(event.sample)
         return not isinstance(event, RankChange | Reset) or event.room_id == self.room_id
 
     def has_had(self, event: LiveEvent | None) -> bool:
@@ -224,9 +224,9 @@ class LiveUpdates:
         while after < until:
             rows = await asyncio.to_thread(read_new, engine, after, until)
             missed = [NewPong(number, sample) for number, sample in rows]
-            news = [event for event in missed if listener.wants(event)]
-            for start in range(0, len(news), MAX_BATCH):
-                yield list[LiveEvent](news[start : start + MAX_BATCH])
+            events = [event for event in missed if listener.wants(event)]
+            for start in range(0, len(events), MAX_BATCH):
+                yield list[LiveEvent](events[start : start + MAX_BATCH])
             if len(rows) < CHUNK_ROWS:
                 return
             after = rows[-1][0]
@@ -351,6 +351,6 @@ def compare(room_id: str, board: BoardName, before: Ranks, now: Ranks) -> list[R
     return moved + left
 
 
-def _is_news(sample: StoredSample) -> bool:
+def _is_new(sample: StoredSample) -> bool:
     """An import brings years of pongs; nobody waits for these."""
     return sample.provenance != Provenance.IMPORT

@@ -140,7 +140,7 @@ def test_a_pong_before_its_ping_is_pending_and_then_counts(pongs: PongMatcher) -
     assert [pending.pong.event_id for pending in first.pending] == ["$b"]
     second = live(pongs, ping_event("$a"), after_s=1)
     assert [sample.pong.event_id for sample in second.samples] == ["$b"]
-    assert [pong.event_id for pong in second.settled] == ["$b"]
+    assert [pong.event_id for pong in second.no_longer_pending] == ["$b"]
 
 
 def test_a_pending_pong_counts_once_its_ping_is_looked_up(pongs: PongMatcher) -> None:
@@ -148,7 +148,7 @@ def test_a_pending_pong_counts_once_its_ping_is_looked_up(pongs: PongMatcher) ->
     pongs.learn([Ping("$a", ROOM, "one.example", START_TS, START_TS)])
     batch = live(pongs)
     assert [sample.pong.event_id for sample in batch.samples] == ["$b"]
-    assert [pong.event_id for pong in batch.settled] == ["$b"]
+    assert [pong.event_id for pong in batch.no_longer_pending] == ["$b"]
 
 
 def test_a_pending_pong_is_rejected_once_its_ping_turns_out_to_be_none(
@@ -185,7 +185,9 @@ def test_a_pong_is_rejected_after_ten_minutes_without_its_ping(
     begun_ns = clock.now_ns()
     live(pongs, pong_event("$b", "$a"))
     kept_ns, gone_ns = (begun_ns + seconds * SECOND_NS for seconds in (600, 660))
-    assert pongs.expire(kept_ns, lambda _: False) == Batch(rejected=[], settled=[], voided=[])
+    assert pongs.expire(kept_ns, lambda _: False) == Batch(
+        rejected=[], no_longer_pending=[], voided=[]
+    )
     assert reasons(pongs.expire(gone_ns, lambda _: True)) == []
     gone = pongs.expire(gone_ns, lambda _: False)
     assert reasons(gone) == [Rejection.UNKNOWN_PING]
@@ -384,4 +386,4 @@ def test_the_order_in_which_history_comes_does_not_matter(order: list[str]) -> N
     counted = {sample.pong.event_id for batch in batches for sample in batch.samples}
     assert counted == {"$b", "$c", "$e"}
     kept = {pending.pong.event_id for batch in batches for pending in batch.pending}
-    assert kept - {pong.event_id for batch in batches for pong in batch.settled} == {"$f"}
+    assert kept - {pong.event_id for batch in batches for pong in batch.no_longer_pending} == {"$f"}

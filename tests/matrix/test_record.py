@@ -17,7 +17,7 @@ from faults.claims import until
 from faults.faultproxy import FaultProxy, changed_json, never
 from pingboard.lab import Lab
 from pingboard.matrix import backfill, record
-from pingboard.matrix.record import FULL_TIMELINE, HOLE_MS, HoleWatch
+from pingboard.matrix.record import FULL_TIMELINE, MISSED_EVENTS_MS, BackfillSchedule
 from pingboard.matrix.session import Account, Session
 from pingboard.matrix.sync import Timeline, read_position
 from pingboard.model import Batch, Gap, Pending, Pong, Provenance, Sample
@@ -84,7 +84,10 @@ async def test_behind_a_short_limited_timeline_one_day_is_backfilled_once(
             await until(lambda: all(row[0] for row in rows(engine, gap.c.closed_ts)))
     gaps = rows(engine, gap.c.until, gap.c.opened_ts - gap.c.oldest_ts)
     # The import of the beginning, and what may have been missed: once a minute at most.
-    assert [back_ms for end, back_ms in gaps if end is None] == [7 * HOLE_MS, HOLE_MS]
+    assert [back_ms for end, back_ms in gaps if end is None] == [
+        7 * MISSED_EVENTS_MS,
+        MISSED_EVENTS_MS,
+    ]
     assert len(gaps) > 3
 
 
@@ -397,32 +400,32 @@ def timeline(events: int = 5, *, limited: bool = True, room_id: str = "!a") -> T
 
 
 def test_a_timeline_that_is_full_or_not_limited_needs_no_backfill() -> None:
-    holes = HoleWatch()
-    assert not holes.is_due(timeline(FULL_TIMELINE), 0)
-    assert not holes.is_due(timeline(limited=False), 0)
-    assert holes.is_due(timeline(), 0)
+    schedule = BackfillSchedule()
+    assert not schedule.is_due(timeline(FULL_TIMELINE), 0)
+    assert not schedule.is_due(timeline(limited=False), 0)
+    assert schedule.is_due(timeline(), 0)
 
 
 def test_a_backfill_that_has_to_wait_is_made_later() -> None:
-    holes = HoleWatch()
-    assert holes.is_due(timeline(), 0)
-    assert not holes.is_due(timeline(), MINUTE_NS - 1)
-    assert holes.is_due(timeline(limited=False), MINUTE_NS)
-    assert not holes.is_due(timeline(limited=False), 10 * MINUTE_NS)
+    schedule = BackfillSchedule()
+    assert schedule.is_due(timeline(), 0)
+    assert not schedule.is_due(timeline(), MINUTE_NS - 1)
+    assert schedule.is_due(timeline(limited=False), MINUTE_NS)
+    assert not schedule.is_due(timeline(limited=False), 10 * MINUTE_NS)
 
 
 def test_a_homeserver_that_always_gives_short_timelines_is_asked_ever_more_rarely() -> None:
-    holes = HoleWatch()
+    schedule = BackfillSchedule()
     seconds = range(0, 6 * 3600, 20)
-    looks = [at for at in seconds if holes.is_due(timeline(), at * MINUTE_NS // 60)]
+    looks = [at for at in seconds if schedule.is_due(timeline(), at * MINUTE_NS // 60)]
     pauses = [round((later - look) / 60) for look, later in pairwise(looks)]
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
 
 
 def test_after_a_quiet_while_a_backfill_is_made_at_once_again() -> None:
-    holes = HoleWatch()
+    schedule = BackfillSchedule()
     for minute in (0, 1, 3, 7):
-        assert holes.is_due(timeline(), minute * MINUTE_NS)
-    assert holes.is_due(timeline(), 60 * MINUTE_NS)
-    assert holes.is_due(timeline(), 61 * MINUTE_NS)
-    assert holes.is_due(timeline(room_id="!b"), 61 * MINUTE_NS)
+        assert schedule.is_due(timeline(), minute * MINUTE_NS)
+    assert schedule.is_due(timeline(), 60 * MINUTE_NS)
+    assert schedule.is_due(timeline(), 61 * MINUTE_NS)
+    assert schedule.is_due(timeline(room_id="!b"), 61 * MINUTE_NS)

@@ -274,9 +274,9 @@ def test_one_client_can_not_take_all_places(store: Engine, monkeypatch: pytest.M
             assert other.status_code == 200
 
 
-async def end(news: live_updates.LiveUpdates) -> None:
+async def end(updates: live_updates.LiveUpdates) -> None:
     """Stop it, and wait until its poller has closed its connection."""
-    news.stop()
+    updates.stop()
     tasks = {getattr(task.get_coro(), "__qualname__", ""): task for task in asyncio.all_tasks()}
     await tasks["LiveUpdates._poll"]
 
@@ -287,8 +287,8 @@ async def test_a_slow_listener_is_cut_off_and_holds_up_nobody(
     # More than one pass of the poller tells: 10 pongs, and who moved on each of the boards.
     monkeypatch.setattr(live_updates, "MAX_QUEUED", 30)
     engine = open_store(tmp_path)
-    news = live_updates.LiveUpdates(Boards(engine), lambda: NOW)
-    slow, quick = news.listen(ROOM, None), news.listen(ROOM, None)
+    updates = live_updates.LiveUpdates(Boards(engine), lambda: NOW)
+    slow, quick = updates.listen(ROOM, None), updates.listen(ROOM, None)
     for listener in (slow, quick):
         assert isinstance((await anext(listener))[0], live_updates.Start)
     told = 0
@@ -298,7 +298,7 @@ async def test_a_slow_listener_is_cut_off_and_holds_up_nobody(
             told += sum(isinstance(update, live_updates.NewPong) for update in await anext(quick))
     with pytest.raises(StopAsyncIteration):
         await anext(slow)
-    await end(news)
+    await end(updates)
     engine.dispose()
 
 
@@ -310,14 +310,14 @@ async def test_who_takes_long_to_be_ready_is_sent_pongs_all_the_same(
     )  # many polls pass until the first ranks are known
     engine = open_store(tmp_path)
     record(engine, make_answers("old.example", range(300, 320)))
-    news = live_updates.LiveUpdates(Boards(engine), lambda: NOW)
-    listener = news.listen(ROOM, None)
+    updates = live_updates.LiveUpdates(Boards(engine), lambda: NOW)
+    listener = updates.listen(ROOM, None)
     assert isinstance((await anext(listener))[0], live_updates.Start)
     record(engine, make_answers("new.example", [400]))
     async with asyncio.timeout(120):
         while not any(isinstance(update, live_updates.NewPong) for update in await anext(listener)):
             pass
-    await end(news)
+    await end(updates)
     engine.dispose()
 
 
@@ -329,18 +329,18 @@ async def take_pong(listener: AsyncIterator[list[live_updates.LiveEvent]]) -> No
 async def test_who_leaves_at_once_does_not_take_the_news_from_the_others(tmp_path: Path) -> None:
     engine = open_store(tmp_path)
     record(engine, make_answers("old.example", [300]))
-    news = live_updates.LiveUpdates(Boards(engine), lambda: NOW)
+    updates = live_updates.LiveUpdates(Boards(engine), lambda: NOW)
     async with asyncio.timeout(120):
-        leaving = asyncio.ensure_future(anext(news.listen(ROOM, None)))
-        listener = news.listen(ROOM, None)
+        leaving = asyncio.ensure_future(anext(updates.listen(ROOM, None)))
+        listener = updates.listen(ROOM, None)
         start = asyncio.ensure_future(anext(listener))
-        while news.listeners < 2:  # noqa: ASYNC110 (what is awaited is the event loop's own turn)
+        while updates.listeners < 2:  # noqa: ASYNC110 (what is awaited is the event loop's own turn)
             await asyncio.sleep(0)
         leaving.cancel()
         assert isinstance((await start)[0], live_updates.Start)
         record(engine, make_answers("new.example", [400]))
         await take_pong(listener)
-        await end(news)
+        await end(updates)
     engine.dispose()
 
 
@@ -349,7 +349,7 @@ async def test_who_comes_while_the_last_one_leaves_is_sent_pongs(
 ) -> None:
     engine = open_store(tmp_path)
     record(engine, make_answers("old.example", [300]))
-    news = live_updates.LiveUpdates(Boards(engine), lambda: NOW)
+    updates = live_updates.LiveUpdates(Boards(engine), lambda: NOW)
     closing, closed = threading.Event(), threading.Event()
 
     def close_slowly(watch: VersionWatch) -> None:
@@ -361,16 +361,16 @@ async def test_who_comes_while_the_last_one_leaves_is_sent_pongs(
     async with asyncio.timeout(120):
         with monkeypatch.context() as patch:
             patch.setattr(VersionWatch, "close", close_slowly)
-            last = news.listen(ROOM, None)
+            last = updates.listen(ROOM, None)
             await anext(last)
             await last.aclose()
             await asyncio.to_thread(closing.wait)
-        listener = news.listen(ROOM, None)
+        listener = updates.listen(ROOM, None)
         await anext(listener)
         closed.set()
         record(engine, make_answers("new.example", [400]))
         await take_pong(listener)
-        await end(news)
+        await end(updates)
     engine.dispose()
 
 
@@ -386,7 +386,7 @@ def test_where_nothing_happens_a_comment_comes(
 def test_who_does_not_read_is_cut_off_and_counts_no_more(
     store: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(live, "MAX_SEND_S", 0.05)
     with serve(store) as client:
         address = (client.base_url.host, client.base_url.port or 80)
         with socket.socket() as deaf:

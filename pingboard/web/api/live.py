@@ -31,7 +31,7 @@ router = APIRouter(tags=["live"], responses=errors.UNKNOWN_ROOM_RESPONSE)
 
 MAX_LISTENERS_PER_CLIENT = 20
 
-PATIENCE_S = 30.0
+MAX_SEND_S = 30.0
 """How long a client may take for a part of the stream."""
 
 RETRY_MS = 2000
@@ -108,7 +108,7 @@ class EventStream(StreamingResponse):
             held.append(message)
             if message["type"] == "http.response.start":
                 return  # A browser calls it open as soon as it sees the headers.
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(MAX_SEND_S):
                 for part in held:
                     await send(part)
             held.clear()
