@@ -24,7 +24,7 @@ from pingboard.store.retention import find_dropped, read_kept_from
 from pingboard.store.rooms import read_lineage
 from pingboard.store.row_ids import RowIDs
 from pingboard.store.sample_changes import PING_FIELDS, SampleChanges, StoredPing
-from pingboard.store.sql import chunks, execute, insert_rows, mark
+from pingboard.store.sql import chunks, execute, insert_rows, placeholders
 
 _END_OF_TIME = 1 << 30
 """hours"""
@@ -48,9 +48,10 @@ def find_stored_pings(
     stored: dict[PingKey, StoredPing] = {}
     for room_id, event_ids in _group_by_room(pings).items():
         lineage = row_ids.find_lineage(connection, room_id)
-        sql = f"SELECT {PING_FIELDS} FROM ping WHERE room IN {mark(len(lineage))} AND event IN "  # noqa: S608
+        rooms = placeholders(len(lineage))
+        sql = f"SELECT {PING_FIELDS} FROM ping WHERE room IN {rooms} AND event IN "  # noqa: S608
         for chunk in chunks(event_ids):
-            for row in execute(connection, sql + mark(len(chunk)), *lineage, *chunk):
+            for row in execute(connection, sql + placeholders(len(chunk)), *lineage, *chunk):
                 stored[room_id, row[2]] = StoredPing(*row)
     return stored
 

@@ -17,7 +17,7 @@ from pingboard.store.journal import HourKey
 from pingboard.store.rooms import read_lineages
 from pingboard.store.sample_changes import PING_FIELDS, SampleChanges, StoredPing
 from pingboard.store.schema import redacted, withdrawn
-from pingboard.store.sql import chunks, execute, insert_rows, mark
+from pingboard.store.sql import chunks, execute, insert_rows, placeholders
 
 
 def find_hours(
@@ -52,9 +52,9 @@ def redact(
     hashes = [hash_event_id(event_id) for event_id in event_ids]
     rows = [(room_row, event_hash) for event_hash in hashes]
     insert_rows(connection, redacted, ("room", "event_hash"), rows)
-    rooms = mark(len(lineage))
+    rooms = placeholders(len(lineage))
     for chunk in chunks(event_ids):
-        sql = f"DELETE FROM pending WHERE room IN {rooms} AND event IN {mark(len(chunk))}"  # noqa: S608
+        sql = f"DELETE FROM pending WHERE room IN {rooms} AND event IN {placeholders(len(chunk))}"  # noqa: S608
         execute(connection, sql, *lineage, *chunk)
     withdraw(connection, changes, lineage, hashes, hours)
 
@@ -75,9 +75,9 @@ def withdraw(
     insert_rows(connection, withdrawn, ("ping", "pong_server"), closed)
     sql = f"""
     SELECT pong_server, {PING_FIELDS} FROM sample JOIN ping ON ping.id = sample.ping
-    WHERE ping.room IN {mark(len(lineage))} AND event_hash IN """  # noqa: S608
+    WHERE ping.room IN {placeholders(len(lineage))} AND event_hash IN """  # noqa: S608
     for chunk in chunks(hashes):
-        samples = execute(connection, sql + mark(len(chunk)), *lineage, *chunk).all()
+        samples = execute(connection, sql + placeholders(len(chunk)), *lineage, *chunk).all()
         keys = [(StoredPing(*row[1:]), row[0]) for row in samples]
         withdrawals = [(stored.id, server) for stored, server in keys]
         insert_rows(connection, withdrawn, ("ping", "pong_server"), withdrawals)
@@ -88,11 +88,12 @@ def find_redacted(
     connection: Connection, lineage: Collection[int], hashes: Iterable[int]
 ) -> set[int]:
     """Return those hashes whose pong was taken back, in any room of a lineage."""
-    sql = f"SELECT event_hash FROM redacted WHERE room IN {mark(len(lineage))} AND event_hash IN "  # noqa: S608
+    rooms = placeholders(len(lineage))
+    sql = f"SELECT event_hash FROM redacted WHERE room IN {rooms} AND event_hash IN "  # noqa: S608
     return {
         row[0]
         for chunk in chunks(hashes)
-        for row in execute(connection, sql + mark(len(chunk)), *lineage, *chunk)
+        for row in execute(connection, sql + placeholders(len(chunk)), *lineage, *chunk)
     }
 
 
@@ -102,5 +103,5 @@ def find_withdrawn(connection: Connection, pings: Iterable[int]) -> set[tuple[in
     return {
         (row[0], row[1])
         for chunk in chunks(pings)
-        for row in execute(connection, sql + mark(len(chunk)), *chunk)
+        for row in execute(connection, sql + placeholders(len(chunk)), *chunk)
     }

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from pingboard.model import Rejected, Rejection
 from pingboard.store.row_ids import RowIDs
 from pingboard.store.schema import rejected_pong, rejection
-from pingboard.store.sql import add_counts, chunks, execute, insert_rows, mark
+from pingboard.store.sql import add_counts, chunks, execute, insert_rows, placeholders
 
 MAX_REMEMBERED = 100_000
 """About 10 MB, whatever a room sends; an older one is counted again if history brings it again."""
@@ -59,5 +59,5 @@ def _find(connection: Connection, event_hashes: Iterable[int]) -> set[tuple[int,
     return {
         (row[0], row[1])
         for chunk in chunks(event_hashes)
-        for row in execute(connection, _FIND + mark(len(chunk)), *chunk)
+        for row in execute(connection, _FIND + placeholders(len(chunk)), *chunk)
     }

@@ -15,7 +15,7 @@ from pingboard.model import hash_event_id
 from pingboard.sample_blocks import HOUR_MS
 from pingboard.store.hours import find_first_open_hour
 from pingboard.store.schema import dropped, hour, ping, retention, room, withdrawn
-from pingboard.store.sql import chunks, execute, insert_rows, mark
+from pingboard.store.sql import chunks, execute, insert_rows, placeholders
 
 
 def find_kept_from(engine: Engine, rooms: Collection[int] | None = None) -> int | None:
@@ -35,11 +35,12 @@ def find_dropped(
 ) -> set[str]:
     """Return those pings (event IDs) of a lineage whose single samples are dropped."""
     hashes = {hash_event_id(event_id): event_id for event_id in event_ids}
-    sql = f"SELECT event_hash FROM dropped WHERE room IN {mark(len(lineage))} AND event_hash IN "  # noqa: S608
+    rooms = placeholders(len(lineage))
+    sql = f"SELECT event_hash FROM dropped WHERE room IN {rooms} AND event_hash IN "  # noqa: S608
     return {
         hashes[row[0]]
         for chunk in chunks(hashes)
-        for row in execute(connection, sql + mark(len(chunk)), *lineage, *chunk)
+        for row in execute(connection, sql + placeholders(len(chunk)), *lineage, *chunk)
     }
 
 

@@ -17,7 +17,7 @@ from pingboard.store.redactions import withdraw
 from pingboard.store.retention import find_dropped, read_kept_from
 from pingboard.store.rooms import read_lineages
 from pingboard.store.sample_changes import PING_FIELDS, SampleChanges, StoredPing
-from pingboard.store.sql import execute, mark
+from pingboard.store.sql import execute, placeholders
 
 _MOVE = """
 UPDATE {0} SET ping = ? WHERE ping = ? AND pong_server NOT IN
@@ -44,7 +44,7 @@ def merge_lineage(connection: Connection, room_id: str) -> list[DamagedHourError
         return []
     changes = SampleChanges(connection)
     _delete_dropped(connection, changes, lineage)
-    rooms = mark(len(lineage))
+    rooms = placeholders(len(lineage))
     doubled = f"""
     SELECT {PING_FIELDS} FROM ping WHERE room IN {rooms} AND event IN
     (SELECT event FROM ping WHERE room IN {rooms} GROUP BY event HAVING count(*) > 1)
@@ -96,7 +96,7 @@ def _delete_dropped(connection: Connection, changes: SampleChanges, lineage: Seq
     """Delete the pings whose single samples another room of the lineage has dropped."""
     if not read_kept_from(connection):
         return
-    sql = f"SELECT {PING_FIELDS} FROM ping WHERE room IN {mark(len(lineage))}"  # noqa: S608
+    sql = f"SELECT {PING_FIELDS} FROM ping WHERE room IN {placeholders(len(lineage))}"  # noqa: S608
     pings = {row[2]: StoredPing(*row) for row in execute(connection, sql, *lineage)}
     for event_id in find_dropped(connection, lineage, pings):
         stored = pings[event_id]
@@ -113,7 +113,7 @@ def _redact_again(
     connection: Connection, changes: SampleChanges, lineage: Sequence[int]
 ) -> list[DamagedHourError]:
     """Take back the pongs that were redacted in another room of the lineage."""
-    sql = f"SELECT event_hash FROM redacted WHERE room IN {mark(len(lineage))}"  # noqa: S608
+    sql = f"SELECT event_hash FROM redacted WHERE room IN {placeholders(len(lineage))}"  # noqa: S608
     hashes = [row[0] for row in execute(connection, sql, *lineage)]
     if not hashes:
         return []

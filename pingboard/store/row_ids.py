@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table, select
 from pingboard.model import Ping
 from pingboard.store.rooms import Lineages, read_lineages
 from pingboard.store.schema import room, server, vantage
-from pingboard.store.sql import chunks, execute, insert_rows, mark
+from pingboard.store.sql import chunks, execute, insert_rows, placeholders
 
 MAX_NAMES = 50_000
 
@@ -47,7 +47,7 @@ class Names:
         return {
             name: row
             for chunk in chunks(names)
-            for name, row in execute(connection, sql + mark(len(chunk)), *chunk)
+            for name, row in execute(connection, sql + placeholders(len(chunk)), *chunk)
         }
 
 

@@ -13,7 +13,7 @@ from pingboard.sample_blocks import HOUR_MS
 from pingboard.store import journal, schema
 from pingboard.store.hours import delete_event_hashes, open_hours, read_closed_hour
 from pingboard.store.packing import NONE, Hour
-from pingboard.store.sql import chunks, execute, insert_rows, mark
+from pingboard.store.sql import chunks, execute, insert_rows, placeholders
 
 T = TypeVar("T")
 
@@ -135,14 +135,14 @@ class SampleChanges:
     def delete_answered(self, pings: Collection[StoredPing]) -> None:
         """Stop expecting the pongs of these pings that have come."""
         for chunk in chunks({stored.id for stored in pings}):
-            execute(self._connection, _DELETE_ANSWERED.format(mark(len(chunk))), *chunk)
+            execute(self._connection, _DELETE_ANSWERED.format(placeholders(len(chunk))), *chunk)
 
     def void(self, pings: Collection[StoredPing]) -> None:
         """Expect nothing of these pings, and forget when they were sent: they measure nothing."""
         pings = self._leave_out_damaged(pings, lambda stored: stored)
         self._changed |= self._open(pings)
         for chunk in chunks({stored.id for stored in pings}):
-            rows = mark(len(chunk))
+            rows = placeholders(len(chunk))
             execute(self._connection, f"DELETE FROM unanswered WHERE ping IN {rows}", *chunk)  # noqa: S608
             execute(self._connection, f"UPDATE ping SET sent_ts = NULL WHERE id IN {rows}", *chunk)  # noqa: S608
 
@@ -174,7 +174,7 @@ class SampleChanges:
         """Return the samples of these pings, by ping and pong server (rows)."""
         stored = self._read_came(pings)
         for chunk in chunks({ping.id for ping in pings}):
-            for row in execute(self._connection, _READ.format(mark(len(chunk))), *chunk):
+            for row in execute(self._connection, _READ.format(placeholders(len(chunk))), *chunk):
                 stored[row[0], row[1]] = KnownSample(*row[2:])
         return stored
 

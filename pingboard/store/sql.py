@@ -31,7 +31,7 @@ def chunks(values: Iterable[T]) -> Iterator[list[T]]:
         yield chunk
 
 
-def mark(count: int) -> str:
+def placeholders(count: int) -> str:
     """Return the parameters of an IN list."""
     return f"({', '.join('?' * count)})"
 
@@ -93,7 +93,7 @@ def add_counts(connection: Connection, table: Table, counts: Mapping[Any, int]) 
     """Add to the column `count` of rows; a key has the values of the primary key."""
     key = ", ".join(table.primary_key.columns.keys())
     sql = f"""
-    INSERT INTO {table.name} ({key}, count) VALUES {mark(len(table.c))}
+    INSERT INTO {table.name} ({key}, count) VALUES {placeholders(len(table.c))}
     ON CONFLICT ({key}) DO UPDATE SET count = {table.name}.count + excluded.count
     """  # noqa: S608
     for values, count in counts.items():

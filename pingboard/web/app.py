@@ -117,7 +117,7 @@ def stop_streams(app: FastAPI) -> None:
     """End what would keep the server from stopping: streams and long work; from any thread."""
     given: Given = app.state.given
     given.is_stopping.set()
-    given.feed.stop()
+    given.live_updates.stop()
 
 
 def create_app(
@@ -137,8 +137,8 @@ def create_app(
     sites that may show the board in a frame; `site` is what its pages say of it.
     """
     app = FastAPI(**_ABOUT, dependencies=[Depends(refuse_repeated)])
-    feed = LiveUpdates(boards, clock)
-    metrics = Metrics(boards, feed, clock)
+    live_updates = LiveUpdates(boards, clock)
+    metrics = Metrics(boards, live_updates, clock)
     readiness = SharedQuestion(lambda: read_readiness(boards.engine, clock()))
     freshness = Freshness(boards, clock)
     app.state.given = given = Given(
@@ -147,7 +147,7 @@ def create_app(
         wording=wording,
         rooms=configured,
         freshness=freshness,
-        feed=feed,
+        live_updates=live_updates,
         metrics=metrics,
         readiness=readiness,
         embed_origins=embed_origins,

@@ -36,7 +36,7 @@ class Given:
     """those configured, aliases or IDs"""
     freshness: Freshness
     """as of when an answer is"""
-    feed: LiveUpdates
+    live_updates: LiveUpdates
     """what is new in the database"""
     metrics: Metrics
     readiness: SharedQuestion[Readiness]

@@ -233,7 +233,7 @@ class LiveUpdates:
 
     async def _poll(self, ready: asyncio.Future[None]) -> None:
         # A thread of its own, because the watch keeps a connection that belongs to one.
-        with ThreadPoolExecutor(1, thread_name_prefix="pingboard-feed") as thread:
+        with ThreadPoolExecutor(1, thread_name_prefix="pingboard-live") as thread:
             call = functools.partial(asyncio.get_running_loop().run_in_executor, thread)
             watch = VersionWatch(self._boards.engine)
             try:

@@ -161,9 +161,11 @@ def name_handler(scope: Scope) -> str:
 
 
 class Metrics:
-    def __init__(self, boards: Boards, feed: LiveUpdates, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, boards: Boards, live_updates: LiveUpdates, clock: Callable[[], datetime]
+    ) -> None:
         self._boards = boards
-        self._feed = feed
+        self._live_updates = live_updates
         self._clock = clock
         self._read_once = SharedQuestion(self._read)
         self._version: int | None = None
@@ -186,7 +188,7 @@ class Metrics:
             self._families.up.set(0)
         else:
             self._families.up.set(1)
-        self._families.listeners.set(self._feed.listeners)
+        self._families.listeners.set(self._live_updates.listeners)
         return await asyncio.to_thread(generate_latest, self.registry)
 
     def _read(self) -> None:

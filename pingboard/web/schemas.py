@@ -84,7 +84,7 @@ class Loss(BaseModel):
         return cls(sent_count=sent, lost_count=lost, loss=lost / sent if sent else None)
 
 
-class Answer(BaseModel):
+class AnswerHead(BaseModel):
     """What every answer about a room and a window says of itself."""
 
     generated_at: Instant = Field(description="When the answer was made, UTC.")
@@ -93,10 +93,10 @@ class Answer(BaseModel):
     window: Interval
 
 
-def describe(boards: Boards, query: WindowQuery, now: datetime) -> Answer:
+def make_answer_head(boards: Boards, query: WindowQuery, now: datetime) -> AnswerHead:
     """What an answer says of itself; raises UnknownRoomError, and a 422 for a wrong window."""
     room_id, alias = boards.find_room(query.room)
-    return Answer(
+    return AnswerHead(
         generated_at=now,
         room=RoomName(id=room_id, alias=alias),
         window=Interval.of(query.window_at(now)),

@@ -32,14 +32,14 @@ from pingboard.web.parameters import (
     refusal,
 )
 from pingboard.web.schemas import (
-    Answer,
+    AnswerHead,
     Count,
     Instant,
     Loss,
     Milliseconds,
     NextCursor,
-    describe,
     describe_text,
+    make_answer_head,
 )
 
 router = APIRouter(tags=["homeservers"])
@@ -63,7 +63,7 @@ class HomeserverSummary(BaseModel):
     )
 
 
-class Homeservers(Answer):
+class Homeservers(AnswerHead):
     """Every homeserver that pinged or answered in the window, by name."""
 
     homeservers: list[HomeserverSummary]
@@ -142,7 +142,7 @@ class Partners(BaseModel):
         )
 
 
-class HomeserverProfile(Answer):
+class HomeserverProfile(AnswerHead):
     """One homeserver in one room and window."""
 
     homeserver: str
@@ -160,7 +160,7 @@ class HomeserverProfile(Answer):
     )
 
     @classmethod
-    def of(cls, profile: Profile, answer: Answer, query: ProfileQuery) -> HomeserverProfile:
+    def of(cls, profile: Profile, answer: AnswerHead, query: ProfileQuery) -> HomeserverProfile:
         return cls(
             **dict(answer),
             homeserver=profile.name,
@@ -205,7 +205,7 @@ class HistoryBucket(Loss):
         )
 
 
-class History(Answer):
+class History(AnswerHead):
     """A homeserver's number on one board over time; empty buckets included."""
 
     homeserver: str
@@ -230,7 +230,7 @@ def list_homeservers(
     query: Annotated[HomeserversQuery, Query()],
 ) -> Homeservers:
     """Those that pinged or answered in the window, by name."""
-    answer, window = describe(boards, query, now), query.window_at(now)
+    answer, window = make_answer_head(boards, query, now), query.window_at(now)
     page, cursor = cut_page(
         homeservers.list_homeservers(boards, answer.room.id, window),
         query,
@@ -255,7 +255,7 @@ def get_homeserver(
     boards: GivenBoards, now: Now, name: HomeserverName, query: Annotated[ProfileQuery, Query()]
 ) -> HomeserverProfile:
     """Its place on each board, its loss, its rejected pongs by reason, and its partners."""
-    answer = describe(boards, query, now)
+    answer = make_answer_head(boards, query, now)
     profile = homeservers.read_profile(boards, answer.room.id, query.window_at(now), name, now=now)
     return HomeserverProfile.of(profile, answer, query)
 
@@ -269,7 +269,7 @@ def get_homeserver_history(
     boards: GivenBoards, now: Now, name: HomeserverName, query: Annotated[HistoryQuery, Query()]
 ) -> History:
     """Percentiles of its latency on one board, and its loss, in buckets of equal length."""
-    answer, window = describe(boards, query, now), query.window_at(now)
+    answer, window = make_answer_head(boards, query, now), query.window_at(now)
     step_name = query.step or choose_step(window)
     step = STEPS[step_name]
     if count_buckets(window, step) > MAX_BUCKETS:

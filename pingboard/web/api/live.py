@@ -140,7 +140,7 @@ async def _ask(
 ) -> _Asked:
     """Everything that can be refused, before the stream begins."""
     client = name_client(request.scope["client"])
-    if given.feed.is_full or given.listeners[client] >= MAX_LISTENERS_PER_CLIENT:
+    if given.live_updates.is_full or given.listeners[client] >= MAX_LISTENERS_PER_CLIENT:
         raise errors.problem("too-busy", "Too many listeners; please try again later.")
     # In the pool, as any path that asks the database.
     room_id, _ = await run_in_threadpool(given.boards.find_room, query.room)
@@ -181,7 +181,7 @@ async def _follow(given: Given, asked: _Asked) -> AsyncIterator[bytes]:
     if asked.client is not None:
         given.listeners[asked.client] += 1
     try:
-        async for batch in given.feed.listen(asked.room_id, asked.after):
+        async for batch in given.live_updates.listen(asked.room_id, asked.after):
             yield b"".join(map(_write, batch)) or KEEPALIVE_COMMENT
     finally:
         if asked.client is not None:

@@ -14,7 +14,14 @@ from pingboard.web import errors
 from pingboard.web.api.paging import link_next, read_cursor, write_cursor
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.parameters import MatrixQuery
-from pingboard.web.schemas import Answer, Count, Milliseconds, NextCursor, describe, shorten
+from pingboard.web.schemas import (
+    AnswerHead,
+    Count,
+    Milliseconds,
+    NextCursor,
+    make_answer_head,
+    shorten,
+)
 
 router = APIRouter(tags=["matrix"], responses=errors.UNKNOWN_ROOM_RESPONSE)
 
@@ -30,7 +37,7 @@ class PairSummary(BaseModel):
     sample_count: Count
 
 
-class Matrix(Answer):
+class Matrix(AnswerHead):
     """The pairs that have samples, by the names of ping and pong server."""
 
     number: Literal["one_way"] = Field(
@@ -48,7 +55,7 @@ class Matrix(Answer):
 )
 def get_matrix(boards: GivenBoards, now: Now, query: Annotated[MatrixQuery, Query()]) -> Response:
     """Median one-way times from ping server to pong server. Pairs without samples are left out."""
-    answer, window = describe(boards, query, now), query.window_at(now)
+    answer, window = make_answer_head(boards, query, now), query.window_at(now)
     pairs = homeservers.read_matrix(boards, answer.room.id, window).select(
         ping_server=query.ping_server,
         pong_server=query.pong_server,

@@ -16,7 +16,15 @@ from pingboard.web.api.paging import cut_page
 from pingboard.web.dependencies import GivenAll, GivenBoards, Now
 from pingboard.web.negotiation import choose_media_type
 from pingboard.web.parameters import BoardQuery, RankingsQuery, TableQuery
-from pingboard.web.schemas import Answer, Count, Interval, Milliseconds, NextCursor, Ratio, RoomName
+from pingboard.web.schemas import (
+    AnswerHead,
+    Count,
+    Interval,
+    Milliseconds,
+    NextCursor,
+    Ratio,
+    RoomName,
+)
 
 JSON = "application/json"
 
@@ -74,7 +82,7 @@ class RankedHomeserver(BaseModel):
     )
 
 
-class Rankings(Answer):
+class Rankings(AnswerHead):
     """The ordered standings of one room and one window."""
 
     vantage: str = Field(description="The name of the place that our own pings are sent from.")

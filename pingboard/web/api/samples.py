@@ -38,7 +38,7 @@ from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.middleware import is_head
 from pingboard.web.negotiation import choose_media_type, is_matched
 from pingboard.web.parameters import SampleFormat, SamplesQuery
-from pingboard.web.schemas import EXAMPLES, Answer, Instant, NextCursor, describe
+from pingboard.web.schemas import EXAMPLES, AnswerHead, Instant, NextCursor, make_answer_head
 
 _SAMPLE = EXAMPLES["RawSample"]
 NDJSON_EXAMPLE = json.dumps(_SAMPLE, separators=(",", ":")) + "\n"
@@ -73,7 +73,7 @@ class RawSample(BaseModel):
     provenance: Literal["live", "gap_fill", "import"] = Field(description="How it came to us.")
 
 
-class Samples(Answer):
+class Samples(AnswerHead):
     """A page of samples, in the order in which their pings were seen."""
 
     kept_from_at: Instant | None = Field(
@@ -141,7 +141,7 @@ def list_samples(
     headers = {"Vary": "Accept, Accept-Encoding"}
     # A page is kept, with a tag of its content, which stays the same as long as the samples do.
     is_page = chosen is SampleFormat.JSON and limit is not None and limit <= MAX_KEPT
-    answer, window = describe(boards, query, now), query.window_at(now)
+    answer, window = make_answer_head(boards, query, now), query.window_at(now)
     rooms = read_lineage(boards.engine, answer.room.id)
     sample_filter = SampleFilter(rooms, window, query.ping_server, query.pong_server)
     if not is_page:
@@ -223,7 +223,7 @@ def describe_sample(sample: StoredSample) -> SampleRow:
 
 
 def _write_json(
-    chunks: Iterator[list[SampleRow]], answer: Answer, kept_from: int | None, cursor: str | None
+    chunks: Iterator[list[SampleRow]], answer: AnswerHead, kept_from: int | None, cursor: str | None
 ) -> Iterator[str]:
     """One object, as if it were written at once: what precedes the samples, and they."""
     head = answer.model_dump(mode="json", by_alias=True)
