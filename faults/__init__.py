@@ -24,6 +24,9 @@ Each case of a chapter is one function; the rest is its stage:
                     the worker's process, the API's, a client, an echo bot with a will
     faultproxy.py   between worker and homeserver: delays, cuts and changes what passes
     claims.py       what a case expects, and waits for
+    lasting.py      what begins and ends with a case
+    outputs.py      the names that each output shows, read by the format's own parser
+    shifted.py      a process whose clock is wrong
     seed.py         thousands of messages at once
 
 The short form takes seconds a case and runs with the tests; the long form takes an hour or two.

@@ -108,7 +108,7 @@ def is_alive(pid: int) -> bool:
     """Whether it still runs; a zombie that nobody has waited for does not."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
 

@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import aiohttp
 import hypothesis
 import pytest
 import structlog
 
+from faults.faultproxy import FaultProxy
 from pingboard.lab import Lab
 from pingboard.lab.network import reserved_port
 from pingboard.store.engine import Engine, open_engine
@@ -61,6 +63,19 @@ async def lab() -> AsyncIterator[Lab]:
     """Two homeservers, a ping room and an echo bot on each, for all tests of this run."""
     async with Lab(servers=2) as lab:
         yield lab
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as http:
+        yield http
+
+
+@pytest.fixture
+async def proxy(lab: Lab) -> AsyncIterator[FaultProxy]:
+    """Before hs1."""
+    async with FaultProxy(lab.homeservers[0].url) as proxy:
+        yield proxy
 
 
 @pytest.fixture

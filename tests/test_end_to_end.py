@@ -15,8 +15,6 @@ from pingboard.lab import Lab
 from tests.commands import account_settings, end_of, running, start
 
 ROUND_TRIP_DELAY_S = 0.3
-
-
 TIMEOUT_S = 480
 
 

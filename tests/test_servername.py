@@ -73,8 +73,12 @@ literals = st.one_of(
     st.ip_addresses(v=4).map(str),
     st.from_regex(r"\[[0-9a-f:.]{0,10}\]?", fullmatch=True),
 )
-ports = st.one_of(st.just(""), st.integers(0, 99_999).map(lambda port: f":{port}"), st.text())
-names = st.one_of(st.text(), st.tuples(st.one_of(hosts, literals), ports).map("".join))
+# `st.text()` has no lone surrogates, which JSON can bring.
+texts = st.one_of(
+    st.text(), st.sampled_from(["\x00", "\ud800", "\u202e", "a.example\n", "x" * 300])
+)
+ports = st.one_of(st.just(""), st.integers(0, 99_999).map(lambda port: f":{port}"), texts)
+names = st.one_of(texts, st.tuples(st.one_of(hosts, literals), ports).map("".join))
 
 
 @settings(max_examples=500, deadline=None)

@@ -315,8 +315,9 @@ def _finish(
         response = _render_page(request, content, kept)
     else:
         response.body = response.render(content)
+    response.headers.setdefault("Cache-Control", "no-store")
     # The middleware does it too, but some errors are answered outside of it.
-    for name, value in {**HEADERS, "Cache-Control": "no-store"}.items():
+    for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     return content, response
 

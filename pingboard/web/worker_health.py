@@ -107,8 +107,7 @@ def read_readiness(engine: Engine, now: datetime) -> Readiness:
 
 def not_ready(reason: str, detail: str) -> Problem:
     """Return the problem that /readyz answers with."""
-    no_store = {"Cache-Control": "no-store"}
-    return errors.problem("not-ready", detail, headers=no_store, reason=reason)
+    return errors.problem("not-ready", detail, reason=reason)
 
 
 def _require_room(rooms: Iterable[RoomStatus]) -> None:

@@ -214,11 +214,10 @@ async def test_print_keeps_the_heads_and_hides_search_and_choices(tab: Page) -> 
 
 
 async def test_no_pong_is_missed_or_doubled_when_the_server_restarts(
-    browser: Browser, store: Engine
+    browser: Browser, store: Engine, free_port: int
 ) -> None:
-    with serve(store) as client:
-        address = origin_of(client)
-        context = open_tab(browser, address, is_cut_off=True)
+    with serve(store, port=free_port) as client:
+        context = open_tab(browser, origin_of(client), is_cut_off=True)
         tab = await context.__aenter__()
         await tab.goto("/")
         await expect(tab.locator("#live .state")).to_have_text("Live")
@@ -227,7 +226,7 @@ async def test_no_pong_is_missed_or_doubled_when_the_server_restarts(
         await expect(tab.locator("#live .heard")).to_contain_text("new pongs: 3")
     await expect(tab.locator("#live .state")).to_have_text("Not connected, trying again")
     record(store, make_answers("meanwhile.example", [300] * 5, first=200))
-    with serve(store, port=int(address.rpartition(":")[2])):
+    with serve(store, port=free_port):
         record(store, make_answers("after.example", [300] * 2, first=300))
         await expect(tab.locator("#live .heard")).to_contain_text("new pongs: 10")
         await expect(tab.locator("#board")).to_contain_text("after.example")

@@ -12,9 +12,7 @@ from tests.cli.http_server import answering
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x"])
-def test_a_redirect_to_another_scheme_is_not_followed(
-    target: str,
-) -> None:
+def test_a_redirect_to_another_scheme_is_not_followed(target: str) -> None:
     with (
         answering(302, {"Location": target}) as address,
         pytest.raises(OSError, match=r"neither http nor https|is not allowed"),

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from pingboard.cli import import_url
+from pingboard.model import BoardName
 from pingboard.store.engine import migrate, open_engine
 from tests.cli.http_server import answering
 from tests.commands import environment, run
@@ -53,7 +54,10 @@ def test_csv_that_is_json_and_json_that_is_csv_are_named(url: str, tmp_path: Pat
     [
         ("bogus", "No such command 'bogus'"),
         ("table --bord response", "No such option: --bord (Possible options: --board)"),
-        ("table --board new", "'new' is not one of 'response', 'delivery', 'reception'"),
+        (
+            "table --board new",
+            "'new' is not one of " + ", ".join(f"'{name}'" for name in BoardName),
+        ),
         ("table --limit 0", "Invalid value for '--limit'"),
         ("table --window 1w", "--window '1w' is none of 1h, 6h, 24h"),
         ("table --room #x:y", "no room '#x:y' is known here"),

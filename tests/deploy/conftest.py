@@ -13,7 +13,7 @@ import pytest
 PROGRAMS = ("nginx", "caddy", "promtool", "systemd-analyze")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def programs() -> None:
     """All that Debian has under apt-get install nginx-light caddy prometheus systemd."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin"

@@ -19,6 +19,7 @@ RULES = ROOT / "deploy/prometheus/alerts.yml"
 DASHBOARD = ROOT / "pingboard/web/static/grafana.json"
 
 
+@pytest.mark.usefixtures("programs")
 def test_prometheus_accepts_the_rules() -> None:
     checked = subprocess.run(
         ["promtool", "check", "rules", str(RULES)], capture_output=True, text=True
@@ -26,6 +27,7 @@ def test_prometheus_accepts_the_rules() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
+@pytest.mark.usefixtures("programs")
 def test_the_rules_fire_when_they_should_and_not_before(tmp_path: Path) -> None:
     test = tmp_path / "test.yml"
     test.write_text(

@@ -32,9 +32,11 @@ def nginx(folder: Path, port: int, upstream: int, *, strips: bool) -> Iterator[N
     site = (DEPLOY / "nginx.conf").read_text()
     site = site.replace("listen 80;", f"listen 127.0.0.1:{port};")
     site = site.replace("127.0.0.1:8080", f"127.0.0.1:{upstream}")
+    kept = site
     if strips:
         site = re.sub(r"(location /ping/ \{\s*proxy_pass http://pingboard);", r"\1/;", site)
         site = re.sub(r"(location = /ping(\S+) \{\s*proxy_pass http://pingboard);", r"\1\2;", site)
+    assert strips == (site != kept)
     (folder / "site.conf").write_text(site)
     paths = " ".join(
         f"{kind}_temp_path {folder};"
@@ -54,8 +56,10 @@ def caddy(folder: Path, port: int, upstream: int, *, strips: bool) -> Iterator[N
     site = (DEPLOY / "Caddyfile").read_text()
     site = site.replace("ping.example.org {", f"http://ping.example.org:{port} {{")
     site = site.replace("127.0.0.1:8080", f"127.0.0.1:{upstream}")
+    kept = site
     if strips:
         site = site.replace("handle /ping/* {", "handle_path /ping/* {")
+    assert strips == (site != kept)
     with _running_caddy(folder, site, port):
         yield
 
@@ -107,6 +111,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError(process.communicate()[1].decode())
 
 
+@pytest.mark.usefixtures("programs")
 @pytest.mark.parametrize("strips", [False, True], ids=["prefix-kept", "prefix-stripped"])
 @pytest.mark.parametrize("proxy", [nginx, caddy], ids=["nginx", "caddy"])
 def test_the_site_is_whole_below_its_prefix_and_events_come_at_once(
@@ -178,6 +183,7 @@ def check_addresses(client: httpx.Client) -> None:
     assert "http://127" not in feed
 
 
+@pytest.mark.usefixtures("programs")
 def test_nobody_is_limited_for_what_another_asked_of_the_composed_site(
     free_port: int, tmp_path: Path
 ) -> None:

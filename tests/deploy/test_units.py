@@ -25,6 +25,7 @@ def installed(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.usefixtures("programs")
 def test_systemd_accepts_the_units(installed: Path) -> None:
     units = sorted(map(str, installed.iterdir()))
     verified = subprocess.run(
@@ -35,6 +36,7 @@ def test_systemd_accepts_the_units(installed: Path) -> None:
     assert lines == []
 
 
+@pytest.mark.usefixtures("programs")
 @pytest.mark.parametrize("name", SERVICES)
 def test_the_units_are_hardened(name: str) -> None:
     judged = subprocess.run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
@@ -38,18 +37,6 @@ class Caller:
         url = f"{self._proxy.url}{path}"
         async with self._http.request(method, url, headers=headers, **options) as response:
             return response.status, await response.json()
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as http:
-        yield http
-
-
-@pytest.fixture
-async def proxy(lab: Lab) -> AsyncIterator[FaultProxy]:
-    async with FaultProxy(lab.homeservers[0].url) as proxy:
-        yield proxy
 
 
 @pytest.fixture

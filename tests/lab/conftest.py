@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import aiohttp
@@ -52,12 +51,6 @@ class Client(User):
         for event in room.get("timeline", {}).get("events", []):
             if pong := event["content"].get("pong"):
                 self._pongs[pong["ping"]].add(event["sender"].partition(":")[2])
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as http:
-        yield http
 
 
 @pytest.fixture

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from faults.faultproxy import FaultProxy
 from pingboard.lab import Lab
 from pingboard.store.engine import Engine
 from tests.databases import open_migrated_file
 from tests.matrix.room_client import Member
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as http:
-        yield http
 
 
 @pytest.fixture
@@ -33,10 +26,3 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 async def owner(lab: Lab, http: aiohttp.ClientSession) -> Member:
     """Makes rooms on hs1; sends pings and pongs of its own."""
     return Member(http, await lab.register(lab.homeservers[0], f"owner-{uuid.uuid4().hex[:8]}"))
-
-
-@pytest.fixture
-async def proxy(lab: Lab) -> AsyncIterator[FaultProxy]:
-    """Before hs1."""
-    async with FaultProxy(lab.homeservers[0].url) as proxy:
-        yield proxy

@@ -31,11 +31,11 @@ from pingboard.web.pages.choices import MEANINGS
 zero = np.zeros(1, np.int64)
 answers = Answers(Offsets.of(zero), Offsets.of(zero), zero, zero + 250, zero)
 block = Block(EMPTY.claims, lambda: (answers, EMPTY.losses))
-board, hour = BoardName("calling"), Window(from_ts(0), from_ts(HOUR_MS))
+board, hour = BoardName("unheard-of"), Window(from_ts(0), from_ts(HOUR_MS))
 [row], _ = rank_board([block], ["a"], board, hour, now_ts=HOUR_MS)
 assert (row.median_ms, row.sent) == (250, 1), row
 assert MEANINGS[board].title == "Fastest callers"
-assert '"calling"' in describe()
+assert '"unheard-of"' in describe()
 """
 
 
@@ -44,7 +44,7 @@ def copy(tmp_path: Path) -> Path:
     """The package, with a name more among the boards."""
     package = tmp_path / "pingboard"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
-    replace(package / "model/boards.py", NAME, NAME + '    CALLING = "calling"\n')
+    replace(package / "model/boards.py", NAME, NAME + '    UNHEARD_OF = "unheard-of"\n')
     return package
 
 
@@ -72,7 +72,7 @@ def test_each_of_the_three_files_does_not_type_check_until_it_knows_the_board(co
         *("-m", "mypy", "--strict", "--follow-imports=silent"),
         *(f"pingboard/{name}" for name in files),
     )
-    forgotten = [line for line in checked.stdout.splitlines() if "BoardName.CALLING" in line]
+    forgotten = [line for line in checked.stdout.splitlines() if "BoardName.UNHEARD_OF" in line]
     assert [line.partition(":")[0] for line in forgotten] == [f"pingboard/{n}" for n in files]
 
 
@@ -80,18 +80,18 @@ def test_three_files_make_a_board(copy: Path) -> None:
     replace(
         copy / "model/boards.py",
         WORDS,
-        '        case BoardName.CALLING:\n            return "Calls."\n' + WORDS,
+        '        case BoardName.UNHEARD_OF:\n            return "Calls."\n' + WORDS,
     )
     replace(
         copy / "ranking/boards.py",
         RULE,
-        "        case BoardName.CALLING:\n"
+        "        case BoardName.UNHEARD_OF:\n"
         f"            return Rule(Ranked.PONG_SERVERS, Latency.ROUND_TRIP)\n{RULE}",
     )
     replace(
         copy / "web/pages/choices.py",
         MEANING,
-        "        case BoardName.CALLING:\n"
+        "        case BoardName.UNHEARD_OF:\n"
         '            return Meaning("Calling", "Fastest callers", "Calls.")\n' + MEANING,
     )
     asked = run(copy, "-c", ASKING)

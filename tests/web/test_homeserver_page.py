@@ -112,7 +112,7 @@ def test_history_and_distribution_have_a_table_with_the_numbers_of_the_api(
 ) -> None:
     page = text_of(site.get(PAGE, params={"board": board, "window": "24h"}))
     median = site.get("/api/v1/rankings", params={"board": board}).json()["standings"][1]
-    assert f"half of 3 samples are below {median['median_ms']} ms" in page
+    assert f"{board.title()}: half of 3 samples are below {median['median_ms']} ms" in page
     assert "11 Oct 12:00" in page
 
 

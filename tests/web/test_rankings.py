@@ -23,6 +23,8 @@ from tests.web.site import (
     serve,
 )
 
+QUOTED = [f"'{name}'" for name in BoardName]
+
 RANKINGS = "/api/v1/rankings"
 
 
@@ -150,7 +152,7 @@ def test_only_pongs_inside_the_window_count(site: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("parameters", "named", "hint"),
     [
-        ({"board": "latency"}, "board", f"or '{[*BoardName][-1]}'"),
+        ({"board": "latency"}, "board", f"{', '.join(QUOTED[:-1])} or {QUOTED[-1]}"),
         ({"window": "3d"}, "window", "1h, 6h, 24h, 7d, 30d, 90d, 365d"),
         ({"limit": "0"}, "limit", "greater than or equal to 1"),
         ({"limit": "ten"}, "limit", "valid integer"),

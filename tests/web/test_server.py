@@ -26,8 +26,8 @@ def test_a_server_answers_at_its_url_until_it_is_stopped() -> None:
     assert set(threading.enumerate()) == before
 
 
-def test_stop_closes_kept_alive_connections_and_can_be_called_twice() -> None:
-    server = Server(APP, listen("127.0.0.1", 0))
+def test_stop_closes_kept_alive_connections_and_can_be_called_twice(free_port: int) -> None:
+    server = Server(APP, listen("127.0.0.1", free_port))
     server.start()
     with httpx.Client(timeout=60) as client:
         client.get(server.url)
