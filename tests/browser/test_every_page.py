@@ -16,13 +16,16 @@ EVERY_PAGE = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES.keys())
 FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex='0']"
 
 LIST_FOCUSABLE = """(selector) => [...document.querySelectorAll(selector)]
-  .filter((one) => one.checkVisibility() && !one.disabled && one.type !== "hidden")
-  .map((one, number) => { one.dataset.number = number; return one.outerHTML.slice(0, 90); })"""
+  .filter((element) => element.checkVisibility() && !element.disabled && element.type !== "hidden")
+  .map((element, number) => {
+    element.dataset.number = number;
+    return element.outerHTML.slice(0, 90);
+  })"""
 
 SHOW_FOCUSED = """() => {
-  const one = document.activeElement, style = getComputedStyle(one);
+  const focused = document.activeElement, style = getComputedStyle(focused);
   const seen = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
-  return [Number(one.dataset.number ?? -1), seen];
+  return [Number(focused.dataset.number ?? -1), seen];
 }"""
 
 

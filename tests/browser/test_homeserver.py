@@ -38,7 +38,7 @@ async def expect_labels_beside(tab: Page, charts: int) -> None:
     """There are so many drawings, and the latencies of none lie over its curves or off the page."""
     drawn = await tab.locator(".chart.smoke").evaluate_all(
         """charts => charts.map((chart) => {
-          const box = (one) => one.getBoundingClientRect();
+          const box = (element) => element.getBoundingClientRect();
           const curves = box(chart.querySelector(".plane"));
           const labels = [...chart.querySelectorAll(".grid text")].map(box);
           return labels.length > 1

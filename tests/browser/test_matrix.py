@@ -33,7 +33,7 @@ async def focused(tab: Page) -> list[str]:
         """() => { const cell = document.activeElement, row = cell.parentNode;
         const head = row.closest("table").tHead.rows[0].cells[cell.cellIndex];
         return [row.cells[0].textContent, head.textContent, cell.textContent]
-          .map((one) => one.trim()); }"""
+          .map((text) => text.trim()); }"""
     )
     return pair
 

@@ -34,13 +34,13 @@ async function start(figure, says) {
   function draw() {
     plot?.destroy();
     const half = STEPS[shown.step] / 2;
-    const take = (name) => buckets.map((one) => (one.sample_count < MIN_BAND ? null : one[name]));
-    const times = buckets.map((one) => Date.parse(one.from_at) / 1000 + half);
+    const take = (name) => buckets.map((bucket) => (bucket.sample_count < MIN_BAND ? null : bucket[name]));
+    const times = buckets.map((bucket) => Date.parse(bucket.from_at) / 1000 + half);
     const lines = ["p95_ms", "p5_ms", "p75_ms", "p25_ms", "median_ms"].map(take);
     // Too few samples for a band, or no neighbours: a line through one point would not be seen.
     const line = lines.at(-1);
     const isDot = (index) => line[index] === null || (line[index - 1] ?? line[index + 1] ?? null) === null;
-    const dots = buckets.map((one, index) => (isDot(index) ? one.median_ms : null));
+    const dots = buckets.map((bucket, index) => (isDot(index) ? bucket.median_ms : null));
     const data = [times, ...lines, dots];
     plot = new uPlot(options(), data, holder);
     figure.dataset.shown = `${shown.from} ${shown.to} ${shown.step}`;
@@ -87,15 +87,15 @@ async function start(figure, says) {
     u.ctx.beginPath();
     u.ctx.rect(left, top, width, height);
     u.ctx.clip();
-    buckets.forEach((one, index) => {
-      const level = [0, 0.05, 0.2].filter((least) => one.loss > least).length;
+    buckets.forEach((bucket, index) => {
+      const level = [0, 0.05, 0.2].filter((least) => bucket.loss > least).length;
       if (!level) return;
       const [start, end] = [x(u.data[0][index] - half), x(u.data[0][index] + half)];
-      const tall = Math.max(one.loss * 0.12 * height, 4 * uPlot.pxRatio);
+      const tall = Math.max(bucket.loss * 0.12 * height, 4 * uPlot.pxRatio);
       u.ctx.fillStyle = u.ctx.strokeStyle = colour(`loss${level}`);
       u.ctx.fillRect(start, top + height - tall, Math.max(end - start, 1), tall);
-      if (one.sample_count < MIN_BAND) return;
-      const y = u.valToPos(one.median_ms, "y", true);
+      if (bucket.sample_count < MIN_BAND) return;
+      const y = u.valToPos(bucket.median_ms, "y", true);
       u.ctx.lineWidth = (2 + level) * uPlot.pxRatio;
       u.ctx.beginPath();
       u.ctx.moveTo(start, y);
@@ -106,17 +106,17 @@ async function start(figure, says) {
   }
 
   function read(index) {
-    const one = buckets[index ?? -1];
-    if (!one) return;
+    const bucket = buckets[index ?? -1];
+    if (!bucket) return;
     const values = {
-      time: write.instant(Date.parse(one.from_at) / 1000),
-      loss: one.loss === null ? "–" : write.share(one.loss),
-      samples: write.number(one.sample_count),
-      median: write.number(one.median_ms),
-      p5: write.number(one.p5_ms),
-      p95: write.number(one.p95_ms),
+      time: write.instant(Date.parse(bucket.from_at) / 1000),
+      loss: bucket.loss === null ? "–" : write.share(bucket.loss),
+      samples: write.number(bucket.sample_count),
+      median: write.number(bucket.median_ms),
+      p5: write.number(bucket.p5_ms),
+      p95: write.number(bucket.p95_ms),
     };
-    reading.textContent = fill(one.median_ms === null ? says.empty : says.reading, values);
+    reading.textContent = fill(bucket.median_ms === null ? says.empty : says.reading, values);
   }
 
   // Shows a part, at a step as fine as there is room for; only the latest wish counts.
@@ -124,11 +124,11 @@ async function start(figure, says) {
     const turn = ++asked;
     const isWhole = to - from >= whole.to - whole.from;
     const step = Object.keys(STEPS).find((name) => (to - from) / STEPS[name] <= MAX_POINTS) ?? "1d";
-    const wanted = isWhole ? whole : { from, to, step };
+    const part = isWhole ? whole : { from, to, step };
     try {
-      const found = await load(says, wanted);
+      const loaded = await load(says, part);
       if (turn !== asked) return;
-      [buckets, shown] = [found, wanted];
+      [buckets, shown] = [loaded, part];
       draw();
       const ends = { from: write.instant(shown.from), to: write.instant(shown.to), step: shown.step.replace(/.$/, "\u202f$&").replace("m", "min") };
       reading.textContent = isWhole ? "" : fill(says.zoomed, ends);
@@ -203,12 +203,12 @@ async function load(says, { from, to, step }) {
 
 // As the drawing of the page has it (see charts/smoke): the highest peaks are cut off.
 function spread(buckets) {
-  const known = buckets.filter((one) => one.median_ms !== null);
+  const known = buckets.filter((bucket) => bucket.median_ms !== null);
   if (!known.length) return [1, 10];
-  const peaks = known.map((one) => one.p95_ms).sort((one, other) => one - other);
+  const peaks = known.map((bucket) => bucket.p95_ms).sort((low, high) => low - high);
   const usual = peaks[Math.floor((peaks.length - 1) * 0.9)];
-  const low = Math.max(Math.min(...known.map((one) => one.p5_ms)), 1);
-  const high = Math.max(usual, low, ...known.map((one) => one.p75_ms));
+  const low = Math.max(Math.min(...known.map((bucket) => bucket.p5_ms)), 1);
+  const high = Math.max(usual, low, ...known.map((bucket) => bucket.p75_ms));
   const widen = Math.max(Math.sqrt(1.5 / (high / low)), 1.04);
   return [Math.max(low / widen, 1), high * widen];
 }
@@ -218,20 +218,20 @@ function markMs(low, high) {
   for (const heads of [[1, 2, 5], [1, 2, 3, 5, 7], [1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9]]) {
     const marks = [];
     for (let power = 10 ** Math.floor(Math.log10(low)); power <= high; power *= 10) {
-      marks.push(...heads.map((one) => one * power).filter((ms) => ms >= low && ms <= high));
+      marks.push(...heads.map((head) => head * power).filter((ms) => ms >= low && ms <= high));
     }
     if (marks.length > 2) return marks.filter((_, n) => n % Math.ceil(marks.length / 6) === 0);
   }
   const least = (high - low) / 5;
   const power = 10 ** Math.floor(Math.log10(least));
-  const step = [1, 2, 5, 10].map((one) => one * power).find((one) => one >= least);
+  const step = [1, 2, 5, 10].map((digit) => digit * power).find((ms) => ms >= least);
   return Array.from({ length: 6 }, (_, n) => (Math.ceil(low / step) + n) * step).filter((ms) => ms <= high);
 }
 
 function markTime(from, to, width) {
   const most = Math.min(Math.max(width / 50, 2), 8);
   const steps = [60, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800, 1209600, 2635200, 5270400];
-  const step = steps.find((one) => (to - from) / one <= most) ?? steps.at(-1);
+  const step = steps.find((seconds) => (to - from) / seconds <= most) ?? steps.at(-1);
   const first = Math.ceil(from / step) * step;
   const room = (to - from) * 0.03;
   return Array.from({ length: Math.floor((to - first) / step) + 1 }, (_, n) => first + n * step)
@@ -241,8 +241,8 @@ function markTime(from, to, width) {
 function writer(language) {
   const locale = language === "en" ? "en-GB" : language;
   const format = (options) => {
-    const one = new Intl.DateTimeFormat(locale, { timeZone: "UTC", ...options });
-    return (at) => one.format(at * 1000);
+    const formatter = new Intl.DateTimeFormat(locale, { timeZone: "UTC", ...options });
+    return (at) => formatter.format(at * 1000);
   };
   const day = { day: "numeric", month: "short" }, time = { hour: "2-digit", minute: "2-digit" };
   const [days, times, both] = [day, time, { ...day, ...time }].map(format);

@@ -38,10 +38,10 @@ function start(table) {
   }
 
   function link(name) {
-    const one = document.createElement("a");
-    one.href = table.dataset.address.replace("/-", `/${encodeURIComponent(name)}`);
-    one.textContent = name;
-    return one;
+    const link = document.createElement("a");
+    link.href = table.dataset.address.replace("/-", `/${encodeURIComponent(name)}`);
+    link.textContent = name;
+    return link;
   }
 
   function move(event) {
