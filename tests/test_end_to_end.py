@@ -127,7 +127,7 @@ async def test_with_nothing_configured_run_brings_its_own_network(
             except httpx.TransportError:
                 return []
             rows = table.splitlines()[2:]
-            return rows if len(rows) == 3 else []
+            return rows if len(rows) >= 3 else []
 
         assert await until(ranked, TIMEOUT_S)
     finally:
