@@ -44,6 +44,11 @@ class PostgreSQL:
         self._url = make_url(server_url).set(drivername="postgresql")
         driver = self._url.set(drivername="postgresql+psycopg")
         self._admin = create_engine(driver, isolation_level="AUTOCOMMIT")
+        # It ends with the tests: nothing of it has to outlive a crash of the machine.
+        with self._admin.connect() as connection:
+            for setting in ("fsync", "full_page_writes"):
+                connection.execute(text(f"ALTER SYSTEM SET {setting} = off"))
+            connection.execute(text("SELECT pg_reload_conf()"))
         self._template = ""
 
     def create(self) -> str:
