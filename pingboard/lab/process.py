@@ -107,8 +107,11 @@ class ChildProcess(ABC):
         await self._end(signal.SIGKILL)
 
     async def pause(self) -> None:
-        """Freeze it (SIGSTOP): its ports stay open and nobody answers."""
-        self._running().send_signal(signal.SIGSTOP)
+        """Freeze it (SIGSTOP) and wait until it stands: its ports stay open and nobody answers."""
+        process = self._running()
+        process.send_signal(signal.SIGSTOP)
+        # On a busy machine it goes on for a while; if we ended before, nobody would wake it again.
+        await asyncio.to_thread(os.waitid, os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
 
     async def resume(self) -> None:
         """Let it go on after `pause` (SIGCONT)."""
