@@ -2,7 +2,7 @@
 
 Standard input is a pipe that the parent holds open and never writes to. It reaches its end
 when the parent ends, however it ends, and then this one ends too. So a `kill -9` of the lab leaves
-no homeserver behind, one of `pingboard run` no API, and neither an open port.
+no homeserver behind, one of `pingboard run` leaves no API, and no port stays open.
 
 It runs as a file, not with `-m`: the package's own imports (an HTTP client, cryptography) would
 cost every child a quarter of a second. Hence only the standard library here.

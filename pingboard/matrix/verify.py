@@ -1,4 +1,4 @@
-"""Does this pong count, and if not, why? Pure: the first rule that it breaks.
+"""Does this pong count, and if not, why? Pure; the reason is the first rule broken.
 
 The content's own faults were found while reading it (`protocol`), and that a pong server's second
 pong for a ping is dropped is the store's key. What is left is what needs the ping.
