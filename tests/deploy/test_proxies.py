@@ -99,7 +99,7 @@ def _running(command: list[str], port: int) -> Iterator[None]:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    give_up_at = time.monotonic() + 20
+    give_up_at = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < give_up_at:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import datetime
 
 import pytest
 from sqlalchemy import event, text
@@ -163,22 +164,36 @@ while True:
 def test_a_hung_worker_is_replaced_and_learns_of_it(
     postgresql_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pingboard.store.lease.MAX_SILENCE_S", 2.0)
     command = [sys.executable, "-c", CONFIRMER, postgresql_database]
     engine = open_engine(postgresql_database)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as active:
         assert active.stdout is not None
         assert active.stdout.readline() == "held\n"
-        time.sleep(3)  # longer than the silence that ends a lease: it does confirm
+        wait_for_confirmations(engine)
         with pytest.raises(LeaseError):
             take_lease(engine)
         active.send_signal(signal.SIGSTOP)
+        monkeypatch.setattr("pingboard.store.lease.MAX_SILENCE_S", 2.0)
         lease = take_lease_within(engine, 60)
         active.send_signal(signal.SIGCONT)
         assert active.stdout.readline() == "lost\n"
     lease.confirm()
     lease.release()
     engine.dispose()
+
+
+def wait_for_confirmations(engine: Engine) -> None:
+    """Wait until whoever holds the lease has confirmed it a few times."""
+    confirmations: set[datetime] = set()
+    with engine.connect() as connection:
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        while len(confirmations) < 4:
+            confirmed_at = text(
+                "SELECT state_change FROM pg_locks JOIN pg_stat_activity USING (pid) "
+                "WHERE locktype = 'advisory' AND datname = current_database() "
+                "AND pid <> pg_backend_pid()"
+            )
+            confirmations.add(connection.execute(confirmed_at).scalar_one())
 
 
 def take_lease_within(engine: Engine, limit_s: float) -> Lease:
@@ -196,10 +211,9 @@ def test_hold_lease_confirms_the_lease_while_its_block_runs(
     postgresql_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pingboard.store.lease.CONFIRM_PAUSE_S", 0.1)
-    monkeypatch.setattr("pingboard.store.lease.MAX_SILENCE_S", 1.0)
     engine = open_engine(postgresql_database)
     with hold_lease(engine):
-        time.sleep(1.5)
+        wait_for_confirmations(engine)
         with pytest.raises(LeaseError):
             take_lease(engine)
     take_lease(engine).release()

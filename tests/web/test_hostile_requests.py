@@ -3,8 +3,8 @@ client gets its own answer."""
 
 from __future__ import annotations
 
+import difflib
 import socket
-import time
 
 import httpx
 import pytest
@@ -111,14 +111,12 @@ def test_a_public_address_is_in_the_links_and_the_host_in_none(store: Engine) ->
     ],
 )
 def test_a_head_that_is_too_large_is_refused(site: httpx.Client, head: bytes) -> None:
-    started = time.monotonic()
     parts = [head[start : start + 1000] for start in range(0, len(head), 1000)]
     try:
         answer = send_raw(site, *parts)
     except (BrokenPipeError, ConnectionResetError):  # it was closed while we were still sending
         answer = b""
     assert answer[:13] in (b"HTTP/1.1 431 ", b"")
-    assert time.monotonic() - started < 5
     assert site.get("/healthz").status_code == 200
 
 
@@ -165,16 +163,23 @@ def test_a_body_that_nobody_reads_ends_the_connection(site: httpx.Client) -> Non
     assert send_raw(site, request).startswith(b"HTTP/1.1 405 ")
 
 
-def test_of_thousands_of_wrong_parameters_the_first_ten_are_explained(site: httpx.Client) -> None:
+def test_of_thousands_of_wrong_parameters_the_first_ten_are_explained(
+    site: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[str] = []
+
+    def compare(name: str, known: list[str], n: int) -> list[str]:
+        compared.append(name)
+        return get_close_matches(name, known, n)
+
+    get_close_matches = difflib.get_close_matches
+    monkeypatch.setattr(difflib, "get_close_matches", compare)
     query = "&".join(f"{number:x}" for number in range(3900))
-    site.get(f"{RANKINGS}?a")
-    started = time.monotonic()
     answer = site.get(f"{RANKINGS}?{query[:15900]}")
-    took_s = time.monotonic() - started
     assert (answer.status_code, len(answer.json()["errors"])) == (422, 10)
     assert "more" in answer.json()["detail"]
     assert len(answer.content) < 20_000
-    assert took_s < 1
+    assert len(compared) == 10
 
 
 def test_a_long_name_of_a_parameter_is_given_back_cut(site: httpx.Client) -> None:
