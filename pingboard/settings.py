@@ -168,7 +168,8 @@ class Settings(BaseSettings):
         120,
         ge=0,
         le=1_000_000,
-        description="costly requests a minute for each client; 0 for no limit",
+        description="units of work a minute for each client, of which an answer that is not in the "
+        "cache costs one or more; 0 for no limit",
         examples=["120"],
     )
     embed_origins: Annotated[tuple[Origin, ...], BeforeValidator(_split)] = Field(

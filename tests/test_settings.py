@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pingboard.model import ConfigurationError, parse_duration
-from pingboard.settings import Settings, load_settings
+from pingboard.settings import Settings, load_settings, read_env_file
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +115,16 @@ def test_a_line_that_can_not_be_read_is_named_without_its_value(
         load_settings()
     assert "\n" not in str(raised.value)
     assert "hunter2" not in str(raised.value)
+
+
+def test_the_lines_of_the_readme_can_be_copied_as_they_are(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    lines = re.findall(r"^    (PINGBOARD_.*\n)", readme, re.MULTILINE)
+    file = tmp_path / ".env"
+    file.write_text("".join(lines))
+    settings = read_env_file(file)
+    assert len(settings) == 4
+    assert not [value for value in settings.values() if " " in value]
 
 
 def test_a_dotenv_file_that_is_a_folder_is_one_line(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@
     doctor  what is wrong           health  whether a command lives, for containers
 
 Exit codes: 0 ended as asked, 2 a setting or an argument is wrong, 3 another worker writes to the
-database, 4 the homeserver turns the account away, 1 anything else. What may pass is waited for.
+database, 4 the homeserver turns the account away, 130 an import was interrupted, 1 anything else.
+What may pass is waited for.
 What a user can fix is one line on stderr, never a traceback.
 """
 

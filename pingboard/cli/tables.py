@@ -81,7 +81,9 @@ def table(
 def section(
     room: Annotated[
         list[str] | None,
-        typer.Option(metavar="ROOM", help="Alias or ID; repeatable. Default: all rooms."),
+        typer.Option(
+            metavar="ROOM", help="Alias or ID; repeatable. Default: the configured rooms, or all."
+        ),
     ] = None,
     style: Annotated[
         Style, typer.Option(help="classic is the layout of 2020, rooms of 2021.")

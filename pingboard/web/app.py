@@ -133,7 +133,7 @@ def create_app(
     """The app that answers from these boards; `clock` says the time of a request, aware UTC.
 
     `wording` is that of the section; `configured` are the rooms that were configured, aliases or
-    IDs; `per_minute` limits each client's costly requests, 0 for no limit; `embed_origins` are the
+    IDs; `per_minute` limits each client's units of work, 0 for no limit; `embed_origins` are the
     sites that may show the board in a frame; `site` is what its pages say of it.
     """
     app = FastAPI(**_ABOUT, dependencies=[Depends(refuse_repeated)])

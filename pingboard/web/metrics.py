@@ -195,13 +195,20 @@ class Metrics:
         engine = self._boards.engine
         health = read_status(engine)
         self._families.last_pong.set((health.last_pong_ts or 0) / 1000)
-        for worker in health.workers:
+        for worker in health.workers[:1]:
             self._families.last_sync.labels(worker.vantage).set((worker.synced_ts or 0) / 1000)
             self._families.loop_late.labels(worker.vantage).set((worker.late_ms or 0) / 1000)
             # One that was killed could not say so, but it does not sync any more.
             synced_ago = self._clock() - from_ts(worker.synced_ts or 0)
             is_well = worker.state == WorkerState.RUNNING and synced_ago < STALE_AFTER
             self._families.running.labels(worker.vantage).set(is_well)
+        for former in health.workers[1:]:  # the database's worker had another vantage before
+            for family in (
+                self._families.last_sync,
+                self._families.loop_late,
+                self._families.running,
+            ):
+                family.remove(former.vantage)
         totals = read_totals(engine, self._last_ping)
         self._last_ping = totals.last_ping
         self._families.pings.inc(totals.pings)

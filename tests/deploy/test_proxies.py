@@ -28,8 +28,10 @@ PREFIX = "/ping"
 
 
 @contextmanager
-def nginx(folder: Path, port: int, upstream: int, *, strips: bool) -> Iterator[None]:
-    site = (DEPLOY / "nginx.conf").read_text()
+def nginx(
+    folder: Path, port: int, upstream: int, *, strips: bool, operators: str = "127.0.0.1"
+) -> Iterator[None]:
+    site = (DEPLOY / "nginx.conf").read_text().replace("allow 127.0.0.1;", f"allow {operators};")
     site = site.replace("listen 80;", f"listen 127.0.0.1:{port};")
     site = site.replace("127.0.0.1:8080", f"127.0.0.1:{upstream}")
     kept = site
@@ -52,8 +54,11 @@ def nginx(folder: Path, port: int, upstream: int, *, strips: bool) -> Iterator[N
 
 
 @contextmanager
-def caddy(folder: Path, port: int, upstream: int, *, strips: bool) -> Iterator[None]:
+def caddy(
+    folder: Path, port: int, upstream: int, *, strips: bool, operators: str = "127.0.0.1"
+) -> Iterator[None]:
     site = (DEPLOY / "Caddyfile").read_text()
+    site = site.replace("remote_ip 127.0.0.1 ::1", f"remote_ip {operators}")
     site = site.replace("ping.example.org {", f"http://ping.example.org:{port} {{")
     site = site.replace("127.0.0.1:8080", f"127.0.0.1:{upstream}")
     kept = site
@@ -144,6 +149,35 @@ def test_the_site_is_whole_below_its_prefix_and_events_come_at_once(
             next(lines)  # the opening comes before anything happens: it is not held back
             record(store, make_answers("new.example", [500], first=50))
             assert any("new.example" in line for line in lines)
+    store.dispose()
+
+
+@pytest.mark.usefixtures("programs")
+@pytest.mark.parametrize("strips", [False, True], ids=["prefix-kept", "prefix-stripped"])
+@pytest.mark.parametrize("proxy", [nginx, caddy], ids=["nginx", "caddy"])
+@pytest.mark.parametrize(("operators", "status"), [("127.0.0.1", 200), ("192.0.2.1", 403)])
+def test_what_is_for_operators_is_kept_from_others(
+    proxy: Callable[..., AbstractContextManager[None]],
+    strips: bool,
+    operators: str,
+    status: int,
+    free_port: int,
+    tmp_path: Path,
+) -> None:
+    store = open_store(tmp_path)
+    with (
+        reserved_port() as upstream,
+        serve(store, port=upstream, root_path=PREFIX, public_url=PUBLIC),
+        proxy(tmp_path, free_port, upstream, strips=strips, operators=operators),
+        httpx.Client(
+            base_url=f"http://127.0.0.1:{free_port}",
+            headers={"Host": "ping.example.org"},
+            timeout=120,
+        ) as client,
+    ):
+        assert client.get("/ping/metrics").status_code == status
+        assert (client.get("/ping/readyz").status_code == 403) == (status == 403)
+        assert client.get("/ping/healthz").status_code == 200
     store.dispose()
 
 

@@ -5,18 +5,29 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html import unescape
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 from xml.etree import ElementTree
 
 import httpx
 import pytest
 
-from pingboard.model import Batch, Rejected, Rejection, Sample, to_ts
+from pingboard.model import Batch, BoardName, Rejected, Rejection, Sample, to_ts
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.web.pages.language import LANGUAGES, get_language
 from pingboard.web.pages.remedies import REMEDIES
-from tests.web.site import HOSTILE, NOW, ROOM, make_answers, make_hourly, record, serve, text_of
+from tests.samples import make_ping, make_pong
+from tests.web.site import (
+    ALIAS,
+    HOSTILE,
+    NOW,
+    ROOM,
+    make_answers,
+    make_hourly,
+    record,
+    serve,
+    text_of,
+)
 
 PAGE = "/homeservers/two.example"
 
@@ -56,8 +67,9 @@ def test_the_page_says_whose_fault_it_is_when_there_are_others_to_compare(store:
     assert "No significant difference" in usual
 
 
-def test_a_wrong_clock_is_named_and_explains_what_it_explains(store: Engine) -> None:
-    ahead = [
+def make_ahead() -> list[Sample]:
+    """Pongs of a homeserver whose clock is ahead by about as much as its bot claims too much."""
+    return [
         replace(
             sample,
             ping=replace(sample.ping, sent_ts=sample.ping.seen_ts),
@@ -65,7 +77,33 @@ def test_a_wrong_clock_is_named_and_explains_what_it_explains(store: Engine) -> 
         )
         for sample in delay(make_answers("ahead.example", range(390, 410)), 800)
     ]
-    record(store, ahead)
+
+
+def make_pings(server: str, first: int, one_way_ms: int) -> list[Sample]:
+    """Pongs to pings of others than us."""
+    ts = to_ts(NOW) - 3_600_000
+    pings = [
+        make_ping(number, server, room_id=ROOM, origin_server_ts=ts, seen_ts=ts)
+        for number in range(first, first + 20)
+    ]
+    return [Sample(ping, make_pong(ping, "hs0.example", one_way_ms), None) for ping in pings]
+
+
+def test_what_the_clock_hides_is_not_called_typical(store: Engine) -> None:
+    record(store, make_ahead())
+    record(store, make_pings("ahead.example", 1000, 2000))
+    for number in range(5):
+        record(store, make_answers(f"hs{number}.example", range(390, 410)))
+        record(store, make_pings(f"hs{number}.example", 1100 + 100 * number, 200))
+    with serve(store) as client:
+        page = text_of(client.get("/homeservers/ahead.example"))
+    assert "Probably your server: its messages reach the others late." in page
+    assert "Its clock is not good enough to tell whether it receives late too." in page
+    assert "Reception is typical" not in page
+
+
+def test_a_wrong_clock_is_named_and_explains_what_it_explains(store: Engine) -> None:
+    record(store, make_ahead())
     for number in range(5):
         record(store, make_answers(f"hs{number}.example", range(390, 410)))
     with serve(store) as client:
@@ -215,6 +253,38 @@ def test_the_page_begins_with_since_when_and_the_feed_has_it_too(store: Engine) 
         "slow.example: Twice as slow since 10 Oct 2026, 00:00 UTC; the others did not change."
     )
     assert unknown.status_code == 404
+
+
+def test_the_feed_of_a_room_that_is_chosen_leads_back_to_that_room(site: httpx.Client) -> None:
+    default, chosen = (
+        site.get("/homeservers/two.example/feed.atom", params=room)
+        for room in ({}, {"room": ALIAS})
+    )
+    assert chosen.headers["cache-control"].startswith("public, max-age=30")
+    root = ElementTree.fromstring(chosen.text)
+    address = f"{site.base_url}homeservers/two.example"
+    room = f"?room={quote(ALIAS)}"
+    assert root.findtext("{*}id") == f"{address}/feed.atom{room}"
+    assert [link.attrib["href"] for link in root.findall("{*}link")] == [
+        f"{address}/feed.atom{room}",
+        f"{address}{room}",
+    ]
+    assert ElementTree.fromstring(default.text).findtext("{*}id") == f"{address}/feed.atom"
+
+
+def test_all_links_and_the_form_of_a_page_keep_its_window_and_room(site: httpx.Client) -> None:
+    window = {"from": "2026-10-11T00:00:00Z", "to": "2026-10-12T00:00:00Z"}
+    asked = {"room": ALIAS, **window}
+    page = site.get(PAGE, params={**asked, "with": "one.exmaple"}).text
+    fields = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]+)">', page))
+    assert fields == asked
+    links = [urlsplit(unescape(link)) for link in re.findall(r'<a href="([^"]+)"', page)]
+    meant = {**asked, "with": "one.example"}
+    assert meant in [dict(parse_qsl(link.query)) for link in links if link.path == PAGE]
+    boards = [link for link in links if link.path == "/" and "board=" in link.query]
+    assert len(boards) == len(BoardName)
+    for link in boards:
+        assert dict(parse_qsl(link.query)).items() >= asked.items()
 
 
 def test_two_homeservers_are_compared_on_one_scale(site: httpx.Client) -> None:

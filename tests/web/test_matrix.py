@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from pingboard.store.engine import Engine
+from pingboard.store.ingest import Ingest
 from pingboard.web.api.paging import write_cursor
 from tests.web.site import ROOM, make_answers, record, serve
 
@@ -48,9 +49,6 @@ def test_pages_follow_each_other_by_their_links_and_hold_every_pair_once(store: 
         "\u00e9",
         "W10",
         "A" * 1000,
-        write_cursor(["ours.example", "one.example"], f"matrix {ROOM}")[:-1],
-        write_cursor(["ours.example", "one.example"], f"matrix {ROOM}") + "A",
-        write_cursor(["ours.example", "one.example"], "matrix !other:one.example"),
         write_cursor([1, 2], f"samples {ROOM}"),
     ],
 )
@@ -58,3 +56,23 @@ def test_a_cursor_that_we_did_not_give_is_a_422(site: httpx.Client, cursor: str)
     answer = site.get(MATRIX, params={"cursor": cursor})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["loc"] == ["query", "cursor"]
+
+
+def test_a_cursor_belongs_to_its_room_its_homeservers_and_its_least_count(store: Engine) -> None:
+    Ingest(store, "test").record_room("!other:one.example", None)
+    for name in ("one.example", "two.example"):
+        record(store, make_answers(name, [400]))
+    with serve(store) as client:
+        cursor = client.get(MATRIX, params={"limit": 1}).json()["next_cursor"]
+        assert client.get(MATRIX, params={"cursor": cursor}).status_code == 200
+        for changed in (
+            {"room": "!other:one.example"},
+            {"pong_server": "two.example"},
+            {"ping_server": "ours.example"},
+            {"min_samples": "2"},
+            {"cursor": cursor[:-1]},
+            {"cursor": cursor + "A"},
+        ):
+            answer = client.get(MATRIX, params={"cursor": cursor, **changed})
+            assert answer.status_code == 422
+            assert answer.json()["errors"][0]["loc"] == ["query", "cursor"]

@@ -46,6 +46,17 @@ def test_the_lateness_of_the_workers_event_loop_is_shown(store: Engine) -> None:
     assert scrape['pingboard_worker_loop_late_seconds{vantage="main"}'] == 0.25
 
 
+def test_a_worker_whose_vantage_was_renamed_is_not_waited_for(store: Engine) -> None:
+    record_worker(store, "attic", WorkerState.STOPPED, 0, to_ts(NOW - timedelta(days=1)), 250)
+    with serve(store) as client:
+        before = read(client.get("/metrics").text)
+        record_worker(store, "cellar", WorkerState.RUNNING, 0, to_ts(NOW), 250)
+        scrape = read(client.get("/metrics").text)
+    assert before['pingboard_worker_running{vantage="attic"}'] == 0
+    assert scrape['pingboard_worker_running{vantage="cellar"}'] == 1
+    assert not [name for name in scrape if "attic" in name]
+
+
 def test_pongs_are_counted_from_scrape_to_scrape(store: Engine) -> None:
     record(store, make_answers("old.example", [300]))
     with serve(store) as client:

@@ -7,9 +7,10 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from pingboard.model import WorkerState, to_ts, write_instant
+from pingboard.model import RoomState, WorkerState, to_ts, write_instant
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
+from pingboard.store.rooms import record_room_state
 from pingboard.store.status import record_worker
 from tests.web.site import ALIAS, NOW, ROOM, serve
 
@@ -34,6 +35,16 @@ def test_an_upgraded_room_is_named_by_its_successor(store: Engine) -> None:
         rooms = {room["room"]["id"]: room for room in client.get("/api/v1/rooms").json()["rooms"]}
     assert (rooms["!new"]["room"]["alias"], rooms["!new"]["predecessor_room_id"]) == (ALIAS, ROOM)
     assert (rooms[ROOM]["room"]["alias"], rooms[ROOM]["state"]) == (None, "upgraded")
+
+
+@pytest.mark.parametrize("state", RoomState)
+def test_a_room_is_listed_whatever_keeps_the_worker_from_measuring_in_it(
+    store: Engine, state: RoomState
+) -> None:
+    record_room_state(store, ROOM, state)
+    with serve(store) as client:
+        [room] = client.get("/api/v1/rooms").json()["rooms"]
+    assert room["state"] == state
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, RootModel
@@ -20,6 +21,7 @@ from pingboard.ranking.pairs import Pair
 from pingboard.web import errors
 from pingboard.web.api.paging import cut_page
 from pingboard.web.dependencies import GivenBoards, Now
+from pingboard.web.middleware import FRESH
 from pingboard.web.pages.language import get_language
 from pingboard.web.pages.layout import render_text
 from pingboard.web.pages.remedies import REMEDIES
@@ -340,9 +342,10 @@ def get_homeserver_feed(
         "base": str(request.base_url),
         "name": name,
         "room": alias or room_id,
+        "chosen_room": f"?{urlencode({'room': query.room})}" if query.room else "",
         "entries": entries,
         "language": get_language("en"),
         "updated": entries[0]["at"] if entries else "1970-01-01T00:00:00Z",
     }
     text = render_text("homeserver_feed.atom", context)
-    return Response(text, media_type="application/atom+xml")
+    return Response(text, headers={"Cache-Control": FRESH}, media_type="application/atom+xml")

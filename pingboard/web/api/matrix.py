@@ -61,7 +61,11 @@ def get_matrix(boards: GivenBoards, now: Now, query: Annotated[MatrixQuery, Quer
         pong_server=query.pong_server,
         min_samples=query.min_samples,
     )
-    binding = f"matrix {answer.room.id}"
+    binding = " ".join(
+        map(
+            str, ["matrix", answer.room.id, query.ping_server, query.pong_server, query.min_samples]
+        )
+    )
     first = _find_first(pairs, query.cursor, binding)
     page = pairs.cut(first, first + query.limit)
     cursor = None

@@ -161,7 +161,8 @@ def get_rankings(
 ) -> Rankings | Response:
     """Its homeservers by median latency in a window, the fastest first.
 
-    `Accept: text/markdown` and `Accept: text/csv` give what `/rankings.md` and `/rankings.csv` do.
+    `Accept: text/markdown` and `Accept: text/csv` give the tables of `/rankings.md` and
+    `/rankings.csv`, in pages of `limit` rows.
     """
     form = choose_media_type(
         request.headers.get("accept", ""), [JSON, *MARKDOWN_CONTENT, *CSV_CONTENT]

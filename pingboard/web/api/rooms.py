@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
+from pingboard.model import RoomState
 from pingboard.store.rooms import read_room_states
 from pingboard.web import errors
 from pingboard.web.api.paging import cut_page
@@ -22,10 +23,12 @@ class RoomSummary(BaseModel):
     """A room that was joined or has samples."""
 
     room: RoomName
-    state: Literal["joined", "left", "denied", "upgraded"] | None = Field(
-        description="`joined`: measured in. `left`: the account was kicked or banned, or left. "
-        "`denied`: it may not send. `upgraded`: another room took its place. null: never joined, "
-        "as after an import."
+    state: RoomState | None = Field(
+        description="`joined`: measured in. `unjoined`: not joined yet. `left`: the account was "
+        "kicked or banned, or left. `denied`: it may not send. `encrypted`: nothing may be sent in "
+        "the clear. `locked`, `suspended`: so is the account. `resource_limit`, `no_consent`: its "
+        "homeserver has reached a limit, or wants its terms agreed to. `upgraded`: another room "
+        "took its place. null: never joined, as after an import."
     )
     predecessor_room_id: str | None = Field(
         description="The room that was upgraded to this one. Rankings of any room of a "
@@ -57,8 +60,8 @@ def list_rooms(
 ) -> Rooms:
     """Those joined or imported, the one with the latest ping first, and whether new data comes."""
     worker = read_worker(boards.engine, now)
-    known = read_room_states(boards.engine)
     page, cursor = cut_page(boards.rooms(), query, response, lambda room: room.room_id)
+    known = read_room_states(boards.engine)  # after them, so that each of them is known
     return Rooms(
         last_sync_at=worker.synced_at,
         is_stale=worker.is_stale,

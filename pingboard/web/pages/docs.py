@@ -20,7 +20,6 @@ from pingboard.web.errors import TYPES
 from pingboard.web.pages.layout import TAG, PageQuery, render
 
 EXAMPLE_SITE = "https://pingboard.example"
-EXAMPLE_HOST = "pingboard.example:8080"
 """What stands in the recipes for this site's own address."""
 
 router = APIRouter(tags=[TAG], include_in_schema=False)
@@ -50,9 +49,7 @@ async def show_problem_type(
 async def show_recipes(request: Request, _query: Annotated[PageQuery, Query()]) -> Response:
     """Examples for several languages, with the address of this site."""
     site = str(request.base_url).rstrip("/")
-    recipes = (
-        _render_recipes().replace(EXAMPLE_SITE, site).replace(EXAMPLE_HOST, request.url.netloc)
-    )
+    recipes = _render_recipes().replace(EXAMPLE_SITE, site)
     return render(request, "recipes.html", {"recipes": recipes})
 
 

@@ -140,6 +140,9 @@ def show_homeserver(
     context: dict[str, Any] = {
         "name": name,
         "query": query,
+        "kept": query.model_dump(
+            mode="json", by_alias=True, exclude_defaults=True, exclude={"with_"}
+        ),
         "board": board,
         "changes": read_changes(boards, room_id, window, name, default),
         "now": now,
