@@ -44,7 +44,7 @@ def read_server_name(text: str) -> str:
     What is neither comes back as it is.
     """
     name = text.partition(":")[2] if text.startswith("@") else text
-    if name.isascii():
+    if name.isascii() or len(name) > MAX_LENGTH:  # encoding takes the square of the length
         return name
     host, colon, port = name.partition(":")
     try:

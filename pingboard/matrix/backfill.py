@@ -253,9 +253,11 @@ class PingLookup:
             try:
                 event = await self._session.event(room_id, event_id)
             except HomeserverError as error:
-                self._outage.note(error)
-                is_answered = False
-                break
+                if not await self._is_refused(error):
+                    self._outage.note(error)
+                    is_answered = False
+                    break
+                event = None
             self._outage.end()
             self._remember(room_id, event_id)
             if event is not None:
@@ -265,6 +267,18 @@ class PingLookup:
             judge = functools.partial(self._judge, room_id, stored, events)
             await self._recorder.record(judge)
         return is_answered
+
+    async def _is_refused(self, error: HomeserverError) -> bool:
+        """Whether it is the event that is refused, maybe by a proxy, while others are answered."""
+        if error.errcode is not None:
+            return error.errcode in _FINAL
+        if error.status is None or error.status >= 500:
+            return False
+        try:
+            await self._session.joined_rooms()
+        except HomeserverError:
+            return False
+        return True
 
     async def _judge(self, room_id: str, pings: list[Ping], events: dict[str, Event]) -> Batch:
         self._pongs.learn(pings)

@@ -23,6 +23,7 @@ from nio import (
     DiscoveryInfoResponse,
     ErrorResponse,
     JoinedMembersResponse,
+    JoinedRoomsResponse,
     JoinResponse,
     LocalProtocolError,
     LoginInfoResponse,
@@ -71,6 +72,7 @@ _SCHEMAS: dict[type[Response], Any] = {
     DiscoveryInfoResponse: Schemas.discovery_info,
     JoinResponse: Schemas.room_id,
     JoinedMembersResponse: Schemas.joined_members,
+    JoinedRoomsResponse: Schemas.joined_rooms,
     LoginInfoResponse: Schemas.login_info,
     LoginResponse: Schemas.login,
     RoomMessagesResponse: Schemas.room_messages,
@@ -192,18 +194,18 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
         save_to: Any = None,
     ) -> Response:
         """Parse an answer; HomeserverError that says what in it breaks the specification."""
-        is_success = 200 <= transport_response.status < 300
+        status = transport_response.status
         try:
             response = await super().create_matrix_response(
                 response_class, transport_response, data, save_to
             )
         except _PARSING_ERRORS as error:
             fault = await _describe_fault(response_class, transport_response) or repr(error)
-            raise HomeserverError(f"answered {transport_response.status}, but {fault}") from error
-        if is_success and isinstance(response, ErrorResponse):
+            raise HomeserverError(f"answered {status}, but {fault}", None, status) from error
+        if 200 <= status < 300 and isinstance(response, ErrorResponse):
             described = await _describe_fault(response_class, transport_response)
             raise HomeserverError(
-                f"answered {transport_response.status}, but {described or 'not as specified'}"
+                f"answered {status}, but {described or 'not as specified'}", None, status
             )
         return cast("Response", response)
 
@@ -293,15 +295,15 @@ def _error_of(response: ErrorResponse) -> HomeserverError | AccountError:
         return RateLimitedError(f"asks to wait {wait:.1f} s", wait)
     if response.status_code in _REFUSALS:
         text = f"refuses: {_REFUSALS[response.status_code]} ({response.status_code})"
-        return HomeserverError(text, response.status_code)
+        return HomeserverError(text, response.status_code, status)
     if response.status_code is None:
-        return HomeserverError(f"answered {status}, without a Matrix error code")
+        return HomeserverError(f"answered {status}, without a Matrix error code", None, status)
     # It goes to the log, where no user ID belongs; Synapse names the one that is not allowed.
     message = _USER_ID.sub("(user)", " ".join(str(response.message).split()))[:MAX_MESSAGE]
     text = f"{response.status_code}: {message}"
     if response.status_code in _LOST_ACCESS:
         return AccountError(text)
-    return HomeserverError(f"answered {status}, {text}", response.status_code)
+    return HomeserverError(f"answered {status}, {text}", response.status_code, status)
 
 
 def _retry_after_s(response: ErrorResponse, transport: aiohttp.ClientResponse | None) -> float:

@@ -129,8 +129,8 @@ class Recorder:
 class TimelineReader:
     """What timelines and pages of history say -> what is to be stored.
 
-    `with_history` are the rooms whose past was asked for already; `synced_ts` is when the last
-    sync of an earlier run arrived.
+    `with_history` are the rooms whose past this account has asked for already; `synced_ts` is when
+    the last sync of an earlier run arrived.
     """
 
     def __init__(
@@ -153,13 +153,17 @@ class TimelineReader:
         self._backfill_ms = backfill_ms
         self._with_history = with_history
         self._previous_ts = synced_ts or 0
+        self._since: str | None = None
+        """where the first sync began"""
+        self._listened: set[str] = set()
         self._schedule = BackfillSchedule()
 
     async def read_sync(self, sync: SyncBatch) -> Batch:
         """Judge what a sync response says of all rooms."""
-        batch = merge_batches([await self._read_timeline(each, sync) for each in sync.timelines])
+        late = Batch(gaps=self._gaps_before_listening(sync))
+        read = [await self._read_timeline(each, sync) for each in sync.timelines]
         self._previous_ts = sync.arrived_ts
-        return batch
+        return merge_batches([late, *read])
 
     async def read_page(self, events: Sequence[Event], gap: Gap) -> Batch:
         """Judge a stretch of history, oldest first, as far as its pings are known."""
@@ -209,6 +213,26 @@ class TimelineReader:
             await asyncio.sleep(0)
         return merge_batches(batches)
 
+    def _gaps_before_listening(self, sync: SyncBatch) -> list[Gap]:
+        """Return what earlier syncs left out of known rooms that are listened in only from now on.
+
+        Where an earlier run knew a room by the same name, it is listened in from the first sync.
+        """
+        is_first, late = not self._listened, sync.rooms - self._listened
+        self._listened |= sync.rooms
+        if is_first:
+            self._since = sync.since
+            return []
+        return [
+            Gap(room_id, sync.next_batch, self._since, self._oldest_ts(sync), sync.arrived_ts)
+            for room_id in sorted(late & self._with_history)
+        ]
+
+    def _oldest_ts(self, sync: SyncBatch) -> int:
+        # Not every homeserver ends history at a token; then what is far too old does. Not by
+        # much less: clocks are set, ours too.
+        return min(self._previous_ts, sync.arrived_ts - self._backfill_ms) - GAP_MARGIN_MS
+
     def _gaps_before(self, timeline: Timeline, sync: SyncBatch) -> list[Gap]:
         """Return the gap that a timeline leaves before it: events left out, or the whole past.
 
@@ -218,17 +242,13 @@ class TimelineReader:
         nor before the latter.
         """
         room_id, position = timeline.room_id, sync.next_batch
-        if sync.since is None or room_id not in self._with_history:
-            # Also another account's, or another homeserver's, first sync of a room that we know.
+        if room_id not in self._with_history:
             self._with_history.add(room_id)
             oldest_ts = sync.arrived_ts - self._backfill_ms
             return [Gap(room_id, position, None, oldest_ts, sync.arrived_ts)]
         if timeline.limited:
             log.warning("events were left out, filling the gap", room_id=room_id)
-            # Not every homeserver ends history at a token; then what is far too old does. Not by
-            # much less: clocks are set, ours too.
-            oldest_ts = min(self._previous_ts, sync.arrived_ts - self._backfill_ms) - GAP_MARGIN_MS
-            return [Gap(room_id, position, sync.since, oldest_ts, sync.arrived_ts)]
+            return [Gap(room_id, position, sync.since, self._oldest_ts(sync), sync.arrived_ts)]
         return []
 
     def _find_missed(self, timeline: Timeline, sync: SyncBatch) -> list[Gap]:

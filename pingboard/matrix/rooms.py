@@ -16,7 +16,7 @@ from pingboard.matrix.store_writer import Writer
 from pingboard.model import HomeserverError, RoomState
 from pingboard.servername import server_of
 from pingboard.store.pings import find_answered_since
-from pingboard.store.rooms import read_room_names, record_room_state
+from pingboard.store.rooms import read_lineage_ids, read_room_names, record_room_state
 from pingboard.store.watches import move_watches
 
 RETRY_S = 60.0
@@ -42,7 +42,7 @@ class JoinedRooms:
         self._writer = writer
         self._on_replaced = on_replaced
         self.members: dict[str, Members] = {}
-        """of each joined room, by its ID"""
+        """of each room that is listened in, by its ID"""
         self._unasked: set[str] = set()
         self._tombstones: dict[tuple[str, str], object] = {}
         """(room, its successor) -> who said so, of upgrades that are to be followed"""
@@ -50,6 +50,16 @@ class JoinedRooms:
         """the same, of those that were followed or refused"""
         self._warned: set[tuple[str, str]] = set()
         self._wake = asyncio.Event()
+
+    async def listen_where_known(self, rooms: Sequence[str]) -> None:
+        """Listen in the rooms that an earlier run knows by these aliases or IDs.
+
+        Not only once they are joined: what happened in a room that a sync leaves out, no later one
+        brings.
+        """
+        for room_id, alias in await self._writer.call(read_room_names):
+            if room_id in rooms or alias in rooms:
+                await self._listen(room_id)
 
     async def join(self, room: str, on_fault: Callable[[HomeserverError], Awaitable[None]]) -> str:
         """Join a room by alias or ID; return its ID.
@@ -141,6 +151,7 @@ class JoinedRooms:
 
     async def _replace(self, room_id: str, successor: str, sender: object) -> bool:
         server = server_of(sender) if isinstance(sender, str) else None
+        joined = await self._session.joined_rooms()
         await self._session.join(successor, [server] if server else [])
         create = await self._session.state(successor, "m.room.create")
         if create is None or predecessor_of(create) != room_id:
@@ -149,7 +160,8 @@ class JoinedRooms:
                 room_id=room_id,
                 successor=successor,
             )
-            await self._session.leave(successor)
+            if successor not in joined and successor not in self.members:
+                await self._session.leave(successor)
             return False
         aliases = dict(await self._writer.call(read_room_names))
         await self._enter(successor, aliases.get(room_id), room_id)
@@ -179,11 +191,17 @@ class JoinedRooms:
         await self._writer.record_room(room_id, alias, predecessor)
         if predecessor is not None:
             await self._writer.call(move_watches, predecessor, room_id)
-        since_ts = clock.now_ts() - EXPECTED_WITHIN_MS
-        answered, damaged = await self._writer.call(find_answered_since, room_id, since_ts)
-        self._writer.tell_damage(damaged)
-        self.members[room_id] = Members(answered)
+        await self._listen(room_id)
         self.ask_members(room_id)
+
+    async def _listen(self, room_id: str) -> None:
+        """Listen in a room and those of its lineage: a redaction is said where the pong was."""
+        since_ts = clock.now_ts() - EXPECTED_WITHIN_MS
+        for known_id in await self._writer.call(read_lineage_ids, room_id):
+            if known_id not in self.members:
+                answered, damaged = await self._writer.call(find_answered_since, known_id, since_ts)
+                self._writer.tell_damage(damaged)
+                self.members[known_id] = Members(answered)
 
 
 class Members:

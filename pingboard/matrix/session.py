@@ -22,6 +22,7 @@ from nio import (
     DiscoveryInfoResponse,
     ErrorResponse,
     JoinedMembersResponse,
+    JoinedRoomsResponse,
     JoinResponse,
     LoginInfoResponse,
     MessageDirection,
@@ -238,6 +239,11 @@ class Session:
 
     async def leave(self, room_id: str) -> None:
         await self._call(lambda: self._client.room_leave(room_id))
+
+    async def joined_rooms(self) -> list[str]:
+        """The IDs of the rooms that the account is in."""
+        answer: JoinedRoomsResponse = await self._call(self._client.joined_rooms)
+        return list(answer.rooms)
 
     async def joined_members(self, room_id: str) -> list[str]:
         """The user IDs that are in a room now."""

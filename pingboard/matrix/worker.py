@@ -92,6 +92,8 @@ class Worker:
         self._bots = bots
         self._sent = SentPings()
         self._pinging: dict[str, asyncio.Task[None]] = {}
+        self._replaced: set[str] = set()
+        """rooms of which an upgrade was followed, maybe before they were joined again"""
         self._lateness = clock.LoopLateness()
         self._synced_ts: int | None = None
         self._synced_ns = 0
@@ -131,6 +133,8 @@ class Worker:
         session, writer = self._session, self._writer
         self._pinger = Pinger(session, self._sent, self._interval, writer, self._may_ping)
         self._rooms = JoinedRooms(session, writer, self._replace_room)
+        await self._rooms.listen_where_known(self._configured_rooms)
+        self._saved = await writer.saved_session()
         pending = await writer.call(read_pending)
         workers = (await writer.call(read_status)).workers
         self._pongs = PongMatcher(session.user_id, self._vantage, self._sent, pending)
@@ -143,7 +147,7 @@ class Worker:
             self._sent,
             self._rooms,
             backfill_ms=self._backfill_ms,
-            with_history=await writer.call(read_rooms_with_history),
+            with_history=await self._read_rooms_with_history(),
             synced_ts=next(
                 (status.synced_ts for status in workers if status.vantage == self._vantage), None
             ),
@@ -168,6 +172,12 @@ class Worker:
             self._tasks.create_task(self._drop_samples(self._retention))
         for bot in self._bots:
             self._tasks.create_task(bot.run(self._session))
+
+    async def _read_rooms_with_history(self) -> set[str]:
+        """None of another account, or of a homeserver that was set up anew."""
+        if self._saved.next_batch is None:
+            return set()
+        return await self._writer.call(read_rooms_with_history)
 
     async def _log_in(self) -> Session:
         async def tell(error: HomeserverError) -> None:
@@ -207,9 +217,9 @@ class Worker:
     async def _receive(self) -> None:
         """Stamp, and ask again at once: nothing here may take longer than a queue."""
         await self._has_room.wait()
-        saved, save_ns = await self._writer.saved_session(), 0
+        since, save_ns = self._saved.next_batch, 0
         stream = sync_batches(
-            self._session, saved.next_batch, self._rooms.members, self._hold_ms, self._note_fault
+            self._session, since, self._rooms.members, self._hold_ms, self._note_fault
         )
         async for sync in stream:
             self._sent.hear(sync)
@@ -244,7 +254,7 @@ class Worker:
             if timeline.room_id not in with_gap:
                 for bot, event in itertools.product(self._bots, timeline.events):
                     bot.hear(event, timeline.room_id, self._session.user_id)
-        for room_id in sync.left_rooms:
+        for room_id in self._pinging.keys() & set(sync.left_rooms):
             self._stop_pinging(room_id)
             self._tasks.create_task(self._leave(room_id))
 
@@ -270,11 +280,12 @@ class Worker:
         await self._writer.call(record_room_state, room_id, RoomState.LEFT)
 
     def _replace_room(self, room_id: str, successor: str) -> None:
+        self._replaced.add(room_id)
         self._stop_pinging(room_id)
         self._begin_pinging(successor)
 
     def _begin_pinging(self, room_id: str, delay_s: float = 0.0) -> None:
-        if room_id not in self._pinging:
+        if room_id not in self._pinging and room_id not in self._replaced:
             self._pinging[room_id] = self._tasks.create_task(self._pinger.run(room_id, delay_s))
 
     def _stop_pinging(self, room_id: str) -> None:

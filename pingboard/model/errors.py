@@ -20,12 +20,14 @@ class AccountError(PingboardError):
 class HomeserverError(PingboardError):
     """The homeserver can't be reached or answered with an error; trying again may help.
 
-    `errcode` is the Matrix error code (`M_FORBIDDEN`), None where the answer carried none.
+    `errcode` is the Matrix error code (`M_FORBIDDEN`), None where the answer carried none; `status`
+    is the answer's HTTP status, None where there was no answer.
     """
 
-    def __init__(self, message: str, errcode: str | None = None) -> None:
+    def __init__(self, message: str, errcode: str | None = None, status: int | None = None) -> None:
         super().__init__(message)
         self.errcode = errcode
+        self.status = status
 
 
 class RateLimitedError(HomeserverError):

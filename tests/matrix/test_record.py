@@ -8,13 +8,14 @@ import time
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
 from sqlalchemy import update
 
 from faults.claims import until
-from faults.faultproxy import FaultProxy, changed_json, never
+from faults.faultproxy import FaultProxy, answer, changed_json, never
 from pingboard.lab import Lab
 from pingboard.matrix import backfill, record
 from pingboard.matrix.record import FULL_TIMELINE, MISSED_EVENTS_MS, BackfillSchedule
@@ -31,6 +32,7 @@ from pingboard.store.schema import (
     pending,
     ping,
     redacted,
+    room,
     sample,
 )
 from tests.databases import count_rows
@@ -70,8 +72,8 @@ async def test_behind_a_short_limited_timeline_one_day_is_backfilled_once(
     account = await lab.register(lab.homeservers[0], "awaited")
 
     def leave_a_hole(body: dict[str, Any]) -> None:
-        for room in body.get("rooms", {}).get("join", {}).values():
-            room["timeline"]["limited"] = True
+        for joined in body.get("rooms", {}).get("join", {}).values():
+            joined["timeline"]["limited"] = True
 
     async with FaultProxy(account.homeserver_url) as proxy:
         behind = dataclasses.replace(account, homeserver_url=proxy.url)
@@ -110,6 +112,71 @@ async def test_what_happens_while_the_worker_is_down_is_filled_in_once(
     assert count_rows(engine, sample) == 41
     assert rejections(engine) == {"duplicate": 40}
     assert count_rows(engine, pending) == 0
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_what_happened_in_a_room_that_is_joined_late_is_not_lost(
+    lab: Lab, engine: Engine, owner: Member, is_known: bool
+) -> None:
+    """The first syncs are of the other room; this one is found by an alias, maybe of a new name."""
+    prompt, late = await owner.create_room(), await owner.create_room()
+    alias = f"#late-{is_known}:{owner.server}"
+    await owner.call("PUT", f"directory/room/{quote(alias)}", {"room_id": late})
+    account = await lab.register(lab.homeservers[0], f"latecomer-{is_known}".lower())
+    async with FaultProxy(account.homeserver_url) as proxy:
+        behind = dataclasses.replace(account, homeserver_url=proxy.url)
+        async with listening(lab, engine, behind, [prompt, alias if is_known else late]):
+            await until(lambda: len(rows(engine, room.c.room_id)) == 2 and synced(engine))
+            await owner.pong(late, await owner.ping(late), 1)
+            await until(lambda: (1,) in rows(engine, sample.c.one_way_ms))
+        await owner.pong(late, await owner.ping(late), 2)
+        away = proxy.inject(f"/join/.*late-{is_known}", answer(504))
+        async with listening(lab, engine, behind, [prompt, alias]):
+            await owner.pong(prompt, await owner.ping(prompt), 3)
+            await until(lambda: (3,) in rows(engine, sample.c.one_way_ms))
+            assert is_known or (2,) not in rows(engine, sample.c.one_way_ms)
+            if not is_known:
+                away.remove()
+            await until(lambda: (2,) in rows(engine, sample.c.one_way_ms))
+    assert away.hits
+
+
+async def test_what_was_said_in_a_room_until_it_was_replaced_is_not_lost(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "mover")
+    async with listening(lab, engine, account, [room_id]):
+        redacted_pong = await owner.pong(room_id, await owner.ping(room_id), 1)
+        await until(lambda: (1,) in rows(engine, sample.c.one_way_ms))
+    await owner.pong(room_id, await owner.ping(room_id), 2)
+    successor = await owner.upgrade(room_id)
+    async with listening(lab, engine, account, [successor]):
+        await until(lambda: (2,) in rows(engine, sample.c.one_way_ms))
+    for _ in range(2):  # also when the upgrade is an old story
+        await owner.redact(room_id, redacted_pong)
+        async with listening(lab, engine, account, [successor]):
+            await until(lambda: rows(engine, sample.c.one_way_ms) == [(2,)])
+            redacted_pong = await owner.pong(room_id, await owner.ping(room_id), 3)
+            await until(lambda: (3,) in rows(engine, sample.c.one_way_ms))
+
+
+async def test_a_ping_that_a_proxy_refuses_to_look_up_delays_no_other(
+    lab: Lab, engine: Engine, owner: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "LOOKUP_PAUSE_S", 0.1)
+    room_id = await owner.create_room()
+    question = await owner.ping(room_id)
+    account = await lab.register(lab.homeservers[0], "proxied")
+    async with FaultProxy(account.homeserver_url) as proxy:
+        behind = dataclasses.replace(account, homeserver_url=proxy.url)
+        # As Apache does where AllowEncodedSlashes is off.
+        proxy.inject("/event/.*(%2F|%2f)", answer(404, b"<html>", **{"Content-Type": "text/html"}))
+        async with listening(lab, engine, behind, [room_id], backfill=timedelta(0)):
+            await until(lambda: synced(engine))
+            await owner.pong(room_id, "$in/vented")
+            await owner.pong(room_id, question, 7)
+            await until(lambda: (7,) in rows(engine, sample.c.one_way_ms))
 
 
 async def test_what_a_first_sync_brings_was_not_seen_to_arrive(

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from faults.claims import until
 from faults.faultproxy import FaultProxy, answer, delayed
@@ -54,6 +55,19 @@ async def test_an_upgrade_is_followed_and_a_false_tombstone_is_not(
     assert dict(rows(engine, room.c.room_id, room.c.predecessor))[successor] == ids[room_id]
     states = dict(rows(engine, room.c.room_id, room.c.state))
     assert states == {room_id: "upgraded", successor: "joined"}
+
+
+async def test_a_tombstone_leads_out_of_no_room_that_is_measured_in(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
+    first, second = await owner.create_room(), await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "steadfast")
+    await owner.set_state(first, "m.room.tombstone", moved_to(second))
+    with capture_logs() as lines:
+        async with listening(lab, engine, account, [first, second]):
+            await until(lambda: "tombstone ignored" in str(lines))
+    joined = f"rooms/{quote(second)}/joined_members"
+    assert account.user_id in (await owner.call("GET", joined))["joined"]
 
 
 async def test_a_room_takes_over_the_one_it_names_only_once_that_has_a_tombstone(
