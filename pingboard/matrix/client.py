@@ -315,9 +315,10 @@ def _retry_after_s(response: ErrorResponse, transport: aiohttp.ClientResponse | 
     header = transport.headers.get("Retry-After", "") if transport is not None else ""
     in_body = response.retry_after_ms
     if header.isascii() and header.isdigit():
-        wished = float(header[:9])
+        wished_ms = float(header[:9]) * 1000
     elif isinstance(in_body, int) and not isinstance(in_body, bool):
-        wished = in_body / 1000
+        wished_ms = in_body
     else:
-        wished = DEFAULT_RETRY_AFTER_S
-    return min(max(wished, 0.0), MAX_RETRY_AFTER_S)
+        wished_ms = DEFAULT_RETRY_AFTER_S * 1000
+    # Before dividing: an integer may have more digits than a float can hold.
+    return min(max(wished_ms, 0), MAX_RETRY_AFTER_S * 1000) / 1000
