@@ -6,6 +6,7 @@ imported becomes rows like those of the worker, which are closed now and then, a
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +15,9 @@ from typing import Any, Self
 from sqlalchemy import Connection, Engine, select, text, update
 
 from pingboard.file_formats import ESTIMATED, Record
-from pingboard.model import DamagedHourError, Ping, Provenance, is_possible_time
+from pingboard.model import DamagedHourError, Ping, Provenance, StoreError, is_possible_time
 from pingboard.store import journal
+from pingboard.store.engine import explained
 from pingboard.store.hours import close_hours
 from pingboard.store.pings import record_pings
 from pingboard.store.redactions import find_redacted, find_withdrawn
@@ -48,6 +50,8 @@ _TIMES = (
     "ping_sent_ts",
 )
 _TOO_OLD = "is older than the single samples that this database keeps"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -95,7 +99,13 @@ class Importer:
         """Close the hours that were imported, and give back what their rows took on disk."""
         self._close_hours()
         if self.imported:
-            _compact(self.engine)
+            try:
+                with explained():
+                    _compact(self.engine)
+            except StoreError as error:
+                reason = str(error.__cause__ or error).partition("\n")[0]
+                # By logging: a command that has set up no logs shows it as a bare line on stderr.
+                log.warning("after the import the database could not be made smaller: %s", reason)
 
     def _close_hours(self) -> None:
         close_hours(self.engine, time.time_ns() // 1_000_000)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
-from sqlalchemy import func, select
+import pytest
+from sqlalchemy import func, make_url, select, text
 
 from pingboard.file_formats import Record, read_pingstat
 from pingboard.model import Batch, Window, from_ts
-from pingboard.store.engine import Engine
+from pingboard.store.engine import Engine, open_engine
 from pingboard.store.exporter import read_pingstat_rows, read_records
 from pingboard.store.hours import close_hours
 from pingboard.store.importer import Importer
 from pingboard.store.ingest import Ingest
 from pingboard.store.schema import hour, sample, unanswered
+from tests.databases import PostgreSQL, open_migrated_file
 from tests.samples import ROOM, START_TS, make_sample
 
 WINDOW = Window(from_ts(START_TS), from_ts(START_TS) + timedelta(days=1))
@@ -114,3 +120,61 @@ def test_rows_of_one_ping_under_both_rooms_of_an_upgrade_are_one_sample(engine: 
         assert list(importer.add([record, record._replace(room_id="!new:one.example")])) == []
         assert (importer.imported, importer.known) == (1, 1)
     assert len(list(read_records(engine, None, WINDOW))) == 1
+
+
+@contextmanager
+def limited_files(size: int) -> Iterator[None]:
+    """Let no file become larger in this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def export_one(engine: Engine) -> list[Record]:
+    Ingest(engine, "test").record(Batch(samples=[make_sample(1)]))
+    return list(read_records(engine, None, WINDOW))
+
+
+def test_an_import_succeeds_where_the_disk_has_no_room_to_make_the_file_smaller(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, engine = (open_migrated_file(tmp_path / name) for name in ("a.db", "b.db"))
+    records = export_one(source)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE filler AS SELECT zeroblob(2000000) AS content"))
+    with engine.connect() as connection:
+        connection.rollback()
+        connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    importer = Importer(engine)
+    assert list(importer.add(records)) == []
+    with limited_files(1_000_000):
+        importer.close()
+    assert importer.imported == 1
+    [line] = caplog.messages
+    assert line == "after the import the database could not be made smaller: disk I/O error"
+    assert list(read_records(engine, None, WINDOW)) == records
+    source.dispose()
+    engine.dispose()
+
+
+def test_an_import_succeeds_where_somebody_reads_a_table_that_is_to_be_made_smaller(
+    postgresql: PostgreSQL, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = open_engine(postgresql.create_migrated())
+    url = make_url(postgresql.create_migrated())
+    impatient = url.update_query_dict({"options": "-clock_timeout=100ms"})
+    engine = open_engine(impatient.render_as_string(hide_password=False))
+    records = export_one(source)
+    with engine.connect() as reader:
+        reader.execute(select(sample))
+        with Importer(engine) as importer:
+            assert list(importer.add(records)) == []
+    assert importer.imported == 1
+    [line] = caplog.messages
+    assert line.startswith("after the import the database could not be made smaller: cancel")
+    assert list(read_records(engine, None, WINDOW)) == records
+    source.dispose()
+    engine.dispose()
