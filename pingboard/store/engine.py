@@ -46,13 +46,13 @@ _RESTORE = (
     "; put the last copy that `pingboard db backup` made in its place, and remove the -wal and "
     "-shm files beside it"
 )
-_WRITABLE = (
+WRITABLE = (
     "; its folder has to exist, and the user of this process has to be able to write to the file "
     "and the folder, on a disk that is not mounted read-only"
 )
 _LASTING = {
-    "readonly": _WRITABLE,
-    "unable to open": _WRITABLE,
+    "readonly": WRITABLE,
+    "unable to open": WRITABLE,
     "malformed": _RESTORE,
     "not a database": _RESTORE,
     "no such table": "",

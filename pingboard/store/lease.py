@@ -15,6 +15,7 @@ two are never active at once:
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -27,7 +28,7 @@ from typing import Protocol
 from sqlalchemy import Connection, Engine, Row, event, text
 
 from pingboard.model import LeaseError, StoreError
-from pingboard.store.engine import PassingStoreError, find_file, make_private
+from pingboard.store.engine import WRITABLE, PassingStoreError, find_file, make_private
 
 ADVISORY_LOCK = 0x70696E67626F6172
 """`pingboar` in ASCII: the key of the advisory lock, the same for every pingboard."""
@@ -124,22 +125,32 @@ class _FileLease:
 
     def __init__(self, database: Path) -> None:
         path = _lock_file(database)
-        self._file = path.open("a+")
-        make_private(database)
+        try:
+            path.touch()
+            # Unbuffered: to close it must not write again what there was no room for.
+            self._file = path.open("r+b", buffering=0)
+            make_private(database)
+            try:
+                self._take(database)
+            except (OSError, LeaseError):
+                self._file.close()
+                raise
+        except OSError as error:
+            raise _explain_file(path, error) from error
+
+    def _take(self, database: Path) -> None:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._file.seek(0)
-            holder = self._file.read().strip() or "unknown"
-            self._file.close()
+            holder = self._file.read().decode(errors="replace").strip() or "unknown"
             raise LeaseError(
                 f"another pingboard worker (process {holder}) writes to {database}; stop it, or "
                 f"give this one a database of its own, for example "
                 f"PINGBOARD_DATABASE_URL=sqlite:///{database.stem}-2.db"
             ) from None
-        self._file.truncate(0)
-        self._file.write(f"{os.getpid()}\n")
-        self._file.flush()
+        # In this order: to write over what is there takes no room on a disk that is full.
+        self._file.write(f"{os.getpid()}\n".encode())
+        self._file.truncate()
 
     def confirm(self) -> None:
         """Do nothing: as long as this process lives, nobody can take the lock."""
@@ -149,6 +160,13 @@ class _FileLease:
 
     def release(self) -> None:
         self._file.close()
+
+
+def _explain_file(path: Path, error: OSError) -> StoreError:
+    text = f"PINGBOARD_DATABASE_URL: {path} can't be written: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return PassingStoreError(text)
+    return StoreError(f"{text}{WRITABLE}")
 
 
 class _AdvisoryLease:

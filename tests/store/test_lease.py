@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from sqlalchemy import event, text
 
-from pingboard.model import Batch, LeaseError
+from pingboard.model import Batch, LeaseError, StoreError
 from pingboard.store.engine import Engine, PassingStoreError, open_engine
 from pingboard.store.exporter import read_records
 from pingboard.store.ingest import Ingest
-from pingboard.store.lease import Lease, hold_lease, take_lease
+from pingboard.store.lease import Lease, find_holder, hold_lease, take_lease
 from tests.databases import PostgreSQL
 from tests.rows import ALWAYS
 from tests.samples import make_sample
@@ -59,6 +61,37 @@ def test_a_second_worker_is_refused_with_a_reason(
         assert f"(process {holder.pid})" in str(raised.value)
         assert "for example PINGBOARD_DATABASE_URL=" in str(raised.value)
     end(holder, signal.SIGTERM)
+    engine.dispose()
+
+
+def test_a_full_disk_is_waited_for_and_leaves_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "a.db.lock").symlink_to("/dev/full")
+    engine = open_engine(f"sqlite:///{tmp_path}/a.db")
+    for _ in range(2):
+        with pytest.raises(PassingStoreError, match=r"a\.db\.lock can't be written: No space left"):
+            take_lease(engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("reason", ["Is a directory", "No such file or directory"])
+def test_a_lock_file_that_can_not_be_written_is_named(tmp_path: Path, reason: str) -> None:
+    lock = tmp_path / "a.db.lock"
+    if reason == "Is a directory":
+        lock.mkdir()
+    else:
+        lock.symlink_to(tmp_path / "none" / "lock")
+    engine = open_engine(f"sqlite:///{tmp_path}/a.db")
+    with pytest.raises(StoreError, match=rf"a\.db\.lock can't be written: {reason}; .* user"):
+        take_lease(engine)
+    engine.dispose()
+
+
+def test_the_holder_is_named_whoever_held_the_lease_before(tmp_path: Path) -> None:
+    (tmp_path / "a.db.lock").write_text("12345678901234567890\nnonsense")
+    engine = open_engine(f"sqlite:///{tmp_path}/a.db")
+    lease = take_lease(engine)
+    assert find_holder(engine) == f"process {os.getpid()}"
+    lease.release()
     engine.dispose()
 
 
