@@ -386,6 +386,11 @@ def _explain(error: BaseException) -> StoreError:
     return kind(f"PINGBOARD_DATABASE_URL: the database can't be used: {reason}{remedy or ''}")
 
 
+def find_sqlstate(error: DBAPIError) -> str | None:
+    """Return PostgreSQL's code of an error; None on SQLite, and where the server said nothing."""
+    return getattr(error.orig, "sqlstate", None)
+
+
 def _first_line(error: BaseException) -> str:
     lines = str(getattr(error, "orig", error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -26,9 +26,16 @@ from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine, Row, event, text
+from sqlalchemy.exc import ProgrammingError
 
 from pingboard.model import LeaseError, StoreError
-from pingboard.store.engine import WRITABLE, PassingStoreError, find_file, make_private
+from pingboard.store.engine import (
+    WRITABLE,
+    PassingStoreError,
+    find_file,
+    find_sqlstate,
+    make_private,
+)
 
 ADVISORY_LOCK = 0x70696E67626F6172
 """`pingboar` in ASCII: the key of the advisory lock, the same for every pingboard."""
@@ -40,6 +47,13 @@ CONFIRM_PAUSE_S = 2.0
 MAX_UNCONFIRMED_S = 8.0
 MAX_SILENCE_S = 20.0
 SETTLE_S = 10.0
+
+_INSUFFICIENT_PRIVILEGE = "42501"
+
+_OTHER_ROLE = (
+    "another pingboard worker writes to this PostgreSQL database, and this one's role {}; give "
+    "both workers the same role, or grant this one pg_read_all_stats and pg_signal_backend"
+)
 
 _HOLDERS = text("""
     SELECT pid, extract(epoch FROM clock_timestamp() - state_change)
@@ -246,16 +260,24 @@ def _try_lock(connection: Connection) -> bool:
     return bool(connection.execute(took, {"key": ADVISORY_LOCK}).scalar_one())
 
 
-def _find_holder(connection: Connection) -> Row[int, float] | None:
-    """Return the other connection that holds the lease: its process, and seconds of silence."""
+def _find_holder(connection: Connection) -> Row[int, float | None] | None:
+    """Return the other connection that holds the lease: its process, and seconds of silence.
+
+    PostgreSQL hides the silence, as None, from a role that may not see what others do.
+    """
     return connection.execute(_HOLDERS, {"key": ADVISORY_LOCK}).one_or_none()
 
 
 def _end_silent_holder(connection: Connection) -> None:
     """End the connection of a holder that has not confirmed for too long; wait until it is gone."""
     holder = _find_holder(connection)
-    if holder is not None and holder[1] > MAX_SILENCE_S:
-        _end_backend(connection, holder[0])
+    if holder is None:
+        return
+    pid, silence_s = holder
+    if silence_s is None:
+        raise LeaseError(_OTHER_ROLE.format("can't see whether that one hangs"))
+    if silence_s > MAX_SILENCE_S:
+        _end_backend(connection, pid)
 
 
 def _end_writers(connection: Connection) -> None:
@@ -268,7 +290,12 @@ def _end_writers(connection: Connection) -> None:
 
 def _end_backend(connection: Connection, pid: int) -> None:
     end = text("SELECT pg_terminate_backend(:pid, 5000)")
-    connection.execute(end, {"pid": pid})
+    try:
+        connection.execute(end, {"pid": pid})
+    except ProgrammingError as error:
+        if find_sqlstate(error) != _INSUFFICIENT_PRIVILEGE:
+            raise
+        raise LeaseError(_OTHER_ROLE.format("may not end that one's connections")) from error
 
 
 def _now_s() -> float:

@@ -8,17 +8,20 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, make_url, text
 
 from pingboard.model import Batch, LeaseError, StoreError
 from pingboard.store.engine import Engine, PassingStoreError, open_engine
 from pingboard.store.exporter import read_records
 from pingboard.store.ingest import Ingest
-from pingboard.store.lease import Lease, find_holder, hold_lease, take_lease
+from pingboard.store.lease import WRITER_LOCK, Lease, find_holder, hold_lease, take_lease
 from tests.databases import PostgreSQL
 from tests.rows import ALWAYS
 from tests.samples import make_sample
@@ -213,6 +216,63 @@ def test_a_hung_worker_is_replaced_and_learns_of_it(
     lease.confirm()
     lease.release()
     engine.dispose()
+
+
+@contextmanager
+def two_roles(url: str) -> Iterator[tuple[Engine, Engine]]:
+    """The same database, opened by two roles without any rights over each other."""
+    names = [f"role_{uuid4().hex}" for _ in range(2)]
+    execute(url, *(f"CREATE ROLE {name} LOGIN" for name in names))
+    urls = [make_url(url).update_query_dict({"user": name}) for name in names]
+    engines = [open_engine(url.render_as_string(hide_password=False)) for url in urls]
+    yield engines[0], engines[1]
+    for engine in engines:
+        engine.dispose()
+    execute(url, *(f"DROP ROLE {name}" for name in names))
+
+
+def execute(url: str, *statements: str) -> None:
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def name_role(engine: Engine) -> str:
+    with engine.connect() as connection:
+        return str(connection.execute(text("SELECT current_user")).scalar_one())
+
+
+def test_a_standby_of_another_role_says_which_rights_it_lacks(
+    postgresql_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pingboard.store.lease.MAX_SILENCE_S", 0.0)
+    with two_roles(postgresql_database) as (active, standby):
+        old_lease = take_lease(active)
+        with pytest.raises(LeaseError, match=r"can't see .* the same role, or .* pg_read_all_stat"):
+            take_lease(standby)
+        execute(postgresql_database, f"GRANT pg_read_all_stats TO {name_role(standby)}")
+        with pytest.raises(LeaseError, match=r"may not end .* the same role, or .* pg_signal_back"):
+            take_lease(standby)
+        execute(postgresql_database, f"GRANT pg_signal_backend TO {name_role(standby)}")
+        lease = take_lease(standby)
+        lease.confirm()
+        lease.release()
+        old_lease.release()
+
+
+def test_a_standby_that_may_not_end_a_writer_of_another_role_takes_no_lease(
+    postgresql_database: str,
+) -> None:
+    with two_roles(postgresql_database) as (active, standby):
+        with active.connect() as writer:
+            writer.execute(text(f"SELECT pg_advisory_lock_shared({WRITER_LOCK})"))
+            with pytest.raises(LeaseError, match="may not end that one's connections"):
+                take_lease(standby)
+            assert find_holder(active) is None
+        active.dispose()
+        take_lease(standby).release()
 
 
 def wait_for_confirmations(engine: Engine) -> None:
