@@ -68,6 +68,8 @@ MIGRATION_LOCK = 0x70696E676D696772
 MIGRATION_WAIT_S = 60
 """How long that lock, or one that a query holds on a table, is waited for."""
 
+_READ_ONLY_TRANSACTION = "25006"
+
 _EXAMPLE = "for example PINGBOARD_DATABASE_URL=sqlite:///pingboard.db"
 
 
@@ -114,6 +116,8 @@ def open_engine(url: str, *, read_only: bool = False, max_wait_s: float | None =
             f"{_EXAMPLE}"
         )
     event.listen(engine, "handle_error", _translate_error)
+    if not read_only:
+        event.listen(engine, "handle_error", _reconnect_where_read_only)
     return engine
 
 
@@ -216,6 +220,21 @@ def _translate_error(context: ExceptionContext) -> StoreError | None:
     return _explain(error)
 
 
+def _reconnect_where_read_only(context: ExceptionContext) -> StoreError | None:
+    """Let a write be repeated, on a new connection, where PostgreSQL is read-only for now.
+
+    So is a primary that was demoted, or a managed server whose disk is full. An old connection
+    still leads to the demoted one, and may stay read-only for as long as it lives.
+    """
+    error = context.sqlalchemy_exception
+    if not isinstance(error, DBAPIError) or find_sqlstate(error) != _READ_ONLY_TRANSACTION:
+        return None
+    context.is_disconnect = True
+    return PassingStoreError(
+        f"PINGBOARD_DATABASE_URL: the database can't be written to: {_first_line(error)}"
+    )
+
+
 @contextmanager
 def read_snapshot(engine: Engine) -> Iterator[Connection]:
     """A connection whose reads all see the same moment; nobody waits for it.
@@ -250,6 +269,7 @@ def migrate(engine: Engine) -> None:
                 "PINGBOARD_DATABASE_URL: the database has tables of another program; "
                 "give pingboard a database of its own"
             )
+        _require_writable(connection)
         from alembic import command
         from alembic.config import Config
 
@@ -257,6 +277,17 @@ def migrate(engine: Engine) -> None:
         config.set_main_option("script_location", str(_migrations()))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _require_writable(connection: Connection) -> None:
+    """Raise StoreError where role or server are set to only read; a standby may be waited for."""
+    if connection.dialect.name == "postgresql" and connection.scalar(
+        text("SELECT current_setting('transaction_read_only')::bool AND NOT pg_is_in_recovery()")
+    ):
+        raise StoreError(
+            "PINGBOARD_DATABASE_URL: the tables have to be changed, and this role or its server "
+            "can only read; run `pingboard db upgrade` with a role that can write"
+        )
 
 
 def _wait_for_turn(connection: Connection) -> None:

@@ -33,6 +33,7 @@ from pingboard.store.engine import (
 )
 from pingboard.store.ingest import Ingest
 from pingboard.store.schema import metadata
+from tests.databases import PostgreSQL
 from tests.samples import make_sample
 
 
@@ -253,6 +254,46 @@ def test_a_database_server_that_is_away_is_one_line_and_passes() -> None:
         engine.connect()
     assert "hunter2" not in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def set_read_only(url: str, setting: str) -> None:
+    """Let whoever connects to a database from now on write to it, or not."""
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("SET TRANSACTION READ WRITE"))
+        name = make_url(url).database
+        connection.execute(
+            text(f"ALTER DATABASE {name} SET default_transaction_read_only = {setting}")
+        )
+    engine.dispose()
+
+
+def test_a_server_that_only_reads_for_now_passes_for_who_writes_alone(
+    postgresql: PostgreSQL,
+) -> None:
+    url = postgresql.create_migrated()
+    set_read_only(url, "on")
+    writer, reader = open_engine(url), open_engine(url, read_only=True)
+    migrate(writer)
+    with pytest.raises(PassingStoreError, match=r"can't be written to: .* read-only transaction"):
+        Ingest(writer, "x").record(Batch([], [make_sample()]))
+    assert is_current(reader)
+    with pytest.raises((StoreError, SQLAlchemyError), match="read-only") as raised:
+        Ingest(reader, "x").record(Batch([], [make_sample()]))
+    assert not isinstance(raised.value, PassingStoreError)
+    set_read_only(url, "off")
+    Ingest(writer, "x").record(Batch([], [make_sample()]))
+    reader.dispose()
+    writer.dispose()
+
+
+def test_tables_that_a_role_may_only_read_are_not_waited_for(postgresql_database: str) -> None:
+    set_read_only(postgresql_database, "on")
+    engine = open_engine(postgresql_database)
+    with pytest.raises(StoreError, match=r"can only read; run `pingboard db upgrade`") as raised:
+        migrate(engine)
+    assert not isinstance(raised.value, PassingStoreError)
+    engine.dispose()
 
 
 STARTER = """
