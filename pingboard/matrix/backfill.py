@@ -16,7 +16,7 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -55,6 +55,9 @@ MAX_LOOKUPS = 5
 
 MAX_LAST_LOOKUPS = 100
 """The same once a gap is closed, when nothing else can bring them any more."""
+
+MAX_REFUSALS = 3
+"""How often a ping is looked up where the answer is no Matrix error, and all else is answered."""
 
 MAX_FOUND = 500
 """Pings of a room that are looked for in the store at once."""
@@ -222,6 +225,7 @@ class PingLookup:
         self._recorder = recorder
         self._outage = Outage("pings can't be looked up", "pings are looked up again")
         self._asked: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._refusals: Counter[tuple[str, str]] = Counter()
 
     async def run(self) -> None:
         """Look up what is pending without end."""
@@ -257,6 +261,9 @@ class PingLookup:
                     self._outage.note(error)
                     is_answered = False
                     break
+                if self._doubts(room_id, event_id, error):
+                    is_answered = False
+                    continue
                 event = None
             self._outage.end()
             self._remember(room_id, event_id)
@@ -279,6 +286,16 @@ class PingLookup:
         except HomeserverError:
             return False
         return True
+
+    def _doubts(self, room_id: str, event_id: str, error: HomeserverError) -> bool:
+        """Whether to ask once more: what is no Matrix error may be a proxy's, and pass."""
+        if error.errcode is not None:
+            return False
+        self._refusals[room_id, event_id] += 1
+        if self._refusals[room_id, event_id] < MAX_REFUSALS:
+            return True
+        del self._refusals[room_id, event_id]
+        return False
 
     async def _judge(self, room_id: str, pings: list[Ping], events: dict[str, Event]) -> Batch:
         self._pongs.learn(pings)

@@ -162,7 +162,9 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
             response.release()
             destination = urljoin(str(response.url), response.headers["Location"])
             address = destination.partition("/_matrix/")[0][:MAX_MESSAGE]
-            raise HomeserverError(f"redirects to {address}, so set that address")
+            raise HomeserverError(
+                f"redirects to {address}, so set that address", None, response.status
+            )
         return response
 
     async def _count_connection(self, *_trace: object) -> None:

@@ -19,7 +19,7 @@ import structlog
 
 from pingboard.matrix.pings import SentPings
 from pingboard.matrix.pongs import PongMatcher
-from pingboard.matrix.protocol import Event, read_membership, read_redaction
+from pingboard.matrix.protocol import Event, is_join_of, read_membership, read_redaction
 from pingboard.matrix.rooms import JoinedRooms
 from pingboard.matrix.store_writer import Writer
 from pingboard.matrix.sync import SyncBatch, Timeline
@@ -152,7 +152,7 @@ class TimelineReader:
         self._rooms = rooms
         self._backfill_ms = backfill_ms
         self._with_history = with_history
-        self._previous_ts = synced_ts or 0
+        self._earlier_ts = self._previous_ts = synced_ts or 0
         self._since: str | None = None
         """where the first sync began"""
         self._listened: set[str] = set()
@@ -223,15 +223,16 @@ class TimelineReader:
         if is_first:
             self._since = sync.since
             return []
+        oldest_ts = self._oldest_ts(self._earlier_ts, sync)
         return [
-            Gap(room_id, sync.next_batch, self._since, self._oldest_ts(sync), sync.arrived_ts)
+            Gap(room_id, sync.next_batch, self._since, oldest_ts, sync.arrived_ts)
             for room_id in sorted(late & self._with_history)
         ]
 
-    def _oldest_ts(self, sync: SyncBatch) -> int:
+    def _oldest_ts(self, previous_ts: int, sync: SyncBatch) -> int:
         # Not every homeserver ends history at a token; then what is far too old does. Not by
         # much less: clocks are set, ours too.
-        return min(self._previous_ts, sync.arrived_ts - self._backfill_ms) - GAP_MARGIN_MS
+        return min(previous_ts, sync.arrived_ts - self._backfill_ms) - GAP_MARGIN_MS
 
     def _gaps_before(self, timeline: Timeline, sync: SyncBatch) -> list[Gap]:
         """Return the gap that a timeline leaves before it: events left out, or the whole past.
@@ -242,13 +243,15 @@ class TimelineReader:
         nor before the latter.
         """
         room_id, position = timeline.room_id, sync.next_batch
-        if room_id not in self._with_history:
+        has_joined = any(is_join_of(event, self._user_id) for event in timeline.events)
+        if has_joined or room_id not in self._with_history:
             self._with_history.add(room_id)
             oldest_ts = sync.arrived_ts - self._backfill_ms
             return [Gap(room_id, position, None, oldest_ts, sync.arrived_ts)]
         if timeline.limited:
             log.warning("events were left out, filling the gap", room_id=room_id)
-            return [Gap(room_id, position, sync.since, self._oldest_ts(sync), sync.arrived_ts)]
+            oldest_ts = self._oldest_ts(self._previous_ts, sync)
+            return [Gap(room_id, position, sync.since, oldest_ts, sync.arrived_ts)]
         return []
 
     def _find_missed(self, timeline: Timeline, sync: SyncBatch) -> list[Gap]:

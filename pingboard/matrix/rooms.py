@@ -48,6 +48,10 @@ class JoinedRooms:
         """(room, its successor) -> who said so, of upgrades that are to be followed"""
         self._decided: set[tuple[str, str]] = set()
         """the same, of those that were followed or refused"""
+        self._linked: set[tuple[str, str]] = set()
+        """the same, of those that were found after they were made"""
+        self._visited: set[str] = set()
+        """rooms that were joined only to look whether they replace one"""
         self._warned: set[tuple[str, str]] = set()
         self._wake = asyncio.Event()
 
@@ -78,7 +82,10 @@ class JoinedRooms:
     async def _join_once(self, room: str) -> str:
         room_id = await self._session.join(room)
         alias = room if room.startswith("#") else None
-        await self._enter(room_id, alias, await self._known_predecessor(room_id))
+        predecessor = await self._known_predecessor(room_id)
+        await self._enter(room_id, alias, predecessor)
+        if predecessor is not None:
+            self._linked.add((predecessor, room_id))
         log.info("joined", room=room, room_id=room_id)
         tombstone = await self._session.state(room_id, "m.room.tombstone")
         if tombstone is not None:
@@ -151,7 +158,8 @@ class JoinedRooms:
 
     async def _replace(self, room_id: str, successor: str, sender: object) -> bool:
         server = server_of(sender) if isinstance(sender, str) else None
-        joined = await self._session.joined_rooms()
+        if successor not in await self._session.joined_rooms():
+            self._visited.add(successor)
         await self._session.join(successor, [server] if server else [])
         create = await self._session.state(successor, "m.room.create")
         if create is None or predecessor_of(create) != room_id:
@@ -160,12 +168,13 @@ class JoinedRooms:
                 room_id=room_id,
                 successor=successor,
             )
-            if successor not in joined and successor not in self.members:
+            if successor in self._visited - self.members.keys():
                 await self._session.leave(successor)
             return False
-        aliases = dict(await self._writer.call(read_room_names))
-        await self._enter(successor, aliases.get(room_id), room_id)
-        log.info("followed an upgrade", room_id=room_id, successor=successor)
+        if (room_id, successor) not in self._linked:
+            aliases = dict(await self._writer.call(read_room_names))
+            await self._enter(successor, aliases.get(room_id), room_id)
+            log.info("followed an upgrade", room_id=room_id, successor=successor)
         return True
 
     async def _known_predecessor(self, room_id: str) -> str | None:

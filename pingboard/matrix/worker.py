@@ -255,7 +255,6 @@ class Worker:
                 for bot, event in itertools.product(self._bots, timeline.events):
                     bot.hear(event, timeline.room_id, self._session.user_id)
         for room_id in self._pinging.keys() & set(sync.left_rooms):
-            self._stop_pinging(room_id)
             self._tasks.create_task(self._leave(room_id))
 
     async def _expire(self) -> None:
@@ -273,6 +272,10 @@ class Worker:
         return self._sent.hold_ms()
 
     async def _leave(self, room_id: str) -> None:
+        with contextlib.suppress(HomeserverError):
+            if room_id in await self._session.joined_rooms():
+                return  # joined again since the sync was asked for
+        self._stop_pinging(room_id)
         log.error(
             "no longer in the room, so pinging stops; invite the account again and restart",
             room_id=room_id,

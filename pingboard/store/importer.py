@@ -15,9 +15,9 @@ from typing import Any, Self
 from sqlalchemy import Connection, Engine, select, text, update
 
 from pingboard.file_formats import ESTIMATED, Record
-from pingboard.model import DamagedHourError, Ping, Provenance, StoreError, is_possible_time
+from pingboard.model import DamagedHourError, Ping, Provenance, is_possible_time
 from pingboard.store import journal
-from pingboard.store.engine import explained
+from pingboard.store.engine import PassingStoreError, explained
 from pingboard.store.hours import close_hours
 from pingboard.store.pings import record_pings
 from pingboard.store.redactions import find_redacted, find_withdrawn
@@ -102,7 +102,7 @@ class Importer:
             try:
                 with explained():
                     _compact(self.engine)
-            except StoreError as error:
+            except PassingStoreError as error:
                 reason = str(error.__cause__ or error).partition("\n")[0]
                 # By logging: a command that has set up no logs shows it as a bare line on stderr.
                 log.warning("after the import the database could not be made smaller: %s", reason)

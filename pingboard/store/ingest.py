@@ -119,7 +119,7 @@ class Ingest:
         with self._engine.begin() as connection:
             named = [room_id] if predecessor is None else [room_id, predecessor]
             rooms = self._row_ids.rooms.find(connection, named)
-            values: dict[str, object] = {"state": str(RoomState.JOINED)}
+            values: dict[str, object] = {}
             if predecessor is not None:
                 values["predecessor"] = rooms[predecessor]
                 upgraded = update(room).where(room.c.id == rooms[predecessor])
@@ -129,7 +129,11 @@ class Ingest:
                 moved = update(room).where(room.c.alias == alias, room.c.room_id != room_id)
                 connection.execute(moved.values(alias=None))
                 values["alias"] = alias
-            connection.execute(update(room).where(room.c.room_id == room_id).values(values))
+            joined = update(room).where(room.c.room_id == room_id)
+            if values:
+                connection.execute(joined.values(values))
+            is_current = room.c.state.is_distinct_from(str(RoomState.UPGRADED))
+            connection.execute(joined.where(is_current).values(state=str(RoomState.JOINED)))
             if predecessor is not None:
                 damaged = merge_lineage(connection, room_id)
             journal.write_room_change(connection)

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from faults.claims import until
-from faults.faultproxy import FaultProxy, answer, delayed
+from faults.faultproxy import Answer, FaultProxy, Forward, answer, delayed
 from pingboard.lab import Lab
 from pingboard.matrix import rooms
 from pingboard.store.engine import Engine
@@ -68,6 +68,67 @@ async def test_a_tombstone_leads_out_of_no_room_that_is_measured_in(
             await until(lambda: "tombstone ignored" in str(lines))
     joined = f"rooms/{quote(second)}/joined_members"
     assert account.user_id in (await owner.call("GET", joined))["joined"]
+
+
+async def test_a_room_that_was_joined_again_meanwhile_is_pinged_on(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
+    """The first sync says that the account was kicked, and comes after it has joined again."""
+    other, room_id = await owner.create_room(), await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "readmitted")
+    async with FaultProxy(account.homeserver_url) as proxy:
+        behind = dataclasses.replace(account, homeserver_url=proxy.url)
+        async with listening(lab, engine, behind, [other, room_id]):
+            await until(lambda: count_rows(engine, room) == 2 and synced(engine))
+        await owner.pong(room_id, await owner.ping(room_id), 1)
+        await owner.call("POST", f"rooms/{room_id}/kick", {"user_id": account.user_id})
+        await owner.pong(room_id, await owner.ping(room_id), 2)
+
+        async def is_told_late(forward: Forward) -> Answer:
+            told = await forward()
+            await until(lambda: room_id in joined_again)
+            await asyncio.sleep(1)
+            return told
+
+        async def is_noted(forward: Forward) -> Answer:
+            await until(lambda: first_sync.hits)
+            await asyncio.sleep(1)  # until it has come to the homeserver
+            told = await forward()
+            joined_again.append(room_id)
+            return told
+
+        joined_again: list[str] = []
+        proxy.inject(f"/join/.*{room_id[1:10]}", is_noted)
+        first_sync = proxy.inject("/sync", is_told_late, times=1)
+        second = {"interval": timedelta(seconds=1)}
+        async with listening(lab, engine, behind, [other, room_id], **second):
+            ids = dict(rows(engine, room.c.room_id, room.c.id))
+            await until(lambda: rows(engine, ping.c.room).count((ids[room_id],)) > 5)
+            # What happened before it was kicked, and until it was back.
+            await until(lambda: {(1,), (2,)} <= set(rows(engine, sample.c.one_way_ms)))
+    assert dict(rows(engine, room.c.room_id, room.c.state))[room_id] == "joined"
+
+
+async def test_an_upgrade_that_was_found_when_joining_is_not_followed_again(
+    lab: Lab, engine: Engine, owner: Member
+) -> None:
+    room_id = await owner.create_room()
+    alias = f"#moving:{owner.server}"
+    await owner.call("PUT", f"directory/room/{quote(alias)}", {"room_id": room_id})
+    account = await lab.register(lab.homeservers[0], "told-twice")
+    async with listening(lab, engine, account, [alias]):
+        await until(lambda: synced(engine))
+    successor = await owner.upgrade(room_id)
+    powers = await owner.state(successor, "m.room.power_levels")
+    await owner.set_state(successor, "m.room.power_levels", {**powers, "events_default": 50})
+    with capture_logs() as lines:
+        async with listening(lab, engine, account, [alias]):
+            wanted = {room_id: "upgraded", successor: "denied"}
+            await until(lambda: dict(rows(engine, room.c.room_id, room.c.state)) == wanted)
+            await owner.ping(room_id)
+            await until(lambda: count_rows(engine, ping) == 1)
+            assert dict(rows(engine, room.c.room_id, room.c.state)) == wanted
+    assert "followed an upgrade" not in str(lines)
 
 
 async def test_a_room_takes_over_the_one_it_names_only_once_that_has_a_tombstone(
