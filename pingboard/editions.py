@@ -7,7 +7,7 @@ nobody was there to close is closed later, from the samples of that week.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,6 +28,8 @@ from pingboard.store import editions as store
 from pingboard.store.backlog import has_open_gap
 from pingboard.store.editions import Edition
 from pingboard.store.engine import Engine
+from pingboard.store.rooms import read_lineage_ids
+from pingboard.store.status import read_status
 
 GRACE = timedelta(milliseconds=PONG_TIMEOUT_MS) + timedelta(minutes=1)
 """After the close the last pings of the week may still be answered, or become lost."""
@@ -37,7 +39,8 @@ MAX_SHIFT = timedelta(days=6, hours=20)
 edition is part of it, and of two editions so near the later follows the earlier."""
 
 PATIENCE = timedelta(hours=6)
-"""How long a close waits for a gap in the room's history to be filled."""
+"""How long a close waits for a homeserver that is away, and for a gap in the room's history to be
+filled."""
 
 
 def due(engine: Engine, schedule: Schedule, now: datetime) -> list[Week]:
@@ -47,13 +50,20 @@ def due(engine: Engine, schedule: Schedule, now: datetime) -> list[Week]:
         return []
     made = store.read_edition_names(engine)
     closes = [from_ts(closed_ts) for closed_ts in made.values()]
+    until = max(min(now, _find_last_sync(engine) or now) - GRACE, now - PATIENCE)
     missing = []
-    for week in schedule.weeks(from_ts(oldest_ts), now - GRACE):
+    for week in schedule.weeks(from_ts(oldest_ts), until):
         is_covered = any(timedelta(0) < close - week.end < MAX_SHIFT for close in closes)
         if week.name not in made and not is_covered:
             missing.append(_follow(closes, week))
             closes.append(week.end)
     return missing
+
+
+def _find_last_sync(engine: Engine) -> datetime | None:
+    """When the worker last heard from its homeserver; None where no worker used this database."""
+    workers = read_status(engine).workers
+    return from_ts(workers[0].synced_ts or 0) if workers else None
 
 
 def _follow(closes: Sequence[datetime], week: Week) -> Week:
@@ -84,7 +94,8 @@ def make(boards: Boards, week: Week) -> Edition | None:
 def with_movement(engine: Engine, board: Board) -> Board:
     """The board with the rank of each homeserver in the last edition before the window's end."""
     before = store.read_edition_before(engine, board.window.end_ts)
-    ranks = _find_ranks(before, board.room_id, board.room_alias, board.name) if before else {}
+    rooms = read_lineage_ids(engine, board.room_id)
+    ranks = _find_ranks(before, rooms, board.room_alias, board.name) if before else {}
     standings = [row._replace(previous_rank=ranks.get(row.homeserver)) for row in board.standings]
     return replace(board, standings=standings)
 
@@ -121,22 +132,22 @@ def read_ranks(
     engine: Engine, weeks: int, room_id: str, alias: str | None, board: BoardName
 ) -> list[tuple[str, dict[str, int]]]:
     """Name and ranks of the last editions that have a room's board, the oldest first."""
+    rooms = read_lineage_ids(engine, room_id)
     weekly = [
-        (edition.name, _find_ranks(edition, room_id, alias, board))
+        (edition.name, _find_ranks(edition, rooms, alias, board))
         for edition in reversed(store.read_latest_editions(engine, weeks))
     ]
     return [(name, ranks) for name, ranks in weekly if ranks]
 
 
 def _find_ranks(
-    edition: Edition, room_id: str, alias: str | None, board: BoardName
+    edition: Edition, lineage: Collection[str], alias: str | None, board: BoardName
 ) -> dict[str, int]:
-    """The rank of each homeserver on a board of a room; {} where the edition does not have it."""
+    """The rank of each homeserver on a board of a lineage of rooms; {} where there is none."""
     rooms: list[dict[str, Any]] = json.loads(edition.json)["rooms"]
     for room in rooms:
-        # After an upgrade the ID is another one, and the alias has moved along.
         known = room["room"]
-        if known["id"] == room_id or (known["alias"] and known["alias"] == alias):
+        if known["id"] in lineage or (known["alias"] and known["alias"] == alias):
             standings = room["boards"].get(board, {"standings": []})["standings"]
             return {row["homeserver"]: row["rank"] for row in standings}
     return {}

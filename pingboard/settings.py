@@ -374,8 +374,14 @@ class _EnvFileSource(PydanticBaseSettingsSource):
         return {
             name.removeprefix(_PREFIX).lower(): value
             for name, value in read_env_file(ENV_FILE).items()
-            if name.startswith(_PREFIX) and value
+            # A variable wins, also over a file that is named for the same secret.
+            if name.startswith(_PREFIX) and value and not os.environ.get(_other_form(name))
         }
+
+
+def _other_form(name: str) -> str:
+    """Return the variable that names a file where `name` is the value, and the other way round."""
+    return name.removesuffix("_FILE") if name.endswith("_FILE") else f"{name}_FILE"
 
 
 def read_env_file(path: Path) -> dict[str, str]:

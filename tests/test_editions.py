@@ -16,12 +16,13 @@ from pingboard.boards import Boards
 from pingboard.edition_schedule import Schedule
 from pingboard.matrix.bot import EditionBot
 from pingboard.matrix.store_writer import Writer
-from pingboard.model import Batch, BoardName, Gap, Sample, Window, to_ts
+from pingboard.model import Batch, BoardName, Gap, Sample, Window, WorkerState, to_ts
 from pingboard.render.markdown import table
 from pingboard.store import editions as store
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest
 from pingboard.store.schema import ping, sample
+from pingboard.store.status import record_worker
 from tests.samples import make_ping, make_pong
 from tests.web.site import serve
 
@@ -134,6 +135,60 @@ def test_an_edition_waits_for_the_last_pongs_and_up_to_six_hours_for_a_gap(
     patience = timedelta(hours=6)
     assert make_due(engine, CLOSE + patience - timedelta(seconds=1)) == []
     assert make_due(engine, CLOSE + patience) == ["2026-W41"]
+
+
+def test_an_edition_waits_up_to_six_hours_for_a_homeserver_that_is_away(
+    engine: Engine, ingest: Ingest
+) -> None:
+    ingest.record(Batch([], pongs(CLOSE - timedelta(days=1), {"a.example": 403})))
+    away_ts = to_ts(CLOSE - timedelta(minutes=5))
+    record_worker(engine, "main", WorkerState.UNREACHABLE, away_ts, away_ts)
+    assert make_due(engine, LATER) == []
+    assert make_due(engine, CLOSE + timedelta(hours=6) - timedelta(seconds=1)) == []
+    record_worker(engine, "main", WorkerState.RUNNING, to_ts(LATER), to_ts(LATER))
+    assert make_due(engine, LATER) == ["2026-W41"]
+
+
+def test_an_edition_is_made_without_a_homeserver_that_stays_away(
+    engine: Engine, ingest: Ingest
+) -> None:
+    ingest.record(Batch([], pongs(CLOSE - timedelta(days=1), {"a.example": 403})))
+    away_ts = to_ts(CLOSE - timedelta(minutes=5))
+    record_worker(engine, "main", WorkerState.UNREACHABLE, away_ts, away_ts)
+    assert make_due(engine, CLOSE + timedelta(hours=6)) == ["2026-W41"]
+
+
+def test_a_week_that_seemed_empty_is_looked_at_again(engine: Engine, ingest: Ingest) -> None:
+    ingest.record(Batch([], pongs(CLOSE - timedelta(days=8), {"a.example": 403})))
+    writer = Writer(engine, ingest)
+    bot = EditionBot(Boards(engine), writer, Schedule(), announces=False)
+
+    async def look() -> None:
+        await bot.make_due(None, LATER)
+        ingest.record(Batch([], pongs(CLOSE - timedelta(days=1), {"a.example": 403}, 10)))
+        await bot.make_due(None, LATER + timedelta(hours=1))
+
+    asyncio.run(look())
+    writer.close()
+    assert "2026-W41" in store.read_edition_names(engine)
+
+
+def test_an_edition_knows_a_room_by_all_ids_of_its_lineage(engine: Engine) -> None:
+    ingest = Ingest(engine, "test")
+    ingest.record_room(ROOM)
+    ingest.record(Batch([], pongs(CLOSE - timedelta(days=8), {"a.example": 10}, 10)))
+    ingest.record_room("!new:one.example", None, ROOM)
+    ingest.record(Batch([], pongs(CLOSE - timedelta(days=1), {"a.example": 20}, 20)))
+    make_due(engine, LATER)
+    (now,) = rows(read(engine, "2026-W41"))
+    assert (now["rank"], now["previous_rank"]) == (1, 1)
+    ingest.record(Batch([], pongs(LATER, {"a.example": 20}, 30)))
+    with serve(engine, default_room=ROOM) as client:
+        (row,) = client.get("/api/v1/rankings").json()["standings"]
+        for room_id in (ROOM, "!new:one.example"):
+            section = client.get("/section.md", params={"edition": "latest", "room": room_id})
+            assert "|1|ours.example|20|" in section.text
+    assert row["previous_rank"] == 1
 
 
 def test_missed_editions_are_made_up_and_silent_weeks_have_none(

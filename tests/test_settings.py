@@ -226,6 +226,20 @@ def test_a_secret_and_its_file_are_not_both_given(
 
 
 @pytest.mark.parametrize(
+    ("name", "other"),
+    [("DATABASE_URL", "DATABASE_URL_FILE"), ("DATABASE_URL_FILE", "DATABASE_URL")],
+)
+def test_a_variable_goes_before_the_other_form_of_it_in_a_dotenv_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, other: str
+) -> None:
+    (tmp_path / "url").write_text("sqlite:///one.db")
+    values = {"DATABASE_URL": "sqlite:///one.db", "DATABASE_URL_FILE": str(tmp_path / "url")}
+    (tmp_path / ".env").write_text(f"PINGBOARD_{other}=elsewhere\n")
+    monkeypatch.setenv(f"PINGBOARD_{name}", values[name])
+    assert load_settings().database_url == "sqlite:///one.db"
+
+
+@pytest.mark.parametrize(
     ("given", "missing"),
     [
         ({"ROOMS": "#a:b.example"}, "PINGBOARD_HOMESERVER is not set; for example"),

@@ -66,6 +66,9 @@ MAX_QUEUED = 20
 EDITION_CHECK_S = 60.0
 """Also before the first check: by then a worker that was down knows which gaps it has to fill."""
 
+EMPTY_PAUSE = timedelta(hours=1)
+"""How long a week in which nothing was heard is not looked at again: history may still come."""
+
 WATCH_CHECK_S = 600.0
 """Change-points are hours: to look more often would find no more."""
 
@@ -248,8 +251,8 @@ class EditionBot(Bot):
         self._writer = writer
         self._schedule = schedule
         self._announces = announces
-        self._empty: set[str] = set()
-        """editions of weeks in which nothing was heard"""
+        self._empty: dict[str, datetime] = {}
+        """editions of weeks in which nothing was heard, and when they were last looked for"""
 
     async def run(self, session: Session) -> None:
         """Make editions until cancelled."""
@@ -258,11 +261,11 @@ class EditionBot(Bot):
     async def make_due(self, session: Session | None, now: datetime) -> None:
         """Make each edition that is due, the oldest first."""
         for week in await _ask(editions.due, self._boards.engine, self._schedule, now):
-            if week.name in self._empty:
+            if week.name in self._empty and now - self._empty[week.name] < EMPTY_PAUSE:
                 continue
             edition = await _ask(editions.make, self._boards, week)
             if edition is None:
-                self._empty.add(week.name)
+                self._empty[week.name] = now
                 continue
             await self._writer.call(insert_edition, edition)
             log.info("edition closed", edition=week.name)

@@ -63,16 +63,23 @@ def choose_media_type(accept: str, offered: Sequence[str]) -> str:
     return max(offered, key=_read_media_types(accept).quality)
 
 
+def names_json(accept: str) -> bool:
+    """Whether the header names JSON, by which pingstat decides; `*/*` does not."""
+    return "application/json" in accept
+
+
 @lru_cache(256)
 def order_media_types(accept: bytes) -> tuple[int, ...]:
-    """Return the place of each of `MEDIA_TYPES` in the order that the header prefers.
+    """Return whether JSON is named, and the place of each of `MEDIA_TYPES` in the order preferred.
 
-    All that `choose_media_type` depends on, in a few bytes, whatever the client sent.
+    All that `names_json` and `choose_media_type` depend on, in a few bytes, whatever the client
+    sent.
     """
-    accepted = _read_media_types(accept.decode("latin-1"))
+    text = accept.decode("latin-1")
+    accepted = _read_media_types(text)
     weights = [accepted.quality(media_type) for media_type in MEDIA_TYPES]
     order = sorted(set(weights), reverse=True)
-    return tuple(order.index(weight) for weight in weights)
+    return names_json(text), *(order.index(weight) for weight in weights)
 
 
 @lru_cache(256)
@@ -184,5 +191,5 @@ def parse_date(text: bytes) -> int | None:
 def _parse_date(text: bytes) -> int | None:
     try:
         return int(parsedate_to_datetime(text.decode("latin-1")).timestamp())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -7,7 +7,9 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,27 @@ async def test_help_begins_with_what_most_come_for_and_cuts_nothing(tmp_path: Pa
     names = [line.split()[0] for line in text.partition("Commands:")[2].splitlines() if line]
     assert names[:3] == ["run", "echo", "table"]
     assert "..." not in text.partition("Commands:")[2]
+
+
+def test_health_asks_its_own_machine_not_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+    with HTTPServer(("127.0.0.1", 0), Healthy) as server:
+        (tmp_path / "serve.alive").write_text(f"http://127.0.0.1:{server.server_port}/")
+        answering = threading.Thread(target=server.handle_request)
+        answering.start()
+        assert find_fault(tmp_path) is None
+        answering.join()
+
+
+class Healthy(BaseHTTPRequestHandler):
+    """Answers /healthz."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
 
 
 # sdnotify leaves its socket to the garbage collector where there is no systemd.

@@ -174,6 +174,11 @@ def test_answers_say_how_long_they_are_fresh_and_since_when(site: httpx.Client, 
         ).content
 
 
+def test_a_date_that_nobody_can_mean_is_ignored(site: httpx.Client) -> None:
+    since = {"If-Modified-Since": "Thu, 01 Jan 99999999999 00:00"}
+    assert site.get("/api/v1/rankings", headers=since).status_code == 200
+
+
 @pytest.mark.parametrize(
     "path", ["/healthz", "/readyz", "/metrics", "/api/v1/rankings?limit=0", "/x"]
 )

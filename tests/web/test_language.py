@@ -69,6 +69,8 @@ def test_a_language_is_complete_and_keeps_placeholders_and_tags(code: str) -> No
         ("", "en"),
         ("de", "de"),
         ("de-AT, en;q=0.5", "de"),
+        ("DE", "de"),
+        ("EN-US,EN;q=0.9", "en"),
         ("fr, de;q=0.8, en;q=0.7", "de"),
         ("en-US,en;q=0.9,de;q=0.8", "en"),
         ("de;q=0.1, en;q=0.2", "en"),

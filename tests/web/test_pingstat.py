@@ -194,6 +194,22 @@ def test_the_page_is_json_for_who_accepts_it(store: Engine) -> None:
     assert "512.0" in page.text
 
 
+def test_the_page_and_its_json_do_not_take_each_others_place(store: Engine) -> None:
+    record(store, [pong(1, "a.example", "x.example", 512)])
+    # Both prefer nothing; pingstat gives JSON to whoever names it.
+    kinds = {"*/*": "text/html", "application/json, text/plain, */*": "application/json"}
+    with serve(store) as client:
+        for accept in [*kinds, *kinds]:
+            answer = client.get(f"{ENDPOINT}/stats", headers={"Accept": accept})
+            assert answer.headers["content-type"].startswith(kinds[accept])
+            assert "Accept" in answer.headers["vary"].split(", ")
+
+
+def test_the_page_can_be_had_in_another_language(store: Engine) -> None:
+    with serve(store) as client:
+        assert '<html lang="de">' in client.get(f"{ENDPOINT}/stats?lang=de&utm_source=x").text
+
+
 @pytest.mark.parametrize("form", ["stats", "stats.json", "stats.raw.json"])
 def test_legacy_addresses_redirect(site: httpx.Client, form: str) -> None:
     answer = site.get(f"{BASE}/{form}", params={"room_id": ROOM, "max_age": "1"})

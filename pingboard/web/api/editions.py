@@ -20,6 +20,7 @@ from pingboard.store.editions import (
     read_edition_names,
     read_latest_editions,
 )
+from pingboard.store.rooms import read_lineage_ids
 from pingboard.web import errors
 from pingboard.web.api.paging import cut_page
 from pingboard.web.api.rankings import MARKDOWN_CONTENT, MarkdownResponse, RankedHomeserver
@@ -184,7 +185,15 @@ def get_section(
 def write_section(given: Given, edition: Edition, query: SectionQuery) -> str:
     """The section of a frozen week, of the rooms that are asked for, else of those configured."""
     boards = read_boards(edition, query.board_names)
-    known = {name: board for board in boards for name in (board.room_id, board.room_alias)}
+    known = {
+        name: board
+        for board in boards
+        for name in (
+            board.room_alias,
+            board.room_id,
+            *read_lineage_ids(given.boards.engine, board.room_id),
+        )
+    }
     unknown = next((room for room in query.room if room not in known), None)
     if unknown:
         others = ", ".join(board.room_alias or board.room_id for board in boards) or "none"

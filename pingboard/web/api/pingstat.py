@@ -24,6 +24,8 @@ from pingboard.web import errors
 from pingboard.web.api.streaming import stream_text
 from pingboard.web.dependencies import Given, GivenAll
 from pingboard.web.middleware import is_head
+from pingboard.web.negotiation import names_json
+from pingboard.web.pages.language import LANGUAGES
 from pingboard.web.pages.layout import render
 
 PREFIX = "/_matrix/maubot/plugin/pingstat"
@@ -43,6 +45,13 @@ _AGES: dict[str, Any] = {
             ("min_age", "Age of the newest pong", 0),
         )
     ]
+}
+_LANGUAGE: dict[str, Any] = {
+    "name": "lang",
+    "in": "query",
+    "required": False,
+    "description": "Left out: what Accept-Language likes best.",
+    "schema": {"type": "string", "enum": list(LANGUAGES)},
 }
 _REDIRECT: dict[str, Any] = {
     "status_code": 302,
@@ -143,14 +152,16 @@ async def get_pingstat_raw(request: Request, room: str, given: GivenAll) -> Resp
 @router.get(
     "/{room:anything}/stats",
     summary="pingstat's statistics as a page",
-    openapi_extra=_AGES,
+    openapi_extra={"parameters": [*_AGES["parameters"], _LANGUAGE]},
     response_class=Response,
     responses={200: {"content": _PAGE}},
 )
 async def show_pingstat(request: Request, room: str, given: GivenAll) -> Response:
     """`Accept: application/json` gives what `stats.json` does."""
-    if "application/json" in request.headers.get("accept", ""):
-        return await get_pingstat(request, room, given)
+    if names_json(request.headers.get("accept", "")):
+        answer = await get_pingstat(request, room, given)
+        answer.headers.add_vary_header("Accept")
+        return answer
     rows = await _read(request, room, given, longest_ms=WEEK_MS)
     return await given.pingstat.run(_render, request, room, rows)
 

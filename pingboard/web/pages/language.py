@@ -117,7 +117,8 @@ def choose_language(accepted: str) -> str:
     wishes = parse_accept_header(accepted[:MAX_HEADER_BYTES], Accept)
     by_weight = sorted(wishes, key=lambda wish: -wish[1])
     tags = [tag for tag, weight in by_weight if weight > 0]
-    return negotiate_locale(tags, list(LANGUAGES), sep="-") or DEFAULT
+    # In lower case: Babel gives back what the header says, such as "DE".
+    return (negotiate_locale(tags, list(LANGUAGES), sep="-") or DEFAULT).lower()
 
 
 def mark(text: str) -> str:
