@@ -76,7 +76,8 @@ class Limits:
             await errors.refuse(errors.problem("address-too-long", detail), scope, receive, send)
             return
         name = name_client(scope["client"]) if self._per_second else None
-        if name is None or scope["path"].endswith(FREE):
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if name is None or path in FREE:
             await self._app(scope, receive, send)
             return
         allowance = self._find(name)

@@ -145,6 +145,18 @@ async def test_units_come_back_and_the_client_of_longest_ago_makes_room(
     assert list(limit._allowances) == ["c", "d", "e"]
 
 
+@pytest.mark.parametrize("prefix_kept", [False, True])
+def test_only_healthz_itself_is_free(store: Engine, prefix_kept: bool) -> None:
+    prefix = "/ping" if prefix_kept else ""
+    with serve(store, per_minute=1, root_path="/ping") as client:
+
+        def ask_often(path: str) -> set[int]:
+            return {ask(client, "192.0.2.1", prefix + path).status_code for _ in range(2 * BURST)}
+
+        assert ask_often("/homeservers/x/healthz") == {404, 429}
+        assert ask_often("/healthz") == {422}
+
+
 @pytest.mark.parametrize(
     "path", ["/api/v1/rankings?room=" + "x" * MAX_ADDRESS_BYTES, "/" + "y" * MAX_ADDRESS_BYTES]
 )
