@@ -1,10 +1,10 @@
 """What one client may ask for: no endless address, no more than its share of the work.
 
 A client has a number of units, which come back at a steady rate. An answer costs one, and one more
-for each `UNIT_S` that the app works before it answers and each `UNIT_BYTES` that it sends; so it
-counts what an answer costs, whichever path gives it. What the cache answers costs nothing. Of one
-client, `MAX_AT_ONCE` requests are worked at; the others wait their turn, and pay when it
-comes, after those before them.
+for each `UNIT_S` that the app works for it and each `UNIT_BYTES` that it sends; so it counts what
+an answer costs, whichever path gives it. What the cache answers costs nothing. Of one client,
+`MAX_AT_ONCE` requests are worked at; the others wait their turn, and pay when it comes, after those
+before them. A stream takes a turn for each of its parts, and has none while its client takes them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import math
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -31,6 +32,10 @@ MAX_DEBT = 60
 UNIT_S = 0.05
 UNIT_BYTES = 1 << 20
 MAX_AT_ONCE = 4
+MAX_STREAMS = 3
+"""Long answers that are being sent to one client; each holds what it is made of in memory."""
+STREAM_RETRY_S = 30
+"""When to ask again for one more; nobody knows how long a client takes."""
 MAX_CLIENTS = 10_000
 """Clients in memory; the one that asked longest ago makes room, and has all its units by then."""
 
@@ -41,16 +46,20 @@ LET_GO = "pingboard.let_go"
 """In a request's scope: what to call before it waits for its client's turn, so that those of other
 clients who asked the same don't wait with it."""
 
+WORK = "pingboard.work"
+"""In a request's scope: its `Work`; left out where the client is not limited."""
+
 FREE = ("/healthz",)
 """Paths that are asked all the time, and cost nothing."""
 
 
 @dataclass(slots=True)
 class Allowance:
-    """What a client may still ask for: units, as of a time, and requests that run at once."""
+    """What a client may still ask for: units, as of a time, requests that run at once, streams."""
 
     units: float
     at: float
+    streams: int = 0
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
 
 
@@ -66,7 +75,7 @@ class Limits:
     ) -> None:
         self._app = app
         self._per_second = per_minute / 60
-        self._clock = clock
+        self.clock = clock
         self._allowances: OrderedDict[str, Allowance] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,11 +90,10 @@ class Limits:
             await self._app(scope, receive, send)
             return
         allowance = self._find(name)
-        if allowance.turns.locked() and LET_GO in scope:
-            scope[LET_GO]()
-        await allowance.turns.acquire()
+        work = Work(self, allowance, scope.get(LET_GO))
+        await work.begin_turn()
         if wait_s := self._take(allowance):
-            allowance.turns.release()
+            work.end_turn()
             detail = f"Too much was asked for; please try again in {wait_s} s."
             headers = {
                 "Retry-After": str(wait_s),
@@ -95,35 +103,24 @@ class Limits:
             problem = errors.problem("too-many-requests", detail, headers=headers)
             await errors.refuse(problem, scope, receive, send)
         else:
-            await self._serve(allowance, scope, receive, send)
+            await self._serve(work, scope, receive, send)
 
-    async def _serve(
-        self, allowance: Allowance, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        started, sent, is_working = self._clock(), 0, True
-
-        def end_turn() -> None:
-            nonlocal is_working
-            if is_working:
-                is_working = False
-                allowance.turns.release()
-                self._charge(allowance, (self._clock() - started) / UNIT_S)
-
+    async def _serve(self, work: Work, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_counted(message: Message) -> None:
-            nonlocal sent
             # From here on a stream waits for its client: that must keep no other request waiting.
-            end_turn()
-            sent += len(message.get("body", b""))
+            work.end_turn()
+            self.charge(work.allowance, len(message.get("body", b"")) / UNIT_BYTES)
             await send(message)
 
+        scope[WORK] = work
         try:
             await self._app(scope, receive, send_counted)
         finally:
-            end_turn()
-            self._charge(allowance, sent / UNIT_BYTES)
+            work.end_turn()
+            work.close_stream()
 
     def _find(self, name: str) -> Allowance:
-        allowance = self._allowances.pop(name, None) or Allowance(float(BURST), self._clock())
+        allowance = self._allowances.pop(name, None) or Allowance(float(BURST), self.clock())
         self._allowances[name] = allowance
         if len(self._allowances) > MAX_CLIENTS:
             self._allowances.popitem(last=False)
@@ -131,16 +128,70 @@ class Limits:
 
     def _take(self, allowance: Allowance) -> int:
         """Take one unit; return the seconds to wait where there is none."""
-        now = self._clock()
-        allowance.units = min(allowance.units + (now - allowance.at) * self._per_second, BURST)
-        allowance.at = now
+        self._refill(allowance)
         if allowance.units < 1:
             return math.ceil((1 - allowance.units) / self._per_second)
         allowance.units -= 1
         return 0
 
-    def _charge(self, allowance: Allowance, units: float) -> None:
+    def charge(self, allowance: Allowance, units: float) -> None:
+        """Take the units of work that is done, or of what is sent."""
+        self._refill(allowance)
         allowance.units = max(allowance.units - units, -MAX_DEBT)
+
+    def _refill(self, allowance: Allowance) -> None:
+        now = self.clock()
+        allowance.units = min(allowance.units + (now - allowance.at) * self._per_second, BURST)
+        allowance.at = now
+
+
+class Work:
+    """The work for one request of a client, which is done in turns and paid by its time."""
+
+    def __init__(
+        self, limits: Limits, allowance: Allowance, let_go: Callable[[], None] | None
+    ) -> None:
+        self.allowance = allowance
+        self._limits = limits
+        self._let_go = let_go
+        self._began_at: float | None = None
+        self._is_stream = False
+
+    async def begin_turn(self) -> None:
+        """Wait until fewer than `MAX_AT_ONCE` requests of the client are worked at."""
+        if self._let_go is not None and self.allowance.turns.locked():
+            self._let_go()
+        await self.allowance.turns.acquire()
+        self._began_at = self._limits.clock()
+
+    def end_turn(self) -> None:
+        """Let another request be worked at, unless that was done."""
+        if self._began_at is not None:
+            self._limits.charge(self.allowance, (self._limits.clock() - self._began_at) / UNIT_S)
+            self._began_at = None
+            self.allowance.turns.release()
+
+    def open_stream(self) -> None:
+        """Raise a problem where the client has `MAX_STREAMS` open; from any thread, repeatedly."""
+        with _stream_count:
+            if self._is_stream:
+                return
+            if self.allowance.streams >= MAX_STREAMS:
+                detail = f"{MAX_STREAMS} long answers are being sent to you; take them first."
+                headers = {"Retry-After": str(STREAM_RETRY_S)}
+                raise errors.problem("too-many-requests", detail, headers=headers)
+            self.allowance.streams += 1
+            self._is_stream = True
+
+    def close_stream(self) -> None:
+        """Let another stream be opened, if this one was."""
+        with _stream_count:
+            self.allowance.streams -= self._is_stream
+            self._is_stream = False
+
+
+_stream_count = threading.Lock()
+"""Paths open streams in their threads."""
 
 
 def name_client(client: tuple[str, int] | None) -> str | None:

@@ -6,19 +6,33 @@ import itertools
 import re
 import socket
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
 
+from bench.pongs import END, synthesize, write_closed_hours
 from pingboard.boards import Question
 from pingboard.model import Board
 from pingboard.store.engine import Engine
-from pingboard.web import limits
+from pingboard.web import limits, server
+from pingboard.web.api.streaming import MAX_LISTS, stream_text
 from pingboard.web.errors import TYPES
-from pingboard.web.limits import BURST, MAX_ADDRESS_BYTES, MAX_AT_ONCE, Limits
+from pingboard.web.limits import (
+    BURST,
+    MAX_ADDRESS_BYTES,
+    MAX_AT_ONCE,
+    MAX_STREAMS,
+    UNIT_BYTES,
+    Limits,
+)
 from pingboard.web.shared_boards import SharedBoards
+from tests.databases import open_migrated_file
 from tests.web.site import make_answers, record, serve
 
 COSTLY = "/api/v1/matrix"
@@ -155,6 +169,82 @@ def test_only_healthz_itself_is_free(store: Engine, prefix_kept: bool) -> None:
 
         assert ask_often("/homeservers/x/healthz") == {404, 429}
         assert ask_often("/healthz") == {422}
+
+
+async def test_each_part_of_a_stream_takes_a_turn_and_is_paid_before_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "MAX_AT_ONCE", 1)
+    now, had_turn, sent = [0.0], [], []
+
+    def make_parts() -> Iterator[str]:
+        for _ in range(3):
+            had_turn.append(allowance.turns.locked())
+            now[0] += 1
+            yield "x" * UNIT_BYTES
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await stream_text(Request(scope), make_parts(), "text/plain", {})(scope, receive, send)
+
+    async def send(message: Message) -> None:
+        sent.append((allowance.turns.locked(), allowance.units))
+
+    async def receive() -> Message:
+        raise AssertionError("a stream reads nothing")
+
+    limit = Limits(app, per_minute=60, clock=lambda: now[0])
+    allowance = limit._find("192.0.2.1")
+    scope = {
+        "type": "http",
+        "asgi": {"spec_version": "2.4"},
+        "client": ("192.0.2.1", 1),
+        "method": "GET",
+        "path": "/",
+        "raw_path": b"/",
+        "query_string": b"",
+        "headers": [],
+    }
+    await limit(scope, receive, send)
+    assert had_turn == [True] * 3
+    # One unit at the beginning; then each part takes a second, in which one comes back.
+    start, *parts = [units for _, units in sent]
+    assert start == BURST - 1
+    assert parts[:3] == [pytest.approx(units) for units in (39, 19, -1)]
+    assert not any(is_locked for is_locked, _ in sent)
+
+
+@pytest.fixture
+def large_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """Samples of more bytes than a connection keeps for a client that does not take them yet."""
+    monkeypatch.setattr(server, "MAX_WRITE_S", 600)
+    engine = open_migrated_file(tmp_path / "pingboard.db")
+    write_closed_hours(engine, iter([synthesize(100_000)]))
+    yield engine
+    engine.dispose()
+
+
+@pytest.mark.parametrize("path", ["/api/v1/samples?format=csv"])
+def test_a_client_is_sent_a_few_streams_at_once(large_store: Engine, path: str) -> None:
+    with (
+        serve(large_store, per_minute=1_000_000, clock=lambda: END) as client,
+        ExitStack() as stack,
+    ):
+
+        def open_stream(address: str) -> httpx.Response:
+            headers = {"X-Forwarded-For": address, "Accept-Encoding": "identity"}
+            return stack.enter_context(client.stream("GET", path, headers=headers))
+
+        streams = [open_stream("192.0.2.1") for _ in range(MAX_STREAMS)]
+        assert [answer.status_code for answer in streams] == [200] * MAX_STREAMS
+        refused = [open_stream("192.0.2.1") for _ in range(MAX_LISTS)]
+        assert {answer.status_code for answer in refused} == {429}
+        assert refused[0].headers["retry-after"] == "30"
+        assert refused[0].headers["content-type"] == "application/problem+json"
+        assert open_stream("192.0.2.2").status_code == 200
+        assert ask(client, "192.0.2.1").status_code == 200
+        streams[0].close()
+        while open_stream("192.0.2.1").status_code != 200:
+            pass  # until the server has noticed
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from pingboard.store.samples import (
 )
 from pingboard.web import errors
 from pingboard.web.api.paging import link_next, read_cursor, write_cursor
-from pingboard.web.api.streaming import stream_text
+from pingboard.web.api.streaming import open_stream, stream_text
 from pingboard.web.dependencies import GivenBoards, Now
 from pingboard.web.middleware import is_head
 from pingboard.web.negotiation import choose_media_type, is_matched
@@ -148,6 +148,7 @@ def list_samples(
         headers["ETag"] = _make_tag(boards, query, sample_filter, chosen, now)
         if is_matched(request.headers.get("if-none-match", "").encode(), headers["ETag"].encode()):
             return Response(status_code=304, headers=headers)
+        open_stream(request)
     binding = f"samples {answer.room.id} {query.ping_server} {query.pong_server}"
     after = _read_key(query.cursor, binding)
     last, cursor = None, None

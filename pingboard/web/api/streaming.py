@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, TypeVar
 from weakref import WeakSet
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from pingboard.model.cancellation import raise_if_abandoned
 from pingboard.web import errors
+from pingboard.web.limits import WORK, Work
 from pingboard.web.negotiation import choose_encoding, encode_stream
 
 Result = TypeVar("Result")
@@ -51,14 +53,12 @@ class OneThread:
         self._lists.add(rows)
         return rows
 
-    async def iterate(self, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
-        while (part := await self.run(_make_part, parts)) is not None:
-            yield part
 
-
-def _make_part(parts: Iterator[bytes]) -> bytes | None:
-    raise_if_abandoned()
-    return next(parts, None)
+def open_stream(request: Request) -> None:
+    """Raise a problem where too many long answers are being sent to the client."""
+    work = request.scope.get(WORK)
+    if work is not None:
+        work.open_stream()
 
 
 def stream_text(
@@ -74,8 +74,31 @@ def stream_text(
     """
     coding = choose_encoding(request.headers.get("accept-encoding", "").encode()) or b""
     encoded = encode_stream(coding, parts)
-    content = encoded if thread is None else thread.iterate(encoded)
+    run = run_in_threadpool if thread is None else thread.run
+    content = _make_parts(encoded, run, request.scope.get(WORK))
     response = StreamingResponse(content, 200, headers, media_type)
     if coding:
         response.headers["Content-Encoding"] = coding.decode()
     return response
+
+
+async def _make_parts(
+    parts: Iterator[bytes], run: Callable[..., Awaitable[bytes | None]], work: Work | None
+) -> AsyncIterator[bytes]:
+    """Make each part in a turn of the client, which has none while it takes the part."""
+    part: bytes | None = b""
+    while part is not None:
+        if work is not None:
+            await work.begin_turn()
+        try:
+            part = await run(_make_part, parts)
+        finally:
+            if work is not None:
+                work.end_turn()
+        if part is not None:
+            yield part
+
+
+def _make_part(parts: Iterator[bytes]) -> bytes | None:
+    raise_if_abandoned()
+    return next(parts, None)
