@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from bench.pongs import END, synthesize, write_closed_hours
+from bench.pongs import ROOM as LARGE_ROOM
 from pingboard.boards import Question
 from pingboard.model import Board
 from pingboard.store.engine import Engine
@@ -223,7 +224,13 @@ def large_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Eng
     engine.dispose()
 
 
-@pytest.mark.parametrize("path", ["/api/v1/samples?format=csv"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/samples?format=csv",
+        f"/_matrix/maubot/plugin/pingstat/{LARGE_ROOM}/stats.raw.json",
+    ],
+)
 def test_a_client_is_sent_a_few_streams_at_once(large_store: Engine, path: str) -> None:
     with (
         serve(large_store, per_minute=1_000_000, clock=lambda: END) as client,

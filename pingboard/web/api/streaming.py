@@ -70,8 +70,9 @@ def stream_text(
 ) -> StreamingResponse:
     """Stream a text, compressed as the client prefers; `Vary` in `headers` has to say so.
 
-    Its parts are made in this thread, or in the pool.
+    Its parts are made in `thread`, or in the pool. Raise a problem as `open_stream` does.
     """
+    open_stream(request)
     coding = choose_encoding(request.headers.get("accept-encoding", "").encode()) or b""
     encoded = encode_stream(coding, parts)
     run = run_in_threadpool if thread is None else thread.run
