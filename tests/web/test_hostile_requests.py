@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import difflib
 import socket
+from typing import Any
 
 import httpx
 import pytest
 
 from pingboard.store.engine import Engine
 from pingboard.web import server
-from tests.web.site import EXAMPLE_SAMPLES, record, serve
+from pingboard.web.api.paging import write_cursor
+from tests.web.site import EXAMPLE_SAMPLES, ROOM, record, serve
 
 RANKINGS = "/api/v1/rankings"
 
@@ -257,6 +259,52 @@ def test_a_refusal_says_what_would_be_right(site: httpx.Client, address: str, de
     answer = site.get(address)
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith(detail)
+
+
+@pytest.mark.parametrize(
+    ("path", "binding", "key"),
+    [
+        *(
+            ("/api/v1/samples", f"samples {ROOM} None None", key)
+            for key in (
+                ["a"],
+                ["a", "b", "c"],
+                ["1", "1", "1"],
+                [None, None, None],
+                [True, 1, 1],
+                [1.5, 1, 1],
+                [10**30, 1, 1],
+                [1, 1, 2**63],
+                [-1, 1, 1],
+                [1, 1],
+                "abc",
+                {"a": 1, "b": 1, "c": 1},
+                1,
+                None,
+            )
+        ),
+        *(
+            ("/api/v1/matrix", f"matrix {ROOM} None None 1", key)
+            for key in (["a"], ["a", "b", "c"], [1, 2], "ab")
+        ),
+        *(
+            ("/api/v1/homeservers", f"homeservers {ROOM}", key)
+            for key in ([], ["a", "b"], [None], [["a"]], "a")
+        ),
+    ],
+)
+def test_a_cursor_that_somebody_made_up_is_a_422(
+    site: httpx.Client, path: str, binding: str, key: Any
+) -> None:
+    answer = site.get(path, params={"cursor": write_cursor(key, binding)})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("cursor: should be left out, or be the cursor that")
+
+
+@pytest.mark.parametrize("key", [[0, 0, 0], [2**63 - 1] * 3])
+def test_any_place_in_the_samples_may_be_asked_for(site: httpx.Client, key: list[int]) -> None:
+    cursor = write_cursor(key, f"samples {ROOM} None None")
+    assert site.get("/api/v1/samples", params={"cursor": cursor}).status_code == 200
 
 
 def test_a_page_says_the_same_in_german(site: httpx.Client) -> None:

@@ -98,5 +98,5 @@ def _find_first(pairs: Pairs, cursor: str | None, binding: str) -> int:
     """Where the page begins: behind the cursor's pair, also if that is gone by now."""
     if cursor is None:
         return 0
-    ping_server, pong_server = read_cursor(cursor, binding)
-    return pairs.place_after(str(ping_server), str(pong_server))
+    ping_server, pong_server = read_cursor(cursor, binding, str, 2)
+    return pairs.place_after(ping_server, pong_server)

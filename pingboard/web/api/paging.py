@@ -2,17 +2,16 @@
 tells a changed one.
 
 The digest needs no secret: a cursor gives access to nothing, so it only has to catch mistakes, such
-as a text cut short, or a cursor that is taken over to another query.
+as a text cut short, or a cursor that is taken over to another query. A key may be made up.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -21,8 +20,11 @@ from pingboard.web.parameters import ListQuery, refusal
 
 CursorKey = list[int] | list[str]
 Item = TypeVar("Item")
+KeyPart = TypeVar("KeyPart", int, str)
 
 _DIGEST_BYTES = 6
+_MAX_NUMBER = 2**63 - 1
+"""The largest integer of a database."""
 
 
 def cut_page(
@@ -42,7 +44,7 @@ def cut_page(
     """
     start = 0
     if query.cursor is not None:
-        [last] = read_cursor(query.cursor, binding)
+        [last] = read_cursor(query.cursor, binding, str, 1)
         places = (place for place, item in enumerate(items, 1) if name(item) == last)
         start = next(places, 0)
         if not start:
@@ -62,18 +64,21 @@ def write_cursor(key: CursorKey, query: str) -> str:
     return base64.urlsafe_b64encode(payload + _digest(payload, query)).decode().rstrip("=")
 
 
-def read_cursor(cursor: str, query: str) -> CursorKey:
-    """Return the key of a cursor; raise a 422 where we did not give it for this query."""
+def read_cursor(cursor: str, query: str, kind: type[KeyPart], length: int) -> list[KeyPart]:
+    """Return the key of a cursor, a list of so many names or numbers.
+
+    Raise a 422 where we did not give the cursor for this query.
+    """
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    payload, digest = raw[:-_DIGEST_BYTES], raw[-_DIGEST_BYTES:]
-    if payload and digest == _digest(payload, query):
-        key: CursorKey = json.loads(payload)
-        # A text can have spare bits that decoding drops; only what we would write ourselves counts.
-        if write_cursor(key, query) == cursor:
-            return key
+        payload, digest = raw[:-_DIGEST_BYTES], raw[-_DIGEST_BYTES:]
+        key = json.loads(payload) if digest == _digest(payload, query) else None
+    except (ValueError, RecursionError):
+        key = None
+    # Anybody can make the digest of what is no key. A text can have spare bits that decoding drops;
+    # only what we would write ourselves counts.
+    if _is_key(key, kind, length) and write_cursor(key, query) == cursor:
+        return key
     raise refusal(
         "cursor",
         "should be left out, or be the cursor that the page before gave for the same query",
@@ -86,6 +91,14 @@ def link_next(response: Response, parameters: Mapping[str, str]) -> None:
     A relative reference, so that it holds under any host name and below any path prefix.
     """
     response.headers["Link"] = f'<?{urlencode(parameters)}>; rel="next"'
+
+
+def _is_key(key: object, kind: type[KeyPart], length: int) -> TypeGuard[list[KeyPart]]:
+    if not isinstance(key, list) or len(key) != length:
+        return False
+    if not all(type(part) is kind for part in key):
+        return False
+    return kind is not int or all(0 <= part <= _MAX_NUMBER for part in key)
 
 
 def _digest(payload: bytes, query: str) -> bytes:

@@ -175,7 +175,7 @@ def list_samples(
 def _read_key(cursor: str | None, binding: str) -> SampleKey | None:
     if cursor is None:
         return None
-    seen_ts, ping, pong_server = map(int, read_cursor(cursor, binding))
+    seen_ts, ping, pong_server = read_cursor(cursor, binding, int, 3)
     return seen_ts, ping, pong_server
 
 
