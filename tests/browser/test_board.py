@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +18,16 @@ from pingboard.web.pages import board as board_page
 from tests.browser.conftest import origin_of
 from tests.browser.data import make_crowd
 from tests.browser.tabs import open_tab
-from tests.web.site import NOW, ROOM, make_answers, open_store, record, serve
+from tests.web.site import (
+    NOW,
+    ROOM,
+    make_answers,
+    make_each_pair,
+    make_editions,
+    open_store,
+    record,
+    serve,
+)
 
 COLLECT_PONGS = """() => {
   window.seen = [];
@@ -39,6 +49,13 @@ COUNT_PARSED = """() => {
   } });
 }"""
 MAX_PARSED = 400_000
+COUNT_CLICKS = """(element) => {
+  window.clicks = 0;
+  window.addEventListener("click", (event) => {
+    event.preventDefault();
+    if (element.contains(event.target)) window.clicks += 1;
+  });
+}"""
 LIST_NAMES = "rows => rows.map(row => row.querySelector('bdi').textContent)"
 
 
@@ -249,6 +266,104 @@ async def test_a_search_is_as_quick_as_typing_and_can_be_shared(tab: Page) -> No
     await expect(tab.locator("#board tbody tr")).to_have_count(17)
     await tab.get_by_role("searchbox").fill("nobody")
     await expect(tab.get_by_text("No such homeserver")).to_be_visible()
+
+
+async def test_all_can_be_shown_of_what_a_search_found(browser: Browser, crowd: str) -> None:
+    async with open_tab(browser, crowd) as tab:
+        await tab.goto("/?q=homeserver-149")
+        await expect(tab.locator("#board tbody tr")).to_have_count(1)
+        search = tab.get_by_role("searchbox")
+        await search.fill("")
+        await expect(tab.get_by_role("link", name="Show all 150")).to_be_visible()
+        await search.fill("homeserver-149")
+        await expect(tab.locator("#board tbody tr")).to_have_count(1)
+        await expect(tab.get_by_role("link", name="Show all")).to_have_count(0)
+        await search.fill("homeserver-1")
+        await tab.get_by_role("link", name="Show all 61").click()
+        await expect(tab.locator("#board tbody tr")).to_have_count(61)
+
+
+async def test_the_bracket_is_explained_only_where_there_is_one(tab: Page) -> None:
+    await tab.goto("/")
+    bracket = tab.get_by_text("A bracket beside ranks")
+    await expect(bracket).to_be_visible()
+    await tab.get_by_role("button", name="Samples").click()
+    await expect(tab.locator("th[aria-sort] button")).to_have_text("Samples")
+    await expect(bracket).to_have_count(0)
+    await tab.get_by_role("button", name="Rank").click()
+    await expect(bracket).to_be_visible()
+
+
+async def test_a_search_goes_along_to_other_rooms_and_languages(tab: Page) -> None:
+    await tab.goto("/")
+    await tab.locator(".rooms summary").click()
+    await tab.get_by_role("searchbox").fill("envs")
+    await expect(tab.locator("#board tbody tr")).to_have_count(1)
+    await expect(tab.get_by_role("link", name="Deutsch")).to_have_attribute(
+        "href", "/?q=envs&lang=de"
+    )
+    room = tab.get_by_role("link", name="#slow-ping:two.example")
+    await expect(room).to_be_visible()
+    await expect(room).to_have_attribute("href", re.compile("q=envs"))
+
+
+async def test_a_search_of_the_board_that_is_shown_instead_asks_for_that_board(
+    browser: Browser, tmp_path: Path
+) -> None:
+    engine = open_store(tmp_path)
+    record(engine, make_each_pair(3))
+    with serve(engine) as client:
+        async with open_tab(browser, origin_of(client)) as tab:
+            await tab.goto("/")
+            await expect(tab.locator("#fallback")).to_be_visible()
+            await tab.get_by_role("searchbox").fill("hs001")
+            await expect(tab.locator("#board bdi")).to_have_text(["matrix.hs001.example"])
+            assert tab.url.endswith("/?board=delivery&q=hs001")
+            await expect(tab.locator("#fallback")).to_have_count(0)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("selector", ["#look button", "#sort-samples", "#choices a >> nth=1"])
+async def test_a_refresh_leaves_the_focus_where_it_is(
+    live_tab: Page, store: Engine, selector: str
+) -> None:
+    await live_tab.get_by_role("searchbox").fill("example")
+    await live_tab.locator(selector).focus()
+    await expect(live_tab.locator("#summary")).to_contain_text("3 of 3 homeservers")
+    await expect(live_tab.locator(selector)).to_be_focused()
+    record(store, make_answers("slowest.example", [9000], first=50))
+    await expect(live_tab.locator("#board")).to_contain_text("slowest.example")
+    await expect(live_tab.locator(selector)).to_be_focused()
+
+
+@pytest.mark.parametrize("selector", ["#look button", "#sort-samples", "#board tbody a >> nth=0"])
+async def test_a_refresh_loses_no_click(live_tab: Page, store: Engine, selector: str) -> None:
+    target = live_tab.locator(selector)
+    await target.evaluate(COUNT_CLICKS)
+    await target.hover()
+    await live_tab.mouse.down()
+    # New marks of the scale in the head, and another number in the row.
+    record(store, make_answers("slowest.example", [9000], first=50))
+    record(store, make_answers("fast.example", [200], first=60))
+    await expect(live_tab.locator("#board")).to_contain_text("slowest.example")
+    await live_tab.mouse.up()
+    assert await live_tab.evaluate("window.clicks") == 1
+
+
+async def test_what_stands_around_the_table_follows_too(browser: Browser, store: Engine) -> None:
+    now = [NOW]
+    with serve(store, clock=lambda: now[0]) as client:
+        async with open_tab(browser, origin_of(client)) as tab:
+            await tab.goto("/")
+            await expect(tab.locator("#live .state")).to_have_text("Live")
+            await expect(tab.get_by_text("There is no edition yet")).to_be_visible()
+            await expect(tab.locator("footer")).to_contain_text("Generated 12 Oct 2026, 00:00")
+            now[0] += timedelta(minutes=1)
+            make_editions(store, NOW + timedelta(days=7))
+            record(store, make_answers("new.example", [300], first=50))
+            await expect(tab.locator("#board")).to_contain_text("new.example")
+            await expect(tab.get_by_text("There is no edition yet")).to_have_count(0)
+            await expect(tab.locator("footer")).to_contain_text("Generated 12 Oct 2026, 00:01")
 
 
 async def test_columns_are_sorted_both_ways_and_by_keyboard(tab: Page) -> None:

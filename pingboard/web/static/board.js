@@ -5,6 +5,9 @@ const live = find("live");
 const form = find("look");
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
+// What belongs to the answer, beside the table.
+const AROUND = ["notice", "summary", "choices", "below", "markdown", "section", "generated", "rooms", "languages"];
+
 const SOON_MS = 1000;
 const PAUSE_MS = 5000; // however many pongs come
 const MAX_SHARE = 0.05; // of the time, for refreshing: thousands of rows take seconds
@@ -42,9 +45,9 @@ async function show(text) {
   // From waiting to a board: too much is different.
   if (!find("look", page) !== !form) return location.reload();
   if (live && find("live", page)) live.hidden = find("live", page).hidden;
-  for (const id of ["notice", "summary", "choices", "markdown"]) replace(find(id), find(id, page));
+  for (const id of AROUND) replace(find(id), find(id, page));
   if (form) find("said").dataset.found = find("said", page).dataset.found;
-  form?.querySelector("button").replaceWith(form && find("look", page).querySelector("button"));
+  replace(form?.querySelector("button"), find("look", page)?.querySelector("button"));
   if (table && rows) {
     replace(table.tHead, find("board", page).tHead);
     await showRows(table.tBodies[0], rows);
@@ -54,10 +57,27 @@ async function show(text) {
 }
 
 function replace(old, fresh) {
-  if (!old || !fresh || old.innerHTML === fresh.innerHTML) return;
+  if (!old || !fresh) return;
   const focused = old.contains(document.activeElement) && document.activeElement.id;
-  old.replaceChildren(...fresh.childNodes);
-  if (focused) find(focused)?.focus({ preventScroll: true });
+  update(old, fresh);
+  if (focused && document.activeElement.id !== focused) find(focused)?.focus({ preventScroll: true });
+}
+
+// Takes over only what differs: elements stay, with the focus and the click that they may have.
+// One that has another id is another element.
+function update(old, fresh) {
+  if (old.isEqualNode(fresh)) return;
+  if (old.nodeName !== fresh.nodeName || old.id !== fresh.id) return old.replaceWith(fresh);
+  if (!old.attributes) {
+    old.data = fresh.data;
+    return;
+  }
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) old.setAttribute(name, value);
+  const before = [...old.childNodes];
+  const after = [...fresh.childNodes];
+  before.forEach((node, place) => (place < after.length ? update(node, after[place]) : node.remove()));
+  old.append(...after.slice(before.length));
 }
 
 const nameOf = (row) => row.querySelector("bdi").textContent;
@@ -79,8 +99,8 @@ async function showRows(body, html) {
     parse(some).forEach((row, number) => {
       const [name, text] = some[number];
       const old = known.get(name) ?? row;
-      if (old.innerHTML !== row.innerHTML) {
-        old.replaceChildren(...row.childNodes);
+      if (!old.isEqualNode(row)) {
+        update(old, row);
         changed.add(old);
       }
       known.set(name, old);
