@@ -159,6 +159,54 @@ async def test_a_board_that_was_empty_shows_its_first_pong(
     engine.dispose()
 
 
+async def test_the_first_round_trip_turns_the_page_to_another_board(
+    browser: Browser, tmp_path: Path
+) -> None:
+    engine = open_store(tmp_path)
+    record_worker(engine, "main", WorkerState.RUNNING, 0, to_ts(NOW))
+    record(engine, make_each_pair(3))
+    with serve(engine) as client:
+        async with open_tab(browser, origin_of(client)) as tab:
+            await tab.goto("/")
+            await expect(tab.locator("#live .state")).to_have_text("Live")
+            await expect(tab.locator("h1")).to_have_text("Fastest Matrix homeservers by delivery")
+            await expect(tab.locator("#fallback")).to_be_visible()
+            record(engine, make_answers("first.example", [300], first=10))
+            await expect(tab.locator("#board bdi")).to_have_text(["first.example"])
+            await expect_response(tab)
+    engine.dispose()
+
+
+async def expect_response(tab: Page) -> None:
+    """All of the page is about the board `response`."""
+    title = "Fastest Matrix homeservers"
+    await expect(tab.locator("h1")).to_have_text(title)
+    await expect(tab.locator("#board")).to_have_attribute("aria-label", title)
+    await expect(tab.locator(".meaning")).to_contain_text("the median round trip")
+    await expect(tab.locator("#fallback")).to_have_count(0)
+    json = tab.locator(".forms").get_by_role("link", name="JSON")
+    await expect(json).to_have_attribute("href", "/api/v1/rankings")
+    assert (await tab.title()).startswith(f"{title} · ")
+
+
+async def test_the_last_round_trip_turns_the_page_to_another_board(
+    browser: Browser, store: Engine
+) -> None:
+    now = [NOW]
+    record(store, make_each_pair(3))
+    with serve(store, clock=lambda: now[0]) as client:
+        async with open_tab(browser, origin_of(client)) as tab:
+            await tab.goto("/?window=24h")
+            await expect(tab.locator("#live .state")).to_have_text("Live")
+            await expect(tab.locator("h1")).to_have_text("Fastest Matrix homeservers")
+            # The round trips leave the window; the pings of other homeservers are still in it.
+            now[0] += timedelta(hours=13)
+            record(store, make_answers("fast.example", [300], first=50))
+            await expect(tab.locator("#board")).to_contain_text("matrix.hs001.example")
+            await expect(tab.locator("h1")).to_have_text("Fastest Matrix homeservers by delivery")
+            await expect(tab.locator("#fallback")).to_be_visible()
+
+
 async def test_what_came_before_the_page_listened_is_shown_all_the_same(
     browser: Browser, store: Engine
 ) -> None:

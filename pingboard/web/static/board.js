@@ -5,6 +5,9 @@ const live = find("live");
 const form = find("look");
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
+// The heading and its sentence: which board of which room. As they came: a browser may translate them.
+const headingOf = (page) => page.querySelector(".lead > div")?.textContent;
+const heading = headingOf(document);
 // What belongs to the answer, beside the table.
 const AROUND = ["notice", "summary", "choices", "below", "markdown", "section", "generated", "rooms", "languages"];
 
@@ -42,8 +45,8 @@ async function show(text) {
   const table = find("board");
   const [above, rows = "", below = ""] = text.split(/<\/?tbody>/);
   const page = new DOMParser().parseFromString(table ? above + below : text, "text/html");
-  // From waiting to a board: too much is different.
-  if (!find("look", page) !== !form) return location.reload();
+  // From waiting to a board, or to another one: too much is different.
+  if (!find("look", page) !== !form || headingOf(page) !== heading) return location.reload();
   if (live && find("live", page)) live.hidden = find("live", page).hidden;
   for (const id of AROUND) replace(find(id), find(id, page));
   if (form) find("said").dataset.found = find("said", page).dataset.found;
