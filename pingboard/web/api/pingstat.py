@@ -50,8 +50,8 @@ _LANGUAGE: dict[str, Any] = {
     "name": "lang",
     "in": "query",
     "required": False,
-    "description": "Left out: what Accept-Language likes best.",
-    "schema": {"type": "string", "enum": list(LANGUAGES)},
+    "description": f"{', '.join(LANGUAGES)}; else what Accept-Language likes best.",
+    "schema": {"type": "string"},
 }
 _REDIRECT: dict[str, Any] = {
     "status_code": 302,
