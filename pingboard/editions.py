@@ -19,6 +19,7 @@ from pingboard.model import (
     Board,
     BoardName,
     Window,
+    WorkerState,
     from_ts,
     to_ts,
 )
@@ -38,6 +39,9 @@ MAX_SHIFT = timedelta(days=6, hours=20)
 """By how much a schedule can be shifted within its week. What closes less than that before an
 edition is part of it, and of two editions so near the later follows the earlier."""
 
+MAX_STORING = timedelta(minutes=1)
+"""By then what a sync has brought is stored, or the gap that it has left."""
+
 PATIENCE = timedelta(hours=6)
 """How long a close waits for a homeserver that is away, and for a gap in the room's history to be
 filled."""
@@ -50,9 +54,8 @@ def due(engine: Engine, schedule: Schedule, now: datetime) -> list[Week]:
         return []
     made = store.read_edition_names(engine)
     closes = [from_ts(closed_ts) for closed_ts in made.values()]
-    until = max(min(now, _find_last_sync(engine) or now) - GRACE, now - PATIENCE)
     missing = []
-    for week in schedule.weeks(from_ts(oldest_ts), until):
+    for week in schedule.weeks(from_ts(oldest_ts), _find_told_until(engine, now) - GRACE):
         is_covered = any(timedelta(0) < close - week.end < MAX_SHIFT for close in closes)
         if week.name not in made and not is_covered:
             missing.append(_follow(closes, week))
@@ -60,10 +63,15 @@ def due(engine: Engine, schedule: Schedule, now: datetime) -> list[Week]:
     return missing
 
 
-def _find_last_sync(engine: Engine) -> datetime | None:
-    """When the worker last heard from its homeserver; None where no worker used this database."""
-    workers = read_status(engine).workers
-    return from_ts(workers[0].synced_ts or 0) if workers else None
+def _find_told_until(engine: Engine, now: datetime) -> datetime:
+    """Until when the worker has stored what its homeserver tells; now where that is given up."""
+    worker = max(read_status(engine).workers, key=lambda worker: worker.since_ts, default=None)
+    if worker is None:
+        return now
+    is_away = worker.state != WorkerState.RUNNING
+    if is_away and now - from_ts(worker.since_ts) >= PATIENCE:
+        return now
+    return min(now, from_ts(worker.synced_ts or 0) - MAX_STORING)
 
 
 def _follow(closes: Sequence[datetime], week: Week) -> Week:

@@ -14,6 +14,7 @@ from sqlalchemy import delete
 
 from pingboard.boards import Boards
 from pingboard.edition_schedule import Schedule
+from pingboard.editions import GRACE
 from pingboard.matrix.bot import EditionBot
 from pingboard.matrix.store_writer import Writer
 from pingboard.model import Batch, BoardName, Gap, Sample, Window, WorkerState, to_ts
@@ -144,18 +145,32 @@ def test_an_edition_waits_up_to_six_hours_for_a_homeserver_that_is_away(
     away_ts = to_ts(CLOSE - timedelta(minutes=5))
     record_worker(engine, "main", WorkerState.UNREACHABLE, away_ts, away_ts)
     assert make_due(engine, LATER) == []
-    assert make_due(engine, CLOSE + timedelta(hours=6) - timedelta(seconds=1)) == []
-    record_worker(engine, "main", WorkerState.RUNNING, to_ts(LATER), to_ts(LATER))
-    assert make_due(engine, LATER) == ["2026-W41"]
+    back = CLOSE + timedelta(hours=5)
+    assert make_due(engine, back) == []
+    # Its answer has come, and may not be stored yet.
+    record_worker(engine, "main", WorkerState.RUNNING, to_ts(back), to_ts(CLOSE + GRACE))
+    assert make_due(engine, back) == []
+    record_worker(engine, "main", WorkerState.RUNNING, to_ts(back), to_ts(back))
+    assert make_due(engine, back) == ["2026-W41"]
 
 
 def test_an_edition_is_made_without_a_homeserver_that_stays_away(
     engine: Engine, ingest: Ingest
 ) -> None:
     ingest.record(Batch([], pongs(CLOSE - timedelta(days=1), {"a.example": 403})))
-    away_ts = to_ts(CLOSE - timedelta(minutes=5))
-    record_worker(engine, "main", WorkerState.UNREACHABLE, away_ts, away_ts)
-    assert make_due(engine, CLOSE + timedelta(hours=6)) == ["2026-W41"]
+    heard_ts, away = to_ts(CLOSE - timedelta(minutes=6)), CLOSE - timedelta(minutes=5)
+    record_worker(engine, "main", WorkerState.UNREACHABLE, to_ts(away), heard_ts)
+    assert make_due(engine, away + timedelta(hours=6) - timedelta(seconds=1)) == []
+    assert make_due(engine, away + timedelta(hours=6)) == ["2026-W41"]
+
+
+def test_a_worker_that_was_down_for_long_waits_for_its_homeserver_first(
+    engine: Engine, ingest: Ingest
+) -> None:
+    ingest.record(Batch([], pongs(CLOSE - timedelta(days=1), {"a.example": 403})))
+    heard_ts, start = to_ts(CLOSE - timedelta(hours=1)), CLOSE + timedelta(hours=9)
+    record_worker(engine, "main", WorkerState.STARTING, to_ts(start), heard_ts)
+    assert make_due(engine, start + timedelta(minutes=1)) == []
 
 
 def test_a_week_that_seemed_empty_is_looked_at_again(engine: Engine, ingest: Ingest) -> None:

@@ -262,7 +262,6 @@ class PingLookup:
                     is_answered = False
                     break
                 if self._doubts(room_id, event_id, error):
-                    is_answered = False
                     continue
                 event = None
             self._outage.end()
@@ -292,10 +291,7 @@ class PingLookup:
         if error.errcode is not None:
             return False
         self._refusals[room_id, event_id] += 1
-        if self._refusals[room_id, event_id] < MAX_REFUSALS:
-            return True
-        del self._refusals[room_id, event_id]
-        return False
+        return self._refusals[room_id, event_id] < MAX_REFUSALS
 
     async def _judge(self, room_id: str, pings: list[Ping], events: dict[str, Event]) -> Batch:
         self._pongs.learn(pings)
@@ -311,6 +307,7 @@ class PingLookup:
         return self._pongs.judge(self._pongs.read_history([], room_id, now_ts))
 
     def _remember(self, room_id: str, event_id: str) -> None:
+        self._refusals.pop((room_id, event_id), None)
         self._asked[room_id, event_id] = None
         if len(self._asked) > MAX_ASKED:
             self._asked.popitem(last=False)

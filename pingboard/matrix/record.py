@@ -243,10 +243,13 @@ class TimelineReader:
         nor before the latter.
         """
         room_id, position = timeline.room_id, sync.next_batch
-        has_joined = any(is_join_of(event, self._user_id) for event in timeline.events)
-        if has_joined or room_id not in self._with_history:
+        oldest_ts = sync.arrived_ts - self._backfill_ms
+        if room_id not in self._with_history:
             self._with_history.add(room_id)
-            oldest_ts = sync.arrived_ts - self._backfill_ms
+            return [Gap(room_id, position, None, oldest_ts, sync.arrived_ts)]
+        if any(is_join_of(event, self._user_id) for event in timeline.events):
+            # We were away, and what we said before that is in no timeline either.
+            oldest_ts = min(oldest_ts, self._previous_ts or sync.arrived_ts)
             return [Gap(room_id, position, None, oldest_ts, sync.arrived_ts)]
         if timeline.limited:
             log.warning("events were left out, filling the gap", room_id=room_id)

@@ -152,6 +152,7 @@ class Work:
         self, limits: Limits, allowance: Allowance, let_go: Callable[[], None] | None
     ) -> None:
         self.allowance = allowance
+        self.clock = limits.clock
         self._limits = limits
         self._let_go = let_go
         self._began_at: float | None = None
@@ -162,26 +163,31 @@ class Work:
         if self._let_go is not None and self.allowance.turns.locked():
             self._let_go()
         await self.allowance.turns.acquire()
-        self._began_at = self._limits.clock()
+        self._began_at = self.clock()
 
-    def end_turn(self) -> None:
-        """Let another request be worked at, unless that was done."""
+    def end_turn(self, worked_s: float | None = None) -> None:
+        """Let another request be worked at, unless that was done; None is all of the turn."""
         if self._began_at is not None:
-            self._limits.charge(self.allowance, (self._limits.clock() - self._began_at) / UNIT_S)
+            if worked_s is None:
+                worked_s = self.clock() - self._began_at
+            self._limits.charge(self.allowance, worked_s / UNIT_S)
             self._began_at = None
             self.allowance.turns.release()
 
     def open_stream(self) -> None:
         """Raise a problem where the client has `MAX_STREAMS` open; from any thread, repeatedly."""
         with _stream_count:
-            if self._is_stream:
-                return
-            if self.allowance.streams >= MAX_STREAMS:
-                detail = f"{MAX_STREAMS} long answers are being sent to you; take them first."
-                headers = {"Retry-After": str(STREAM_RETRY_S)}
-                raise errors.problem("too-many-requests", detail, headers=headers)
-            self.allowance.streams += 1
-            self._is_stream = True
+            if not self._is_stream:
+                self.require_stream()
+                self.allowance.streams += 1
+                self._is_stream = True
+
+    def require_stream(self) -> None:
+        """Raise a problem where the client has `MAX_STREAMS` open."""
+        if self.allowance.streams >= MAX_STREAMS:
+            detail = f"{MAX_STREAMS} long answers are being sent to you; take them first."
+            headers = {"Retry-After": str(STREAM_RETRY_S)}
+            raise errors.problem("too-many-requests", detail, headers=headers)
 
     def close_stream(self) -> None:
         """Let another stream be opened, if this one was."""

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from pingboard.boards import Boards
 from pingboard.editions import read_boards
-from pingboard.model import BoardName, from_ts
+from pingboard.model import Board, BoardName, from_ts
 from pingboard.render.section import section
 from pingboard.store.editions import (
     Edition,
@@ -185,15 +185,13 @@ def get_section(
 def write_section(given: Given, edition: Edition, query: SectionQuery) -> str:
     """The section of a frozen week, of the rooms that are asked for, else of those configured."""
     boards = read_boards(edition, query.board_names)
-    known = {
-        name: board
+    known: dict[str | None, Board] = {
+        room_id: board
         for board in boards
-        for name in (
-            board.room_alias,
-            board.room_id,
-            *read_lineage_ids(given.boards.engine, board.room_id),
-        )
+        for room_id in read_lineage_ids(given.boards.engine, board.room_id)
     }
+    # That week may have had two rooms of what has become one lineage.
+    known |= {name: board for board in boards for name in (board.room_id, board.room_alias)}
     unknown = next((room for room in query.room if room not in known), None)
     if unknown:
         others = ", ".join(board.room_alias or board.room_id for board in boards) or "none"

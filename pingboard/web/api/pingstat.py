@@ -21,7 +21,7 @@ from pingboard.ranking import pingstat
 from pingboard.store.exporter import PingstatRows, read_pingstat_rows
 from pingboard.store.rooms import read_lineage
 from pingboard.web import errors
-from pingboard.web.api.streaming import stream_text
+from pingboard.web.api.streaming import require_stream, stream_text
 from pingboard.web.dependencies import Given, GivenAll
 from pingboard.web.middleware import is_head
 from pingboard.web.negotiation import names_json
@@ -211,6 +211,7 @@ async def _read(
             boards.engine, room, lineage, *window, ONE_WAY_MIN_MS, PONG_TIMEOUT_MS
         )
 
+    require_stream(request)  # of a list that is long: sooner than it is read
     return await given.pingstat.read(read)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from starlette.concurrency import run_in_threadpool
@@ -61,6 +62,13 @@ def open_stream(request: Request) -> None:
         work.open_stream()
 
 
+def require_stream(request: Request) -> None:
+    """Raise a problem where no long answer could be sent to the client now."""
+    work = request.scope.get(WORK)
+    if work is not None:
+        work.require_stream()
+
+
 def stream_text(
     request: Request,
     parts: Iterable[str],
@@ -83,23 +91,34 @@ def stream_text(
     return response
 
 
+class MadePart(NamedTuple):
+    part: bytes | None
+    """None at the end"""
+    took_s: float
+    """without the wait for its thread"""
+
+
 async def _make_parts(
-    parts: Iterator[bytes], run: Callable[..., Awaitable[bytes | None]], work: Work | None
+    parts: Iterator[bytes], run: Callable[..., Awaitable[MadePart]], work: Work | None
 ) -> AsyncIterator[bytes]:
     """Make each part in a turn of the client, which has none while it takes the part."""
-    part: bytes | None = b""
-    while part is not None:
+    clock = time.monotonic if work is None else work.clock
+    made: MadePart | None = MadePart(b"", 0.0)
+    while made is not None and made.part is not None:
         if work is not None:
             await work.begin_turn()
+        made = None
         try:
-            part = await run(_make_part, parts)
+            made = await run(_make_part, parts, clock)
         finally:
             if work is not None:
-                work.end_turn()
-        if part is not None:
-            yield part
+                work.end_turn(made.took_s if made is not None else None)
+        if made.part is not None:
+            yield made.part
 
 
-def _make_part(parts: Iterator[bytes]) -> bytes | None:
+def _make_part(parts: Iterator[bytes], clock: Callable[[], float]) -> MadePart:
     raise_if_abandoned()
-    return next(parts, None)
+    started = clock()
+    part = next(parts, None)
+    return MadePart(part, clock() - started)
