@@ -56,8 +56,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A database with samples, an edition, and a worker that runs."""
     engine = open_store(tmp_path_factory.mktemp("clients"))
     record(engine, EXAMPLE_SAMPLES)
-    record_worker(engine, "main", WorkerState.RUNNING, to_ts(NOW), to_ts(NOW))
     make_editions(engine, NOW + timedelta(days=7))
+    record_worker(engine, "main", WorkerState.RUNNING, to_ts(NOW), to_ts(NOW))
     yield engine
     engine.dispose()
 
