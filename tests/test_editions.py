@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -204,6 +205,29 @@ def test_an_edition_knows_a_room_by_all_ids_of_its_lineage(engine: Engine) -> No
             section = client.get("/section.md", params={"edition": "latest", "room": room_id})
             assert "|1|ours.example|20|" in section.text
     assert row["previous_rank"] == 1
+
+
+def test_an_edition_keeps_two_rooms_of_what_has_become_one_lineage(engine: Engine) -> None:
+    ingest = Ingest(engine, "test")
+    other = "!new:one.example"
+    for number, (room_id, server) in enumerate([(ROOM, "a.example"), (other, "b.example")]):
+        ingest.record_room(room_id)
+        samples = pongs(CLOSE - timedelta(days=1), {server: 10}, 10 * number)
+        moved = [
+            replace(
+                of,
+                ping=replace(of.ping, room_id=room_id),
+                pong=replace(of.pong, room_id=room_id),
+            )
+            for of in samples
+        ]
+        ingest.record(Batch([], moved))
+    make_due(engine, LATER)
+    ingest.record_room(other, None, ROOM)
+    with serve(engine) as client:
+        for room_id, server in ((ROOM, "a.example"), (other, "b.example")):
+            asked = {"edition": "latest", "room": room_id, "board": "response"}
+            assert f"|1|{server}|" in client.get("/section.md", params=asked).text
 
 
 def test_missed_editions_are_made_up_and_silent_weeks_have_none(

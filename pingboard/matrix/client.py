@@ -163,7 +163,7 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
             destination = urljoin(str(response.url), response.headers["Location"])
             address = destination.partition("/_matrix/")[0][:MAX_MESSAGE]
             raise HomeserverError(
-                f"redirects to {address}, so set that address", None, response.status
+                f"redirects to {address}, so set that address", status=response.status
             )
         return response
 
@@ -203,11 +203,11 @@ class Client(AsyncClient):  # type: ignore[misc]  # nio has no types
             )
         except _PARSING_ERRORS as error:
             fault = await _describe_fault(response_class, transport_response) or repr(error)
-            raise HomeserverError(f"answered {status}, but {fault}", None, status) from error
+            raise HomeserverError(f"answered {status}, but {fault}", status=status) from error
         if 200 <= status < 300 and isinstance(response, ErrorResponse):
             described = await _describe_fault(response_class, transport_response)
             raise HomeserverError(
-                f"answered {status}, but {described or 'not as specified'}", None, status
+                f"answered {status}, but {described or 'not as specified'}", status=status
             )
         return cast("Response", response)
 
@@ -299,7 +299,7 @@ def _error_of(response: ErrorResponse) -> HomeserverError | AccountError:
         text = f"refuses: {_REFUSALS[response.status_code]} ({response.status_code})"
         return HomeserverError(text, response.status_code, status)
     if response.status_code is None:
-        return HomeserverError(f"answered {status}, without a Matrix error code", None, status)
+        return HomeserverError(f"answered {status}, without a Matrix error code", status=status)
     # It goes to the log, where no user ID belongs; Synapse names the one that is not allowed.
     message = _USER_ID.sub("(user)", " ".join(str(response.message).split()))[:MAX_MESSAGE]
     text = f"{response.status_code}: {message}"

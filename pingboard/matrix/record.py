@@ -154,7 +154,7 @@ class TimelineReader:
         self._with_history = with_history
         self._earlier_ts = self._previous_ts = synced_ts or 0
         self._since: str | None = None
-        """where the first sync began"""
+        """the token that the first sync began from"""
         self._listened: set[str] = set()
         self._schedule = BackfillSchedule()
 
@@ -248,7 +248,7 @@ class TimelineReader:
             self._with_history.add(room_id)
             return [Gap(room_id, position, None, oldest_ts, sync.arrived_ts)]
         if any(is_join_of(event, self._user_id) for event in timeline.events):
-            # We were away, and what we said before that is in no timeline either.
+            # The timeline begins with our return: all since the last sync before it is missing.
             oldest_ts = min(oldest_ts, self._previous_ts or sync.arrived_ts)
             return [Gap(room_id, position, None, oldest_ts, sync.arrived_ts)]
         if timeline.limited:

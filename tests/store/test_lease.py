@@ -122,6 +122,13 @@ def test_a_lease_that_was_given_back_can_be_taken_again(database_url: str) -> No
     engine.dispose()
 
 
+def require_held(lease: Lease, engine: Engine) -> None:
+    lease.confirm()
+    assert lease.is_confirmed()
+    with pytest.raises(LeaseError):
+        take_lease(engine)
+
+
 def end_backends(engine: Engine) -> int:
     """End all other connections to the database, as its restart would, and wait for their end."""
     others = text(
@@ -136,10 +143,7 @@ def test_a_lease_outlives_a_lost_connection_to_postgresql(postgresql_database: s
     engine = open_engine(postgresql_database)
     lease = take_lease(engine)
     assert end_backends(engine) == 1
-    lease.confirm()
-    assert lease.is_confirmed()
-    with pytest.raises(LeaseError):
-        take_lease(engine)
+    require_held(lease, engine)
     lease.release()
     engine.dispose()
 
@@ -424,9 +428,6 @@ def test_a_lease_ends_with_the_demotion_of_its_server_and_nobody_takes_one_there
     with pytest.raises(PassingStoreError, match="its server is a standby"):
         take_lease(engine)
     control(own_server, "promote")
-    lease.confirm()
-    assert lease.is_confirmed()
-    with pytest.raises(LeaseError):
-        take_lease(engine)
+    require_held(lease, engine)
     lease.release()
     engine.dispose()
