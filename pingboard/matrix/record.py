@@ -39,7 +39,10 @@ MISSED_EVENTS_MS = 86_400_000
 """How far back history is asked for what our homeserver missed."""
 
 GAP_MARGIN_MS = 7 * 86_400_000
-"""How much older than the sync that a gap follows its events may claim to be."""
+"""How much older than what a gap follows its events may claim to be: clocks are set, ours too.
+
+Such a gap ends at a token; what is too old ends it where a homeserver does not heed tokens.
+"""
 
 FULL_TIMELINE = 100
 """Events in a timeline that is limited because there are more: Synapse's own limit."""
@@ -129,8 +132,8 @@ class Recorder:
 class TimelineReader:
     """What timelines and pages of history say -> what is to be stored.
 
-    `with_history` are the rooms whose past this account has asked for already; `synced_ts` is when
-    the last sync of an earlier run arrived.
+    `heard` are the rooms whose past this account has asked for already, with when the last events
+    came from each.
     """
 
     def __init__(
@@ -142,8 +145,7 @@ class TimelineReader:
         rooms: JoinedRooms,
         *,
         backfill_ms: int,
-        with_history: set[str],
-        synced_ts: int | None,
+        heard: dict[str, int],
     ) -> None:
         self._user_id = user_id
         self._writer = writer
@@ -151,8 +153,7 @@ class TimelineReader:
         self._sent = sent
         self._rooms = rooms
         self._backfill_ms = backfill_ms
-        self._with_history = with_history
-        self._earlier_ts = self._previous_ts = synced_ts or 0
+        self._heard = heard
         self._since: str | None = None
         """the token that the first sync began from"""
         self._listened: set[str] = set()
@@ -162,7 +163,6 @@ class TimelineReader:
         """Judge what a sync response says of all rooms."""
         late = Batch(gaps=self._gaps_before_listening(sync))
         read = [await self._read_timeline(each, sync) for each in sync.timelines]
-        self._previous_ts = sync.arrived_ts
         return merge_batches([late, *read])
 
     async def read_page(self, events: Sequence[Event], gap: Gap) -> Batch:
@@ -183,6 +183,7 @@ class TimelineReader:
     async def _read_timeline(self, timeline: Timeline, sync: SyncBatch) -> Batch:
         room_id = timeline.room_id
         gaps = self._gaps_before(timeline, sync)
+        self._heard[room_id] = sync.arrived_ts
         if timeline.limited and sync.since is not None:
             self._rooms.ask_members(room_id)
         for event in timeline.events:
@@ -223,16 +224,15 @@ class TimelineReader:
         if is_first:
             self._since = sync.since
             return []
-        oldest_ts = self._oldest_ts(self._earlier_ts, sync)
-        return [
-            Gap(room_id, sync.next_batch, self._since, oldest_ts, sync.arrived_ts)
-            for room_id in sorted(late & self._with_history)
-        ]
+        gaps = []
+        for room_id in sorted(late & self._heard.keys()):
+            oldest_ts = self._unheard_ts(room_id, sync) - GAP_MARGIN_MS
+            gaps.append(Gap(room_id, sync.next_batch, self._since, oldest_ts, sync.arrived_ts))
+        return gaps
 
-    def _oldest_ts(self, previous_ts: int, sync: SyncBatch) -> int:
-        # Not every homeserver ends history at a token; then what is far too old does. Not by
-        # much less: clocks are set, ours too.
-        return min(previous_ts, sync.arrived_ts - self._backfill_ms) - GAP_MARGIN_MS
+    def _unheard_ts(self, room_id: str, sync: SyncBatch) -> int:
+        """From when on events of a room may be missing, `PINGBOARD_BACKFILL` at the least."""
+        return min(self._heard[room_id], sync.arrived_ts - self._backfill_ms)
 
     def _gaps_before(self, timeline: Timeline, sync: SyncBatch) -> list[Gap]:
         """Return the gap that a timeline leaves before it: events left out, or the whole past.
@@ -243,17 +243,16 @@ class TimelineReader:
         nor before the latter.
         """
         room_id, position = timeline.room_id, sync.next_batch
-        oldest_ts = sync.arrived_ts - self._backfill_ms
-        if room_id not in self._with_history:
-            self._with_history.add(room_id)
+        if room_id not in self._heard:
+            oldest_ts = sync.arrived_ts - self._backfill_ms
             return [Gap(room_id, position, None, oldest_ts, sync.arrived_ts)]
         if any(is_join_of(event, self._user_id) for event in timeline.events):
-            # The timeline begins with our return: all since the last sync before it is missing.
-            oldest_ts = min(oldest_ts, self._previous_ts or sync.arrived_ts)
+            # The timeline begins with our return: all that came while we were out is missing.
+            oldest_ts = self._unheard_ts(room_id, sync)
             return [Gap(room_id, position, None, oldest_ts, sync.arrived_ts)]
         if timeline.limited:
             log.warning("events were left out, filling the gap", room_id=room_id)
-            oldest_ts = self._oldest_ts(self._previous_ts, sync)
+            oldest_ts = self._unheard_ts(room_id, sync) - GAP_MARGIN_MS
             return [Gap(room_id, position, sync.since, oldest_ts, sync.arrived_ts)]
         return []
 

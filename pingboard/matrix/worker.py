@@ -34,11 +34,11 @@ from pingboard.model import (
     RoomState,
     WorkerState,
 )
-from pingboard.store.backlog import read_open_gaps, read_pending, read_rooms_with_history
+from pingboard.store.backlog import read_heard_times, read_open_gaps, read_pending
 from pingboard.store.hours import prepare_closing, store_closing
 from pingboard.store.retention import drop_samples
 from pingboard.store.rooms import record_room_state
-from pingboard.store.status import read_status, record_worker
+from pingboard.store.status import record_worker
 
 JOIN_HOLD_MS = 1_000
 """So briefly while rooms are being joined, because the sync under way leaves them out."""
@@ -136,7 +136,6 @@ class Worker:
         await self._rooms.listen_where_known(self._configured_rooms)
         self._saved = await writer.saved_session()
         pending = await writer.call(read_pending)
-        workers = (await writer.call(read_status)).workers
         self._pongs = PongMatcher(session.user_id, self._vantage, self._sent, pending)
         self._recorder = Recorder(writer)
         self._lookup = PingLookup(session, writer, self._pongs, self._recorder)
@@ -147,10 +146,7 @@ class Worker:
             self._sent,
             self._rooms,
             backfill_ms=self._backfill_ms,
-            with_history=await self._read_rooms_with_history(),
-            synced_ts=next(
-                (status.synced_ts for status in workers if status.vantage == self._vantage), None
-            ),
+            heard=await self._read_heard_times(),
         )
         self._backfill = Backfill(session, writer, self._reader, self._recorder, self._lookup)
         # What is pending since an earlier run may name a ping that no gap brings any more.
@@ -173,11 +169,11 @@ class Worker:
         for bot in self._bots:
             self._tasks.create_task(bot.run(self._session))
 
-    async def _read_rooms_with_history(self) -> set[str]:
+    async def _read_heard_times(self) -> dict[str, int]:
         """None of another account, or of a homeserver that was set up anew."""
         if self._saved.next_batch is None:
-            return set()
-        return await self._writer.call(read_rooms_with_history)
+            return {}
+        return await self._writer.call(read_heard_times)
 
     async def _log_in(self) -> Session:
         async def tell(error: HomeserverError) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
 
 from pingboard.model import Gap, Pending, Pong, Provenance
-from pingboard.store.schema import gap, pending, room, server
+from pingboard.store.schema import gap, pending, ping, room, server
 from pingboard.store.sql import insert_rows
 
 
@@ -104,8 +104,17 @@ def has_open_gap(engine: Engine, opened_after_ts: int) -> bool:
         return connection.execute(rows.limit(1)).first() is not None
 
 
-def read_rooms_with_history(engine: Engine) -> set[str]:
-    """Return the rooms (IDs) whose history before our first sync has been asked for already."""
-    rows = select(room.c.room_id).join(gap, gap.c.room == room.c.id).where(gap.c.until.is_(None))
+def read_heard_times(engine: Engine) -> dict[str, int]:
+    """Return the rooms (IDs) whose past has been asked for, and up to when we know it.
+
+    That is the newest ping, or when it was asked for where there is none.
+    """
+    newest = select(func.max(ping.c.seen_ts)).where(ping.c.room == room.c.id).scalar_subquery()
+    rows = (
+        select(room.c.room_id, func.coalesce(newest, func.min(gap.c.opened_ts)))
+        .join(gap, gap.c.room == room.c.id)
+        .where(gap.c.until.is_(None))
+        .group_by(room.c.id, room.c.room_id)
+    )
     with engine.connect() as connection:
-        return set(connection.scalars(rows))
+        return dict(connection.execute(rows).all())

@@ -37,6 +37,11 @@ def pong_event(event_id: str, ping: str, server: str = "two.example", ms: int = 
     )
 
 
+def membership_event(user_id: str, membership: str) -> Event:
+    event = make_event(f"${membership}", user_id, {"membership": membership}, START_TS)
+    return event | {"type": "m.room.member", "state_key": user_id}
+
+
 class Reading:
     """A worker's reading of one room; times are seconds after `START_TS`."""
 
@@ -57,12 +62,13 @@ class Reading:
             sent,
             rooms,
             backfill_ms=7 * 86_400_000,
-            with_history={ROOM},
-            synced_ts=None,
+            heard={ROOM: START_TS},
         )
         self._syncs = 0
 
-    async def sync(self, *events: Event, at_s: int, limited: bool = False) -> list[Gap]:
+    async def sync(
+        self, *events: Event, at_s: int, limited: bool = False, kicked: bool = False
+    ) -> list[Gap]:
         """Record what a sync response brings; return the gaps before it."""
         self._syncs += 1
         sync = SyncBatch(
@@ -72,8 +78,8 @@ class Reading:
             arrived_ns=at_s * 10**9,
             arrived_ts=START_TS + at_s * 1000,
             is_past=False,
-            timelines=[Timeline(ROOM, list(events), [], limited)],
-            left_rooms=[],
+            timelines=[] if kicked else [Timeline(ROOM, list(events), [], limited)],
+            left_rooms=[ROOM] if kicked else [],
         )
         batch = await self._reader.read_sync(sync)
         await self.writer.record(batch, sync.next_batch)

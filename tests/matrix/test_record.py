@@ -37,7 +37,7 @@ from pingboard.store.schema import (
 )
 from tests.databases import count_rows
 from tests.matrix.listening import listening, ping_servers, rejections, rows, synced
-from tests.matrix.reading import Reading, ping_event, pong_event
+from tests.matrix.reading import US, Reading, membership_event, ping_event, pong_event
 from tests.matrix.room_client import Member
 from tests.samples import START_TS, make_ping, make_pong
 
@@ -341,6 +341,18 @@ async def test_lookups_do_not_delay_what_is_known(lab: Lab, engine: Engine, owne
             await until(lambda: asked.hits)
             await owner.pong(room_id, await owner.ping(room_id))
             await until(lambda: count_rows(engine, sample) == 1)
+
+
+async def test_the_past_that_is_asked_for_on_return_reaches_back_to_what_was_heard_last(
+    engine: Engine,
+) -> None:
+    month_s = 30 * 86_400
+    reading = Reading(engine)
+    await reading.sync(ping_event("$a"), at_s=60)
+    await reading.sync(at_s=month_s, kicked=True)
+    returned = membership_event(US, "join")
+    [missed] = await reading.sync(returned, at_s=2 * month_s)
+    assert (missed.until, missed.oldest_ts) == (None, START_TS + 60_000)
 
 
 async def test_what_was_rejected_is_counted_once_however_often_history_has_it(

@@ -80,6 +80,8 @@ async def test_a_room_that_was_joined_again_meanwhile_is_pinged_on(
         behind = dataclasses.replace(account, homeserver_url=proxy.url)
         async with listening(lab, engine, behind, [other, room_id]):
             await until(lambda: count_rows(engine, room) == 2 and synced(engine))
+            await owner.pong(room_id, await owner.ping(room_id), 0)
+            await until(lambda: (0,) in rows(engine, sample.c.one_way_ms))
         await owner.pong(room_id, await owner.ping(room_id), 1)
         await owner.call("POST", f"rooms/{room_id}/kick", {"user_id": account.user_id})
         await owner.pong(room_id, await owner.ping(room_id), 2)
@@ -100,7 +102,7 @@ async def test_a_room_that_was_joined_again_meanwhile_is_pinged_on(
         joined_again: list[str] = []
         proxy.inject(f"/join/.*{room_id[1:10]}", is_noted)
         first_sync = proxy.inject("/sync", is_told_late, times=1)
-        second = {"interval": timedelta(seconds=1)}
+        second = {"interval": timedelta(seconds=1), "backfill": timedelta(0)}
         async with listening(lab, engine, behind, [other, room_id], **second):
             ids = dict(rows(engine, room.c.room_id, room.c.id))
             await until(lambda: rows(engine, ping.c.room).count((ids[room_id],)) > 5)

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pingboard.model import (
     Batch,
+    Gap,
     Provenance,
     Rejected,
     Rejection,
@@ -18,6 +19,7 @@ from pingboard.model import (
     hash_event_id,
 )
 from pingboard.store import rejections, schema
+from pingboard.store.backlog import read_heard_times
 from pingboard.store.engine import Engine
 from pingboard.store.ingest import Ingest, SavedSession
 from pingboard.store.pings import find_pings
@@ -248,3 +250,13 @@ def test_rooms_count_their_samples_and_the_latest_ping_comes_first(
     ]
     assert rooms[0].last_pong_at == from_ts(START_TS + 3100)
     assert rooms[1].last_pong_at is None
+
+
+def test_what_was_heard_last_in_an_earlier_run_is_the_newest_ping(
+    engine: Engine, ingest: Ingest
+) -> None:
+    for room_id in (ROOM, "!silent", "!not-asked"):
+        ingest.record_room(room_id)
+    past = [Gap(room_id, "s1", None, 0, START_TS - 1) for room_id in (ROOM, "!silent")]
+    ingest.record(Batch(gaps=past, pings=[make_ping(5), make_ping(7)]))
+    assert read_heard_times(engine) == {ROOM: START_TS + 7000, "!silent": START_TS - 1}
