@@ -293,6 +293,10 @@ class Pinger:
             self._is_answering, self._heard_rooms = True, sync.rooms
             self._heard.notify_all()
 
+    def note_outage(self) -> None:
+        """Note that syncs are not answered either: pings that were not have had the same fault."""
+        self._unanswered.clear()
+
     async def run(self, room_id: str, delay_s: float = 0.0) -> None:
         """Ping a room, one ping after the other, until it is encrypted.
 
@@ -367,8 +371,9 @@ class Pinger:
 
     def _note_silence(self, room_id: str, error: HomeserverError) -> None:
         """Note a ping that our homeserver did not answer, so that the next waits for a sync."""
-        # That it is away is said by the sync, which waits for it. But between three pings two syncs
-        # were answered, and the second was asked after the first ping: sends alone fail.
+        # That it is away is said by the sync, which waits for it. But where none fails between
+        # three pings, two were answered, and the second was asked after the first ping: sends
+        # alone fail.
         self._is_answering = False
         self._unanswered[room_id] += 1
         if self._unanswered[room_id] >= 3:

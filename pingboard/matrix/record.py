@@ -23,7 +23,7 @@ from pingboard.matrix.protocol import Event, is_join_of, read_membership, read_r
 from pingboard.matrix.rooms import JoinedRooms
 from pingboard.matrix.store_writer import Writer
 from pingboard.matrix.sync import SyncBatch, Timeline
-from pingboard.model import Batch, Gap
+from pingboard.model import PONG_TIMEOUT_MS, Batch, Gap
 from pingboard.store.pings import find_pings
 
 MAX_QUEUED_EVENTS = 5_000
@@ -133,7 +133,7 @@ class TimelineReader:
     """What timelines and pages of history say -> what is to be stored.
 
     `heard` are the rooms whose past this account has asked for already, with when the last events
-    came from each.
+    came from each; `synced_ts` is when the last sync of an earlier run arrived.
     """
 
     def __init__(
@@ -146,6 +146,7 @@ class TimelineReader:
         *,
         backfill_ms: int,
         heard: dict[str, int],
+        synced_ts: int,
     ) -> None:
         self._user_id = user_id
         self._writer = writer
@@ -153,7 +154,12 @@ class TimelineReader:
         self._sent = sent
         self._rooms = rooms
         self._backfill_ms = backfill_ms
-        self._heard = heard
+        # What was imported may be newer than all that we have heard.
+        self._heard = {room_id: min(ts, synced_ts) for room_id, ts in heard.items()}
+        self._followed = dict(self._heard)
+        """since when nothing of a room, or of one that replaces it, is to be missing"""
+        self._left = {room for room, ts in heard.items() if ts < synced_ts - PONG_TIMEOUT_MS}
+        """rooms that we are, or may be, out of while we listen in others"""
         self._since: str | None = None
         """the token that the first sync began from"""
         self._listened: set[str] = set()
@@ -163,6 +169,7 @@ class TimelineReader:
         """Judge what a sync response says of all rooms."""
         late = Batch(gaps=self._gaps_before_listening(sync))
         read = [await self._read_timeline(each, sync) for each in sync.timelines]
+        self._left.update(sync.left_rooms)
         return merge_batches([late, *read])
 
     async def read_page(self, events: Sequence[Event], gap: Gap) -> Batch:
@@ -184,6 +191,7 @@ class TimelineReader:
         room_id = timeline.room_id
         gaps = self._gaps_before(timeline, sync)
         self._heard[room_id] = sync.arrived_ts
+        self._left.discard(room_id)
         if timeline.limited and sync.since is not None:
             self._rooms.ask_members(room_id)
         for event in timeline.events:
@@ -217,22 +225,39 @@ class TimelineReader:
     def _gaps_before_listening(self, sync: SyncBatch) -> list[Gap]:
         """Return what earlier syncs left out of known rooms that are listened in only from now on.
 
-        Where an earlier run knew a room by the same name, it is listened in from the first sync.
+        Where an earlier run knew a room by the same name, it is listened in from the first sync;
+        but that run may have listened in others alone.
         """
         is_first, late = not self._listened, sync.rooms - self._listened
         self._listened |= sync.rooms
         if is_first:
             self._since = sync.since
-            return []
+            left = sorted(late & self._left)
+            self._left.difference_update(left)
+            return [self._gap_since_left(room_id, sync) for room_id in left]
         gaps = []
         for room_id in sorted(late & self._heard.keys()):
             oldest_ts = self._unheard_ts(room_id, sync) - GAP_MARGIN_MS
             gaps.append(Gap(room_id, sync.next_batch, self._since, oldest_ts, sync.arrived_ts))
         return gaps
 
+    def _gap_since_left(self, room_id: str, sync: SyncBatch) -> Gap:
+        oldest_ts = self._unheard_ts(room_id, sync) - PONG_TIMEOUT_MS
+        return Gap(room_id, sync.next_batch, None, oldest_ts, sync.arrived_ts)
+
     def _unheard_ts(self, room_id: str, sync: SyncBatch) -> int:
         """From when on events of a room may be missing, `PINGBOARD_BACKFILL` at the least."""
         return min(self._heard[room_id], sync.arrived_ts - self._backfill_ms)
+
+    def _followed_ts(self, room_id: str, sync: SyncBatch) -> int:
+        """From when on events of a new room are wanted; of one that replaces another, all."""
+        followed = [
+            self._followed[known_id]
+            for known_id in self._rooms.lineages[room_id]
+            if known_id in self._followed
+        ]
+        self._followed[room_id] = min([sync.arrived_ts, *followed])
+        return min(self._followed[room_id], sync.arrived_ts - self._backfill_ms)
 
     def _gaps_before(self, timeline: Timeline, sync: SyncBatch) -> list[Gap]:
         """Return the gap that a timeline leaves before it: events left out, or the whole past.
@@ -244,12 +269,12 @@ class TimelineReader:
         """
         room_id, position = timeline.room_id, sync.next_batch
         if room_id not in self._heard:
-            oldest_ts = sync.arrived_ts - self._backfill_ms
+            oldest_ts = self._followed_ts(room_id, sync)
             return [Gap(room_id, position, None, oldest_ts, sync.arrived_ts)]
-        if any(is_join_of(event, self._user_id) for event in timeline.events):
-            # The timeline begins with our return: all that came while we were out is missing.
-            oldest_ts = self._unheard_ts(room_id, sync)
-            return [Gap(room_id, position, None, oldest_ts, sync.arrived_ts)]
+        is_return = any(is_join_of(event, self._user_id) for event in timeline.events)
+        if is_return or room_id in self._left:
+            # All that came while we were out is missing.
+            return [self._gap_since_left(room_id, sync)]
         if timeline.limited:
             log.warning("events were left out, filling the gap", room_id=room_id)
             oldest_ts = self._unheard_ts(room_id, sync) - GAP_MARGIN_MS

@@ -43,6 +43,8 @@ class JoinedRooms:
         self._on_replaced = on_replaced
         self.members: dict[str, Members] = {}
         """of each room that is listened in, by its ID"""
+        self.lineages: dict[str, list[str]] = {}
+        """of each of these, with those it was upgraded from or to"""
         self._unasked: set[str] = set()
         self._tombstones: dict[tuple[str, str], object] = {}
         """(room, its successor) -> who said so, of upgrades that are to be followed"""
@@ -206,7 +208,9 @@ class JoinedRooms:
     async def _listen(self, room_id: str) -> None:
         """Listen in a room and those of its lineage: a redaction is said where the pong was."""
         since_ts = clock.now_ts() - EXPECTED_WITHIN_MS
-        for known_id in await self._writer.call(read_lineage_ids, room_id):
+        lineage = await self._writer.call(read_lineage_ids, room_id)
+        self.lineages.update(dict.fromkeys(lineage, lineage))
+        for known_id in lineage:
             if known_id not in self.members:
                 answered, damaged = await self._writer.call(find_answered_since, known_id, since_ts)
                 self._writer.tell_damage(damaged)

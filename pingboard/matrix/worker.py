@@ -38,7 +38,7 @@ from pingboard.store.backlog import read_heard_times, read_open_gaps, read_pendi
 from pingboard.store.hours import prepare_closing, store_closing
 from pingboard.store.retention import drop_samples
 from pingboard.store.rooms import record_room_state
-from pingboard.store.status import record_worker
+from pingboard.store.status import read_status, record_worker
 
 JOIN_HOLD_MS = 1_000
 """So briefly while rooms are being joined, because the sync under way leaves them out."""
@@ -147,6 +147,7 @@ class Worker:
             self._rooms,
             backfill_ms=self._backfill_ms,
             heard=await self._read_heard_times(),
+            synced_ts=await self._read_synced_ts(),
         )
         self._backfill = Backfill(session, writer, self._reader, self._recorder, self._lookup)
         # What is pending since an earlier run may name a ping that no gap brings any more.
@@ -174,6 +175,12 @@ class Worker:
         if self._saved.next_batch is None:
             return {}
         return await self._writer.call(read_heard_times)
+
+    async def _read_synced_ts(self) -> int:
+        """When the last sync of an earlier run arrived; now where there was none."""
+        workers = (await self._writer.call(read_status)).workers
+        synced = [worker.synced_ts for worker in workers if worker.vantage == self._vantage]
+        return next((ts for ts in synced if ts is not None), clock.now_ts())
 
     async def _log_in(self) -> Session:
         async def tell(error: HomeserverError) -> None:
@@ -237,6 +244,7 @@ class Worker:
 
     async def _note_fault(self, error: HomeserverError) -> None:
         self._is_locked = error.errcode == "M_USER_LOCKED"
+        self._pinger.note_outage()
         self._is_changed.set()
 
     def _follow_up(self, sync: SyncBatch, batch: Batch) -> None:

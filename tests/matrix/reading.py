@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -22,6 +22,7 @@ from pingboard.store.schema import sample, server
 from tests.samples import START_TS
 
 ROOM = "!room"
+PREDECESSOR = "!predecessor"
 US = "@pingboard:one.example"
 
 
@@ -43,9 +44,15 @@ def membership_event(user_id: str, membership: str) -> Event:
 
 
 class Reading:
-    """A worker's reading of one room; times are seconds after `START_TS`."""
+    """A worker's reading of one room; times are seconds after `START_TS`.
 
-    def __init__(self, engine: Engine) -> None:
+    `heard_s` are the rooms known from an earlier run, which synced until `synced_s`.
+    """
+
+    def __init__(
+        self, engine: Engine, heard_s: Mapping[str, int] | None = None, synced_s: int = 0
+    ) -> None:
+        heard_s = {ROOM: 0} if heard_s is None else heard_s
         self._engine = engine
         ingest = Ingest(engine, US)
         ingest.record_room(ROOM)
@@ -55,6 +62,7 @@ class Reading:
         # Nothing is asked of a homeserver here.
         rooms = JoinedRooms(None, self.writer, lambda *_: None)  # type: ignore[arg-type]
         rooms.members[ROOM] = Members({})
+        rooms.lineages[ROOM] = [ROOM, PREDECESSOR]
         self._reader = TimelineReader(
             US,
             self.writer,
@@ -62,7 +70,8 @@ class Reading:
             sent,
             rooms,
             backfill_ms=7 * 86_400_000,
-            heard={ROOM: START_TS},
+            heard={room_id: START_TS + s * 1000 for room_id, s in heard_s.items()},
+            synced_ts=START_TS + synced_s * 1000,
         )
         self._syncs = 0
 

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from faults.claims import until
-from faults.faultproxy import FaultProxy, answer, lost_answer, reset
+from faults.faultproxy import Answer, FaultProxy, Forward, answer, lost_answer, reset
 from pingboard.lab import Lab
 from pingboard.matrix import clock, pings
 from pingboard.matrix.pings import WATCH_HOLD_MS, WATCH_S, SentPing, SentPings
@@ -68,6 +68,32 @@ async def test_sends_that_fail_though_syncs_work_are_one_warning(
     told = [line["event"] for line in lines if line["log_level"] != "debug"]
     assert told[-2:] == ["pings are not answered, though syncs are", "pings are answered again"]
     assert told.count("pings are not answered, though syncs are") == 1
+
+
+async def test_outages_one_after_the_other_are_none_of_sends_alone(
+    lab: Lab, engine: Any, owner: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pings, "REPEATS_S", (0.01, 0.01, 0.01))
+    room_id = await owner.create_room()
+    account = await lab.register(lab.homeservers[0], "flapping")
+    async with FaultProxy(account.homeserver_url) as proxy:
+        behind = dataclasses.replace(account, homeserver_url=proxy.url)
+        interval = timedelta(milliseconds=50)
+        with capture_logs() as lines:
+            async with listening(lab, engine, behind, [room_id], interval=interval):
+                await until(lambda: proxy.count("send") > 1)
+                failing, seen = proxy.inject("/send/", reset()), [0]
+
+                async def fails_after_a_send(forward: Forward) -> Answer | None:
+                    await owner.ping(room_id)  # so that it is not held
+                    told = await forward()
+                    fails, seen[0] = failing.hits > seen[0], failing.hits
+                    return await answer(502)(forward) if fails else told
+
+                proxy.inject("/sync", fails_after_a_send)
+                unsent = {"event": "ping not sent", "room_id": room_id, "log_level": "debug"}
+                await until(lambda: sum(unsent.items() <= line.items() for line in lines) >= 4)
+    assert "though syncs are" not in str(lines)
 
 
 async def test_void_rounds_are_counted_by_what_went_wrong(

@@ -18,10 +18,15 @@ from faults.claims import until
 from faults.faultproxy import FaultProxy, answer, changed_json, never
 from pingboard.lab import Lab
 from pingboard.matrix import backfill, record
-from pingboard.matrix.record import FULL_TIMELINE, MISSED_EVENTS_MS, BackfillSchedule
+from pingboard.matrix.record import (
+    FULL_TIMELINE,
+    GAP_MARGIN_MS,
+    MISSED_EVENTS_MS,
+    BackfillSchedule,
+)
 from pingboard.matrix.session import Account, Session
 from pingboard.matrix.sync import Timeline, read_position
-from pingboard.model import Batch, Gap, Pending, Pong, Provenance, Sample
+from pingboard.model import PONG_TIMEOUT_MS, Batch, Gap, Pending, Pong, Provenance, Sample
 from pingboard.sample_blocks import HOUR_MS
 from pingboard.store.engine import Engine
 from pingboard.store.hours import close_hours
@@ -37,11 +42,20 @@ from pingboard.store.schema import (
 )
 from tests.databases import count_rows
 from tests.matrix.listening import listening, ping_servers, rejections, rows, synced
-from tests.matrix.reading import US, Reading, membership_event, ping_event, pong_event
+from tests.matrix.reading import (
+    PREDECESSOR,
+    ROOM,
+    US,
+    Reading,
+    membership_event,
+    ping_event,
+    pong_event,
+)
 from tests.matrix.room_client import Member
 from tests.samples import START_TS, make_ping, make_pong
 
 MINUTE_NS = 60_000_000_000
+MONTH_S = 30 * 86_400
 
 
 async def test_history_before_the_first_start_is_imported_and_nothing_in_it_is_pinged_twice(
@@ -343,16 +357,39 @@ async def test_lookups_do_not_delay_what_is_known(lab: Lab, engine: Engine, owne
             await until(lambda: count_rows(engine, sample) == 1)
 
 
-async def test_the_past_that_is_asked_for_on_return_reaches_back_to_what_was_heard_last(
-    engine: Engine,
-) -> None:
-    month_s = 30 * 86_400
+async def test_the_past_is_asked_for_since_the_room_was_left(engine: Engine) -> None:
     reading = Reading(engine)
     await reading.sync(ping_event("$a"), at_s=60)
-    await reading.sync(at_s=month_s, kicked=True)
+    await reading.sync(at_s=MONTH_S, kicked=True)
     returned = membership_event(US, "join")
-    [missed] = await reading.sync(returned, at_s=2 * month_s)
-    assert (missed.until, missed.oldest_ts) == (None, START_TS + 60_000)
+    [missed] = await reading.sync(returned, at_s=2 * MONTH_S)
+    assert (missed.until, missed.oldest_ts) == (None, START_TS + 60_000 - PONG_TIMEOUT_MS)
+
+
+async def test_the_past_is_asked_for_since_an_earlier_run_heard_nothing_of_the_room_any_more(
+    engine: Engine,
+) -> None:
+    reading = Reading(engine, {ROOM: 60}, synced_s=MONTH_S)
+    [missed] = await reading.sync(at_s=2 * MONTH_S)
+    assert (missed.until, missed.oldest_ts) == (None, START_TS + 60_000 - PONG_TIMEOUT_MS)
+    assert await reading.sync(at_s=2 * MONTH_S + 60) == []
+
+
+async def test_a_gap_reaches_back_to_the_last_sync_though_later_pings_were_imported(
+    engine: Engine,
+) -> None:
+    reading = Reading(engine, {ROOM: 2 * MONTH_S}, synced_s=60)
+    [hole, _] = reversed(await reading.sync(at_s=2 * MONTH_S, limited=True))
+    assert (hole.until, hole.oldest_ts) == ("s0", START_TS + 60_000 - GAP_MARGIN_MS)
+
+
+@pytest.mark.parametrize(("known", "days"), [(PREDECESSOR, 30), ("!unrelated", 7)])
+async def test_a_room_that_replaces_one_we_listened_in_is_read_since_then(
+    engine: Engine, known: str, days: int
+) -> None:
+    reading = Reading(engine, {known: 0})
+    [past] = await reading.sync(ping_event("$a"), at_s=MONTH_S)
+    assert (past.until, past.oldest_ts) == (None, START_TS + (30 - days) * 86_400_000)
 
 
 async def test_what_was_rejected_is_counted_once_however_often_history_has_it(

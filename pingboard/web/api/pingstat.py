@@ -132,6 +132,7 @@ def redirect(request: Request) -> Response:
 )
 async def get_pingstat(request: Request, room: str, given: GivenAll) -> Response:
     """Ping servers by the median of their pongs; the order of the keys is the ranking."""
+    require_stream(request)  # sooner than the list is read
     rows = await _read(request, room, given, longest_ms=WEEK_MS)
     return await _answer(request, given, pingstat.write_document(rows.split()))
 
@@ -145,6 +146,7 @@ async def get_pingstat(request: Request, room: str, given: GivenAll) -> Response
 )
 async def get_pingstat_raw(request: Request, room: str, given: GivenAll) -> Response:
     """Ordered by ping server and pong server. Only here may the window exceed a week."""
+    require_stream(request)
     rows = await _read(request, room, given)
     return await _answer(request, given, write_list(rows))
 
@@ -211,7 +213,6 @@ async def _read(
             boards.engine, room, lineage, *window, ONE_WAY_MIN_MS, PONG_TIMEOUT_MS
         )
 
-    require_stream(request)  # of a list that is long: sooner than it is read
     return await given.pingstat.read(read)
 
 
