@@ -26,13 +26,8 @@ class Case:
     short: bool
     """whether it takes seconds, so that it runs with the tests"""
     alone: bool
-    """whether others beside it suffer from it: it stops or parts the homeservers"""
-    timed: bool
-    """whether its figure suffers from others beside it; the short form has bounds, not figures"""
-
-    def runs_alone(self, *, short: bool) -> bool:
-        """Whether no other case may run beside it."""
-        return self.alone or (self.timed and not short)
+    """whether it and others beside it suffer from each other: it stops or parts the homeservers, or
+    waits for round trips, which a worker keeps none of where our homeserver is slow"""
 
     @property
     def name(self) -> str:
@@ -47,12 +42,11 @@ def case(
     *,
     short: bool = True,
     alone: bool = False,
-    timed: bool = False,
 ) -> Callable[[Act], Act]:
     """Put a function into the table of cases."""
 
     def register(act: Act) -> Act:
-        CASES.append(Case(number, title, wanted, act, short, alone, timed))
+        CASES.append(Case(number, title, wanted, act, short, alone))
         return act
 
     return register

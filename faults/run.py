@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
 
@@ -55,19 +55,18 @@ def _noted(faults: list[str]) -> Iterator[None]:
 async def play_all(stage: Stage, cases: Sequence[Case], at_once: int) -> AsyncIterator[Outcome]:
     """Play those that run alone, then the others, some at once; yield outcomes as they come.
 
-    Of the others the last begin first: those of two workers take longest. Of those that are timed
-    one at a time is played: each loads the machine until it has measured enough.
+    Of the others the last begin first: those of two workers take longest.
     """
-    alone = [case for case in cases if case.runs_alone(short=stage.short)]
-    for case in alone:
-        yield await play(stage, case)
-    places, timed = asyncio.Semaphore(at_once), asyncio.Lock()
+    for case in cases:
+        if case.alone:
+            yield await play(stage, case)
+    places = asyncio.Semaphore(at_once)
 
     async def play_in_turn(case: Case) -> Outcome:
-        async with timed if case.timed else nullcontext(), places:
+        async with places:
             return await play(stage, case)
 
-    others = [case for case in reversed(cases) if case not in alone]
+    others = [case for case in reversed(cases) if not case.alone]
     for outcome in asyncio.as_completed(
         [asyncio.create_task(play_in_turn(case)) for case in others]
     ):

@@ -58,7 +58,7 @@ async def strange_ms(scene: Scene) -> str:
     return f"{len(values)} values, {_rejected(scene, 'invalid_ms')} rejected as invalid_ms"
 
 
-@case(39, "A bot that claims 1 ms and takes 800", "gains nothing on `response`")
+@case(39, "A bot that claims 1 ms and takes 800", "gains nothing on `response`", alone=True)
 async def modest_liar(scene: Scene) -> str:
     liar = scene.stage.bots[1]
     liar.manners[scene.room_id] = Manner(delay_s=0.8, claim=lambda _ms: 1)

@@ -101,7 +101,7 @@ async def limited_hugely(scene: Scene) -> str:
     return f"went on after {seconds:.0f} s"
 
 
-@case(8, "429 on pings alone", "no round trip from them, the others have theirs")
+@case(8, "429 on pings alone", "no round trip from them, the others have theirs", alone=True)
 async def limited_pings(scene: Scene) -> str:
     await scene.start()
     wish = answer(429, {**LIMITED, "retry_after_ms": 1000}, Retry_After="1")

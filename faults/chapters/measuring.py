@@ -35,7 +35,7 @@ MAX_ERROR_MS = 1_100
     59,
     "Syncs 1 to 4 s late, at every phase of a round",
     "no kept round trip 1 s over the truth",
-    timed=True,
+    alone=True,
 )
 async def late_syncs(scene: Scene) -> str:
     chance = random.Random(59)
@@ -61,7 +61,7 @@ async def late_syncs(scene: Scene) -> str:
     60,
     "Slow commits, and ten invented pings after each ping",
     "round trips unchanged",
-    timed=True,
+    alone=True,
 )
 async def slow_commits(scene: Scene) -> str:
     await scene.start()
@@ -76,7 +76,7 @@ async def slow_commits(scene: Scene) -> str:
     61,
     "Four clients that ask the API without pause, under `pingboard run`",
     "round trips unchanged",
-    timed=True,
+    alone=True,
 )
 async def api_load(scene: Scene) -> str:
     answers: list[int] = []
@@ -100,7 +100,7 @@ async def api_load(scene: Scene) -> str:
     62,
     "An own ping told twice more, 1.7 and 3 s after",
     "one ping, with its round trips",
-    timed=True,
+    alone=True,
 )
 async def told_again(scene: Scene) -> str:
     first_told: dict[str, tuple[float, dict[str, Any]]] = {}

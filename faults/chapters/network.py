@@ -107,6 +107,7 @@ async def too_slow_a_network(scene: Scene) -> str:
     13,
     "Latency of 0.3 s and connection resets",
     "nothing lost; round trips, none under the true one",
+    alone=True,
 )
 async def slow_network(scene: Scene) -> str:
     latency_s = scene.long(0.1, 0.3)
