@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -24,47 +27,49 @@ from tests.matrix.listening import listening, never_stall, rows
 from tests.matrix.room_client import Member
 
 
-async def test_no_ping_is_sent_while_the_homeserver_is_away(
+@asynccontextmanager
+async def pinging(
     lab: Lab, engine: Any, owner: Member, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> AsyncIterator[tuple[str, FaultProxy]]:
+    """A room that a worker pings without pause, and the proxy before its homeserver."""
     monkeypatch.setattr(pings, "REPEATS_S", (0.01, 0.01, 0.01))
     room_id = await owner.create_room()
-    account = await lab.register(lab.homeservers[0], "knocking")
-    clock = asyncio.get_running_loop().time
+    account = await lab.register(lab.homeservers[0], f"pinging-{uuid.uuid4().hex[:8]}")
     async with FaultProxy(account.homeserver_url) as proxy:
         behind = dataclasses.replace(account, homeserver_url=proxy.url)
         interval = timedelta(milliseconds=50)
         async with listening(lab, engine, behind, [room_id], interval=interval):
             await until(lambda: proxy.count("send") > 1)
-            proxy.inject("/", answer(502))
-            begun = clock()
-            await until(lambda: proxy.count("sync", begun) >= 3)
-            # One ping, repeated if it was under way, and one more if a sync was; then the sync
-            # knocks. Before each ping our homeserver is asked who we are.
-            tried_once = 1 + len(pings.REPEATS_S)
-            assert proxy.count("send", begun) <= tried_once
-            assert 0 < proxy.count("whoami", begun) <= 1 + tried_once
-            proxy.clear()
-            mended = clock()
-            await until(lambda: proxy.count("send", mended) > 1)
+            yield room_id, proxy
+
+
+async def test_no_ping_is_sent_while_the_homeserver_is_away(
+    lab: Lab, engine: Any, owner: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = asyncio.get_running_loop().time
+    async with pinging(lab, engine, owner, monkeypatch) as (_, proxy):
+        proxy.inject("/", answer(502))
+        begun = clock()
+        await until(lambda: proxy.count("sync", begun) >= 3)
+        # One ping, repeated if it was under way, and one more if a sync was; then the sync
+        # knocks. Before each ping our homeserver is asked who we are.
+        tried_once = 1 + len(pings.REPEATS_S)
+        assert proxy.count("send", begun) <= tried_once
+        assert 0 < proxy.count("whoami", begun) <= 1 + tried_once
+        proxy.clear()
+        mended = clock()
+        await until(lambda: proxy.count("send", mended) > 1)
 
 
 async def test_sends_that_fail_though_syncs_work_are_one_warning(
     lab: Lab, engine: Any, owner: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pings, "REPEATS_S", (0.01, 0.01, 0.01))
-    room_id = await owner.create_room()
-    account = await lab.register(lab.homeservers[0], "unanswered")
-    async with FaultProxy(account.homeserver_url) as proxy:
-        behind = dataclasses.replace(account, homeserver_url=proxy.url)
-        interval = timedelta(milliseconds=50)
-        with capture_logs() as lines:
-            async with listening(lab, engine, behind, [room_id], interval=interval):
-                await until(lambda: proxy.count("send") > 1)
-                failing = proxy.inject("/send/", reset())
-                await until(lambda: failing.hits > 40)
-                proxy.clear()
-                await until(lambda: lines[-1]["event"] == "pings are answered again")
+    with capture_logs() as lines:
+        async with pinging(lab, engine, owner, monkeypatch) as (_, proxy):
+            failing = proxy.inject("/send/", reset())
+            await until(lambda: failing.hits > 40)
+            proxy.clear()
+            await until(lambda: lines[-1]["event"] == "pings are answered again")
     told = [line["event"] for line in lines if line["log_level"] != "debug"]
     assert told[-2:] == ["pings are not answered, though syncs are", "pings are answered again"]
     assert told.count("pings are not answered, though syncs are") == 1
@@ -73,26 +78,19 @@ async def test_sends_that_fail_though_syncs_work_are_one_warning(
 async def test_outages_one_after_the_other_are_none_of_sends_alone(
     lab: Lab, engine: Any, owner: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pings, "REPEATS_S", (0.01, 0.01, 0.01))
-    room_id = await owner.create_room()
-    account = await lab.register(lab.homeservers[0], "flapping")
-    async with FaultProxy(account.homeserver_url) as proxy:
-        behind = dataclasses.replace(account, homeserver_url=proxy.url)
-        interval = timedelta(milliseconds=50)
-        with capture_logs() as lines:
-            async with listening(lab, engine, behind, [room_id], interval=interval):
-                await until(lambda: proxy.count("send") > 1)
-                failing, seen = proxy.inject("/send/", reset()), [0]
+    with capture_logs() as lines:
+        async with pinging(lab, engine, owner, monkeypatch) as (room_id, proxy):
+            failing, seen = proxy.inject("/send/", reset()), [0]
 
-                async def fails_after_a_send(forward: Forward) -> Answer | None:
-                    await owner.ping(room_id)  # so that it is not held
-                    told = await forward()
-                    fails, seen[0] = failing.hits > seen[0], failing.hits
-                    return await answer(502)(forward) if fails else told
+            async def fails_after_a_send(forward: Forward) -> Answer | None:
+                await owner.ping(room_id)  # so that it is not held
+                told = await forward()
+                fails, seen[0] = failing.hits > seen[0], failing.hits
+                return await answer(502)(forward) if fails else told
 
-                proxy.inject("/sync", fails_after_a_send)
-                unsent = {"event": "ping not sent", "room_id": room_id, "log_level": "debug"}
-                await until(lambda: sum(unsent.items() <= line.items() for line in lines) >= 4)
+            proxy.inject("/sync", fails_after_a_send)
+            unsent = {"event": "ping not sent", "room_id": room_id, "log_level": "debug"}
+            await until(lambda: sum(unsent.items() <= line.items() for line in lines) >= 4)
     assert "though syncs are" not in str(lines)
 
 
@@ -100,23 +98,16 @@ async def test_void_rounds_are_counted_by_what_went_wrong(
     lab: Lab, engine: Any, owner: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     never_stall(monkeypatch)
-    monkeypatch.setattr(pings, "REPEATS_S", (0.01, 0.01, 0.01))
-    room_id = await owner.create_room()
-    account = await lab.register(lab.homeservers[0], "voiding")
     forbidden = {"errcode": "M_UNKNOWN", "error": "not now"}
-    async with FaultProxy(account.homeserver_url) as proxy:
-        behind = dataclasses.replace(account, homeserver_url=proxy.url)
-        interval = timedelta(milliseconds=50)
-        async with listening(lab, engine, behind, [room_id], interval=interval):
-            await until(lambda: proxy.count("send") > 1)
-            for path, fault, times in (
-                ("/send/", answer(429, {"errcode": "M_LIMIT_EXCEEDED"}, Retry_After="0"), 1),
-                ("/send/", answer(400, forbidden), 1),
-                ("/send/", lost_answer(), 2),  # an HTTP client may repeat a PUT by itself once
-            ):
-                injected = proxy.inject(path, fault, times)
-                await until(lambda: injected.hits == times)  # noqa: B023 (awaited at once)
-            await until(lambda: ("retried",) in rows(engine, void_round.c.reason))
+    async with pinging(lab, engine, owner, monkeypatch) as (_, proxy):
+        for path, fault, times in (
+            ("/send/", answer(429, {"errcode": "M_LIMIT_EXCEEDED"}, Retry_After="0"), 1),
+            ("/send/", answer(400, forbidden), 1),
+            ("/send/", lost_answer(), 2),  # an HTTP client may repeat a PUT by itself once
+        ):
+            injected = proxy.inject(path, fault, times)
+            await until(lambda: injected.hits == times)  # noqa: B023 (awaited at once)
+        await until(lambda: ("retried",) in rows(engine, void_round.c.reason))
     counts = dict(rows(engine, void_round.c.reason, void_round.c.count))
     assert counts == {"limited": 1, "refused": 1, "retried": 1}
 
