@@ -121,7 +121,7 @@ class WorkerProcess(PingboardProcess):
         return self._last.returncode
 
     async def _end(self, how: signal.Signals) -> None:
-        self.was_asked_to_end = True
+        self.was_asked_to_end |= self.is_running
         await super()._end(how)
 
     async def _spawn(self) -> asyncio.subprocess.Process:

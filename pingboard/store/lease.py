@@ -7,7 +7,8 @@ two are never active at once:
 1. The active one confirms its lease every `CONFIRM_PAUSE_S`, on the connection that holds the lock.
 2. Unconfirmed for `MAX_UNCONFIRMED_S`, it does not ping; where another one has the lock, it ends.
 3. A holder that has not confirmed for `MAX_SILENCE_S`, by the database's clock, is hung or its host
-   is gone: the standby ends that connection, and so its lock.
+   is gone: the standby ends that connection, and so its lock. The active one does so at once with
+   a connection of its own that it has lost, and that the server still keeps.
 4. Whoever takes the lease first ends all connections that wrote under an earlier one. A connection
    writes only after it has made itself known for that, and has found the lease still ours.
 5. Whoever took over waits `SETTLE_S` before it begins: longer than the other one still pings.
@@ -22,10 +23,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from sqlalchemy import Connection, Engine, Row, event, text
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import ProgrammingError
 
 from pingboard.model import LeaseError, StoreError
@@ -55,13 +57,28 @@ _OTHER_ROLE = (
     "both workers the same role, or grant this one pg_read_all_stats and pg_signal_backend"
 )
 
+_NOT_ENDED = (
+    "PINGBOARD_DATABASE_URL: the database can't be written to: connections that wrote to it have "
+    "not ended yet"
+)
+
 _HOLDERS = text("""
-    SELECT pid, extract(epoch FROM clock_timestamp() - state_change)
+    SELECT pid, backend_start, extract(epoch FROM clock_timestamp() - state_change)
     FROM pg_locks JOIN pg_stat_activity USING (pid)
     WHERE locktype = 'advisory' AND granted AND objsubid = 1
       AND (classid::bigint << 32) + objid::bigint = :key AND datname = current_database()
       AND pid <> pg_backend_pid()
 """)
+
+_OWN_BACKEND = text("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+
+
+class _Holder(NamedTuple):
+    """A connection that holds a lock. PostgreSQL hides all but `pid` from a role without rights."""
+
+    pid: int
+    began_at: datetime | None
+    silence_s: float | None
 
 
 class Lease(Protocol):
@@ -92,7 +109,7 @@ def find_holder(engine: Engine) -> str | None:
     if engine.dialect.name == "postgresql":
         with engine.connect() as connection:
             holder = _find_holder(connection)
-        return f"connection {holder[0]}" if holder is not None else None
+        return f"connection {holder.pid}" if holder is not None else None
     return _find_file_holder(_lock_file(find_file(engine)))
 
 
@@ -189,7 +206,8 @@ class _AdvisoryLease:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._confirmed_s = _now_s()
-        self._backend = 0
+        self._backend: tuple[int, datetime] | None = None
+        """the process ID of the connection that had the lock last, and when it began"""
         self._connection: Connection | None = self._lock()
         event.listen(engine, "begin", self._fence)
 
@@ -233,16 +251,35 @@ class _AdvisoryLease:
         try:
             _require_primary(connection)
             if not _try_lock(connection):
-                _end_silent_holder(connection)
+                self._end_holder(connection)
                 if not _try_lock(connection):
                     raise LeaseError("another pingboard worker writes to this PostgreSQL database")
             _end_writers(connection)
-            self._backend = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            pid, began_at = connection.execute(_OWN_BACKEND).one()
+            self._backend = pid, began_at
         except StoreError:
             connection.invalidate()
             connection.close()
             raise
         return connection
+
+    def _end_holder(self, connection: Connection) -> None:
+        """End a holder that has not confirmed for too long, or that was ours; wait until it is
+        gone."""
+        holder = _find_holder(connection)
+        if holder is None:
+            return
+        if self._is_ours(holder):
+            _end_backend(connection, holder.pid)
+            if self._is_ours(_find_holder(connection)):
+                raise PassingStoreError(_NOT_ENDED)
+        elif holder.silence_s is None:
+            raise LeaseError(_OTHER_ROLE.format("can't see whether that one hangs"))
+        elif holder.silence_s > MAX_SILENCE_S:
+            _end_backend(connection, holder.pid)
+
+    def _is_ours(self, holder: _Holder | None) -> bool:
+        return holder is not None and (holder.pid, holder.began_at) == self._backend
 
     def _fence(self, connection: Connection) -> None:
         """Refuse a transaction on a new connection unless the lease is ours."""
@@ -251,8 +288,7 @@ class _AdvisoryLease:
             return
         # In this order: who takes the lease between the two finds this connection, and ends it.
         connection.execute(text("SELECT pg_advisory_lock_shared(:key)"), {"key": WRITER_LOCK})
-        holder = _find_holder(connection)
-        if holder is None or holder[0] != self._backend:
+        if not self._is_ours(_find_holder(connection)):
             raise PassingStoreError("the right to write to this database has to be taken again")
         connection.info["lease"] = self
 
@@ -270,32 +306,27 @@ def _try_lock(connection: Connection) -> bool:
     return bool(connection.execute(took, {"key": ADVISORY_LOCK}).scalar_one())
 
 
-def _find_holder(connection: Connection) -> Row[int, float | None] | None:
-    """Return the other connection that holds the lease: its process, and seconds of silence.
-
-    PostgreSQL hides the silence, as None, from a role that may not see what others do.
-    """
-    return connection.execute(_HOLDERS, {"key": ADVISORY_LOCK}).one_or_none()
+def _find_holder(connection: Connection) -> _Holder | None:
+    """Return the other connection that holds the lease."""
+    return next(iter(_find_holders(connection, ADVISORY_LOCK)), None)
 
 
-def _end_silent_holder(connection: Connection) -> None:
-    """End the connection of a holder that has not confirmed for too long; wait until it is gone."""
-    holder = _find_holder(connection)
-    if holder is None:
-        return
-    pid, silence_s = holder
-    if silence_s is None:
-        raise LeaseError(_OTHER_ROLE.format("can't see whether that one hangs"))
-    if silence_s > MAX_SILENCE_S:
-        _end_backend(connection, pid)
+def _find_holders(connection: Connection, key: int) -> list[_Holder]:
+    """Return the other connections that hold a lock."""
+    return [_Holder(*row) for row in connection.execute(_HOLDERS, {"key": key})]
 
 
 def _end_writers(connection: Connection) -> None:
-    """End the connections that wrote under an earlier lease; LeaseError while there is any."""
-    for pid, _ in connection.execute(_HOLDERS, {"key": WRITER_LOCK}).all():
-        _end_backend(connection, pid)
-    if connection.execute(_HOLDERS, {"key": WRITER_LOCK}).first() is not None:
-        raise LeaseError("another pingboard worker still writes to this PostgreSQL database")
+    """End the connections that wrote under an earlier lease; PassingStoreError while there is any.
+
+    One that comes meanwhile writes nothing: it finds the lease taken.
+    """
+    writers = _find_holders(connection, WRITER_LOCK)
+    for writer in writers:
+        _end_backend(connection, writer.pid)
+    left = {writer.pid for writer in _find_holders(connection, WRITER_LOCK)}
+    if any(writer.pid in left for writer in writers):
+        raise PassingStoreError(_NOT_ENDED)
 
 
 def _end_backend(connection: Connection, pid: int) -> None:

