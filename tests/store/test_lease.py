@@ -420,6 +420,16 @@ def test_a_write_that_is_tried_while_the_lease_is_taken_again_costs_no_lease(
     engine.dispose()
 
 
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Let a server process stand still; it goes on also where the test fails."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def test_a_connection_that_only_the_server_still_has_costs_no_lease(
     postgresql_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,15 +438,14 @@ def test_a_connection_that_only_the_server_still_has_costs_no_lease(
     event.listen(engine, "connect", lambda connection, _: opened.append(connection))
     lease = take_lease(engine)
     backend = opened[0].info.backend_pid
-    os.kill(backend, signal.SIGSTOP)
-    with socket.socket(fileno=os.dup(opened[0].fileno())) as way:
-        way.shutdown(socket.SHUT_RDWR)
-    monkeypatch.setattr("pingboard.store.lease.MAX_UNCONFIRMED_S", 0.0)
-    lease.confirm()
-    assert not lease.is_confirmed()
-    monkeypatch.undo()
-    assert find_holder(engine) == f"connection {backend}"
-    os.kill(backend, signal.SIGCONT)
+    with stopped(backend):
+        with socket.socket(fileno=os.dup(opened[0].fileno())) as way:
+            way.shutdown(socket.SHUT_RDWR)
+        monkeypatch.setattr("pingboard.store.lease.MAX_UNCONFIRMED_S", 0.0)
+        lease.confirm()
+        assert not lease.is_confirmed()
+        monkeypatch.undo()
+        assert find_holder(engine) == f"connection {backend}"
     end_backends(engine)
     require_held(lease, engine)
     lease.release()
@@ -448,10 +457,8 @@ def test_a_writer_that_does_not_end_is_waited_for(postgresql_database: str) -> N
     with engine.connect() as writer:
         writer.execute(text(f"SELECT pg_advisory_lock_shared({WRITER_LOCK})"))
         backend = writer.execute(text("SELECT pg_backend_pid()")).scalar_one()
-        os.kill(backend, signal.SIGSTOP)
-        with pytest.raises(PassingStoreError, match="have not ended yet"):
+        with stopped(backend), pytest.raises(PassingStoreError, match="have not ended yet"):
             take_lease(engine)
-        os.kill(backend, signal.SIGCONT)
         writer.invalidate()
     lease = take_lease(engine)
     require_held(lease, engine)
