@@ -23,7 +23,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -58,27 +57,42 @@ _OTHER_ROLE = (
 )
 
 _NOT_ENDED = (
-    "PINGBOARD_DATABASE_URL: the database can't be written to: connections that wrote to it have "
-    "not ended yet"
+    "PINGBOARD_DATABASE_URL: the database can't be written to: earlier connections to it have not "
+    "ended yet"
 )
 
 _HOLDERS = text("""
-    SELECT pid, backend_start, extract(epoch FROM clock_timestamp() - state_change)
+    SELECT pid, extract(epoch FROM backend_start)::float,
+        extract(epoch FROM clock_timestamp() - state_change)::float
     FROM pg_locks JOIN pg_stat_activity USING (pid)
     WHERE locktype = 'advisory' AND granted AND objsubid = 1
       AND (classid::bigint << 32) + objid::bigint = :key AND datname = current_database()
       AND pid <> pg_backend_pid()
 """)
 
-_OWN_BACKEND = text("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+_OWN_BACKEND = text("""
+    SELECT pid, extract(epoch FROM backend_start)::float
+    FROM pg_stat_activity WHERE pid = pg_backend_pid()
+""")
+
+
+class _Backend(NamedTuple):
+    """A connection as the server has it; a later one may have the same process ID."""
+
+    pid: int
+    began_s: float | None
 
 
 class _Holder(NamedTuple):
     """A connection that holds a lock. PostgreSQL hides all but `pid` from a role without rights."""
 
     pid: int
-    began_at: datetime | None
+    began_s: float | None
     silence_s: float | None
+
+    @property
+    def backend(self) -> _Backend:
+        return _Backend(self.pid, self.began_s)
 
 
 class Lease(Protocol):
@@ -206,8 +220,10 @@ class _AdvisoryLease:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._confirmed_s = _now_s()
-        self._backend: tuple[int, datetime] | None = None
-        """the process ID of the connection that had the lock last, and when it began"""
+        self._backend: _Backend | None = None
+        """the connection that had the lease last"""
+        self._tried: set[_Backend] = set()
+        """our connections that may have the lock: the server may keep those that we have lost"""
         self._connection: Connection | None = self._lock()
         event.listen(engine, "begin", self._fence)
 
@@ -250,36 +266,34 @@ class _AdvisoryLease:
         )
         try:
             _require_primary(connection)
+            backend = _Backend(*connection.execute(_OWN_BACKEND).one())
+            self._tried.add(backend)
             if not _try_lock(connection):
                 self._end_holder(connection)
                 if not _try_lock(connection):
                     raise LeaseError("another pingboard worker writes to this PostgreSQL database")
             _end_writers(connection)
-            pid, began_at = connection.execute(_OWN_BACKEND).one()
-            self._backend = pid, began_at
         except StoreError:
             connection.invalidate()
             connection.close()
             raise
+        self._backend, self._tried = backend, {backend}
         return connection
 
     def _end_holder(self, connection: Connection) -> None:
-        """End a holder that has not confirmed for too long, or that was ours; wait until it is
-        gone."""
+        """End a holder that has not confirmed for too long, or that was ours; wait for its end."""
         holder = _find_holder(connection)
         if holder is None:
             return
-        if self._is_ours(holder):
+        if holder.backend in self._tried:
             _end_backend(connection, holder.pid)
-            if self._is_ours(_find_holder(connection)):
+            left = _find_holder(connection)
+            if left is not None and left.backend in self._tried:
                 raise PassingStoreError(_NOT_ENDED)
         elif holder.silence_s is None:
             raise LeaseError(_OTHER_ROLE.format("can't see whether that one hangs"))
         elif holder.silence_s > MAX_SILENCE_S:
             _end_backend(connection, holder.pid)
-
-    def _is_ours(self, holder: _Holder | None) -> bool:
-        return holder is not None and (holder.pid, holder.began_at) == self._backend
 
     def _fence(self, connection: Connection) -> None:
         """Refuse a transaction on a new connection unless the lease is ours."""
@@ -288,7 +302,8 @@ class _AdvisoryLease:
             return
         # In this order: who takes the lease between the two finds this connection, and ends it.
         connection.execute(text("SELECT pg_advisory_lock_shared(:key)"), {"key": WRITER_LOCK})
-        if not self._is_ours(_find_holder(connection)):
+        holder = _find_holder(connection)
+        if holder is None or holder.backend != self._backend:
             raise PassingStoreError("the right to write to this database has to be taken again")
         connection.info["lease"] = self
 
@@ -319,7 +334,7 @@ def _find_holders(connection: Connection, key: int) -> list[_Holder]:
 def _end_writers(connection: Connection) -> None:
     """End the connections that wrote under an earlier lease; PassingStoreError while there is any.
 
-    One that comes meanwhile writes nothing: it finds the lease taken.
+    A connection that comes meanwhile writes nothing: it finds the lease taken.
     """
     writers = _find_holders(connection, WRITER_LOCK)
     for writer in writers:

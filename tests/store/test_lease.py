@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
@@ -109,7 +109,7 @@ def test_the_lease_of_a_killed_worker_is_free(
 ) -> None:
     end(holder, signal.SIGKILL)
     engine = open_engine(database_url)
-    lease = take_lease(engine)
+    lease = take_lease_within(engine, 60)  # PostgreSQL may notice a little later
     lease.confirm()
     lease.release()
     engine.dispose()
@@ -282,7 +282,7 @@ def test_a_standby_that_may_not_end_a_writer_of_another_role_takes_no_lease(
                 take_lease(standby)
             assert find_holder(active) is None
         active.dispose()
-        take_lease(standby).release()
+        take_lease_within(standby, 60).release()
 
 
 def wait_for_confirmations(engine: Engine) -> None:
@@ -430,26 +430,76 @@ def stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
+@contextmanager
+def cut(connection: psycopg.Connection) -> Iterator[None]:
+    """Take a connection from us alone, as a network may: the server still has it."""
+    kept = os.dup(connection.fileno())
+    ours, other = socket.socketpair()
+    with ours, other:
+        os.dup2(ours.fileno(), connection.fileno())
+    try:
+        yield
+    finally:
+        os.close(kept)
+
+
+def remember_connections(engine: Engine) -> list[psycopg.Connection]:
+    """Return the list that each new connection of the engine is added to."""
+    connections: list[psycopg.Connection] = []
+    event.listen(engine, "connect", lambda connection, _: connections.append(connection))
+    return connections
+
+
 def test_a_connection_that_only_the_server_still_has_costs_no_lease(
-    postgresql_database: str, monkeypatch: pytest.MonkeyPatch
+    postgresql_database: str,
 ) -> None:
     engine = open_engine(postgresql_database)
-    opened: list[psycopg.Connection] = []
-    event.listen(engine, "connect", lambda connection, _: opened.append(connection))
+    connections = remember_connections(engine)
     lease = take_lease(engine)
-    backend = opened[0].info.backend_pid
-    with stopped(backend):
-        with socket.socket(fileno=os.dup(opened[0].fileno())) as way:
-            way.shutdown(socket.SHUT_RDWR)
-        monkeypatch.setattr("pingboard.store.lease.MAX_UNCONFIRMED_S", 0.0)
+    backend = connections[0].info.backend_pid
+    with cut(connections[0]):
+        require_held(lease, engine)
+        assert find_holder(engine) not in (None, f"connection {backend}")
+    lease.release()
+    engine.dispose()
+
+
+def test_a_connection_that_the_server_does_not_end_is_waited_for(postgresql_database: str) -> None:
+    engine = open_engine(postgresql_database)
+    connections = remember_connections(engine)
+    lease = take_lease(engine)
+    backend = connections[0].info.backend_pid
+    with cut(connections[0]), stopped(backend):
         lease.confirm()
-        assert not lease.is_confirmed()
-        monkeypatch.undo()
         assert find_holder(engine) == f"connection {backend}"
-    end_backends(engine)
     require_held(lease, engine)
     lease.release()
     engine.dispose()
+
+
+def test_a_connection_that_is_lost_while_it_takes_the_lease_again_costs_no_lease(
+    postgresql_database: str,
+) -> None:
+    engine, other = open_engine(postgresql_database), open_engine(postgresql_database)
+    connections = remember_connections(engine)
+    lease = take_lease(engine)
+    end_backends(engine)
+    lost: list[int] = []
+    with ExitStack() as cuts:
+
+        @event.listens_for(engine, "before_cursor_execute")
+        def lose(_connection: object, _cursor: object, sql: str, key: object, *_: object) -> None:
+            if not lost and "pg_locks" in sql and key == {"key": WRITER_LOCK}:
+                lost.append(connections[-1].info.backend_pid)
+                cuts.enter_context(cut(connections[-1]))
+
+        lease.confirm()
+        assert find_holder(other) == f"connection {lost[0]}"
+        require_held(lease, other)
+        assert find_holder(other) not in (None, f"connection {lost[0]}")
+    lease.release()
+    engine.dispose()
+    other.dispose()
 
 
 def test_a_writer_that_does_not_end_is_waited_for(postgresql_database: str) -> None:
@@ -462,6 +512,17 @@ def test_a_writer_that_does_not_end_is_waited_for(postgresql_database: str) -> N
         writer.invalidate()
     lease = take_lease(engine)
     require_held(lease, engine)
+    lease.release()
+    engine.dispose()
+
+
+def test_a_lease_is_taken_however_the_server_writes_times(postgresql_database: str) -> None:
+    name = make_url(postgresql_database).database
+    execute(postgresql_database, f"ALTER DATABASE \"{name}\" SET datestyle TO 'SQL, DMY'")
+    engine = open_engine(postgresql_database)
+    lease = take_lease(engine)
+    require_held(lease, engine)
+    assert find_holder(engine) is not None
     lease.release()
     engine.dispose()
 
