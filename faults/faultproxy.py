@@ -72,6 +72,16 @@ def delayed(seconds: float) -> Fault:
     return fault
 
 
+def held(release: asyncio.Event) -> Fault:
+    """The homeserver is not asked before the event is set."""
+
+    async def fault(forward: Forward) -> Answer:
+        await release.wait()
+        return await forward()
+
+    return fault
+
+
 def cut(share: float) -> Fault:
     """The homeserver's answer, ended after this share (0 to 1) of its body."""
 

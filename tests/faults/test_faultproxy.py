@@ -9,6 +9,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
+from faults.claims import until
 from faults.faultproxy import (
     FaultProxy,
     answer,
@@ -16,6 +17,7 @@ from faults.faultproxy import (
     changed_json,
     cut,
     delayed,
+    held,
     lost_answer,
     never,
     reset,
@@ -78,6 +80,19 @@ async def test_a_delay_delays_and_a_removed_fault_is_gone(owner: Caller, proxy: 
     injection.remove()
     proxy.inject("/nothing", never())
     assert (await owner.ask())[0] == 200
+
+
+async def test_a_held_request_is_answered_once_it_is_released(
+    owner: Caller, proxy: FaultProxy
+) -> None:
+    release = asyncio.Event()
+    injection = proxy.inject("/whoami", held(release))
+    asked = asyncio.create_task(owner.ask())
+    await until(lambda: injection.hits == 1)
+    await asyncio.sleep(0.3)
+    assert not asked.done()
+    release.set()
+    assert (await asked)[0] == 200
 
 
 async def test_a_cut_body_ends_early(owner: Caller, proxy: FaultProxy) -> None:
