@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,14 +39,14 @@ class Stored:
 
 
 class Database:
-    """Reads only. An empty or absent database has no samples."""
+    """Read only, but for a lock on it. An empty or absent database has no samples."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def query(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """All rows of a statement; a PostgreSQL that is just recovering is waited for."""
-        for attempt in stamina.retry_context(on=_is_recovering, timeout=30, wait_max=1.0):
+        for attempt in stamina.retry_context(on=_is_recovering, timeout=120, wait_max=1.0):
             with attempt:
                 return self._query(statement, parameters)
         raise AssertionError("the last attempt raises")
@@ -56,9 +59,21 @@ class Database:
         finally:
             engine.dispose()
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """A lock on an SQLite database: nobody else writes."""
+        with closing(self.connect()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+
+    def connect(self) -> sqlite3.Connection:
+        """A connection to an SQLite database beside the worker, without transactions of its own."""
+        file = self.url.removeprefix("sqlite:///")
+        return sqlite3.connect(file, isolation_level=None, timeout=60)
+
     def samples(self, room_id: str) -> list[Stored]:
         """Every sample of a room, of open hours and of closed ones."""
-        for attempt in stamina.retry_context(on=_is_recovering, timeout=30, wait_max=1.0):
+        for attempt in stamina.retry_context(on=_is_recovering, timeout=120, wait_max=1.0):
             with attempt:
                 return self._read_samples(room_id)
         raise AssertionError("the last attempt raises")

@@ -186,14 +186,10 @@ class Scene(Lasting):
         """The same, as `truth` tells them."""
         return {(sample.ping, sample.pong_server): sample.one_way_ms for sample in self.samples()}
 
-    async def readiness(self) -> str:
-        """What `/readyz` says of the worker: `ready`, or the reason why not."""
+    async def readiness(self) -> tuple[str, str]:
+        """What `/readyz` says of the worker: `ready`, or the reason why not; and in words."""
         answer = await self._readyz()
-        return str(answer.get("reason") or answer["state"])
-
-    async def readiness_detail(self) -> str:
-        """The same in words."""
-        return str((await self._readyz()).get("detail"))
+        return str(answer.get("reason") or answer["state"]), str(answer.get("detail"))
 
     async def _readyz(self) -> dict[str, Any]:
         engine = open_engine(self.database.url, read_only=True)
@@ -206,13 +202,14 @@ class Scene(Lasting):
             engine.dispose()
         return answer
 
-    async def expect_readiness(self, wanted: str) -> None:
-        """Wait until `/readyz` says so."""
+    async def expect_readiness(self, wanted: str, words: str = "") -> None:
+        """Wait until `/readyz` says so, with these words."""
 
         async def said() -> bool:
-            return await self.readiness() == wanted
+            reason, detail = await self.readiness()
+            return reason == wanted and words in detail
 
-        await until(said, self.within(20), f"/readyz does not say {wanted}")
+        await until(said, self.within(20), f"/readyz does not say {wanted} {words}")
 
     async def has(self, count: int, within_s: float, every_s: float = 0.1) -> float:
         """Wait for so many samples in all; the seconds that it took."""

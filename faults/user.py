@@ -41,7 +41,7 @@ class User:
 
         For a moment after a join over federation, Synapse (1.163) may have the user outside again.
         """
-        async for attempt in stamina.retry_context(on=_is_outside, timeout=20, wait_max=1.0):
+        async for attempt in stamina.retry_context(on=_is_outside, timeout=120, wait_max=1.0):
             with attempt:
                 return await self.call(method, path, **options)
         raise AssertionError("the last attempt raises")

@@ -65,6 +65,7 @@ async def killed(scene: Scene) -> str:
 async def error_pages(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(1, scene.within(20))
+    await scene.worker.says("gap filled", scene.within(60))  # its requests are repeated too
     fault = scene.proxy.inject("/", answer(502, b"<html>Bad Gateway</html>"))
     await asyncio.sleep(scene.long(6, 300))
     had = fault.hits

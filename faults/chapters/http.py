@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 from contextlib import ExitStack, closing, suppress
 from socket import create_connection
 from statistics import median
@@ -209,8 +208,7 @@ async def dead_for_an_hour(scene: Scene) -> str:
 
 def _pass_an_hour(scene: Scene) -> None:
     """As if the worker had last said an hour ago how it is: nothing else tells the site."""
-    file = scene.database.url.removeprefix("sqlite:///")
-    with closing(sqlite3.connect(file)) as database, database:
+    with closing(scene.database.connect()) as database:
         database.execute(
             "UPDATE worker SET synced_ts = synced_ts - 3600000, since_ts = since_ts - 3600000"
         )

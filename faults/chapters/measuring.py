@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import sqlite3
 import statistics
 from collections import Counter
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -90,8 +89,9 @@ async def api_load(scene: Scene) -> str:
         for number in range(4):
             work = _ask_often(site, number, answers)
             await clients.enter_async_context(in_background(work))
+        await until(lambda: len(answers) >= 20, scene.until_quiet_s, "hardly an answer")
         errors = await _measure(scene, scene.long(6, 300))
-    expect(len(answers) >= 20 and set(answers) == {200}, f"answers: {Counter(answers)}")
+    expect(set(answers) == {200}, f"answers: {Counter(answers)}")
     _expect_unchanged(scene, errors)
     return f"{len(answers)} answers; {_describe(errors, scene.database.void_rounds())}"
 
@@ -198,7 +198,7 @@ async def ended_while_locked(scene: Scene) -> str:
     await scene.start()
     await scene.has_more(1, scene.within(20))
     seconds = []
-    with _locked(scene):
+    with scene.database.locked():
         # Once while it writes, once while it waits for the database at its start.
         for is_starting in (False, True):
             if is_starting:
@@ -225,8 +225,9 @@ async def _measure(scene: Scene, seconds: float) -> list[int]:
 
     await until(has_measured, scene.until_quiet_s, "hardly a round trip was kept", 1.0)
     errors = await _errors(scene, earlier)
-    # On a busy machine there may be one such stall at the send and another at the answer.
-    most_ms = MAX_ERROR_MS * min(scene.stage.patience, 2)
+    # On a busy machine there may be one such stall before the answer can be told, another before
+    # it is, and as long a one before the homeserver has it after all.
+    most_ms = MAX_ERROR_MS * min(scene.stage.patience, 3)
     expect(max(errors) <= most_ms, f"a round trip {max(errors)} ms over the truth was kept")
     return errors
 
@@ -265,17 +266,9 @@ async def _lock_often(scene: Scene) -> None:
     """Let every commit take long, as a slow disk does."""
     chance = random.Random(60)
     while True:
-        with _locked(scene):
+        with scene.database.locked():
             await asyncio.sleep(chance.uniform(0.1, scene.long(1.5, 5)))
         await asyncio.sleep(0.2)
-
-
-def _locked(scene: Scene) -> closing[sqlite3.Connection]:
-    """A lock on the database while the connection is open."""
-    file = scene.database.url.removeprefix("sqlite:///")
-    connection = sqlite3.connect(file, isolation_level=None, timeout=20)
-    connection.execute("BEGIN IMMEDIATE")
-    return closing(connection)
 
 
 async def _ask_often(site: Site, first: int, answers: list[int]) -> None:

@@ -61,6 +61,7 @@ answers the next sync is one of pings alone."""
 async def said_once(scene: Scene) -> str:
     await scene.start(LOG_LEVEL="INFO")
     await scene.has_more(1, scene.within(60))
+    await scene.worker.says("gap filled", scene.within(60))
 
     async def is_quiet() -> bool:
         begun, ended = (_count(scene.worker.log, said) for said in (SAID.keys(), SAID.values()))

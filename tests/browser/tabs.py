@@ -36,6 +36,7 @@ async def open_tab(
         locale=options.pop("locale", "en-GB"),
         **options,
     )
+    context.set_default_timeout(120_000)
     page = await context.new_page()
     faults: list[str] = []
     excused = "Failed to load resource: "

@@ -295,6 +295,7 @@ async def test_no_pong_is_missed_or_doubled_when_the_server_restarts(
         record(store, make_answers("after.example", [300] * 2, first=300))
         await expect(tab.locator("#live .heard")).to_contain_text("new pongs: 10")
         await expect(tab.locator("#board")).to_contain_text("after.example")
+        await tab.wait_for_function("window.seen.length >= 10")  # by a connection of its own
         seen = await tab.evaluate("window.seen")
         await context.__aexit__(None, None, None)
     assert len(seen) == len(set(seen)) == 10

@@ -76,7 +76,7 @@ async def test_a_signal_ends_both_in_order(
     ended = await end_of(run, within_s=60)
     assert ended.code == 0
     assert "Traceback" not in ended.stderr
-    assert not is_alive(api)
+    await until_gone(api)
 
 
 async def test_a_worker_that_is_killed_takes_the_api_with_it(

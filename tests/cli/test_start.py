@@ -146,7 +146,7 @@ async def test_systemd_is_notified_that_the_worker_is_ready_and_alive(
     settings = account_settings(await lab.register(lab.homeservers[0], "unit"), lab.room_alias)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(30)
+        systemd.settimeout(240)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         async with running("worker", settings, tmp_path):
             told = [await asyncio.to_thread(systemd.recv, 100) for _ in range(2)]

@@ -2,7 +2,6 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -28,12 +27,12 @@ def test_names_are_readable(lab: Lab) -> None:
 
 async def test_a_delay_on_a_link_moves_the_round_trip(lab: Lab, owner: Client) -> None:
     hs1, hs2 = (homeserver.server_name for homeserver in lab.homeservers)
-    lab.network.delay("hs2", 0.4)
+    lab.network.delay("hs2", 2.0)
     try:
         seconds = await owner.seconds_to_pongs(hs1, hs2)
     finally:
         lab.network.delay("hs2", 0)
-    assert seconds[hs2] >= 0.8
+    assert seconds[hs2] >= 4.0
     assert seconds[hs1] < seconds[hs2]
 
 
@@ -98,7 +97,7 @@ async def test_a_delayed_homeserver_is_slow_to_join(
     user = User(http, account)
     clock = asyncio.get_running_loop().time
     begin = clock()
-    await user.call("POST", f"join/{quote(other_lab.room_alias)}", {})
+    await user.join(other_lab.room_alias)
     # The alias, make_join and send_join: three requests, each there and back.
     assert clock() - begin >= 3 * 2 * 0.1
 

@@ -53,6 +53,7 @@ async def listening(
 def never_stall(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no ping be void because this machine is slow."""
     monkeypatch.setattr(pings, "_STALL_NS", 600 * 10**9)
+    monkeypatch.setattr(pings, "_WATCH_NS", 600 * 10**9)
     monkeypatch.setattr(sync, "MAX_STALL_S", 600.0)
 
 

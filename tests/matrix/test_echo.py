@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from pingboard.lab import Lab, LabAccount
@@ -81,8 +82,10 @@ async def test_a_room_that_lets_the_bot_in_late_is_answered_in_but_no_ping_from_
         before = await owner.ping(late)
         await owner.set_state(late, "m.room.join_rules", {"join_rule": "public"})
         await read_until(process, "no longer waiting")
+        begin = monotonic()
         after = await owner.ping(late)
         pong = await until_answered(owner, late, bot, after)
-    assert pong["content"]["pong"]["ms"] < 5_000
+        took_ms = (monotonic() - begin) * 1000
+    assert pong["content"]["pong"]["ms"] <= took_ms
     answered = [message["content"]["pong"]["ping"] for message in await messages(owner, late, bot)]
     assert before not in answered

@@ -50,7 +50,7 @@ async def test_no_ping_is_sent_while_the_homeserver_is_away(
     async with pinging(lab, engine, owner, monkeypatch) as (_, proxy):
         proxy.inject("/", answer(502))
         begun = clock()
-        await until(lambda: proxy.count("sync", begun) >= 3)
+        await until(lambda: proxy.count("sync", begun) >= 3 and proxy.count("whoami", begun))
         # One ping, repeated if it was under way, and one more if a sync was; then the sync
         # knocks. Before each ping our homeserver is asked who we are.
         tried_once = 1 + len(pings.REPEATS_S)

@@ -41,7 +41,7 @@ from pingboard.store.schema import (
     sample,
 )
 from tests.databases import count_rows
-from tests.matrix.listening import listening, ping_servers, rejections, rows, synced
+from tests.matrix.listening import listening, never_stall, ping_servers, rejections, rows, synced
 from tests.matrix.reading import (
     PREDECESSOR,
     ROOM,
@@ -194,8 +194,9 @@ async def test_a_ping_that_a_proxy_refuses_to_look_up_delays_no_other(
 
 
 async def test_what_a_first_sync_brings_was_not_seen_to_arrive(
-    lab: Lab, engine: Engine, owner: Member
+    lab: Lab, engine: Engine, owner: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    never_stall(monkeypatch)
     room_id = await owner.create_room()
     account = await lab.register(lab.homeservers[0], "napping")
     async with listening(lab, engine, account, [room_id]):

@@ -6,6 +6,7 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from sqlalchemy import update
 
@@ -67,21 +68,28 @@ def test_a_server_that_hangs_is_a_503_soon_for_pages_and_lists_too(
     writer.dispose()
     reader = open_engine(url, read_only=True, max_wait_s=WAIT_S)
     with serve(reader) as client, ThreadPoolExecutor(100) as threads:
-        assert client.get("/").status_code == 200
+        until_answered(client, "/")
         with postgresql.hanging(url):
             began = time.monotonic()
             # More than there are threads to wait for a database, each of them another address.
             answers = [*threads.map(client.get, [f"/?min_samples={n}" for n in range(1, 101)])]
-            assert time.monotonic() - began < 30 * WAIT_S
+            assert time.monotonic() - began < 60 * WAIT_S
             assert {(answer.status_code, answer.headers["Retry-After"]) for answer in answers} == {
                 (503, "5")
             }
             assert "The database does not answer" in answers[0].text
             for path in ("/api/v1/samples?format=csv", "/section.md", "/api/v1/live", "/editions"):
                 assert client.get(path).status_code == 503
-        while client.get("/?min_samples=1").status_code != 200:
-            assert time.monotonic() - began < 60
+        until_answered(client, "/?min_samples=1")
     reader.dispose()
+
+
+def until_answered(client: httpx.Client, path: str) -> None:
+    """Ask again while a machine that is busy, or a database that comes back, is slower than may
+    be waited for."""
+    began = time.monotonic()
+    while client.get(path).status_code != 200:
+        assert time.monotonic() - began < 120
 
 
 def test_what_needs_no_data_does_not_wait_for_a_database_that_hangs(
