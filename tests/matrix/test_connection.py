@@ -20,6 +20,7 @@ IDLE_S = 2.0
 """After which a connection is closed here; servers do so after 5 to 75 s."""
 
 REQUEST = re.compile(rb"^(?:GET|POST|PUT) (\S+) HTTP/1\.1\r\n", re.MULTILINE)
+ANSWER = re.compile(rb"^HTTP/1\.1 \d+ ", re.MULTILINE)
 
 
 class Forwarder:
@@ -43,25 +44,31 @@ class Forwarder:
         asked: list[str] = []
         self.requests.append(asked)
         there, sink = await asyncio.open_connection(self._target.hostname, self._target.port)
-        answering = asyncio.create_task(_pipe(there, writer))
-        is_answered = True
-        with contextlib.suppress(ConnectionError, TimeoutError):
+        answers: list[bytes] = []
+        answering = asyncio.create_task(_pipe(there, writer, answers))
+        with contextlib.suppress(ConnectionError):
             while True:
-                # Only what is idle is closed: a sync is held open for longer.
-                async with asyncio.timeout(IDLE_S if is_answered else None):
-                    data = await reader.read(65_536)
+                try:
+                    async with asyncio.timeout(IDLE_S):
+                        data = await reader.read(65_536)
+                except TimeoutError:
+                    if len(answers) < len(asked):  # not idle, such as a sync that is held open
+                        continue
+                    break
                 if not data:
                     break
                 asked += [match.decode() for match in REQUEST.findall(data)]
-                is_answered = "/sync" not in asked[-1]
                 sink.write(data)
         sink.close()
         writer.close()
         answering.cancel()
 
 
-async def _pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+async def _pipe(
+    source: asyncio.StreamReader, sink: asyncio.StreamWriter, answers: list[bytes]
+) -> None:
     while data := await source.read(65_536):
+        answers += ANSWER.findall(data)
         sink.write(data)
 
 
