@@ -189,7 +189,7 @@ async def refused_sends(scene: Scene) -> str:
         expect(1 <= fault.hits <= most, f"{errcode}: tried {fault.hits} times")
         scene.proxy.clear()
         await scene.worker.terminate()
-    return f"{len(refusals)} refusals, each tried once"
+    return f"{len(refusals)} refusals, each said"
 
 
 @case(70, "The account is locked while the worker runs", "/readyz says so, until it is unlocked")
