@@ -44,6 +44,7 @@ async def test_a_site_that_is_named_can_show_the_board_and_another_can_not(
     ):
         in_friend["src"] = in_stranger["src"] = f"{origin_of(client)}/embed"
         tab = await browser.new_page()
+        tab.set_default_timeout(120_000)
         refusals: list[str] = []
         tab.on("console", lambda message: refusals.append(message.text))
         await tab.goto(friend)

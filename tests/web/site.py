@@ -137,11 +137,15 @@ def serve(
     port: int = 0,
     clock: Callable[[], datetime] = lambda: NOW,
     make_boards: Callable[[Engine, str | None], SharedBoards] = SharedBoards,
+    per_minute: int = 0,
     **options: Any,
 ) -> Iterator[httpx.Client]:
-    """A client of a running server, for which it is always `NOW` unless its clock moves."""
+    """A client of a running server, for which it is always `NOW` unless its clock moves.
+
+    Nobody is limited unless by `per_minute`: time costs units, and a busy machine takes time.
+    """
     boards = make_boards(engine, default_room)
-    app = create_app(boards, clock=clock, **options)
+    app = create_app(boards, clock=clock, per_minute=per_minute, **options)
     server = Server(
         create_site(app, root_path=root_path, public_url=public_url),
         listen("127.0.0.1", port),

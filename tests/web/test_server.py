@@ -19,10 +19,10 @@ def test_a_server_answers_at_its_url_until_it_is_stopped() -> None:
     before = set(threading.enumerate())
     server = Server(APP, listen("127.0.0.1", 0))
     server.start()
-    assert httpx.get(server.url).text == "hello"
+    assert httpx.get(server.url, timeout=60).text == "hello"
     server.stop()
     with pytest.raises(httpx.ConnectError):
-        httpx.get(server.url)
+        httpx.get(server.url, timeout=60)
     assert set(threading.enumerate()) == before
 
 
@@ -48,10 +48,10 @@ def test_one_client_has_its_share_of_the_connections_and_a_proxy_all(
     idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(share)]
     try:
         if is_served:
-            assert httpx.get(server.url).text == "hello"
+            assert httpx.get(server.url, timeout=60).text == "hello"
         else:
             with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
-                httpx.get(server.url)
+                httpx.get(server.url, timeout=60)
             idle.pop().close()
             while not _is_served(server.url):  # it notices the close when it notices
                 pass
@@ -63,7 +63,7 @@ def test_one_client_has_its_share_of_the_connections_and_a_proxy_all(
 
 def _is_served(url: str) -> bool:
     try:
-        return httpx.get(url).text == "hello"
+        return httpx.get(url, timeout=60).text == "hello"
     except (httpx.ReadError, httpx.RemoteProtocolError):
         return False
 
@@ -110,6 +110,6 @@ def test_every_interface_of_ipv6_is_every_interface_of_ipv4_too() -> None:
     server = Server(APP, listen("::", 0))
     server.start()
     port = server.url.rstrip("/").rpartition(":")[2]
-    assert httpx.get(f"http://127.0.0.1:{port}/").text == "hello"
-    assert httpx.get(f"http://[::1]:{port}/").text == "hello"
+    assert httpx.get(f"http://127.0.0.1:{port}/", timeout=60).text == "hello"
+    assert httpx.get(f"http://[::1]:{port}/", timeout=60).text == "hello"
     server.stop()
